@@ -2,8 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from trg._check import finite_array
+
+LANDMARKS68_MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
+    dtype=np.int32,
+)
+"""For each of the 68 standard landmarks, the one on the other side of the face."""
+
+_ARRAYS = ("template_m", "triangles", "landmarks68", "subsample", "mirror")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceTopology:
+    """A mesh of n landmarks with everything that the network needs to know of it.
+
+    Checked when it is made: indices in range and not repeated, the mirror map its own inverse.
+
+    Attributes
+    ----------
+    template_m
+        ``(n, 3)`` float32: the mean face in head space, metres.
+    triangles
+        ``(m, 3)`` int32.
+    landmarks68
+        ``(68,)`` int32: the vertices that are the standard 68 landmarks.
+    subsample
+        ``(k,)`` int32: the vertices that the network samples features at (305 in the paper).
+    mirror
+        ``(n,)`` int32: for each vertex, the one on the other side of the face.
+    """
+
+    template_m: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    landmarks68: NDArray[np.int32]
+    subsample: NDArray[np.int32]
+    mirror: NDArray[np.int32]
+    edges: NDArray[np.int32] = field(init=False)
+    """``(k, 2)`` int32: each edge of the triangles once, the smaller index first."""
+
+    def __post_init__(self) -> None:
+        template = finite_array("topology template_m", self.template_m, (None, 3), np.float32)
+        count = len(template)
+        arrays: dict[str, Any] = {
+            "template_m": template,
+            "triangles": _indices("triangles", self.triangles, (None, 3), count),
+            "landmarks68": _indices("landmarks68", self.landmarks68, (68,), count),
+            "subsample": _indices("subsample", self.subsample, (None,), count),
+            "mirror": _indices("mirror", self.mirror, (count,), count),
+        }
+        for name in ("landmarks68", "subsample"):
+            if len(np.unique(arrays[name])) != len(arrays[name]):
+                raise ValueError(f"topology {name}: expected each vertex at most once")
+        mirror = arrays["mirror"]
+        if not np.array_equal(mirror[mirror], np.arange(count)):
+            raise ValueError("topology mirror: expected a map that undoes itself")
+        arrays["edges"] = edges_of(arrays["triangles"])
+        for name, array in arrays.items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @property
+    def vertex_count(self) -> int:
+        """The number of landmarks, n."""
+        return len(self.template_m)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name, for storage."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> FaceTopology:
+        """Build from what :meth:`to_arrays` gave.
+
+        Raises
+        ------
+        ValueError
+            An array is missing or does not fit the others.
+        """
+        missing = [name for name in _ARRAYS if name not in arrays]
+        if missing:
+            raise ValueError(f"topology: expected arrays {_ARRAYS}, {missing} missing")
+        return cls(**{name: np.asarray(arrays[name]) for name in _ARRAYS})
+
+
+def edges_of(triangles: ArrayLike) -> NDArray[np.int32]:
+    """Return each edge of ``(m, 3)`` triangles once, ``(k, 2)``, the smaller index first."""
+    triangles = np.asarray(triangles, dtype=np.int32)
+    pairs = triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def mirror_map(vertices_m: ArrayLike) -> NDArray[np.int32]:
+    """Pair each vertex of a face ``(n, 3)`` with its mirror image in the plane x = 0.
+
+    Vertices pair with each other, or with themselves on the midline: the result is its own
+    inverse for any mesh, symmetric or not. Mutual nearest neighbours pair first; what is left
+    over pairs greedily by distance.
+    """
+    vertices = finite_array("vertices_m", vertices_m, (None, 3))
+    mirrored = vertices * (-1.0, 1.0, 1.0)
+    distance = _distances(mirrored, vertices)
+    distance = np.maximum(distance, distance.T)  # equal up to rounding; ties must agree
+    partner = np.full(len(vertices), -1, dtype=np.int32)
+    nearest = distance.argmin(1)
+    mutual = nearest[nearest] == np.arange(len(vertices))
+    partner[mutual] = nearest[mutual]
+    left_over = np.flatnonzero(~mutual)
+    remaining = distance[np.ix_(left_over, left_over)]
+    for flat in np.argsort(remaining, axis=None, kind="stable"):
+        i, j = left_over[flat // len(left_over)], left_over[flat % len(left_over)]
+        if partner[i] < 0 and partner[j] < 0:
+            partner[i], partner[j] = j, i
+    return partner
+
+
+def _distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances between all points of two sets, ``(n, 3)`` and ``(m, 3)``."""
+    return np.linalg.norm(a[:, None] - b[None], axis=-1)
+
+
+def _indices(
+    name: str, value: ArrayLike, shape: tuple[int | None, ...], count: int
+) -> NDArray[np.int32]:
+    indices = finite_array(f"topology {name}", value, shape).astype(np.int32)
+    if indices.size and (indices.min() < 0 or indices.max() >= count):
+        raise ValueError(
+            f"topology {name}: expected vertex numbers from 0 to {count - 1}, "
+            f"got {indices.min()} to {indices.max()}"
+        )
+    return indices
