@@ -141,3 +141,66 @@ def _indices(
             f"got {indices.min()} to {indices.max()}"
         )
     return indices
+
+
+def subsample_by_decimation(
+    vertices_m: ArrayLike, triangles: ArrayLike, count: int, keep: ArrayLike = ()
+) -> NDArray[np.int32]:
+    """Choose ``count`` vertices of a mesh that keep its shape best, as in Ranjan et al. 2018.
+
+    The mesh is simplified by quadric error (Garland and Heckbert 1997) until about ``count``
+    vertices are left, and each of those takes the nearest original vertex. Farthest-point
+    choice then fills up to the exact count, so that no region stays empty.
+
+    Parameters
+    ----------
+    vertices_m
+        ``(n, 3)``.
+    triangles
+        ``(m, 3)``.
+    count
+        How many vertices to choose, at most n.
+    keep
+        Vertices that must be among the chosen.
+
+    Raises
+    ------
+    ImportError
+        The package fast-simplification, of the ``train`` extra, is missing.
+    """
+    import fast_simplification
+
+    vertices = finite_array("vertices_m", vertices_m, (None, 3))
+    triangles = _indices("triangles", triangles, (None, 3), len(vertices))
+    kept = _indices("keep", keep, (None,), len(vertices))
+    if not len(kept) <= count <= len(vertices):
+        raise ValueError(f"count: expected {len(kept)} to {len(vertices)}, got {count}")
+    chosen = np.unique(kept)
+    low, high = 0, len(triangles)
+    while high - low > 1:  # the most triangles whose vertices, with those kept, do not exceed count
+        middle = (low + high) // 2
+        points, _ = fast_simplification.simplify(
+            vertices.astype(np.float32), triangles, target_count=middle
+        )
+        nearest = _distances(points.astype(np.float64), vertices).argmin(1)
+        candidate = np.union1d(kept, nearest)
+        if len(candidate) <= count:
+            low, chosen = middle, candidate
+        else:
+            high = middle
+    return np.sort(_fill_by_farthest_point(vertices, chosen, count)).astype(np.int32)
+
+
+def _fill_by_farthest_point(
+    vertices: NDArray[np.float64], chosen: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Add the vertex that is farthest from all chosen ones until there are ``count``."""
+    gap = np.full(len(vertices), np.inf)
+    if len(chosen):
+        gap = _distances(vertices, vertices[chosen]).min(1)
+    result = list(chosen)
+    while len(result) < count:
+        farthest = int(gap.argmax())
+        result.append(farthest)
+        gap = np.minimum(gap, np.linalg.norm(vertices - vertices[farthest], axis=1))
+    return np.array(result, dtype=np.int64)
