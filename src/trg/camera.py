@@ -202,6 +202,20 @@ class Camera:
         distorted = self._distort(rays) if self.is_distorted else rays
         return distorted * (self.fx, self.fy) + (self.cx, self.cy)
 
+    def pixels_per_ray(self, rays: ArrayLike) -> NDArray[np.float64]:
+        """Return how many pixels one unit of x and of y spans around rays ``(..., 2)``.
+
+        ``(fx, fy)`` everywhere for an ideal lens. NaN where the lens model folds over, so that
+        no light from there reaches the picture.
+        """
+        rays = np.asarray(rays, dtype=np.float64)
+        if not self.is_distorted:
+            return np.broadcast_to((self.fx, self.fy), rays.shape)
+        jacobian = self._distortion_jacobian(rays)
+        folded = np.linalg.det(jacobian) <= 0
+        scale = np.diagonal(jacobian, axis1=-2, axis2=-1) * (self.fx, self.fy)
+        return np.where(folded[..., None], np.nan, scale)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings, as in the JSON output."""
         return {
