@@ -1,4 +1,4 @@
-"""Checks of what comes in from outside: one clear sentence about what was expected and what came."""
+"""Checks of what comes in from outside: what was expected, what came, in one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def finite_array(
     try:
         array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected numbers of shape {_show(shape)}, got {value!r}") from error
+        raise ValueError(
+            f"{name}: expected numbers of shape {_show(shape)}, got {value!r}"
+        ) from error
     fits = array.ndim == len(shape) and all(
         want is None or want == have for want, have in zip(shape, array.shape, strict=True)
     )

@@ -54,7 +54,9 @@ class Camera:
     source: CameraSource = "given"
 
     def __post_init__(self) -> None:
-        numbers = finite_array("camera (fx, fy, cx, cy)", (self.fx, self.fy, self.cx, self.cy), (4,))
+        numbers = finite_array(
+            "camera (fx, fy, cx, cy)", (self.fx, self.fy, self.cx, self.cy), (4,)
+        )
         if numbers[0] <= 0 or numbers[1] <= 0:
             raise ValueError(
                 f"camera: expected positive focal lengths, got {self.fx} and {self.fy}"
@@ -158,9 +160,7 @@ class Camera:
 
     def crop(self, left_px: float, top_px: float, width: int, height: int) -> Camera:
         """Return the camera of the picture's cut-out that starts at ``(left_px, top_px)``."""
-        return replace(
-            self, cx=self.cx - left_px, cy=self.cy - top_px, width=width, height=height
-        )
+        return replace(self, cx=self.cx - left_px, cy=self.cy - top_px, width=width, height=height)
 
     def resize(self, width: int, height: int) -> Camera:
         """Return the camera of the picture scaled to ``width`` x ``height``."""
@@ -212,9 +212,8 @@ class Camera:
         if not self.is_distorted:
             return np.broadcast_to((self.fx, self.fy), rays.shape)
         jacobian = self._distortion_jacobian(rays)
-        folded = np.linalg.det(jacobian) <= 0
         scale = np.diagonal(jacobian, axis1=-2, axis2=-1) * (self.fx, self.fy)
-        return np.where(folded[..., None], np.nan, scale)
+        return np.where(_keeps_orientation(jacobian)[..., None], scale, np.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings, as in the JSON output."""
@@ -261,16 +260,21 @@ class Camera:
             if np.abs(error).max(initial=0.0) < UNDISTORT_TOLERANCE:
                 return rays
             jacobian = self._distortion_jacobian(rays)
-            if not (np.linalg.det(jacobian) > 0).all():
+            if not _keeps_orientation(jacobian).all():
                 break
             rays = rays - np.linalg.solve(jacobian, error[..., None])[..., 0]
         worst = float(np.abs(self._distort(rays) - distorted).max())
-        if worst < 1e-9 and (np.linalg.det(self._distortion_jacobian(rays)) > 0).all():
+        if worst < 1e-9 and _keeps_orientation(self._distortion_jacobian(rays)).all():
             return rays
         raise ValueError(
             f"camera distortion {self.distortion}: the lens model folds over inside the region "
             "that was asked for; expected a calibration that is valid there"
         )
+
+
+def _keeps_orientation(jacobian: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say where symmetric 2x2 matrices are positive definite: the lens has not folded over."""
+    return (np.linalg.det(jacobian) > 0) & (np.trace(jacobian, axis1=-2, axis2=-1) > 0)
 
 
 def _five_distortion_numbers(

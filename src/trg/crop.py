@@ -91,9 +91,7 @@ def crop_from_pixels(
     return crop_from_rays(camera.unproject(pixels), numbers)
 
 
-def crop_face(
-    image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, size: int
-) -> FaceCrop:
+def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, size: int) -> FaceCrop:
     """Cut the square around a face box out of a picture, as an ideal pinhole would see it.
 
     Parameters

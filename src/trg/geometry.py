@@ -36,7 +36,7 @@ def _namespace(array: Any) -> ModuleType:
 
 
 def normalize(vectors: ArrayT, eps: float = 1e-12) -> ArrayT:
-    """Scale vectors ``(..., d)`` to unit length; those shorter than ``eps`` become short, not NaN."""
+    """Scale vectors ``(..., d)`` to unit length; those shorter than ``eps`` stay finite."""
     xp = _namespace(vectors)
     length_squared = (vectors * vectors).sum(-1)[..., None]
     return vectors / xp.sqrt(xp.clip(length_squared, eps * eps, None))

@@ -185,22 +185,22 @@ def subsample_by_decimation(
         nearest = _distances(points.astype(np.float64), vertices).argmin(1)
         candidate = np.union1d(kept, nearest)
         if len(candidate) <= count:
-            low, chosen = middle, candidate
+            low, chosen = middle, candidate.astype(np.int32)
         else:
             high = middle
-    return np.sort(_fill_by_farthest_point(vertices, chosen, count)).astype(np.int32)
+    return np.sort(_fill_by_farthest_point(vertices, chosen, count))
 
 
 def _fill_by_farthest_point(
-    vertices: NDArray[np.float64], chosen: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
+    vertices: NDArray[np.float64], chosen: NDArray[np.int32], count: int
+) -> NDArray[np.int32]:
     """Add the vertex that is farthest from all chosen ones until there are ``count``."""
     gap = np.full(len(vertices), np.inf)
     if len(chosen):
         gap = _distances(vertices, vertices[chosen]).min(1)
-    result = list(chosen)
+    result = chosen.tolist()
     while len(result) < count:
         farthest = int(gap.argmax())
         result.append(farthest)
         gap = np.minimum(gap, np.linalg.norm(vertices - vertices[farthest], axis=1))
-    return np.array(result, dtype=np.int64)
+    return np.array(result, dtype=np.int32)

@@ -1,0 +1,31 @@
+# Each target sets up what it needs, in a virtual environment of its own, with pinned packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: test test-long lint format clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,test,dev]"
+	touch $@
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Minutes each: the overfit of the large preset, long property runs, the render speed.
+test-long: $(VENV)/installed
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist
