@@ -1,1 +1,1 @@
-
+"""Labelled faces from data sets and folders, and their augmentation."""

@@ -1,1 +1,1 @@
-
+"""Error measures, and what they are measured on."""

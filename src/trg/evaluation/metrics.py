@@ -94,7 +94,7 @@ def landmark_error_mm(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) ->
 
 
 def nme(points_pred_px: ArrayLike, points_true_px: ArrayLike, size_px: ArrayLike) -> Floats:
-    """Return ``(n,)``: the mean distance of points ``(n, k, 2)`` as a fraction of a size ``(n,)``."""
+    """Return ``(n,)``: mean distance of points ``(n, k, 2)`` as a fraction of sizes ``(n,)``."""
     predicted = finite_array("points_pred_px", points_pred_px, (None, None, 2))
     true = finite_array("points_true_px", points_true_px, (None, None, 2))
     size = finite_array("size_px", size_px, (None,))

@@ -1,1 +1,1 @@
-
+"""The network: configuration, layers, losses, checkpoints, export."""

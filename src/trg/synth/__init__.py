@@ -1,1 +1,1 @@
-
+"""Synthetic faces: geometry, appearance, light and camera, with exact labels."""

@@ -1,1 +1,1 @@
-
+"""Recipes and the training loop."""
