@@ -59,6 +59,15 @@ def test_euler_angles_are_scipys_yxz(seed):
     np.testing.assert_allclose(geometry.rotation_from_euler(angles), rotation, atol=1e-9)
 
 
+def test_signs_of_the_angles_in_the_picture():
+    """x is to the picture's right, y down; the nose points to -z, the top of the head to -y."""
+    nose, top = np.array([0, 0, -1.0]), np.array([0, -1.0, 0])
+    yawed, pitched, rolled = geometry.rotation_from_euler(np.diag([20.0, 20.0, 20.0]))
+    assert (yawed @ nose)[0] < 0  # towards the picture's left
+    assert (pitched @ nose)[1] > 0  # down
+    assert (rolled @ top)[0] > 0  # clockwise
+
+
 @given(SEEDS, st.floats(0.0, 180.0))
 def test_geodesic_angle_is_the_angle_that_was_turned(seed, angle_deg):
     rotation = random_rotations(seed, 1)

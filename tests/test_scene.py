@@ -9,9 +9,9 @@ from trg.geometry import euler_from_rotation
 from trg.synth.scene import Shot, ShotOdds, rotation_towards_camera, sample_shot
 
 
-def draw(count: int) -> list[Shot]:
+def draw(count: int, **odds: float) -> list[Shot]:
     rng = np.random.default_rng(0)
-    return [sample_shot(rng, ShotOdds()) for _ in range(count)]
+    return [sample_shot(rng, ShotOdds(**odds)) for _ in range(count)]
 
 
 def test_shots_keep_their_ranges_and_are_denser_near_frontal():
@@ -29,7 +29,7 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
 
 
 def test_heads_lie_inside_the_picture():
-    for camera, _, translation_m in draw(300, ShotOdds(distortion_share=0.5)):
+    for camera, _, translation_m in draw(300, distortion_share=0.5):
         x, y = camera.project(translation_m)
         assert 0 < x < camera.width
         assert 0 < y < camera.height
