@@ -1,0 +1,108 @@
+"""ResNet-18 (He et al. 2016) without its pooling and classifier, named as torchvision names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from trg.model.config import BackboneConfig
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; ``(b, c, h, w)`` shrinks by the stride."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or channels_in != channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.relu(self.bn2(self.conv2(x)) + shortcut))
+
+
+class ResNet(nn.Module):
+    """The trunk: normalised crops ``(b, 3, s, s)`` to ``(b, 8 width, s / 32, s / 32)``."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _stage(width, width, config.blocks[0], stride=1)
+        self.layer2 = _stage(width, 2 * width, config.blocks[1], stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, config.blocks[2], stride=2)
+        self.layer4 = _stage(4 * width, 8 * width, config.blocks[3], stride=2)
+        self.channels = 8 * width
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the trunk."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return cast(Tensor, self.layer4(self.layer3(self.layer2(self.layer1(x)))))
+
+
+def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+    rest = [BasicBlock(channels, channels, stride=1) for _ in range(blocks - 1)]
+    return nn.Sequential(BasicBlock(channels_in, channels, stride), *rest)
+
+
+def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
+    """Fill a trunk from a file of torchvision's resnet18 weights; its classifier is left out.
+
+    Parameters
+    ----------
+    path
+        A state dict as torchvision publishes it, such as ``resnet18-f37072fd.pth``.
+
+    Raises
+    ------
+    ValueError
+        The file is not such a state dict, or a name or shape differs from the trunk's.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
+    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    load_state_strictly(backbone, trunk, str(path))
+
+
+def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load ``state`` into ``module``; names and shapes must all agree.
+
+    Raises
+    ------
+    ValueError
+        Names the missing and unexpected keys and the shapes that differ.
+    """
+    own = module.state_dict()
+    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    shapes = [
+        f"{name}: expected {tuple(own[name].shape)}, got {tuple(state[name].shape)}"
+        for name in sorted(set(own) & set(state))
+        if own[name].shape != state[name].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"{source}: weights do not fit the network. Missing: {missing}. "
+            f"Unexpected: {unexpected}. Shapes: {shapes}"
+        )
+    module.load_state_dict(dict(state))
