@@ -86,7 +86,9 @@ def cast_rays(
 
 
 @numba.njit(cache=True, nogil=True)
-def _cast(directions, corners):  # type: ignore[no-untyped-def]
+def _cast(
+    directions: np.ndarray, corners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     count = len(directions)
     near, far = np.zeros(count, np.int64), np.zeros(count, np.int64)
     near_weights, far_weights = np.zeros((count, 3)), np.zeros((count, 3))
