@@ -1,0 +1,310 @@
+"""The renderer: surfaces, a head pose, a camera and a light become a linear picture.
+
+    surfaces --pack--> mesh --move, project--> screen --fill--> depth picture
+                                   |                                 |
+                          shadow map from the key             gather: fragments
+                                   |                                 |
+                                   +-------------> shade <-----------+
+                                                     |
+                        background ---------------> add <--- blended surfaces, far to near
+
+Visibility is tested at ``supersample`` x ``supersample`` points per pixel, colour is worked out
+once per pixel and sheet. One thread, no randomness: the same input gives the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from trg._check import finite_array
+from trg.camera import Camera
+from trg.synth.light import Light
+from trg.synth.mesh import Mesh, has_holes, move, pack, smooth_normals, vertex_normals
+from trg.synth.sampling import Geometry, height_map
+from trg.synth.shade import Lamp, finish_from_material, lamp_from_light, shade
+from trg.synth.shadow import (
+    SHADOW_RADIUS_M,
+    SHARP_MAP,
+    SOFT_MAP,
+    Caster,
+    DepthMap,
+    ambient_occlusion,
+    cast,
+    empty_depth_map,
+    surface_occlusion,
+)
+from trg.synth.surface import Surface
+from trg.synth.zbuffer import Fragments, fill, gather, lens_from_camera, project
+
+__all__ = [
+    "Rendering",
+    "ambient_occlusion",
+    "render",
+    "surface_occlusion",
+    "vertex_normals",
+    "visible_vertices",
+]
+
+MAX_SUPERSAMPLE = 5
+"""A pixel's samples are kept as the bits of one number."""
+
+
+class Rendering(NamedTuple):
+    """A picture and what is known about each place in it; s is ``supersample``.
+
+    Blended surfaces (lenses, tears) are in ``rgb`` only: the rest sees through them.
+    """
+
+    rgb: NDArray[np.float32]
+    """``(h, w, 3)``, linear."""
+    coverage: NDArray[np.float32]
+    """``(h, w)``: share of the pixel that surfaces cover."""
+    surface_id: NDArray[np.int16]
+    """``(h, w)``: the surface that covers most of the pixel, -1 for the background."""
+    depth_m: NDArray[np.float32]
+    """``(h * s, w * s)``: z in the camera frame, infinity for the background."""
+    triangle_id: NDArray[np.int32]
+    """``(h * s, w * s)``: the triangle's number over all surfaces, -1 for the background."""
+    first_triangle: NDArray[np.int32]
+    """``(n_surfaces + 1,)``: triangle t of surface i has the number ``first_triangle[i] + t``."""
+
+
+def render(
+    surfaces: Sequence[Surface],
+    cam_from_head_R: ArrayLike,
+    cam_from_head_T: ArrayLike,
+    camera: Camera,
+    light: Light,
+    background_rgb: ArrayLike,
+    *,
+    supersample: int = 2,
+) -> Rendering:
+    """Draw surfaces over a background.
+
+    Parameters
+    ----------
+    surfaces
+        In head or camera space, as each says; the order settles exact ties of depth only.
+    cam_from_head_R, cam_from_head_T
+        ``(3, 3)`` rotation and ``(3,)`` translation in metres.
+    camera
+        Size, focal lengths, principal point and distortion of the picture.
+    light
+        In the camera frame.
+    background_rgb
+        ``(h, w, 3)`` linear, of the camera's size.
+    supersample
+        Samples per pixel and axis, 1 to 5.
+
+    Raises
+    ------
+    ValueError
+        An array of a wrong shape, a surface whose parts do not fit each other.
+    """
+    R = finite_array("cam_from_head_R", cam_from_head_R, (3, 3), np.float64)
+    T = finite_array("cam_from_head_T", cam_from_head_T, (3,), np.float64)
+    size = (camera.height, camera.width)
+    background = finite_array("background_rgb", background_rgb, (*size, 3), np.float32)
+    if not 1 <= supersample <= MAX_SUPERSAMPLE:
+        raise ValueError(f"supersample: expected 1 to {MAX_SUPERSAMPLE}, got {supersample}")
+    scene = _Scene(surfaces, R, T, camera, light, supersample)
+    nearness = np.zeros((size[0] * supersample, size[1] * supersample), np.float32)
+    ids = np.full(nearness.shape, -1, np.int32)
+    for i in scene.opaque:
+        scene.draw(i, nearness, ids)
+    rgb, coverage = background.copy(), np.zeros(size, np.float32)
+    surface_id = np.full(size, -1, np.int16)
+    fragments, first = gather(nearness, ids, supersample, scene.mesh.first_triangle)
+    _clear(fragments, first, rgb, coverage, surface_id)
+    for i in scene.opaque:
+        if first[i] < first[i + 1]:
+            _add(fragments, first[i], scene.shade(i, fragments, first), rgb)
+    for i in scene.blended:
+        over, over_ids = nearness.copy(), np.full_like(ids, -1)
+        scene.draw(i, over, over_ids)
+        fragments, first = gather(over, over_ids, supersample, scene.mesh.first_triangle)
+        if first[-1]:
+            _blend(fragments, scene.shade(i, fragments, first), rgb)
+    with np.errstate(divide="ignore"):
+        depth_m = np.float32(1.0) / nearness
+    return Rendering(rgb, coverage, surface_id, depth_m, ids, scene.mesh.first_triangle)
+
+
+def visible_vertices(
+    rendering: Rendering, points_cam: ArrayLike, camera: Camera, *, tolerance_m: float = 0.004
+) -> NDArray[np.bool_]:
+    """Return ``(n,)``: which points ``(n, 3)``, in the camera frame, the camera sees.
+
+    A point is seen if it lies in the picture and not more than ``tolerance_m`` (and 1 % of its
+    distance) behind what is drawn at one of the four samples around it. Points on a silhouette
+    are seen; a point in front of everything that is drawn is, too.
+    """
+    points = finite_array("points_cam", points_cam, (None, 3), np.float64)
+    rows, columns = rendering.depth_m.shape
+    scale = columns / camera.width
+    if (rows, columns) != (round(camera.height * scale), round(camera.width * scale)):
+        raise ValueError(
+            f"camera: expected the one that was rendered with ({columns} x {rows} samples), "
+            f"got {camera.width} x {camera.height} px"
+        )
+    in_front = points[:, 2] > 0
+    places = np.full((len(points), 2), -1.0)
+    places[in_front] = camera.project(points[in_front])
+    inside = in_front & (places >= 0).all(-1) & (places < (camera.width, camera.height)).all(-1)
+    corner = np.floor(np.where(inside[:, None], places, 0.0) * scale - 0.5).astype(np.int64)
+    farthest = np.zeros(len(points))
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column = np.clip(corner[:, 0] + dx, 0, columns - 1)
+        row = np.clip(corner[:, 1] + dy, 0, rows - 1)
+        farthest = np.maximum(farthest, rendering.depth_m[row, column])
+    slack = np.maximum(tolerance_m, 0.01 * points[:, 2])
+    return inside & (points[:, 2] <= farthest + slack)
+
+
+class _Scene:
+    """Surfaces after the vertex work, ready to be drawn and shaded one by one."""
+
+    def __init__(
+        self,
+        surfaces: Sequence[Surface],
+        R: NDArray[np.float64],
+        T: NDArray[np.float64],
+        camera: Camera,
+        light: Light,
+        supersample: int,
+    ) -> None:
+        self.surfaces = surfaces
+        self.supersample = supersample
+        self.mesh = pack(surfaces)
+        points = _camera_points(surfaces, self.mesh, R, T)
+        screen = project(points, lens_from_camera(camera, supersample))
+        normals = smooth_normals(points, self.mesh.triangles)
+        self.geometry = Geometry(
+            screen, points, normals, self.mesh.uv, self.mesh.occlusion, self.mesh.triangles
+        )
+        self.textures = [np.ascontiguousarray(s.texture) for s in surfaces]
+        self.holes = [
+            not s.material.blend and has_holes(texture)
+            for s, texture in zip(surfaces, self.textures, strict=True)
+        ]
+        self.opaque = [i for i, s in enumerate(surfaces) if not s.material.blend]
+        self.blended = self._far_to_near([i for i, s in enumerate(surfaces) if s.material.blend])
+        self.lamp: Lamp = lamp_from_light(light)
+        self.shadow = self._shadow_map(T)
+
+    def draw(self, i: int, nearness: NDArray[np.float32], ids: NDArray[np.int32]) -> None:
+        """Draw surface i into a depth picture."""
+        fill(
+            self.geometry.screen,
+            self._triangles(i),
+            self.mesh.first_triangle[i],
+            not self.surfaces[i].material.two_sided,
+            self.mesh.uv,
+            self.textures[i],
+            self.holes[i],
+            nearness,
+            ids,
+        )
+
+    def shade(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return light and opacity ``(n, 4)`` of surface i's fragments."""
+        surface = self.surfaces[i]
+        colours: NDArray[np.float32] = shade(
+            fragments,
+            first[i],
+            first[i + 1],
+            self.geometry,
+            self.supersample,
+            self.textures[i],
+            height_map(surface),
+            finish_from_material(surface.material),
+            self.lamp,
+            self.shadow,
+        )
+        return colours
+
+    def _triangles(self, i: int) -> NDArray[np.int32]:
+        start, stop = self.mesh.first_triangle[i : i + 2]
+        return self.mesh.triangles[start:stop]
+
+    def _far_to_near(self, numbers: list[int]) -> list[int]:
+        def distance(i: int) -> float:
+            own = slice(self.mesh.first_vertex[i], self.mesh.first_vertex[i + 1])
+            return float(self.geometry.points[own, 2].mean()) if own.start < own.stop else 0.0
+
+        return sorted(numbers, key=distance, reverse=True)
+
+    def _shadow_map(self, centre_m: NDArray[np.float64]) -> DepthMap:
+        softness = min(max(self.lamp.softness, 0.0), 1.0)
+        size = round(SHARP_MAP * (SOFT_MAP / SHARP_MAP) ** softness)
+        depth_map = empty_depth_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
+        if self.lamp.rgb.max() > 0.0:
+            casters = [
+                Caster(self._triangles(i), self.textures[i], self.holes[i]) for i in self.opaque
+            ]
+            cast(depth_map, self.geometry.points, self.mesh.uv, casters)
+        return depth_map
+
+
+def _camera_points(
+    surfaces: Sequence[Surface], mesh: Mesh, R: NDArray[np.float64], T: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return all vertices in the camera frame, ``(n, 3)``."""
+    points = np.empty_like(mesh.vertices_m)
+    for i, surface in enumerate(surfaces):
+        own = slice(mesh.first_vertex[i], mesh.first_vertex[i + 1])
+        if surface.frame == "head":
+            move(mesh.vertices_m[own], R, T, points[own])
+        else:
+            points[own] = mesh.vertices_m[own]
+    return points
+
+
+@njit(cache=True, nogil=True)
+def _clear(fragments, first, rgb, coverage, surface_id):
+    """Dim the background behind fragments, and note who covers each pixel."""
+    width = rgb.shape[1]
+    most = np.zeros(coverage.shape, np.float32)
+    for i in range(len(first) - 1):
+        for k in range(first[i], first[i + 1]):
+            row, column = fragments.pixel[k] // width, fragments.pixel[k] % width
+            coverage[row, column] += fragments.weight[k]
+            if fragments.weight[k] > most[row, column]:
+                most[row, column] = fragments.weight[k]
+                surface_id[row, column] = i
+    for row in range(rgb.shape[0]):
+        for column in range(width):
+            covered = min(coverage[row, column], np.float32(1.0))
+            coverage[row, column] = covered
+            if covered > 0.0:
+                for c in range(3):
+                    rgb[row, column, c] *= np.float32(1.0) - covered
+                if most[row, column] < np.float32(1.0) - covered:
+                    surface_id[row, column] = -1
+
+
+@njit(cache=True, nogil=True)
+def _add(fragments, start, colours, rgb):
+    """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
+    width = rgb.shape[1]
+    for i in range(len(colours)):
+        pixel, weight = fragments.pixel[start + i], fragments.weight[start + i]
+        for c in range(3):
+            rgb[pixel // width, pixel % width, c] += weight * colours[i, c]
+
+
+@njit(cache=True, nogil=True)
+def _blend(fragments, colours, rgb):
+    """Put half-transparent fragments, ``colours (n, 4)``, in front of what is there."""
+    width = rgb.shape[1]
+    for i in range(len(colours)):
+        pixel, weight = fragments.pixel[i], fragments.weight[i]
+        through = np.float32(1.0) - weight * colours[i, 3]
+        for c in range(3):
+            behind = rgb[pixel // width, pixel % width, c]
+            rgb[pixel // width, pixel % width, c] = behind * through + weight * colours[i, c]
