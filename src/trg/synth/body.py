@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -48,31 +48,33 @@ def sample_body(
     )
 
 
-def body_surfaces(
-    body: Body, chart: HeadChart, fit: PersonFit, body_from_head: np.ndarray | None = None
-) -> list[Surface]:
-    """Build the body in the head frame.
-
-    Parameters
-    ----------
-    body_from_head
-        ``(3, 3)``: the head's rotation against the body; None for a head held straight. The neck
-        turns along with the head at its top and with the body at its foot.
-    """
+def body_surfaces(body: Body, chart: HeadChart, fit: PersonFit) -> list[Surface]:
+    """Build the body of a person who looks straight ahead (head frame)."""
     rng = np.random.default_rng(body.seed)
-    turn = np.eye(3) if body_from_head is None else np.asarray(body_from_head, dtype=np.float64)
-    pivot = _pivot(chart)
-    torso = _torso(body, chart, rng)
-    neck = _neck(body, chart)
     surfaces = []
     for name, mesh, picture, material in (
-        ("neck", neck, _skin_picture(rng, body.skin_rgb), SKIN),
-        ("clothes", torso, _clothes_picture(body, rng), CLOTH),
+        ("neck", _neck(chart), skin_picture(rng, np.array(body.skin_rgb)), SKIN),
+        ("clothes", _torso(body, chart, rng), _clothes_picture(body, rng), CLOTH),
     ):
         carried = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
-        vertices = _turned(carried.vertices_m, turn, fit.carry(pivot[None])[0], fit.size)
-        surfaces.append(Mesh(vertices, mesh.triangles, mesh.uv).surface(name, picture, material))
+        surfaces.append(carried.surface(name, picture, material))
     return surfaces
+
+
+def turn_body(
+    surfaces: list[Surface], chart: HeadChart, fit: PersonFit, body_from_head: np.ndarray
+) -> list[Surface]:
+    """Turn a straight body below its head; the result stays in the head frame.
+
+    ``body_from_head`` ``(3, 3)`` is the head's rotation against the body. The neck turns with the
+    head at its top and with the body at its foot.
+    """
+    turn = np.asarray(body_from_head, dtype=np.float64)
+    pivot = fit.carry(_pivot(chart)[None])[0]
+    return [
+        replace(surface, vertices_m=_turned(surface.vertices_m, turn, pivot, fit.size))
+        for surface in surfaces
+    ]
 
 
 def _pivot(chart: HeadChart) -> np.ndarray:
@@ -91,12 +93,12 @@ def _turned(
     return (pivot + offset + share * (offset @ body_from_head - offset)).astype(np.float32)
 
 
-def _neck(body: Body, chart: HeadChart) -> Mesh:
+def _neck(chart: HeadChart) -> Mesh:
     """A column from inside the head's own neck down into the clothes, slightly thinner than it."""
     chin_y, (_, pivot_y, pivot_z) = chart.landmarks_m[8, 1], _pivot(chart)
     angle = np.linspace(-np.pi, np.pi, COLUMNS + 1)
     rows = []
-    for y in np.linspace(chin_y - 0.01, chin_y + 0.15, 9):
+    for y in np.linspace(chin_y + 0.05, chin_y + 0.16, 7):
         below = max(0.0, y - pivot_y)
         wide, deep = 0.053 + 2.2 * below**2, 0.052 + 1.0 * below**2
         z = pivot_z + 0.05 * below
@@ -108,8 +110,8 @@ def _neck(body: Body, chart: HeadChart) -> Mesh:
 
 def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
     """Rings from the collar over the shoulders down to the chest."""
-    _, pivot_y, pivot_z = _pivot(chart)
-    base = chart.landmarks_m[8, 1] + 0.065
+    pivot_z = _pivot(chart)[2]
+    base = chart.landmarks_m[8, 1] + 0.030
     angle = np.linspace(-np.pi, np.pi, COLUMNS + 1)
     side, front = np.sin(angle), np.cos(angle)
     folds = smooth_noise(rng, COLUMNS + 1, 14, closed=True)
@@ -121,12 +123,12 @@ def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
             y = np.full_like(angle, base - collar_up * lift) + 0.03 * np.clip(front, 0, 1) ** 3 * (
                 body.collar != "turtleneck"
             )
-            rows.append(np.stack([0.064 * side, y, pivot_z - 0.064 * front], -1))
+            rows.append(np.stack([0.068 * side, y, pivot_z - 0.072 * front], -1))
     shoulders = np.array([
-        # width, depth, fall from the neck to here, at the sides and in front
-        [0.072, 0.070, 0.000], [0.105, 0.080, 0.20], [0.145, 0.090, 0.45],
-        [0.180, 0.097, 0.75], [0.200, 0.105, 1.15], [0.205, 0.112, 1.9],
-        [0.205, 0.118, 3.4], [0.200, 0.122, 6.0],
+        # half width, half depth, and the fall from the neck to here in units of slope_m
+        [0.072, 0.074, 0.000], [0.105, 0.088, 0.20], [0.145, 0.100, 0.50],
+        [0.180, 0.108, 0.85], [0.200, 0.114, 1.25], [0.205, 0.118, 2.0],
+        [0.205, 0.122, 3.4], [0.200, 0.125, 6.0],
     ])  # fmt: skip
     for wide, deep, fall in shoulders:
         wide = 0.072 + (wide - 0.072) * (body.shoulder_m - 0.072) / (0.20 - 0.072)
@@ -137,7 +139,7 @@ def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
         )
         ring = np.stack([
             wide * np.sign(side) * np.abs(side) ** 0.85, y,
-            pivot_z + 0.012 - deep * np.sign(front) * np.abs(front) ** 0.8 - 0.01 * fall * (front > 0),
+            pivot_z - deep * np.sign(front) * np.abs(front) ** 0.8 - 0.008 * fall * (front > 0),
         ], -1)  # fmt: skip
         ring += 0.003 * min(fall, 1.0) * folds[:, None] * np.array([1.0, 0.5, 1.0])
         rows.append(ring)
@@ -149,11 +151,7 @@ def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
     return sheet(points, uv)
 
 
-def _skin_picture(rng: np.random.Generator, rgb: tuple[float, float, float]) -> np.ndarray:
-    return fabric_free_skin(rng, np.array(rgb))
-
-
-def fabric_free_skin(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
+def skin_picture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
     """Return a faintly mottled skin picture ``(32, 32, 4)`` uint8."""
     grain = np.exp(0.02 * rng.standard_normal((32, 32, 1)))
     alpha = np.full((32, 32, 1), 255.0)

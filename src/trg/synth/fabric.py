@@ -37,9 +37,9 @@ def fabric(rng: np.random.Generator, rgb: np.ndarray | None = None) -> np.ndarra
         width = rng.uniform(0.2, 0.5)
         share = 0.5 * ((u * repeats) % 1.0 < width) + 0.5 * ((v * repeats) % 1.0 < width)
     elif pattern == "print":
-        share = (area_noise(rng, 4)[::2, ::2] > rng.uniform(0.2, 1.0)).astype(float)
+        share = (area_noise(rng, 2, FABRIC_PX) > rng.uniform(0.2, 1.0)).astype(float)
     light = light * np.exp(0.035 * rng.standard_normal(light.shape))
-    light = light * np.exp(0.05 * area_noise(rng, 9)[::2, ::2])
+    light = light * np.exp(0.05 * area_noise(rng, 5, FABRIC_PX))
     rgb_map = (base + share[..., None] * (other - base)) * light[..., None]
     return opaque(rgb_map)
 

@@ -97,7 +97,7 @@ class FaceChart:
 
 
 def beard_growth(points_m: np.ndarray, landmarks_m: np.ndarray) -> np.ndarray:
-    """Return how densely each kind of beard grows at points ``(n, 3)`` of the mean head: ``(5, n)``."""
+    """Return how densely each kind of beard grows at points ``(n, 3)`` of the mean head, (5, n)."""
     x, y, z = np.abs(points_m[:, 0]), points_m[:, 1], points_m[:, 2]
     nose_y, chin_y = landmarks_m[33, 1], landmarks_m[8, 1]
     corner = np.abs(landmarks_m[[48, 54]]).mean(axis=0)

@@ -23,14 +23,21 @@ AZIMUTHS, ELEVATIONS = 72, 37
 class HeadModel(Protocol):
     """What props need to know of a face model; :class:`trg.synth.face_model.FaceModel` fits."""
 
-    mean_m: np.ndarray
-    """``(V, 3)``, head frame."""
-    triangles: np.ndarray
-    """``(F, 3)``."""
-    part: np.ndarray
-    """``(V,)``; 0 is skin."""
-    landmarks68: np.ndarray
-    """``(68,)`` vertex indices."""
+    @property
+    def mean_m(self) -> np.ndarray:
+        """``(V, 3)``, head frame."""
+
+    @property
+    def triangles(self) -> np.ndarray:
+        """``(F, 3)``."""
+
+    @property
+    def part(self) -> np.ndarray:
+        """``(V,)``; 0 is skin."""
+
+    @property
+    def landmarks68(self) -> np.ndarray:
+        """``(68,)`` vertex indices."""
 
 
 def direction(azimuth_deg: np.ndarray, elevation_deg: np.ndarray) -> np.ndarray:

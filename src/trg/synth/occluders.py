@@ -66,8 +66,10 @@ def sample_occluder(
         kind, rng.uniform(0.03, 0.15)
     )
     x, y, z = rng.normal(0.0, spread, 3) * (1.0, 1.0, 0.2) - (0.0, 0.0, near)
-    if kind in ("book", "phone") and rng.random() < 0.7:
-        y += 0.06
+    if kind in ("book", "phone", "cloth"):  # they come from below or from a side
+        aside = rng.uniform(-0.7 * np.pi, 0.7 * np.pi)
+        reach = {"book": 0.13, "phone": 0.06, "cloth": 0.12}[kind] * rng.uniform(0.6, 1.2)
+        x, y = x + reach * np.sin(aside), y + reach * np.cos(aside)
     roll = rng.uniform(-180.0, 180.0) if kind in ("stick", "blob") else rng.normal(0.0, 30.0)
     return Occluder(
         kind=kind,
@@ -204,7 +206,7 @@ def _cloth(rng: np.random.Generator) -> Made:
 
 
 def _blob(rng: np.random.Generator) -> Made:
-    ball = ellipsoid(rng.uniform(0.015, 0.07, 3), 10, 16)
+    ball = ellipsoid(rng.uniform(0.015, 0.07, 3).tolist(), 10, 16)
     shape = rng.normal(0.0, 12.0, (3, 4)) * 2.0
     lumps = 1.0 + 0.12 * np.sin(ball.vertices_m @ shape + rng.uniform(0, 6, 4)).sum(axis=1)
     mesh = Mesh((ball.vertices_m * lumps[:, None]).astype(np.float32), ball.triangles, ball.uv)

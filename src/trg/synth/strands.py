@@ -152,11 +152,16 @@ def _line_noise(rng: np.random.Generator, count: int, knots: int) -> np.ndarray:
     return np.interp(np.linspace(0, knots, count), np.arange(knots + 1), values)
 
 
-def area_noise(rng: np.random.Generator, blur: int) -> np.ndarray:
-    """Periodic noise of unit spread, smoothed by two box blurs of ``2 blur + 1`` texels."""
-    noise = rng.standard_normal((TEXTURE_PX, TEXTURE_PX))
+def area_noise(rng: np.random.Generator, blur: int, size: int = TEXTURE_PX) -> np.ndarray:
+    """Periodic ``(size, size)`` noise of unit spread, box-blurred twice, ``2 blur + 1`` wide."""
+    noise = rng.standard_normal((size, size))
     for axis in (0, 1, 0, 1):
-        noise = np.sum([np.roll(noise, by, axis) for by in range(-blur, blur + 1)], axis=0)
+        padded = np.concatenate(
+            [noise.take(range(-blur - 1, 0), axis), noise, noise.take(range(blur), axis)], axis
+        )
+        total = np.cumsum(padded, axis=axis)
+        width = 2 * blur + 1
+        noise = total.take(range(width, size + width), axis) - total.take(range(size), axis)
     return noise / noise.std()
 
 
