@@ -1,0 +1,290 @@
+"""One writer for each folder format: the inverses of the readers in :mod:`trg.data`.
+
+A writer gives back records of the samples that are on disk; handed the records of an earlier run,
+it goes on where that run stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tarfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trg.camera import Camera
+from trg.crop import crop_face, crop_from_pixels
+from trg.data.arkitface import (
+    FLIP_YZ,
+    RESOURCES_FOLDER,
+    Split,
+    frame_paths,
+    projection_from_camera,
+)
+from trg.data.atomic import write_atomic
+from trg.data.biwi import PIXEL_CENTRE
+from trg.data.sample import Sample
+from trg.data.shards import encode_sample
+from trg.data.w300lp import FIRST_PIXEL, landmarks_path, matlab_files, pose_from_rotation
+from trg.geometry import rotation_from_euler
+from trg.topology import FaceTopology
+
+Record = dict[str, Any]
+"""What finished work leaves on the list, in plain JSON: one sample, or as many as ``samples``."""
+
+ARKIT_ACTION = "synthetic"
+W300LP_SET = "AFW"
+W300LP_SIDE_PX = 450
+W300LP_ROOM = 1.6
+"""Side of 300W-LP's pictures over the side of the face box, about."""
+
+# A Kinect's cameras sit 25 mm apart and a little askew.
+RGB_FROM_DEPTH_ROTATION = rotation_from_euler(np.array([0.9, -0.6, 0.3]))
+RGB_FROM_DEPTH_MM = np.array([24.7, 0.4, 2.9])
+DEPTH_MATRIX = np.array([[575.8, 0.0, 320.0], [0.0, 575.8, 240.0], [0.0, 0.0, 1.0]])
+
+
+class Writer(Protocol):
+    """Writes samples one by one."""
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Take a sample; return records of what is on disk since the last call."""
+        ...
+
+    def finish(self) -> list[Record]:
+        """Write what is left and the lists; return the last records."""
+        ...
+
+
+class ARKitFaceWriter:
+    """ARKitFace's folders. All samples must share one camera: the format has one matrix."""
+
+    def __init__(
+        self,
+        folder: Path,
+        records: list[Record],
+        topology: FaceTopology,
+        split: Split,
+        jpeg_quality: int,
+    ) -> None:
+        self._folder, self._split, self._quality = folder, split, jpeg_quality
+        self._topology = topology
+        self._records = list(records)
+        self._projection = np.array(records[0]["projection"]) if records else None
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one frame; its subject is the sample's identity."""
+        rotation, translation_m, vertices_m = _pose_and_vertices(sample, "arkitface")
+        projection = projection_from_camera(sample.camera)
+        if self._projection is None:
+            self._projection = projection
+            self._write_resources(projection)
+        if sample.camera.is_distorted or not np.allclose(projection, self._projection, 0, 1e-12):
+            raise ValueError(
+                f"{sample.name}: the arkitface layout has one projection matrix for all frames; "
+                f"expected one ideal camera for all samples, got another: {sample.camera}"
+            )
+        subject, number = _file_name(sample.identity), f"{index:07d}"
+        image, info = frame_paths(self._folder, self._split, subject, ARKIT_ACTION, number)
+        for path in (image, info):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.image).save(image, quality=self._quality, subsampling=0)
+        R_t = np.eye(4)
+        R_t[:3, :3] = (FLIP_YZ @ rotation @ FLIP_YZ).T
+        R_t[3, :3] = FLIP_YZ @ translation_m
+        np.savez(info, verts=(vertices_m @ FLIP_YZ).astype(np.float32), R_t=R_t)
+        record: Record = {"subject_id": subject, "facial_action": ARKIT_ACTION, "img_id": number}
+        if not self._records:
+            record["projection"] = projection.tolist()
+        self._records.append(record)
+        return [record]
+
+    def finish(self) -> list[Record]:
+        """Write the list of frames."""
+        path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{self._split}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            columns = ("subject_id", "facial_action", "img_id")
+            rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(self._records)
+        return []
+
+    def _write_resources(self, projection: NDArray[np.float64]) -> None:
+        base = self._folder / RESOURCES_FOLDER
+        for name in ("npy", "data"):
+            (base / name).mkdir(parents=True, exist_ok=True)
+        np.save(base / "npy" / "kpt_ind.npy", self._topology.landmarks68)
+        np.save(base / "data" / "triangles.npy", self._topology.triangles)
+        np.savetxt(base / "npy" / "projection_matrix.txt", projection, fmt="%.17g")
+
+
+class W300LPWriter:
+    """300W-LP's folders: 450 px crops around the face, all in the set ``AFW``."""
+
+    def __init__(self, folder: Path, jpeg_quality: int) -> None:
+        self._folder, self._quality = folder, jpeg_quality
+        self._io = matlab_files()
+        (folder / W300LP_SET).mkdir(exist_ok=True)
+        landmarks_path(folder, W300LP_SET, "any").parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one crop with its landmarks and angles; there is no place for T and V."""
+        if sample.rotation is None:
+            raise ValueError(f"{sample.name}: the 300wlp layout needs the head's rotation")
+        box = np.asarray(sample.box_xyxy, dtype=np.float64)
+        centre, half = (box[:2] + box[2:]) / 2.0, W300LP_ROOM * (box[2:] - box[:2]) / 2.0
+        window = np.concatenate([centre - half, centre + half])
+        crop = crop_face(sample.image, sample.camera, window, W300LP_SIDE_PX)
+
+        def to_file(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+            in_crop = crop_from_pixels(sample.camera, pixels, crop.box_numbers)
+            return (in_crop + 1.0) * W300LP_SIDE_PX / 2.0 - FIRST_PIXEL
+
+        points = to_file(np.asarray(sample.landmarks68_px, dtype=np.float64))
+        origin, scale = np.zeros(2), 0.0
+        if sample.translation_m is not None:
+            origin = to_file(sample.camera.project(sample.translation_m)[None])[0]
+            px_per_m = W300LP_SIDE_PX / crop.box_numbers[2] / sample.translation_m[2]
+            scale = px_per_m * 1e-6  # the original's model is in micrometres
+        angles = pose_from_rotation(sample.rotation)
+        # The original measures the origin upwards from the picture's bottom, and has a depth of 0.
+        pose = [*angles, origin[0], W300LP_SIDE_PX - origin[1], 0.0, scale]
+        name = f"{_file_name(sample.identity)}_{index:07d}"
+        base = self._folder / W300LP_SET / name
+        Image.fromarray(crop.pixels).save(f"{base}.jpg", quality=self._quality, subsampling=0)
+        self._io.savemat(f"{base}.mat", {"Pose_Para": np.array([pose]), "pt2d": points.T})
+        self._io.savemat(
+            str(landmarks_path(self._folder, W300LP_SET, name)),
+            {"pts_2d": points, "pts_3d": points},
+        )
+        return [{"name": name}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+
+class BIWIWriter:
+    """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera."""
+
+    def __init__(self, folder: Path, records: list[Record], topology: FaceTopology) -> None:
+        self._folder = folder / "hpdb"
+        self._topology = topology
+        self._sequences: dict[str, int] = {}
+        self._frame_counts: dict[str, int] = {}
+        for record in records:
+            self._sequences.setdefault(record["key"], len(self._sequences) + 1)
+            self._frame_counts[record["key"]] = self._frame_counts.get(record["key"], 0) + 1
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one frame and, with a sequence's first, its calibrations and mesh."""
+        rotation, translation_m, vertices_m = _pose_and_vertices(sample, "biwi")
+        camera = sample.camera
+        if camera.distortion[4] != 0.0:
+            raise ValueError(
+                f"{sample.name}: the biwi layout has four distortion numbers; expected k3 = 0, "
+                f"got {camera.distortion}"
+            )
+        key = f"{sample.identity} {camera}"
+        frame = self._frame_counts.get(key, 0)
+        number = f"{self._sequences.setdefault(key, len(self._sequences) + 1):02d}"
+        sequence = self._folder / number
+        if frame == 0:
+            sequence.mkdir(parents=True, exist_ok=True)
+            self._write_sequence(sequence, camera, vertices_m)
+        depth_rotation = RGB_FROM_DEPTH_ROTATION.T @ rotation
+        depth_mm = RGB_FROM_DEPTH_ROTATION.T @ (1000.0 * translation_m - RGB_FROM_DEPTH_MM)
+        stem = sequence / f"frame_{frame:05d}"
+        Image.fromarray(sample.image).save(f"{stem}_rgb.png")
+        Path(f"{stem}_pose.txt").write_text(_rows(depth_rotation, depth_mm), encoding="utf-8")
+        self._frame_counts[key] = frame + 1
+        return [{"key": key, "frame": f"{number}/{stem.name}"}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+    def _write_sequence(
+        self, sequence: Path, camera: Camera, vertices_m: NDArray[np.float64]
+    ) -> None:
+        K = camera.matrix
+        K[:2, 2] += PIXEL_CENTRE - 0.5
+        size = np.array([camera.width, camera.height])
+        colour = _rows(K, camera.distortion[:4], RGB_FROM_DEPTH_ROTATION, RGB_FROM_DEPTH_MM, size)
+        depth = _rows(DEPTH_MATRIX, np.zeros(4), np.eye(3), np.zeros(3), np.array([640, 480]))
+        (sequence / "rgb.cal").write_text(colour, encoding="utf-8")
+        (sequence / "depth.cal").write_text(depth, encoding="utf-8")
+        lines = ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in 1000.0 * vertices_m]
+        lines += ["f {} {} {}".format(*face) for face in self._topology.triangles + 1]
+        mesh = sequence.with_name(f"{sequence.name}.obj")
+        mesh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+class ShardWriter:
+    """WebDataset's tar shards. A shard gets its name when it is full; till then it is not there."""
+
+    def __init__(
+        self, folder: Path, records: list[Record], shard_size: int, jpeg_quality: int
+    ) -> None:
+        if shard_size < 1:
+            raise ValueError(f"shard_size: expected at least 1 sample, got {shard_size}")
+        self._folder, self._shard_size, self._quality = folder, shard_size, jpeg_quality
+        self._shard = len(records)
+        self._pending: list[tuple[str, dict[str, bytes]]] = []
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Keep a sample's files in memory until its shard is full."""
+        self._pending.append((f"{index:09d}", encode_sample(sample, self._quality)))
+        return self.finish() if len(self._pending) == self._shard_size else []
+
+    def finish(self) -> list[Record]:
+        """Write the shard, also one that is not full."""
+        if not self._pending:
+            return []
+        path = self._folder / f"shard-{self._shard:06d}.tar"
+        write_atomic(path, self._write_tar)
+        record: Record = {"shard": path.name, "samples": len(self._pending)}
+        self._pending = []
+        self._shard += 1
+        return [record]
+
+    def _write_tar(self, file: Any) -> None:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for key, files in self._pending:
+                for suffix, content in files.items():
+                    # A bare TarInfo has neither time nor owner: same samples, same bytes.
+                    member = tarfile.TarInfo(f"{key}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+
+def _pose_and_vertices(
+    sample: Sample, layout: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    labels = (sample.rotation, sample.translation_m, sample.vertices_m)
+    if any(label is None for label in labels):
+        raise ValueError(
+            f"{sample.name}: the {layout} layout needs rotation, translation and vertices"
+        )
+    rotation, translation_m, vertices_m = (np.asarray(label, dtype=np.float64) for label in labels)
+    return rotation, translation_m, vertices_m
+
+
+def _file_name(identity: str) -> str:
+    """Make a name that is safe on every file system."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", identity) or "none"
+
+
+def _rows(*blocks: Any) -> str:
+    """Write matrices and vectors as rows of numbers with a blank line between blocks."""
+    texts = []
+    for block in blocks:
+        rows = np.atleast_2d(np.asarray(block, dtype=np.float64))
+        texts.append("\n".join(" ".join(f"{number:.12g}" for number in row) for row in rows))
+    return "\n\n".join(texts) + "\n"

@@ -1,0 +1,175 @@
+"""Writes samples to disk in the folder formats of the usual data sets, safely and resumably.
+
+While a folder is being written it holds a list of what is finished, ``trg_progress.jsonl``; the
+marker ``trg_complete.json`` comes last. A file that was cut off is not on the list, and is written
+again on resume.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from trg.data.atomic import write_atomic
+from trg.data.sample import Sample
+from trg.data.written import COMPLETE_NAME, PROGRESS_NAME, is_complete
+from trg.synth.layout_writers import (
+    ARKitFaceWriter,
+    BIWIWriter,
+    Record,
+    ShardWriter,
+    W300LPWriter,
+    Writer,
+)
+from trg.topology import FaceTopology
+
+__all__ = ["Layout", "is_complete", "write_layout"]
+
+Layout = Literal["webdataset", "arkitface", "300wlp", "biwi"]
+
+
+def write_layout(
+    samples: Iterable[Sample],
+    folder: str | Path,
+    layout: Layout,
+    *,
+    topology: FaceTopology | None = None,
+    split: Literal["train", "test"] = "train",
+    shard_size: int = 1000,
+    jpeg_quality: int = 95,
+    resume: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write samples in a data set's folder format; return how many the folder holds then.
+
+    Parameters
+    ----------
+    samples
+        The samples from the very first on, also on resume: those that are on disk are skipped.
+        A lazy sequence (``__len__`` and ``__getitem__``) is not even asked for them.
+    layout
+        ``webdataset`` (tar shards), ``arkitface`` (one camera for all samples), ``300wlp`` (450 px
+        crops, needs SciPy) or ``biwi`` (one sequence for each identity and camera).
+    topology
+        The mesh of the samples' vertices; ``arkitface`` and ``biwi`` write its triangles.
+    split
+        Which of ARKitFace's halves to write.
+    shard_size
+        Samples in one tar shard.
+    resume
+        Complete a half-written folder. A folder that is complete is left alone.
+    on_progress
+        Called with the number of samples on disk as it grows.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds something, and ``resume`` was not asked for.
+    ValueError
+        The folder was begun with other settings, or a sample does not fit the layout.
+    """
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout: expected one of {get_args(Layout)}, got {layout!r}")
+    folder = Path(folder)
+    settings = {
+        "layout": layout, "split": split, "shard_size": shard_size, "jpeg_quality": jpeg_quality,
+    }  # fmt: skip
+    if is_complete(folder) and resume:
+        return _complete_count(folder, settings)
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    records = _read_progress(folder, settings)
+    writer = _make_writer(layout, folder, records, topology, split, shard_size, jpeg_quality)
+    with open(folder / PROGRESS_NAME, "a", encoding="utf-8") as progress:
+        done = _count(records)
+        for index, sample in _skip(samples, done):
+            done += _note(progress, writer.write(index, sample))
+            if on_progress is not None:
+                on_progress(done)
+        done += _note(progress, writer.finish())
+    marker = json.dumps({**settings, "count": done}, indent=1)
+    write_atomic(folder / COMPLETE_NAME, lambda file: file.write(marker.encode()))
+    return done
+
+
+def _make_writer(
+    layout: Layout,
+    folder: Path,
+    records: list[Record],
+    topology: FaceTopology | None,
+    split: Literal["train", "test"],
+    shard_size: int,
+    jpeg_quality: int,
+) -> Writer:
+    if layout == "webdataset":
+        return ShardWriter(folder, records, shard_size, jpeg_quality)
+    if layout == "300wlp":
+        return W300LPWriter(folder, jpeg_quality)
+    if topology is None:
+        raise ValueError(f"layout {layout}: expected the topology of the samples' vertices")
+    if layout == "biwi":
+        return BIWIWriter(folder, records, topology)
+    return ARKitFaceWriter(folder, records, topology, split, jpeg_quality)
+
+
+def _skip(samples: Iterable[Sample], done: int) -> Iterator[tuple[int, Sample]]:
+    if isinstance(samples, Sequence) or (
+        hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+    ):
+        sequence: Any = samples
+        return ((index, sequence[index]) for index in range(done, len(sequence)))
+    return itertools.islice(enumerate(samples), done, None)
+
+
+def _note(progress: Any, records: list[Record]) -> int:
+    """Put finished samples on the list, one line each."""
+    for record in records:
+        progress.write(json.dumps(record) + "\n")
+    progress.flush()
+    return _count(records)
+
+
+def _count(records: list[Record]) -> int:
+    return sum(record.get("samples", 1) for record in records)
+
+
+def _read_progress(folder: Path, settings: dict[str, Any]) -> list[Record]:
+    """Return what is finished; begin the list where there is none, cut off a half-written line."""
+    path = folder / PROGRESS_NAME
+    data = path.read_bytes() if path.exists() else b""
+    whole = data[: data.rfind(b"\n") + 1]
+    if not whole:
+        if any(entry.name != PROGRESS_NAME for entry in folder.iterdir()):
+            raise FileExistsError(
+                f"{folder}: expected a folder that this program began, but it has no list of what "
+                "is finished; choose another folder"
+            )
+        path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        return []
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    header, *records = [json.loads(line) for line in whole.splitlines()]
+    _require_same(folder, header, settings)
+    return records
+
+
+def _complete_count(folder: Path, settings: dict[str, Any]) -> int:
+    marker = json.loads((folder / COMPLETE_NAME).read_text(encoding="utf-8"))
+    count = int(marker.pop("count"))
+    _require_same(folder, marker, settings)
+    return count
+
+
+def _require_same(folder: Path, begun_with: dict[str, Any], settings: dict[str, Any]) -> None:
+    if begun_with != settings:
+        raise ValueError(
+            f"{folder}: this folder was begun with {begun_with}, expected the same settings on "
+            f"resume, got {settings}"
+        )
