@@ -23,9 +23,11 @@ from trg.data.feed import shuffled
 from trg.data.pool import SourceMaker, ViewPool
 from trg.data.sample import Sample
 from trg.data.view import SampleSource, Views, ViewSpec, select_views
+from trg.topology import FaceTopology
 
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
+TOPOLOGY = "topology.npz"
 FORMAT = "trg views 1"
 ROW = 64
 """Views written at a time; after each row the progress is on the disk."""
@@ -39,6 +41,7 @@ def write_pack(
     *,
     first: int = 0,
     workers: int = 0,
+    topology: FaceTopology | None = None,
     facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -50,6 +53,8 @@ def write_pack(
         Makes the source; picklable when there are workers.
     workers
         Processes that make views; 0: this one.
+    topology
+        The mesh of the vertices, kept with them.
     facts
         Plain numbers and names about the source, kept in the manifest. A pack is only continued
         with the same facts, spec, first and count.
@@ -96,6 +101,9 @@ def write_pack(
                 on_progress(done)
     finally:
         pool.close()
+    if topology is not None:
+        arrays: dict[str, Any] = topology.to_arrays()
+        write_atomic(folder / TOPOLOGY, lambda file: np.savez(file, **arrays))
     _note(folder / MANIFEST, description)
     (folder / PROGRESS).unlink()
 
@@ -134,6 +142,7 @@ class Pack:
                 f"{path}: expected format {FORMAT!r}, got {self.manifest.get('format')!r}"
             )
         self.spec = ViewSpec(**self.manifest["spec"])
+        self.folder = folder
         self.batch_size = batch_size
         self.seed = seed
         arrays = {}
@@ -150,6 +159,15 @@ class Pack:
 
     def __len__(self) -> int:
         return int(self.manifest["count"])
+
+    @property
+    def topology(self) -> FaceTopology | None:
+        """The mesh of the vertices, where the pack was written with one."""
+        path = self.folder / TOPOLOGY
+        if not path.exists():
+            return None
+        with np.load(path) as arrays:
+            return FaceTopology.from_arrays(dict(arrays))
 
     def views(self, index: slice | NDArray[np.int64]) -> Views:
         """Return views by their numbers, read into memory."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,7 @@ class ViewSpec:
         }
 
 
+@runtime_checkable
 class SampleSource(Protocol):
     """Anything that makes samples: a renderer or a data set's reader."""
 

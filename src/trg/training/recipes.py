@@ -1,0 +1,321 @@
+"""Recipes: named functions that return the whole of a training as one frozen configuration."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+from trg.data.augment import AugmentConfig
+from trg.model.config import (
+    BackboneConfig,
+    RegressorConfig,
+    SamplerConfig,
+    TRGConfig,
+    table1_variants,
+    trg_r18,
+    trg_s,
+)
+from trg.model.losses import LossWeights
+
+SYNTHETIC = "trg.synth.dataset:SyntheticFaces"
+ARKITFACE = "trg.data.arkitface:ARKitFace"
+W300LP = "trg.data.w300lp:W300LP"
+PACK = "pack"
+
+TRAINING_SEED = 0
+HOLDOUT_SEED = 1_000_003
+"""Seeds of the synthetic people: nobody of the hold-out is ever trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Where samples come from, and how they are fed."""
+
+    source: str
+    """``module:callable``, called with ``options``, or ``pack`` with the option ``folder``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values, so that they can be written into a checkpoint."""
+    weight: float = 1.0
+    """Share of each batch, relative to the other sources'."""
+    capacity: int = 8192
+    """Views kept ready, from which each batch is chosen."""
+    reuse: int = 1
+    """How often a view is used before it is replaced. Rendering costs more than training, and
+    each use is augmented anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimConfig:
+    """How the weights move."""
+
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    """AdamW only; not on biases and normalisations."""
+    warmup_steps: int = 500
+    """The learning rate rises linearly over these."""
+    schedule: Literal["cosine", "step"] = "cosine"
+    step_at: float = 2.0 / 3.0
+    """"step": the share of the training after which the rate drops to a tenth."""
+    clip_norm: float | None = 5.0
+    """Largest norm of the gradient; None: not limited."""
+    ema_decay: float | None = 0.999
+    """Of the moving average of the weights, which is what is kept; None: no average."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutConfig:
+    """What the network is measured on while it trains; the same samples every time."""
+
+    source: SourceConfig
+    count: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole training."""
+
+    name: str
+    model: TRGConfig
+    sources: tuple[SourceConfig, ...]
+    holdout: HoldoutConfig | None
+    steps: int
+    batch_size: int
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    losses: LossWeights = field(default_factory=LossWeights)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    hidden_landmark_weight: float = 1.0
+    """In the loss of the 68 points, for those that the camera does not see."""
+    view_margin: float = 1.6
+    """Side of the stored view over the face box: room for jitter and roll."""
+    view_scale: float = 1.5
+    """Side of the stored view over the network's crop."""
+    precision: Literal["bf16", "f32"] = "bf16"
+    seed: int = 0
+    log_every: int = 20
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError(f"recipe {self.name}: expected at least one source")
+        for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"recipe {self.name}: expected {name} of at least 1")
+
+    @property
+    def view_size(self) -> int:
+        """Side of the stored views, px."""
+        return round(self.model.crop_size * self.view_scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested values, for checkpoints, logs and cards."""
+        numbers: dict[str, Any] = _plain(asdict(self))
+        return numbers
+
+
+def small(*, pack: str | None = None) -> Recipe:
+    """Return the training of the network for one CPU core, on synthetic faces alone.
+
+    Parameters
+    ----------
+    pack
+        A folder of views made beforehand; None: rendered while training.
+    """
+    return Recipe(
+        name="small",
+        model=trg_s(),
+        sources=(_synthetic(pack),),
+        holdout=_synthetic_holdout(),
+        steps=40_000,
+        batch_size=64,
+        losses=LossWeights(five_points=0.1),
+        augment=AugmentConfig.strong(),
+    )
+
+
+def synthetic_r18(*, pack: str | None = None) -> Recipe:
+    """Return the training of the paper's network on synthetic faces alone."""
+    return replace(
+        small(pack=pack),
+        name="synthetic_r18",
+        model=replace(trg_r18(), regressor=RegressorConfig(dropout=0.0, vertex_unit_m=0.01)),
+        steps=100_000,
+        batch_size=256,
+        view_scale=1.4,
+        optim=OptimConfig(learning_rate=5e-4, warmup_steps=1000, ema_decay=0.9995),
+    )
+
+
+def paper_single(*, arkitface: str) -> Recipe:
+    """Return the paper's training on ARKitFace alone (section 4.1 and the authors' release).
+
+    Adam, 1e-4, a tenth of it after two thirds, 30 epochs of 717,840 frames in batches of 128.
+
+    Parameters
+    ----------
+    arkitface
+        The data set's folder.
+    """
+    return Recipe(
+        name="paper_single",
+        model=trg_r18(),
+        sources=(SourceConfig(ARKITFACE, {"root": arkitface, "split": "train"}, capacity=512),),
+        holdout=HoldoutConfig(SourceConfig(ARKITFACE, {"root": arkitface, "split": "test"})),
+        steps=30 * 717_840 // 128,
+        batch_size=128,
+        optim=OptimConfig(
+            optimizer="adam",
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            warmup_steps=0,
+            schedule="step",
+            clip_norm=None,
+            ema_decay=None,
+        ),
+        losses=LossWeights(five_points=0.1),
+        validate_every=5000,
+        precision="f32",
+    )
+
+
+def paper(*, arkitface: str, w300lp: str) -> Recipe:
+    """Return the paper's training on ARKitFace and 300W-LP, which has 2D labels only.
+
+    The two are mixed by their sizes, 717,840 and 122,450 pictures, and the 30 epochs go over both.
+    """
+    base = paper_single(arkitface=arkitface)
+    arkit, loose = 717_840, 122_450
+    return replace(
+        base,
+        name="paper",
+        sources=(
+            replace(base.sources[0], weight=float(arkit)),
+            SourceConfig(W300LP, {"root": w300lp}, weight=float(loose), capacity=512),
+        ),
+        steps=30 * (arkit + loose) // 128,
+        augment=replace(AugmentConfig(), mask_probability=0.2),
+    )
+
+
+def tiny(*, source: str = SYNTHETIC, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a training of seconds: to try the machinery, not to get a network."""
+    training = {"seed": TRAINING_SEED} if options is None else dict(options)
+    return Recipe(
+        name="tiny",
+        model=TRGConfig(
+            crop_size=64,
+            backbone=BackboneConfig(width=8, blocks=(1, 1, 1, 1)),
+            decoder=(16, 16, 16),
+            sampler=SamplerConfig(hidden=(8,), features=3),
+            regressor=RegressorConfig(
+                hidden=(64,), dropout=0.1, vertex_rank=16, vertex_unit_m=0.01
+            ),
+        ),
+        sources=(SourceConfig(source, training, capacity=32, reuse=4),),
+        holdout=HoldoutConfig(SourceConfig(source, {**training, "seed": HOLDOUT_SEED}), count=16),
+        steps=20,
+        batch_size=8,
+        optim=OptimConfig(warmup_steps=4, ema_decay=0.9),
+        augment=AugmentConfig.strong(),
+        log_every=1,
+        validate_every=10,
+        checkpoint_every=5,
+    )
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "small": small,
+    "synthetic_r18": synthetic_r18,
+    "paper": paper,
+    "paper_single": paper_single,
+    "tiny": tiny,
+}
+"""The named recipes. ``NAME/ROW`` is one with its network changed to a row of Table 1."""
+
+
+def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a recipe by name, with its own options such as the folders of its data.
+
+    Parameters
+    ----------
+    name
+        One of :data:`RECIPES`, or ``NAME/ROW`` with a row of Table 1 (``small/landmark-free``).
+
+    Raises
+    ------
+    ValueError
+        There is no such recipe or row, or the recipe has no such option or misses one.
+    """
+    base_name, _, row = name.partition("/")
+    if base_name not in RECIPES:
+        raise ValueError(f"recipe: expected one of {sorted(RECIPES)}, got {name!r}")
+    try:
+        base = RECIPES[base_name](**(options or {}))
+    except TypeError as error:
+        raise ValueError(f"recipe {base_name}: {error}") from error
+    if not row:
+        return base
+    variants = table1_variants(base.model)
+    if row not in variants:
+        raise ValueError(f"recipe {base_name}: expected a row of {sorted(variants)}, got {row!r}")
+    return replace(base, name=name, model=variants[row])
+
+
+def with_overrides(base: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with fields changed by dotted name: ``{"optim.learning_rate": "3e-4"}``.
+
+    Text is read as a Python value where it is one.
+
+    Raises
+    ------
+    ValueError
+        There is no such field, or the value is of another kind than the field's.
+    """
+    for path, value in overrides.items():
+        base = _set(base, path.split("."), _value(value), path)
+    return base
+
+
+def _synthetic(pack: str | None) -> SourceConfig:
+    if pack is not None:
+        return SourceConfig(PACK, {"folder": pack})
+    return SourceConfig(SYNTHETIC, {"seed": TRAINING_SEED}, capacity=16_384, reuse=6)
+
+
+def _synthetic_holdout() -> HoldoutConfig:
+    return HoldoutConfig(SourceConfig(SYNTHETIC, {"seed": HOLDOUT_SEED}))
+
+
+def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
+    name, *rest = path
+    names = [item.name for item in fields(node)] if is_dataclass(node) else []
+    if name not in names:
+        raise ValueError(f"override {whole}: expected one of {names} where it says {name!r}")
+    old = getattr(node, name)
+    if rest:
+        value = _set(old, rest, value, whole)
+    elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    elif isinstance(old, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if old is not None and value is not None and not isinstance(value, type(old)):
+        raise ValueError(f"override {whole}: expected a value like {old!r}, got {value!r}")
+    return replace(node, **{name: value})
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

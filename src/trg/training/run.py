@@ -1,0 +1,175 @@
+"""The training room's verbs, with explicit arguments: what the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from trg.data.pack import write_pack
+from trg.data.view import ViewSpec
+from trg.evaluation.stills import Stills
+from trg.model.checkpoint import load_checkpoint
+from trg.model.export import ExportFacts, Storage, export_bundle
+from trg.model.network import TRGNetwork
+from trg.training.loop import Measure, OnStep, TrainingResult, run_training
+from trg.training.recipes import PACK, recipe, with_overrides
+from trg.training.sources import open_source
+from trg.training.validate import draw_sheet, predict
+from trg.weights import WeightBundle
+
+SHEET_STILLS = 24
+
+
+def train(
+    recipe_name: str,
+    folder: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    workers: int = 0,
+    max_minutes: float | None = None,
+    stills: Path | None = None,
+    on_step: OnStep | None = None,
+) -> TrainingResult:
+    """Train by a named recipe.
+
+    Parameters
+    ----------
+    recipe_name
+        See :func:`trg.training.recipes.recipe`.
+    folder
+        Where checkpoints, log and sheets go.
+    options
+        The recipe's own arguments, such as the data's folders.
+    overrides
+        Fields of the recipe by dotted name.
+    resume, workers, max_minutes, on_step
+        As in :func:`trg.training.loop.run_training`.
+    device
+        ``cpu``, ``cuda``, ``cuda:1``; None: a GPU where there is one.
+    stills
+        A folder of real photographs to measure on, never to train on.
+
+    Raises
+    ------
+    ValueError
+        The recipe, an option or an override does not exist or does not fit.
+    """
+    chosen = with_overrides(recipe(recipe_name, options), overrides or {})
+    measures = {}
+    if stills is not None:
+        measures["stills"] = stills_measure(Stills(stills, chosen.model.crop_size))
+    return run_training(
+        chosen,
+        folder,
+        resume=resume,
+        device=None if device is None else torch.device(device),
+        workers=workers,
+        max_minutes=max_minutes,
+        measures=measures,
+        on_step=on_step,
+    )
+
+
+def render_pack(
+    recipe_name: str,
+    folder: Path,
+    count: int,
+    *,
+    options: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    first: int = 0,
+    workers: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Make the views of a recipe's first source once, for trainings that read the pack.
+
+    Raises
+    ------
+    ValueError
+        The recipe already reads a pack.
+    """
+    chosen = with_overrides(recipe(recipe_name, options), overrides or {})
+    source = chosen.sources[0]
+    if source.source == PACK:
+        raise ValueError(f"recipe {recipe_name}: expected a source to render, got a pack")
+    topology = open_source(source).topology
+    write_pack(
+        folder,
+        partial(open_source, source),
+        ViewSpec(chosen.view_size, chosen.view_margin, topology.vertex_count),
+        count,
+        first=first,
+        workers=workers,
+        topology=topology,
+        facts={"source": source.source, "options": dict(source.options)},
+        on_progress=on_progress,
+    )
+
+
+def export(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    name: str,
+    licence: str,
+    attribution: tuple[str, ...] = (),
+    storage: Storage = "float16",
+) -> WeightBundle:
+    """Turn a training's best checkpoint into a weight bundle, with what is known of it.
+
+    Parameters
+    ----------
+    checkpoint
+        ``best.pt`` of a training's folder.
+    name, licence, attribution
+        For the bundle's card.
+    """
+    loaded = load_checkpoint(checkpoint)
+    training: dict[str, Any] = {
+        key: value for key, value in loaded.extra.items() if key in ("step", "figures", "recipe")
+    }
+    facts = ExportFacts(name=name, licence=licence, attribution=attribution, training=training)
+    return export_bundle(loaded.network.eval(), bundle, facts, storage)
+
+
+def stills_measure(stills: Stills) -> Measure:
+    """Return the measurement of a network on stills, with a sheet of the first of them."""
+
+    def measure(network: TRGNetwork) -> tuple[dict[str, float], Image.Image]:
+        some = stills.stills[:: max(1, len(stills) // SHEET_STILLS)][:SHEET_STILLS]
+        crops = _tensor(network, np.stack([still.crop for still in some]).transpose(0, 3, 1, 2))
+        boxes = _tensor(network, np.stack([still.box_numbers for still in some]).astype(np.float32))
+        sheet = draw_sheet(
+            crops, boxes, predict(network, crops, boxes), network.topology.landmarks68
+        )
+        return stills.measure(torch_predictor(network)).figures(), sheet
+
+    return measure
+
+
+def torch_predictor(
+    network: TRGNetwork,
+) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float64]]:
+    """Return a network as a predictor for :class:`trg.evaluation.stills.Stills`."""
+
+    def landmarks(crops: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+        predicted = predict(
+            network, _tensor(network, crops.transpose(0, 3, 1, 2)), _tensor(network, boxes)
+        )
+        return predicted.vertices_crop[:, network.topology.landmarks68]
+
+    return landmarks
+
+
+def _tensor(network: TRGNetwork, array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(network.pixel_mean.device)

@@ -1,0 +1,117 @@
+"""The state of a training on the disk: enough to go on as if nothing had happened.
+
+All chance of step k comes from (seed, k), so the step number stands for the random state and for
+the position in the data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trg.data.atomic import write_atomic
+from trg.model.checkpoint import load_checkpoint, save_checkpoint
+from trg.model.network import TRGNetwork
+from trg.training.optim import MovingAverage
+
+LAST = "last.pt"
+"""The training's whole state, to be resumed."""
+BEST = "best.pt"
+"""The averaged network that did best on the hold-out, and what it reached."""
+LOG = "log.jsonl"
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """What changes while a training runs."""
+
+    network: TRGNetwork
+    average: MovingAverage
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Steps done."""
+    best_score: float = float("inf")
+
+    def save(self, folder: Path, recipe: dict[str, Any]) -> None:
+        """Write :data:`LAST`, whole or not at all."""
+        extra = {
+            "average": self.average.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best_score": self.best_score,
+            "recipe": recipe,
+        }
+        save_synced(folder / LAST, self.network, extra)
+
+    def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
+        """Go back to what :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing was saved there.
+        ValueError
+            It was saved by another recipe.
+        """
+        path = folder / LAST
+        checkpoint = load_checkpoint(path)
+        saved = checkpoint.extra["recipe"]
+        changed = sorted(name for name in recipe if saved.get(name) != recipe[name])
+        if changed:
+            raise ValueError(
+                f"{path}: expected a training by the same recipe; {changed} differ: "
+                f"{[saved.get(name) for name in changed]} there, "
+                f"{[recipe[name] for name in changed]} now"
+            )
+        self.network.load_state_dict(checkpoint.network.state_dict())
+        self.average.network.load_state_dict(checkpoint.extra["average"])
+        self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
+        self.step = checkpoint.extra["step"]
+        self.best_score = checkpoint.extra["best_score"]
+
+
+def save_synced(path: Path, network: TRGNetwork, extra: dict[str, Any]) -> None:
+    """Write a checkpoint, bring it to the disk, and only then give it its name."""
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        save_checkpoint(partial, network, extra)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write named tensors, whole or not at all."""
+    write_atomic(path, lambda file: torch.save(tensors, file))
+
+
+class RunLog:
+    """One JSON object a line, beginning with the step; a resumed run drops what it will redo."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._path = folder / LOG
+        kept = [line for line in read_log(folder) if line["step"] <= step] if step else []
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomic(self._path, lambda file: file.write(text.encode()))
+
+    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+        """Append a line; it is on its way to the disk when this returns."""
+        with open(self._path, "a") as file:
+            file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's log; a last line that a kill cut short is left out."""
+    path = folder / LOG
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]

@@ -1,0 +1,137 @@
+"""Measures a network on fixed views while it trains, and draws what it says."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from trg.data.augment import AugmentConfig, Augmenter, TrainingBatch, draw
+from trg.data.view import Views, select_views
+from trg.evaluation.metrics import add_mm, geodesic_error_deg, landmark_error_mm, mae_r_deg
+from trg.geometry import crop_from_rays, rays_from_points, transform
+from trg.model.network import StageOutput, TRGNetwork
+
+SCORE = "add_mm_median"
+"""The figure by which the best network is kept, lower is better: rotation and place in one."""
+
+AXIS_LENGTH_M = 0.06
+AXIS_COLOURS = ((230, 60, 60), (60, 200, 60), (80, 120, 255))
+BATCH = 64
+
+
+class Prediction(NamedTuple):
+    """The last step's estimates for n faces, as float64 arrays."""
+
+    rotation: NDArray[np.float64]
+    translation_m: NDArray[np.float64]
+    vertices_m: NDArray[np.float64]
+    vertices_crop: NDArray[np.float64]
+
+
+class Holdout:
+    """Views with labels, cut to the network's crops without augmentation."""
+
+    def __init__(self, views: Views, augmenter: Augmenter, device: torch.device) -> None:
+        self._views = views
+        self._augmenter = augmenter
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._views.image)
+
+    def measure(self, network: TRGNetwork) -> dict[str, float]:
+        """Return the paper's errors over the posed samples, and the relative depth error."""
+        rows: list[dict[str, NDArray[np.float64]]] = []
+        for start in range(0, len(self), BATCH):
+            batch = self.batch(slice(start, start + BATCH))
+            posed = (batch.has_pose & batch.has_vertices).cpu().numpy()
+            predicted = predict(network, batch.crops, batch.box_numbers)
+            rows.append(_errors(_take(predicted, posed), batch, posed))
+        joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        if not len(joined["ge_deg"]):
+            return {}
+        figures = {}
+        for name, values in joined.items():
+            figures[f"{name}_mean"] = float(values.mean())
+            figures[f"{name}_median"] = float(np.median(values))
+        return figures
+
+    def batch(self, index: slice) -> TrainingBatch:
+        """Return some of the samples, the same every time."""
+        views = select_views(self._views, index)
+        none = draw(AugmentConfig.none(), len(views.image), torch.Generator().manual_seed(0))
+        return self._augmenter(views, none, self._device)
+
+    def sheet(self, network: TRGNetwork, count: int = 24) -> Image.Image:
+        """Draw predictions on the first ``count`` samples."""
+        batch = self.batch(slice(0, count))
+        predicted = predict(network, batch.crops, batch.box_numbers)
+        return draw_sheet(batch.crops, batch.box_numbers, predicted, network.topology.landmarks68)
+
+
+@torch.no_grad()
+def predict(network: TRGNetwork, crops: Tensor, box_numbers: Tensor) -> Prediction:
+    """Run a network in evaluation mode on crops ``(n, 3, s, s)``."""
+    was_training = network.training
+    network.eval()
+    try:
+        last: StageOutput = network(crops, box_numbers).stages[-1]
+    finally:
+        network.train(was_training)
+    kept = (last.rotation, last.translation_m, last.vertices_m, last.vertices_crop)
+    return Prediction(*(tensor.double().cpu().numpy() for tensor in kept))
+
+
+def draw_sheet(
+    crops: Tensor,
+    box_numbers: Tensor,
+    predicted: Prediction,
+    landmarks68: NDArray[np.int32],
+    columns: int = 6,
+) -> Image.Image:
+    """Draw crops side by side with the head's axes (x red, y green, z blue) and the 68 points."""
+    pixels = crops.clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    boxes = box_numbers.double().cpu().numpy()
+    count, size = len(pixels), pixels.shape[1]
+    sheet = Image.new("RGB", (columns * size, -(-count // columns) * size))
+    axes_m = np.concatenate([np.zeros((1, 3)), np.diag([1.0, 1.0, -1.0]) * AXIS_LENGTH_M])
+    for face in range(count):
+        tile = Image.fromarray(pixels[face])
+        pen = ImageDraw.Draw(tile)
+        for x, y in (predicted.vertices_crop[face, landmarks68] + 1.0) * size / 2.0:
+            pen.point((x, y), fill=(255, 255, 0))
+        tips = transform(axes_m, predicted.rotation[face], predicted.translation_m[face])
+        ends = (crop_from_rays(rays_from_points(tips), boxes[face]) + 1.0) * size / 2.0
+        for end, colour in zip(ends[1:], AXIS_COLOURS, strict=True):
+            pen.line([*map(float, ends[0]), *map(float, end)], fill=colour, width=2)
+        sheet.paste(tile, (face % columns * size, face // columns * size))
+    return sheet
+
+
+def _take(predicted: Prediction, chosen: NDArray[np.bool_]) -> Prediction:
+    return Prediction(*(array[chosen] for array in predicted))
+
+
+def _errors(
+    predicted: Prediction, batch: TrainingBatch, posed: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    def true(tensor: Tensor) -> NDArray[np.float64]:
+        return tensor.double().cpu().numpy()[posed]
+
+    rotation, translation_m = true(batch.rotation), true(batch.translation_m)
+    vertices_m = true(batch.vertices_m)
+    depth_m = translation_m[:, 2]
+    return {
+        "ge_deg": geodesic_error_deg(predicted.rotation, rotation),
+        "mae_r_deg": mae_r_deg(predicted.rotation, rotation),
+        "tz_relative": np.abs(predicted.translation_m[:, 2] - depth_m) / depth_m,
+        "add_mm": add_mm(
+            vertices_m, predicted.rotation, predicted.translation_m, rotation, translation_m
+        ),
+        "landmarks_mm": landmark_error_mm(predicted.vertices_m, vertices_m),
+    }

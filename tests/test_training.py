@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dot_faces import TOPOLOGY, DotFaces
+from trg.data.augment import AugmentConfig, Augmenter, draw
+from trg.data.pack import write_pack
+from trg.data.view import ViewSpec, stack_views, view_from_sample
+from trg.model.checkpoint import load_checkpoint
+from trg.model.losses import TRGLoss
+from trg.model.network import TRGNetwork
+from trg.training import loop
+from trg.training.loop import NotFiniteError, run_training, targets_of
+from trg.training.optim import MovingAverage, learning_rate, use_bf16_in_layers
+from trg.training.recipes import (
+    OptimConfig,
+    Recipe,
+    SourceConfig,
+    paper,
+    recipe,
+    tiny,
+    with_overrides,
+)
+from trg.training.sources import ShuffledSource, open_source, topology_of
+from trg.training.state import BEST, LAST, read_log
+
+CPU = torch.device("cpu")
+
+
+def dots(**changes: object) -> Recipe:
+    """The tiny recipe on dot faces, in float32 so that traces can be compared bit for bit."""
+    base = tiny(source="dot_faces:DotFaces", options={"seed": 0})
+    return replace(base, precision="f32", **changes)
+
+
+def train(folder: Path, trained: Recipe, **options: object):
+    return run_training(trained, folder, device=CPU, topology=TOPOLOGY, **options)
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["total"] for line in read_log(folder) if line["kind"] == "train"]
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the loop may catch it."""
+
+
+def kill_at(step: int):
+    def on_step(done: int, numbers: dict[str, float]) -> None:
+        if done == step:
+            raise Killed
+
+    return on_step
+
+
+def test_a_killed_training_goes_on_along_the_same_path(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", dots())
+    assert whole.finished
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", dots(), on_step=kill_at(12))  # checkpoints at 5 and 10
+    assert not (tmp_path / "killed" / BEST).with_name("best.partial.pt").exists()
+    resumed = train(tmp_path / "killed", dots(), resume=True)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert read_log(tmp_path / "killed") == read_log(tmp_path / "whole")
+    assert resumed.figures == whole.figures
+    first, second = (
+        load_checkpoint(tmp_path / name / LAST).network.state_dict() for name in ("whole", "killed")
+    )
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_a_training_learns_and_leaves_what_it_should(tmp_path: Path) -> None:
+    seen = []
+    result = train(tmp_path, dots(steps=30), on_step=lambda step, numbers: seen.append(step))
+    assert result == loop.TrainingResult(tmp_path, 30, True, result.figures)
+    assert seen == list(range(30))
+    trace = losses(tmp_path)
+    assert np.mean(trace[-5:]) < 0.8 * np.mean(trace[:5])
+    assert {"ge_deg_median", "tz_relative_median", "landmarks_mm_mean"} <= set(result.figures)
+    best = load_checkpoint(tmp_path / BEST)
+    assert best.extra["recipe"]["name"] == "tiny"
+    assert (tmp_path / "holdout.jpg").stat().st_size > 1000
+    assert not list(tmp_path.glob("*partial*"))
+    json.dumps(best.extra["figures"])
+
+
+def test_time_runs_out_cleanly(tmp_path: Path) -> None:
+    stopped = train(tmp_path, dots(), max_minutes=0.0)
+    assert (stopped.step, stopped.finished) == (1, False)
+    finished = train(tmp_path, dots(), resume=True)
+    assert finished.finished
+    train(tmp_path / "whole", dots())
+    assert losses(tmp_path) == losses(tmp_path / "whole")
+    again = train(tmp_path, dots(), resume=True)
+    assert (again.step, again.finished) == (20, True)
+
+
+def test_a_training_is_not_overwritten_nor_continued_as_another(tmp_path: Path) -> None:
+    train(tmp_path, dots(steps=5))
+    with pytest.raises(FileExistsError, match="expected no training there"):
+        train(tmp_path, dots(steps=5))
+    with pytest.raises(ValueError, match=r"same recipe; \['batch_size'\] differ"):
+        train(tmp_path, dots(steps=5, batch_size=4), resume=True)
+
+
+def test_nan_stops_and_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = loop.targets_of
+    calls = []
+
+    def broken(batch, hidden_weight=1.0):
+        calls.append(1)
+        targets = good(batch, hidden_weight)
+        if len(calls) == 7:
+            targets.rotation[3, 0, 0] = math.nan
+        return targets
+
+    monkeypatch.setattr(loop, "targets_of", broken)
+    with pytest.raises(NotFiniteError, match="step 6: expected finite numbers"):
+        train(tmp_path, dots())
+    (path,) = tmp_path.glob("not_finite_*.pt")
+    saved = torch.load(path, weights_only=True)
+    assert torch.isnan(saved["rotation"][3, 0, 0])
+    assert saved["crops"].shape == (8, 3, 64, 64)
+    state = load_checkpoint(tmp_path / LAST)
+    assert state.extra["step"] == 5
+    assert all(torch.isfinite(tensor).all() for tensor in state.network.state_dict().values())
+
+
+def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = torch.save
+    calls = []
+
+    def full(*args: object, **kwargs: object) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        saved(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(tmp_path, dots())
+    assert load_checkpoint(tmp_path / LAST).extra["step"] == 5
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
+    plain = dots(steps=4, holdout=None)
+    train(tmp_path / "alone", plain)
+    train(tmp_path / "helped", plain, workers=2)
+    assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
+
+
+def test_packs_feed_a_training(tmp_path: Path) -> None:
+    spec = ViewSpec(dots().view_size, dots().view_margin, TOPOLOGY.vertex_count)
+    write_pack(tmp_path / "pack", partial(DotFaces), spec, 24, topology=TOPOLOGY)
+    packed = dots(
+        steps=3, sources=(SourceConfig("pack", {"folder": str(tmp_path / "pack")}),), holdout=None
+    )
+    assert np.array_equal(topology_of(packed).triangles, TOPOLOGY.triangles)
+    assert run_training(packed, tmp_path / "run", device=CPU).finished
+    with pytest.raises(ValueError, match="expected views of ViewSpec"):
+        train(tmp_path / "other", replace(packed, view_scale=1.0))
+
+
+def test_two_processes_see_the_samples_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With frozen statistics and no dropout two processes take the very steps of one."""
+    port = 29_000 + os.getpid() % 1000
+    paths = [str(Path(__file__).parent)]
+    code = (
+        f"import sys; sys.path[:0] = {paths!r}\n"
+        "from pathlib import Path\nimport test_training\n"
+        f"test_training.train_frozen(Path({str(tmp_path / 'two')!r}))\n"
+    )
+    processes = []
+    for rank in range(2):
+        environment = {
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        processes.append(
+            subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
+        )
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()[-2000:]
+    train_frozen(tmp_path / "one")
+    first, second = (
+        load_checkpoint(tmp_path / name / LAST).network.state_dict() for name in ("one", "two")
+    )
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def train_frozen(folder: Path) -> None:
+    """Three steps whose result does not depend on how a batch is split."""
+    plain = dots(steps=3, holdout=None)
+    regressor = replace(plain.model.regressor, dropout=0.0)
+    plain = replace(
+        plain,
+        model=replace(plain.model, regressor=regressor),
+        optim=replace(plain.optim, optimizer="adamw", learning_rate=1e-4, clip_norm=None),
+    )
+    torch.nn.BatchNorm2d.forward = _without_statistics
+    try:
+        train(folder, plain)
+    finally:
+        del torch.nn.BatchNorm2d.forward
+
+
+def _without_statistics(self: torch.nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def test_bf16_keeps_the_geometry_exact() -> None:
+    """Layers are rounded, but rotations stay rotations to float32's precision."""
+    network = TRGNetwork(dots().model, TOPOLOGY)
+    use_bf16_in_layers(network, "cpu")
+    crops = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    output = network(crops.float(), torch.tensor([[0.1, -0.1, 0.3], [0.0, 0.2, 0.2]]))
+    assert not torch.is_autocast_enabled("cpu")
+    for stage in output.stages:
+        assert stage.vertices_crop.dtype == torch.float32
+        identity = stage.rotation @ stage.rotation.transpose(1, 2)
+        torch.testing.assert_close(identity, torch.eye(3).expand(2, 3, 3), atol=1e-5, rtol=0)
+
+
+def test_perfect_predictions_cost_nothing() -> None:
+    """Augmented labels and the losses speak of the same geometry."""
+    views = stack_views([view_from_sample(DotFaces().sample(i), ViewSpec(96)) for i in range(6)])
+    draws = draw(replace(AugmentConfig(), flip_probability=0.0), 6, torch.Generator())
+    batch = Augmenter(64, TOPOLOGY.mirror)(views, draws, CPU)
+    targets = targets_of(batch)
+    network = TRGNetwork(dots().model, TOPOLOGY)
+    output = network(batch.crops, batch.box_numbers)
+    from trg.geometry import crop_from_rays, rays_from_points, transform
+
+    rays = rays_from_points(transform(batch.vertices_m, batch.rotation, batch.translation_m))
+    stages = tuple(
+        stage._replace(
+            rotation=batch.rotation,
+            translation_m=batch.translation_m,
+            vertices_m=batch.vertices_m,
+            vertices_crop=crop_from_rays(rays, batch.box_numbers),
+        )
+        for stage in output.stages
+    )
+    output = output._replace(stages=stages, landmarks68_crop=batch.landmarks68_crop)
+    result = TRGLoss(TOPOLOGY)(output, targets)
+    assert result.total < 1e-3
+    assert result.five_points < 1e-4
+
+
+def test_hidden_and_outside_landmarks_weigh_less() -> None:
+    views = stack_views([view_from_sample(DotFaces().sample(0), ViewSpec(96))])
+    batch = Augmenter(64, TOPOLOGY.mirror)(
+        views, draw(AugmentConfig.none(), 1, torch.Generator()), CPU
+    )
+    batch.landmarks68_crop[0, 5, 0] = 1.2
+    weight = targets_of(batch, 0.25).landmarks68_weight[0]
+    assert weight[5] == 0.0
+    hidden = ~batch.landmarks68_visible[0]
+    hidden[5] = False
+    assert (weight[hidden] == 0.25).all()
+    assert (weight[batch.landmarks68_visible[0]].sum() - weight.gt(0.9).sum()).abs() < 1e-6
+
+
+def test_learning_rates_follow_their_plans() -> None:
+    step = OptimConfig(schedule="step", warmup_steps=0, learning_rate=1e-4)
+    assert learning_rate(step, 19, 30) == 1e-4
+    assert learning_rate(step, 20, 30) == pytest.approx(1e-5)
+    cosine = OptimConfig(warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(cosine, s, 100) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.01, abs=2e-3)
+
+
+def test_the_average_is_an_average() -> None:
+    network = TRGNetwork(dots().model, TOPOLOGY)
+    average = MovingAverage(network, 0.5)
+    name = "heatmaps.weight"
+    start = average.network.state_dict()[name].clone()
+    with torch.no_grad():
+        network.heatmaps.weight += 1.0
+    average.update(network, 1000)
+    torch.testing.assert_close(average.network.state_dict()[name], start + 0.5)
+    young = MovingAverage(network, None)
+    with torch.no_grad():
+        network.heatmaps.weight += 1.0
+    young.update(network, 0)
+    torch.testing.assert_close(young.network.heatmaps.weight, network.heatmaps.weight)
+
+
+def test_recipes_by_name() -> None:
+    assert recipe("small").model.crop_size == 128
+    assert recipe("synthetic_r18/landmark-free").model.geometry is False
+    published = recipe("paper", {"arkitface": "a", "w300lp": "b"})
+    assert published == paper(arkitface="a", w300lp="b")
+    optim = published.optim
+    assert (optim.optimizer, optim.learning_rate, published.batch_size) == ("adam", 1e-4, 128)
+    assert published.steps * 128 == pytest.approx(30 * (717_840 + 122_450), abs=128)
+    assert learning_rate(optim, published.steps * 19 // 30, published.steps) == 1e-4
+    assert learning_rate(optim, published.steps * 21 // 30, published.steps) == pytest.approx(1e-5)
+    json.dumps(published.to_dict())
+    with pytest.raises(ValueError, match="expected one of"):
+        recipe("large")
+    with pytest.raises(ValueError, match="expected a row of"):
+        recipe("small/no-such-row")
+    with pytest.raises(ValueError, match="arkitface"):
+        recipe("paper_single")
+
+
+def test_overrides_by_dotted_name() -> None:
+    changed = with_overrides(
+        recipe("small"), {"optim.learning_rate": "3e-4", "steps": "7", "model.crop_size": 96}
+    )
+    assert (changed.optim.learning_rate, changed.steps, changed.model.crop_size) == (3e-4, 7, 96)
+    with pytest.raises(ValueError, match=r"override optim\.lr: expected one of"):
+        with_overrides(recipe("small"), {"optim.lr": 1})
+    with pytest.raises(ValueError, match="expected a value like 64"):
+        with_overrides(recipe("small"), {"batch_size": "many"})
+
+
+def test_sources_are_called_by_name() -> None:
+    config = SourceConfig("dot_faces:DotFaces", {"seed": 4})
+    assert np.array_equal(open_source(config).sample(1).image, DotFaces(4).sample(1).image)
+    with pytest.raises(ValueError, match="module:callable"):
+        open_source(SourceConfig("no_such_module:Faces"))
+    with pytest.raises(ValueError, match="with a method sample"):
+        open_source(SourceConfig("builtins:dict"))
+
+
+def test_limited_sources_are_read_whole_each_time() -> None:
+    shuffled = ShuffledSource(DotFaces(dots=()), 5, seed=1)
+    runs = [[shuffled.sample(5 * run + i).name for i in range(5)] for run in range(3)]
+    assert all(sorted(run) == [f"dots/{i}" for i in range(5)] for run in runs)
+    assert runs[0] != runs[1]
+    assert shuffled.sample(2).name == runs[0][2]
