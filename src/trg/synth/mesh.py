@@ -180,11 +180,10 @@ def smooth_normals(points, triangles):
 
 @njit(cache=True, nogil=True)
 def _agree(a, b):
-    dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-    if dot <= 0.0:
-        return False
+    """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
     squares = (a[0] ** 2 + a[1] ** 2 + a[2] ** 2) * (b[0] ** 2 + b[1] ** 2 + b[2] ** 2)
-    return dot * dot > WELD_COSINE**2 * squares
+    dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
 
 
 @njit(cache=True, nogil=True)

@@ -146,8 +146,8 @@ def visible_vertices(
     """
     points = finite_array("points_cam", points_cam, (None, 3), np.float64)
     rows, columns = rendering.depth_m.shape
-    scale = columns / camera.width
-    if (rows, columns) != (round(camera.height * scale), round(camera.width * scale)):
+    scale = columns // camera.width
+    if (rows, columns) != (camera.height * scale, camera.width * scale):
         raise ValueError(
             f"camera: expected the one that was rendered with ({columns} x {rows} samples), "
             f"got {camera.width} x {camera.height} px"

@@ -205,10 +205,15 @@ def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _fresnel(at_normal, cosine):
-    """Schlick's reflectance."""
+    """Schlick's reflectance; surfaces that reflect nothing head-on do not at grazing angles."""
     grazing = np.float32(1.0) - cosine
     square = grazing * grazing
-    return at_normal + (np.float32(1.0) - at_normal) * square * square * grazing
+    return at_normal + (_at_grazing(at_normal) - at_normal) * square * square * grazing
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _at_grazing(at_normal):
+    return min(np.float32(50.0) * at_normal, np.float32(1.0))
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -241,7 +246,8 @@ def _sky_sheen(finish, looking):
     z = np.float32(1.04) - np.float32(0.572) * rough
     w = np.float32(0.022) * rough - np.float32(0.04)
     a = min(x * x, np.exp(np.float32(-6.4324) * looking)) * x + y
-    share = np.float32(finish.specular) * (z - np.float32(1.04) * a) + w + np.float32(1.04) * a
+    head_on = np.float32(finish.specular)
+    share = head_on * (z - np.float32(1.04) * a) + _at_grazing(head_on) * (w + np.float32(1.04) * a)
     return max(share, np.float32(0.0)) * (one - np.float32(finish.mirror))
 
 

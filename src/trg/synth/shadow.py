@@ -49,7 +49,7 @@ class DepthMap(NamedTuple):
 
 
 def empty_depth_map(
-    direction: NDArray[np.float64], centre_m: NDArray[np.float64], radius_m: float, size: int
+    direction: ArrayLike, centre_m: NDArray[np.float64], radius_m: float, size: int
 ) -> DepthMap:
     """Return a map without casters, seen from ``centre_m + direction * 4 m`` (unit direction)."""
     forward = -np.asarray(direction, np.float64)
