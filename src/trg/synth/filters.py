@@ -22,8 +22,11 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
     """
     if sigma_px < 0.05:
         return image
-    side = math.sqrt(1.0 + 12.0 * sigma_px * sigma_px / passes)
-    radius = (side - 1.0) / 2.0
+    variance = sigma_px * sigma_px / passes
+    whole = int((math.sqrt(1.0 + 12.0 * variance) - 1.0) / 2.0)
+    inner = whole * (whole + 1) * (2 * whole + 1) / 3.0  # sum of squares over the whole pixels
+    part = (variance * (2 * whole + 1) - inner) / (2.0 * ((whole + 1) ** 2 - variance))
+    radius = whole + part
     for _ in range(passes):
         image = _box_rows(_box_columns(image, radius), radius)
     return image

@@ -25,13 +25,16 @@ Look = Literal["colour", "grey", "infrared"]
 
 _CURVE_STEPS = 1024
 _NOISE_TILE_PX = 512
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "box": Image.Resampling.BOX,
+# Shrinking leaves out Pillow's nearest and box filters, which drop or take whole pixels and so
+# move small things by up to half a coarse pixel.
+_SHRINKERS = {
     "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_ENLARGERS = {**_SHRINKERS, "nearest": Image.Resampling.NEAREST}
+_ENLARGER_ODDS = (0.4, 0.1, 0.3, 0.15, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class SensorParams:
     shrink
         The picture is shrunk by this factor and enlarged again.
     shrink_filter, enlarge_filter
-        Names of Pillow's resampling filters.
+        Names of Pillow's resampling filters: bilinear, hamming, bicubic or lanczos, and nearest for
+        enlarging only.
     sharpening
         Strength of the halo.
     jpeg_quality
@@ -100,7 +104,7 @@ class SensorParams:
     noise_grain: float = 0.5
     noise_colour: float = 0.5
     shrink: float = 1.0
-    shrink_filter: str = "box"
+    shrink_filter: str = "bilinear"
     enlarge_filter: str = "bilinear"
     sharpening: float = 0.0
     jpeg_quality: int | None = None
@@ -120,7 +124,6 @@ class SensorParams:
 
         warmth, green = rng.normal(0.0, 0.06), rng.normal(0.0, 0.02)
         is_dim = happens(0.15)
-        filters = list(_FILTERS)
         return cls(
             exposure_stops=float(rng.normal(0.0, 0.45)),
             contrast=float(np.exp(rng.normal(0.05, 0.16))),
@@ -137,8 +140,8 @@ class SensorParams:
             noise_grain=float(rng.uniform(0.2, 1.0)),
             noise_colour=float(rng.uniform(0.1, 1.0)),
             shrink=float(1.0 + 3.0 * rng.random() ** 2) if happens(0.3) else 1.0,
-            shrink_filter=str(rng.choice(filters)),
-            enlarge_filter=str(rng.choice(filters[2:] if happens(0.9) else filters[:2])),
+            shrink_filter=str(rng.choice(list(_SHRINKERS))),
+            enlarge_filter=str(rng.choice(list(_ENLARGERS), p=_ENLARGER_ODDS)),
             sharpening=float(rng.uniform(0.2, 1.5)) if happens(0.3) else 0.0,
             jpeg_quality=int(98 - 78 * rng.random() ** 2) if happens(0.75) else None,
             jpeg_when_small=happens(0.5),
@@ -338,10 +341,10 @@ def _deliver(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
     small = (max(2, round(width / params.shrink)), max(2, round(height / params.shrink)))
     is_small = small != (width, height)
     if is_small:
-        picture = picture.resize(small, _FILTERS[params.shrink_filter])
+        picture = picture.resize(small, _SHRINKERS[params.shrink_filter])
         if params.jpeg_when_small:
             picture = _compress(picture, params.jpeg_quality)
-        picture = picture.resize((width, height), _FILTERS[params.enlarge_filter])
+        picture = picture.resize((width, height), _ENLARGERS[params.enlarge_filter])
     if not (is_small and params.jpeg_when_small):
         picture = _compress(picture, params.jpeg_quality)
     return np.array(picture)
