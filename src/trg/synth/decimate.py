@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from trg._check import finite_array
 
 ROUND_SHARE = 0.06
-"""The share of the vertices that one round may remove; more is quicker, less is closer to greedy."""
+"""The share of vertices that one round may remove: more is quicker, less is nearer to greedy."""
 
 MIN_NORMAL_COSINE = 0.2
 MIN_SHAPE = 0.12
@@ -42,7 +42,7 @@ class DecimatedMesh:
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Each undirected edge once: ends ``(k, 2)``, triangles around it, whether a seam runs along."""
+    """Each edge once: its ends ``(k, 2)``, how many triangles it has, whether it is a seam."""
 
     ends: Ints
     count: Ints

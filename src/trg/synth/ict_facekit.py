@@ -29,7 +29,7 @@ from trg.synth.cache import cached_arrays, fingerprint
 from trg.synth.face_model import PARTS, FaceModel
 from trg.synth.reduce_model import FullFaceModel, reduce_face_model
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Counts changes of what is stored in the cache."""
 
 SOURCE = "ICT-FaceKit: https://github.com/ICT-VGL/ICT-FaceKit (MIT), its folder FaceXModel"
@@ -196,13 +196,12 @@ def full_model_from_ict(arrays: IctArrays) -> FullFaceModel:
     names, starts = list(PART_STARTS), list(PART_STARTS.values())
     vertex_part = np.searchsorted(starts, np.arange(VERTEX_COUNT), side="right") - 1
     triangle_part = np.array(names)[vertex_part[arrays.triangles].min(1)]
-    uv_middle = arrays.uv[arrays.uv_triangles].mean(1)
-    part_name, uv = _sheets(arrays, triangle_part, uv_middle)
+    chart = _charts(arrays.uv_triangles, len(arrays.uv))
+    part_name, uv = _sheets(arrays, triangle_part, chart)
     group = np.array([_GROUP_OF.get(name, name) for name in triangle_part])
-    group[_behind_cornea(arrays, triangle_part)] = ""
+    group[_behind_cornea(arrays, triangle_part, chart)] = ""
     visible = group != ""
     nose_tip = (arrays.triangles == LANDMARKS68[30]).any(1).argmax()
-    chart = _charts(arrays.uv_triangles, len(arrays.uv))
     region = (arrays.triangles < FACE_NARROW_END).all(1) & (chart == chart[nose_tip])
     return FullFaceModel(
         name="ICT-FaceKit",
@@ -222,13 +221,12 @@ def full_model_from_ict(arrays: IctArrays) -> FullFaceModel:
 
 
 def _sheets(
-    arrays: IctArrays, triangle_part: NDArray[np.str_], uv_middle: NDArray[np.float64]
+    arrays: IctArrays, triangle_part: NDArray[np.str_], chart: NDArray[np.int64]
 ) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     """Return each triangle's part name in PARTS and the texture vertices packed into sheets."""
     part = triangle_part.astype("<U16")
     part[np.isin(triangle_part, ("face", "head_neck", "eye_socket"))] = "skin"
-    cavity = np.isin(triangle_part, ("face", "mouth_socket")) & (uv_middle[:, 1] > 0.7)
-    cavity &= (uv_middle[:, 0] > 1.0) & (uv_middle[:, 0] < 1.25)
+    cavity = np.isin(chart, chart[triangle_part == "mouth_socket"])  # inner lips and beyond
     part[cavity | (triangle_part == "gums_tongue")] = "mouth"
     part[np.isin(triangle_part, ("lacrimal", "eye_blend"))] = "skin"  # never drawn
     u, v = arrays.uv[:, 0], 1.0 - arrays.uv[:, 1]
@@ -241,12 +239,13 @@ def _sheets(
     assign(part == "skin", u / 2.0, v)
     assign(triangle_part == "gums_tongue", (u - 2.0) * 0.75, v)
     assign(cavity, 0.75 + (u - 1.0), v * 3.3)
-    return part, packed.clip(0.0, 1.0)  # a few corners on the neck lie just outside their sheet
+    return part, packed
 
 
-def _behind_cornea(arrays: IctArrays, triangle_part: NDArray[np.str_]) -> NDArray[np.bool_]:
+def _behind_cornea(
+    arrays: IctArrays, triangle_part: NDArray[np.str_], chart: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Mark the eyeballs' triangles that are not of the front shell, their foremost chart."""
-    chart = _charts(arrays.uv_triangles, len(arrays.uv))
     hidden = np.zeros(len(triangle_part), dtype=bool)
     for name in ("eyeball_left", "eyeball_right"):
         ball = triangle_part == name

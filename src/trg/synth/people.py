@@ -12,7 +12,7 @@ shorter and rounder than shrunken adults', as in Farkas 1994, "Anthropometry of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class Population:
         eyes = [model.part_vertices[name] for name in ("eyeball_left", "eyeball_right")]
         points = [model.landmarks68[[8]], model.landmarks68[[27]]]
         points += [model.landmarks68[[1]], model.landmarks68[[15]]]
-        groups = [*eyes, *points]
+        groups: list[NDArray[np.integer[Any]]] = [*eyes, *points]
         self._mean = np.stack([model.mean_m[group].mean(0) for group in groups]).astype(float)
         self._modes = np.stack(
             [model.identity[:, group].mean(1, dtype=np.float64) for group in groups], axis=1

@@ -18,7 +18,7 @@ from trg.synth.cache import cached_arrays
 from trg.synth.face_model import PARTS, FaceModel
 from trg.synth.reduce_model import FullFaceModel, reduce_face_model
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Counts changes of the head or of its decimation, so that no older one comes from the cache."""
 
 COLUMN_DEG = 3.0
@@ -201,17 +201,19 @@ def _patch(
     part: str, group: str, surface: Callable[[Floats, Floats], Floats], rows: int, columns: int
 ) -> _Piece:
     """Build one rectangular grid from a function of u (left to right) and v (top to bottom)."""
-    v, u = (
-        g.ravel()
-        for g in np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
-    )
-    vertices = surface(u, v)
     index = np.arange(rows * columns).reshape(rows, columns)
-    zeros = np.zeros(len(vertices))
+    v, u = (index // columns / (rows - 1)).ravel(), (index % columns / (columns - 1)).ravel()
+    vertices = surface(u, v)
+    inside_mouth = part in ("mouth", "teeth")
     return _Piece(
-        part, group, vertices, _grid_triangles(index[:-1], index[1:]), np.stack([u, v], 1), zeros,
-        np.where(vertices[:, 1] > MOUTH_Y_M, 1.0, -1.0) if part in ("mouth", "teeth") else zeros,
-    )  # fmt: skip
+        part,
+        group,
+        vertices,
+        triangles=_grid_triangles(index[:-1], index[1:]),
+        uv=np.stack([u, v], 1),
+        lid=np.zeros(len(vertices)),
+        lip=inside_mouth * np.where(vertices[:, 1] > MOUTH_Y_M, 1.0, -1.0),
+    )
 
 
 def _eyeball(side: int) -> _Piece:

@@ -113,7 +113,7 @@ def reduce_face_model(full: FullFaceModel) -> FaceModel:
 
 
 def key_poses(full: FullFaceModel) -> Floats:
-    """Return ``(p, V, 3)``: the neutral head and those of :data:`KEY_POSES` that the model knows."""
+    """Return ``(p, V, 3)``: the neutral head, then the :data:`KEY_POSES` that the model knows."""
     index = {name: position for position, name in enumerate(full.expression_names)}
     poses = [full.mean_m]
     for names in KEY_POSES:
