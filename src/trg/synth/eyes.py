@@ -24,7 +24,7 @@ MOUTH_SIZE = 64
 LASH_SIZE = 128
 
 IRIS_RADIUS_M = 0.00585
-"""Half the visible iris' 11.7 mm: Rufer et al. 2005, "White-to-white corneal diameter" (Cornea 24)."""
+"""Half the visible iris' 11.7 mm: Rufer et al. 2005, "White-to-white corneal diameter", Cornea."""
 
 _IRISES = np.array(
     [[62, 38, 22], [45, 27, 18], [92, 62, 34], [116, 92, 52], [98, 106, 72], [96, 122, 134],
@@ -115,7 +115,7 @@ def paint_eye(chart: EyeChart, look: EyeLook, rng: np.random.Generator) -> np.nd
     around = np.stack([np.cos(chart.angle), np.sin(chart.angle), radius * 0.12], axis=-1)
     fibres = smooth_noise(chart.lattice, around, 9.0, offset)
     streaks = smooth_noise(chart.lattice, around, 3.5, offset + 7.0)
-    white = np.array([0.72, 0.68, 0.64], np.float32)
+    white = np.array([0.60, 0.565, 0.53], np.float32)
     sclera = np.broadcast_to(white, (*radius.shape, 3)).copy()
     outward = smoothstep(1.1, 2.2, radius)
     pink = look.pinkness * (0.25 + 0.6 * outward)
@@ -187,8 +187,9 @@ def paint_lashes(
     reach = (np.sqrt(x * x + 1.5 * y * y + z * z) - half_m) / (0.6 * half_m)
     fan = np.stack([np.arctan2(y, x), reach * 0.06, np.sign(position[..., 0])], axis=-1)
     lattice = noise_lattice(np.random.default_rng(25))
-    strokes = smooth_noise(lattice, fan, (14.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
-    keep = strokes + 1.4 * fullness - 0.9 - 0.9 * np.clip(reach, 0.0, 2.0)
+    strokes = smooth_noise(lattice, fan, (34.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
+    lower = np.where(y > 0.001, np.float32(1.0), np.float32(0.0))
+    keep = strokes + 1.4 * fullness - 1.3 - 0.9 * lower - 1.3 * np.clip(reach, 0.0, 2.0)
     texture = np.empty((*reach.shape, 4), np.uint8)
     texture[..., :3] = np.asarray(rgb, np.uint8)
     texture[..., 3] = np.clip(128.0 + 120.0 * keep, 0, 255)

@@ -45,9 +45,10 @@ class SkinLayer(NamedTuple):
     Attributes
     ----------
     density
-        ``(size, size, 3)`` float32: optical density above the person's mean tone.
+        ``(size, size, 3)`` float32: optical density to add to the person's mean tone; where the
+        photograph says nothing, a smooth continuation that fades to 0.
     weight
-        ``(size, size)`` float32, 0 to 1: how much of it counts.
+        ``(size, size)`` float32, 0 to 1: how much of what is seen there is photograph.
     """
 
     density: np.ndarray
@@ -138,8 +139,8 @@ def _pigments(
     melanin += 0.5 * (look.tone.typology_deg < 0) * forehead
     if look.freckles > 0:
         centre = chart.near(points[29] + [0.022, 0.0, 0.01], 0.035)
-        spots = smoothstep(0.9, 1.7, fine + 0.35 * middle + 0.35 * look.freckles)
-        melanin += 5.0 * look.freckles * centre * spots
+        spots = smoothstep(1.3, 2.0, fine + 0.2 * middle + 0.5 * look.freckles)
+        melanin += 3.0 * look.freckles * centre * spots
     for _ in range(look.moles):
         azimuth, height = rng.uniform(-1.3, 1.3), rng.uniform(points[19, 1] - 0.04, points[8, 1])
         radius = rng.uniform(0.0009, 0.0022)
@@ -254,7 +255,7 @@ def _reflect(
                     melanin[y, x] * melanin_axis[c] + blood[y, x] * blood_axis[c]
                 )
                 if has_photo:
-                    density += w * photo[y, x, c]
+                    density += photo[y, x, c]
                 linear[y, x, c] = np.exp(-max(density, np.float32(0.02)))
     return linear
 

@@ -110,14 +110,14 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
     azimuth = np.arctan2(x, -(z - np.float32(0.5 * (points[0, 2] + points[16, 2]))))
     # Lips and eyes are seen from the front: what lies further back must not match.
     behind = np.maximum(z - np.float32(points[48, 2] + 0.012 * unit), 0.0)
-    lips = _polygon_distance(x, y, points[48:60, :2]) + behind
+    lips = polygon_distance(x, y, points[48:60, :2]) + behind
     seam = np.concatenate([points[48:49, :2], points[60:65, :2], points[54:55, :2]])
     seam_low = np.concatenate(
         [points[48:49, :2], points[[60, 67, 66, 65, 64], :2], points[54:55, :2]]
     )
     mouth = _polyline_distance(np.abs(x), y, 0.5 * (seam + seam_low)) + behind
     eye_back = np.maximum(z - np.float32(points[45, 2] + 0.015 * unit), 0.0)
-    eyes = _polygon_distance(np.abs(x), y, points[42:48, :2]) + eye_back
+    eyes = polygon_distance(np.abs(x), y, points[42:48, :2]) + eye_back
     along, across = _brow_coordinates(np.abs(x), y, points[22:27, :2])
     across = np.where(z > points[26, 2] + 0.02 * unit, np.float32(1.0), across)
     beard, moustache = _beard_maps(x, y, azimuth, points, unit, lips)
@@ -129,7 +129,7 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """Ramp from 0 at ``low`` to 1 at ``high`` (which may be the smaller one), smooth at the ends."""
+    """Ramp from 0 at ``low`` to 1 at ``high`` (which may be the smaller one), smooth."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -161,7 +161,7 @@ def _beard_maps(
     beard = beard * (1.0 - 0.6 * patch)
     side = smoothstep(abs(points[54, 0]) * 1.25, abs(points[54, 0]) * 0.95, np.abs(x))
     upper = smoothstep(nose_base - 0.001, nose_base + 0.005 * unit, y)
-    moustache = upper * side * smoothstep(mouth + 0.006, mouth, y) * off_lips
+    moustache = upper * side * smoothstep(mouth + 0.003, mouth - 0.004, y) * off_lips
     return beard.astype(np.float32), moustache.astype(np.float32)
 
 
@@ -174,14 +174,14 @@ def _scalp_distance(
     ear_y = float(points[16, 1])
     turn = np.abs(azimuth)
     line = np.interp(
-        turn, [0.0, 0.4, 0.75, 0.95, 1.10, 1.22, 1.34, 1.42, 1.75, 2.2, np.pi],
-        [brow_y - 0.92 * third, brow_y - 0.96 * third, brow_y - 0.95 * third, brow_y - 0.55 * third,
-         brow_y - 0.15 * third, ear_y - 0.005 * unit, ear_y + 0.014 * unit, ear_y - 0.03 * unit,
+        turn, [0.0, 0.4, 0.80, 1.05, 1.25, 1.45, 1.58, 1.68, 1.9, 2.4, np.pi],
+        [brow_y - 0.73 * third, brow_y - 0.76 * third, brow_y - 0.74 * third, brow_y - 0.45 * third,
+         brow_y - 0.12 * third, ear_y - 0.005 * unit, ear_y + 0.014 * unit, ear_y - 0.03 * unit,
          ear_y - 0.03 * unit, points[8, 1] - 0.02 * unit, points[8, 1]],
     )  # fmt: skip
-    ear = smoothstep(1.01, 1.06, np.abs(x) / abs(points[16, 0])) * (turn < 2.1)
-    ear *= np.abs(y - (ear_y + 0.012 * unit)) < 0.045 * unit
-    return (line - y - 0.2 * ear).astype(np.float32)
+    ear = np.hypot((turn - 2.0) / 0.32, (y - (ear_y + 0.022 * unit)) / (0.031 * unit))
+    ear = smoothstep(1.1, 0.85, ear)
+    return (line - y - 0.1 * ear).astype(np.float32)
 
 
 def _brow_coordinates(
@@ -198,8 +198,8 @@ def _brow_coordinates(
     return along.astype(np.float32), across.astype(np.float32)
 
 
-def _polygon_distance(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Signed distance to a closed polygon ``(k, 2)``, negative inside."""
+def polygon_distance(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """Signed distance of points ``x``, ``y`` to a closed polygon ``(k, 2)``, negative inside."""
     ring = np.concatenate([polygon, polygon[:1]]).astype(np.float64)
     distance = np.empty(x.shape, np.float32)
     _signed_distance(x.ravel(), y.ravel(), ring, distance.reshape(-1))

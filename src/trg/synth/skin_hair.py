@@ -45,7 +45,7 @@ def hair_coats(
         ragged = chart.scalp_m + 0.004 * coarse + 0.002 * fine
         cover = smoothstep(-0.004, 0.010, ragged) * look.scalp
         strands = 1.0 + 0.04 * fine
-        coats.append((np.clip(cover * 0.93 * strands, 0.0, 1.0).astype(np.float32), look.hair_rgb))
+        coats.append((np.clip(cover * 0.985 * strands, 0.0, 1.0).astype(np.float32), look.hair_rgb))
     return coats
 
 
@@ -69,7 +69,7 @@ def _brow_alpha(
     side = np.sign(chart.x_m.ravel()[place])
     strand_space = np.stack([v * np.sin(lean) - u * np.cos(lean), u * np.sin(lean) + v, side], -1)
     stripes = smooth_noise(chart.lattice, strand_space, (1400.0, 220.0, 7.3), rng.uniform(0, 32, 3))
-    hairs = np.clip(0.55 + 0.30 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
+    hairs = np.clip(0.72 + 0.22 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
     alpha[place] = body.ravel()[place] * hairs * (0.35 + 0.6 * brows.density)
     return np.clip(alpha, 0.0, 1.0).reshape(body.shape)
 

@@ -27,6 +27,15 @@ _TONES = np.array(
     ]
 )
 
+_WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
+_RGB_FROM_XYZ = np.array(
+    [
+        [3.2404542, -1.5371385, -0.4985314],
+        [-0.9692660, 1.8760108, 0.0415560],
+        [0.0556434, -0.2040259, 1.0572252],
+    ]
+)
+
 BLOOD_DENSITY = np.array([0.16, 0.78, 0.50], np.float32)
 """Density that one unit of haemoglobin adds: it takes green most and leaves red."""
 
@@ -65,6 +74,15 @@ def skin_tone(typology_deg: float, lab_offset: np.ndarray | tuple = (0.0, 0.0, 0
     return SkinTone(typology_deg, density, (darker - density).astype(np.float32))
 
 
+def tone_from_linear(linear: np.ndarray) -> SkinTone:
+    """Return the tone of a measured mean colour, linear sRGB ``(3,)``."""
+    lab = lab_from_linear(linear)
+    typology = float(np.degrees(np.arctan2(lab[0] - 50.0, max(lab[2], 1.0))))
+    melanin = skin_tone(float(np.clip(typology, _TONES[-1, 0], _TONES[0, 0]))).melanin
+    density = -np.log(np.clip(linear, 0.004, 1.0)).astype(np.float32)
+    return SkinTone(typology, density, melanin)
+
+
 def _density_at(typology_deg: float, lab_offset: np.ndarray | tuple) -> np.ndarray:
     order = np.argsort(_TONES[:, 0])
     lab = [np.interp(typology_deg, _TONES[order, 0], _TONES[order, axis]) for axis in (1, 2, 3)]
@@ -78,15 +96,16 @@ def linear_from_lab(lab: np.ndarray) -> np.ndarray:
     fy = (lab[0] + 16.0) / 116.0
     f = np.array([fy + lab[1] / 500.0, fy, fy - lab[2] / 200.0])
     relative = np.where(f > 6.0 / 29.0, f**3, (f - 4.0 / 29.0) * 3.0 * (6.0 / 29.0) ** 2)
-    xyz = relative * np.array([0.95047, 1.0, 1.08883])
-    rgb_from_xyz = np.array(
-        [
-            [3.2404542, -1.5371385, -0.4985314],
-            [-0.9692660, 1.8760108, 0.0415560],
-            [0.0556434, -0.2040259, 1.0572252],
-        ]
-    )
-    return np.clip(rgb_from_xyz @ xyz, 0.004, 1.0)
+    xyz = relative * _WHITE_XYZ
+    return np.clip(_RGB_FROM_XYZ @ xyz, 0.004, 1.0)
+
+
+def lab_from_linear(linear: np.ndarray) -> np.ndarray:
+    """Turn linear sRGB ``(3,)`` into CIE L*a*b* (D65) ``(3,)``."""
+    relative = np.linalg.solve(_RGB_FROM_XYZ, linear) / _WHITE_XYZ
+    low = relative / (3.0 * (6.0 / 29.0) ** 2) + 4.0 / 29.0
+    f = np.where(relative > (6.0 / 29.0) ** 3, np.cbrt(relative), low)
+    return np.array([116.0 * f[1] - 16.0, 500.0 * (f[0] - f[1]), 200.0 * (f[1] - f[2])])
 
 
 def srgb_from_linear(linear: np.ndarray) -> np.ndarray:

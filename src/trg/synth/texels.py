@@ -82,7 +82,7 @@ class TexelMap:
     def mirrored(self) -> np.ndarray:
         """``(size, size)`` int32: flat index of the texel on the other side of the head, or -1.
 
-        Found by flipping u within the sheet or its halves; kept where that lands within 3 mm of the mirror image.
+        Found by flipping u within the sheet or its halves; kept where that lands within 3 mm.
         """
         size = self.size
         columns = np.arange(size)
