@@ -23,6 +23,7 @@ from trg.synth.light import (
     rotate_irradiance,
     scale_light,
     sphere_grid,
+    white_towards_camera,
 )
 from trg.synth.panorama import (
     Panorama,
@@ -303,6 +304,15 @@ def test_tint_scales_all_parts_of_a_light():
     np.testing.assert_allclose(scaled.key_rgb, light.key_rgb * tint)
     np.testing.assert_allclose(scaled.irradiance_sh[4], light.irradiance_sh[4] * tint)
     np.testing.assert_allclose(scaled.surroundings[3, 5], light.surroundings[3, 5] * tint)
+
+
+def test_white_card_sees_the_key_only_from_the_front():
+    dim, lamp = np.full(3, 0.1), np.array([1.0, 0.5, 0.2])
+    ambient = Ambient(dim, dim, dim)
+    front = light_from_sources([Source(0.0, 0.0, 1.0, lamp)], ambient)
+    behind = light_from_sources([Source(180.0, 0.0, 1.0, lamp)], ambient)
+    np.testing.assert_allclose(white_towards_camera(front), lamp + 0.1, atol=1e-3)
+    np.testing.assert_allclose(white_towards_camera(behind), 0.1, atol=1e-3)
 
 
 def test_colour_temperature():

@@ -140,3 +140,11 @@ def random_tint(rng: np.random.Generator) -> NDArray[np.float32]:
     warmth, green = rng.normal(0.0, 0.08), rng.normal(0.0, 0.025)
     brightness = 2.0 ** rng.uniform(-1.0, 1.0)
     return (brightness * np.exp([warmth, green, -warmth])).astype(np.float32)
+
+
+def white_towards_camera(light: Light) -> NDArray[np.float32]:
+    """Colour ``(3,)`` of a white card held at the head, facing the camera: what to balance on."""
+    normal = np.array([0.0, 0.0, -1.0], dtype=np.float32)
+    facing = max(float(light.key_direction @ normal), 0.0)
+    white = evaluate_irradiance(light.irradiance_sh, normal) + facing * light.key_rgb
+    return np.maximum(white, 1e-4).astype(np.float32)
