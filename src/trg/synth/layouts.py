@@ -80,11 +80,7 @@ def write_layout(
     }  # fmt: skip
     if is_complete(folder) and resume:
         return _complete_count(folder, settings)
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder, resume)
     records = _read_progress(folder, settings)
     writer = _make_writer(layout, folder, records, topology, split, shard_size, jpeg_quality)
     with open(folder / PROGRESS_NAME, "a", encoding="utf-8") as progress:
@@ -97,6 +93,14 @@ def write_layout(
     marker = json.dumps({**settings, "count": done}, indent=1)
     write_atomic(folder / COMPLETE_NAME, lambda file: file.write(marker.encode()))
     return done
+
+
+def _make_folder(folder: Path, resume: bool) -> None:
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _make_writer(
