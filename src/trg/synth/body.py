@@ -168,9 +168,9 @@ def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
         dark = fabric(rng, random_rgb(rng) * 0.35)
         cloth = np.tile(dark, (1, 2, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
-        opening = u < 0.13 * (1.0 - v / 0.85)
-        cloth[opening | (v < 0.14), :3] = shirt.astype(np.uint8)
-        cloth[(np.abs(u - 0.13 * (1.0 - v / 0.85)) < 0.006) & (v < 0.85), :3] //= 2
+        opening = u < 0.11 * (1.0 - v / 0.85)
+        cloth[opening | (v < 0.045), :3] = shirt.astype(np.uint8)
+        cloth[(np.abs(u - 0.11 * (1.0 - v / 0.85)) < 0.006) & (v < 0.85), :3] //= 2
         if rng.random() < 0.7:
             tie = (u < 0.016 + 0.012 * v) & (v > 0.1)
             cloth[tie, :3] = np.tile(fabric(rng), (1, 2, 1))[tie, :3]

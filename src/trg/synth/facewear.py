@@ -111,7 +111,7 @@ def beard_growth(points_m: np.ndarray, landmarks_m: np.ndarray) -> np.ndarray:
     mouth_y = np.where(y < corner[1] + 0.003, lip_top, lip_bottom)
     tall = np.abs(mouth_y - corner[1] - 0.003) + 0.001
     lips = np.hypot(x / (corner[0] + 0.002), (y - corner[1] - 0.003) / tall)
-    off_lips = above(lips, 1.0, 0.12) * (z < sideburn_z)
+    off_lips = above(lips, 1.1, 0.12) * (z < sideburn_z)
     cheek_y = np.interp(
         x, [0.0, corner[0], 0.6 * jaw_x, 0.9 * jaw_x, jaw_x],
         [nose_y, nose_y + 0.006, corner[1] - 0.004, nose_y - 0.01, landmarks_m[0, 1]],
@@ -158,7 +158,7 @@ def mask_surfaces(mask: FaceMask, face: FaceChart, vertices_m: np.ndarray) -> li
     landmarks = vertices_m[face.landmarks68].astype(np.float64)
     inside = np.array([0.0, landmarks[48:68, 1].mean(), landmarks[[0, 16], 2].mean()])
     if mask.chin_worn:
-        points = points[4:]
+        points = points[6:]
     out = points - inside
     radius = np.linalg.norm(out, axis=-1)
     tent = radius.copy()

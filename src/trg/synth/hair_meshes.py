@@ -18,14 +18,17 @@ from trg.synth.shapes import Mesh
 from trg.synth.strands import HairColour, StrandField, StrandKind
 from trg.synth.surface import Surface
 
-FORMAT = 1
+FORMAT = 2
 MAX_TRIANGLES = 5600
 
-_ON_MALE = ("afro01", "short01", "short02", "short04")
+_LEFT_OUT = ("afro01",)
+"""Its stacked cards need their own alpha pictures; grown coils look better."""
+
+_ON_MALE = ("short01", "short02", "short04")
 """Hair that was modelled on the male body; the others on the female one."""
 
-_SEAT_SHIFT_M = {"afro01": (0.0, 0.085, 0.0), "short04": (0.0, 0.093, 0.0)}
-"""Two meshes were modelled on a shorter body: what lifts them onto the male one (y up)."""
+_SEAT_SHIFT_M = {"short04": (0.0, 0.093, 0.0)}
+"""One mesh was modelled on a shorter body: what lifts it onto the male one (y up)."""
 
 _SOURCE = (
     "the packed CC0 hair of MakeHuman's system assets (static.makehumancommunity.org), arrays "
@@ -139,7 +142,7 @@ def _fit_all(path: Path, chart: HeadChart) -> dict[str, np.ndarray]:
             name: _Body.of(arrays[f"body_{name}_vertices"], arrays[f"body_{name}_triangles"], chart)
             for name in ("female_generic", "male_generic")
         }
-        names = [str(name) for name in arrays["names"]]
+        names = [str(name) for name in arrays["names"] if name not in _LEFT_OUT]
         fitted: dict[str, np.ndarray] = {"names": np.array(names)}
         for name in names:
             body = bodies["male_generic" if name in _ON_MALE else "female_generic"]

@@ -204,7 +204,9 @@ class HeadChart:
         mean = self.mean_points_m - self.centre_m
         met = self.hits.weights.sum(-1) > 0
         skullcap = met & (np.arange(ELEVATIONS) >= ELEVATIONS // 2)[:, None]
-        size = float((centred * mean)[skullcap].sum() / (mean * mean)[skullcap].sum())
+        ours, theirs = mean[skullcap], centred[skullcap]
+        ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
+        size = float((ours * theirs).sum() / (ours * ours).sum())
         rest = np.where(met[..., None], centred - size * mean, 0.0)
         rest = np.stack([_smooth(_fill(rest[..., axis], met), 2) for axis in range(3)], axis=-1)
         return PersonFit(self.centre_m, size, rest)
@@ -229,8 +231,9 @@ def _look_up(chart: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Interpolate a map ``(37, 72[, k])`` at vectors ``(..., 3)`` of any length."""
     azimuth, elevation = azimuth_elevation(directions)
     column = (azimuth + 180.0) * (AZIMUTHS / 360.0)
-    row = np.clip((elevation + 90.0) * ((ELEVATIONS - 1) / 180.0), 0.0, ELEVATIONS - 1 - 1e-6)
-    left, low = np.floor(column).astype(int), np.floor(row).astype(int)
+    row = (elevation + 90.0) * ((ELEVATIONS - 1) / 180.0)
+    left = np.floor(column).astype(int)
+    low = np.clip(np.floor(row).astype(int), 0, ELEVATIONS - 2)
     part_x, part_y = column - left, row - low
     if chart.ndim == 3:
         part_x, part_y = part_x[..., None], part_y[..., None]

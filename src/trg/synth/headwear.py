@@ -232,7 +232,7 @@ def headphone_surfaces(
     for side in (-1.0, 1.0):
         ear = ear_centre_m(chart, side)
         cup = ellipsoid((0.020, size * 1.15, size), 7, 14)
-        parts.append(cup.moved(np.eye(3), ear + np.array([side * 0.006, 0.0, 0.0])))
+        parts.append(cup.moved(np.eye(3), ear + np.array([side * 0.010, 0.0, 0.0])))
     mesh = merge(parts)
     moved = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
     return [moved.surface("headphones", plain(colour), PLASTIC)]

@@ -25,6 +25,9 @@ SOFT = Material(roughness=0.9, specular=0.02, two_sided=True)
 _TOUCHED = (4, 8, 12, 2, 14, 19, 24, 36, 45, 30, 51, 57)
 """Landmarks that hands and things come near: jaw, chin, brows, eyes, nose, mouth."""
 
+_FLAT = ("phone", "book", "cloth", "stick")
+"""Large stiff things stay before the nose tip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Occluder:
@@ -63,7 +66,7 @@ def sample_occluder(
         landmark = 57
     spread = 0.004 if kind == "cigarette" else 0.02
     near = {"hand": 0.012, "cup": 0.05, "microphone": 0.05, "cigarette": 0.001}.get(
-        kind, rng.uniform(0.03, 0.15)
+        kind, rng.uniform(0.04, 0.15)
     )
     x, y, z = rng.normal(0.0, spread, 3) * (1.0, 1.0, 0.2) - (0.0, 0.0, near)
     if kind in ("book", "phone", "cloth"):  # they come from below or from a side
@@ -84,7 +87,9 @@ def sample_occluder(
 def occluder_surfaces(occluder: Occluder, landmarks_m: np.ndarray) -> list[Surface]:
     """Build the thing at landmarks ``(68, 3)`` of the expressed face (head frame)."""
     rng = np.random.default_rng(occluder.seed)
-    at = landmarks_m[occluder.landmark]
+    at = landmarks_m[occluder.landmark].astype(np.float64)
+    if occluder.kind in _FLAT:
+        at[2] = min(at[2], landmarks_m[30, 2])
     rotation = rotation_from_euler(np.array(occluder.yaw_pitch_roll_deg))
     if occluder.kind == "hand":
         side = -1.0 if at[0] < -0.005 or (abs(at[0]) <= 0.005 and rng.random() < 0.5) else 1.0

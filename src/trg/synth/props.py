@@ -115,16 +115,23 @@ def sample_style(
         colour = replace(colour, grey_share=float(rng.uniform(0.3, 0.95)))
     headwear = sample_headwear(rng) if rng.random() < odds.headwear else None
     hair = _sample_hair(rng, odds, longhaired, coily, age, headwear, mesh_count)
+    mask = _sample_mask(rng) if rng.random() < odds.mask else None
     bearded = not longhaired and not child and rng.random() < odds.beard
+    beard = _sample_beard(rng) if bearded else None
+    if beard is not None and mask is not None:  # the mask presses it down
+        beard = replace(beard, length_m=0.0015, layers=2)
+    headphones = _seed(rng) if rng.random() < odds.headphones else None
+    if headphones is not None and isinstance(hair, GrownHair):
+        hair = replace(hair, flank_m=min(hair.flank_m, 0.008))
     wants_body = rng.random() < odds.body
     return Style(
         hair=hair,
         hair_colour=colour,
-        beard=_sample_beard(rng) if bearded else None,
+        beard=beard,
         headwear=headwear,
         glasses=sample_glasses(rng) if rng.random() < odds.glasses else None,
-        mask=_sample_mask(rng) if rng.random() < odds.mask else None,
-        headphones_seed=_seed(rng) if rng.random() < odds.headphones else None,
+        mask=mask,
+        headphones_seed=headphones,
         earrings_seed=_seed(rng) if longhaired and rng.random() < odds.earrings else None,
         body=sample_body(rng, skin_rgb) if wants_body else None,
         occluder=sample_occluder(rng, skin_rgb) if rng.random() < odds.occluder else None,

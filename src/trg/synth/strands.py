@@ -91,7 +91,7 @@ class StrandField:
         rgb = root * (1.0 - v) + tip * v
         if colour.grey_share > 0.0:
             grey = (self.pigment < colour.grey_share)[..., None]
-            rgb = np.where(grey, 0.25 * rgb + 0.75 * np.float32(165.0), rgb)
+            rgb = np.where(grey, 0.4 * rgb + 0.6 * np.float32(165.0), rgb)
         rgb = np.clip(rgb * self.shade[..., None], 0, 255).astype(np.uint8)
         alpha = np.where(v[..., 0] < opaque, np.uint8(255), self.alpha)
         return np.concatenate([rgb, alpha[..., None]], axis=-1)
@@ -105,19 +105,21 @@ def strand_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
         return _dotted_field(rng, kind)
     waves = {"straight": 2.0, "wavy": 7.0, "curly": 11.0}[kind]
     turns = {"straight": 0.8, "wavy": 2.5, "curly": 5.0}[kind]
+    # Pictures are repeated by mirroring: strands that stand straight at both sides join unseen.
+    upright = np.sin(np.pi * u / (size - 1)) ** 0.7
     layers = []
     for _ in range(3):
         phase = _line_noise(rng, size, 6)[np.clip(u.astype(int), 0, size - 1)] * 2.0
         bend = waves * np.sin(2.0 * np.pi * turns * v * rng.uniform(0.8, 1.2) + phase)
         bend += 10.0 * _line_noise(rng, size, 4)[:, None] * v
-        layers.append(np.clip(u + bend, 0, size - 1).astype(int))
+        layers.append(np.clip(u + bend * upright, 0, size - 1).astype(int))
     depth = np.stack([_line_noise(rng, size, 40)[layer] for layer in layers])
     top = depth.argmax(axis=0)  # locks cross: whichever lies higher hides the others
     at = np.take_along_axis(np.stack(layers), top[None], 0)[0]
     locks, fine = _line_noise(rng, size, 22), rng.standard_normal(size)
     hairs = 0.5 * fine + 0.5 * _line_noise(rng, size, 90)
-    gloss = 0.10 * np.sin(2.0 * np.pi * (1.3 * v + rng.random()) + locks[at])
-    shade = np.exp(0.20 * locks[at] + 0.17 * hairs[at] + gloss + 0.10 * depth.max(0) - 0.1)
+    gloss = 0.07 * np.sin(2.0 * np.pi * (1.3 * v + rng.random()) + locks[at])
+    shade = np.exp(0.10 * locks[at] + 0.17 * hairs[at] + gloss + 0.08 * depth.max(0) - 0.08)
     shade *= 0.72 + 0.28 * np.clip(v / 0.25, 0, 1)
     ends = 0.9 - 0.1 * np.abs(_line_noise(rng, size, 24)) - 0.05 * np.abs(fine)
     ends[rng.random(size) < 0.10] += 0.08
@@ -136,13 +138,13 @@ def _dotted_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     v = np.linspace(0, 1, size)[:, None]
     fine = area_noise(rng, 1 if kind == "buzz" else 2)
     coarse = area_noise(rng, 7)
-    density = 1.25 - 1.1 * v if kind == "coily" else 0.15 - 0.6 * np.clip(v - 0.6, 0, 1) / 0.4
+    density = 1.25 - 1.4 * v if kind == "coily" else 0.15 - 0.6 * np.clip(v - 0.6, 0, 1) / 0.4
     alpha = 0.8 * fine + 0.45 * coarse + density > 0.0
     spread = 0.30 if kind == "coily" else 0.16
     shade = np.exp(spread * fine + 0.10 * coarse)
     return StrandField(
         shade.astype(np.float32),
-        rng.random((size, size)).astype(np.float32),
+        (1.0 / (1.0 + np.exp(-1.7 * (0.5 * fine + 0.9 * area_noise(rng, 4))))).astype(np.float32),
         np.where(alpha, 255, 0).astype(np.uint8),
     )
 
