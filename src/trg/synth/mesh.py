@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from trg._check import finite_array
+from trg.synth.kernel import inlined, kernel
 from trg.synth.surface import Surface
 
 WELD_COSINE = 0.2
@@ -107,7 +107,7 @@ def _check_triangles(name: str, triangles: NDArray[np.int32], count: int) -> Non
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def move(vertices, rotation, translation, points):
     """Write ``rotation @ v + translation`` of each vertex ``(n, 3)`` to ``points``."""
     r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
@@ -121,7 +121,7 @@ def move(vertices, rotation, translation, points):
         points[i, 2] = r20 * x + r21 * y + r22 * z + tz
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def edge(points, i, j):
     """Return the vector from point i to point j as three numbers."""
     return points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
@@ -145,7 +145,7 @@ def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.floa
     return normals
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def smooth_normals(points, triangles):
     """:func:`vertex_normals` without checks, for C-contiguous float32 and int32."""
     own = np.zeros(points.shape, np.float32)
@@ -178,7 +178,7 @@ def smooth_normals(points, triangles):
     return shared
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _agree(a, b):
     """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
     squares = (a[0] ** 2 + a[1] ** 2 + a[2] ** 2) * (b[0] ** 2 + b[1] ** 2 + b[2] ** 2)
@@ -186,7 +186,7 @@ def _agree(a, b):
     return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_at_same_place(points):
     """Return ``(n,)``: the first vertex with exactly the same coordinates (open addressing)."""
     bits = points.view(np.uint32)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from trg._check import finite_array
 from trg.camera import Camera
+from trg.synth.kernel import kernel
 from trg.synth.light import Light
 from trg.synth.mesh import Mesh, has_holes, move, pack, smooth_normals, vertex_normals
 from trg.synth.sampling import Geometry, height_map
@@ -89,7 +89,8 @@ def render(
     Parameters
     ----------
     surfaces
-        In head or camera space, as each says; the order settles exact ties of depth only.
+        In head or camera space, as each says; the order settles exact ties of depth only
+        (those without holes come first).
     cam_from_head_R, cam_from_head_T
         ``(3, 3)`` rotation and ``(3,)`` translation in metres.
     camera
@@ -192,7 +193,10 @@ class _Scene:
             not s.material.blend and has_holes(texture)
             for s, texture in zip(surfaces, self.textures, strict=True)
         ]
-        self.opaque = [i for i, s in enumerate(surfaces) if not s.material.blend]
+        # Solid ones first: what they hide needs no look at its texture for holes.
+        self.opaque = sorted(
+            (i for i, s in enumerate(surfaces) if not s.material.blend), key=self.holes.__getitem__
+        )
         self.blended = self._far_to_near([i for i, s in enumerate(surfaces) if s.material.blend])
         self.lamp: Lamp = lamp_from_light(light)
         self.shadow = self._shadow_map(T)
@@ -265,7 +269,7 @@ def _camera_points(
     return points
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clear(fragments, first, rgb, coverage, surface_id):
     """Dim the background behind fragments, and note who covers each pixel."""
     width = rgb.shape[1]
@@ -288,7 +292,7 @@ def _clear(fragments, first, rgb, coverage, surface_id):
                     surface_id[row, column] = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(fragments, start, colours, rgb):
     """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
     width = rgb.shape[1]
@@ -298,7 +302,7 @@ def _add(fragments, start, colours, rgb):
             rgb[pixel // width, pixel % width, c] += weight * colours[i, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _blend(fragments, colours, rgb):
     """Put half-transparent fragments, ``colours (n, 4)``, in front of what is there."""
     width = rgb.shape[1]

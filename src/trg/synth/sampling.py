@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from trg.synth.kernel import kernel
 from trg.synth.mesh import edge
 from trg.synth.surface import Surface
-
-FAST = {"contract", "nsz", "arcp"}
-"""Shortcuts in arithmetic that leave infinities and NaN alone."""
 
 MAX_TAPS = 4
 """Texture samples per pixel and axis, where texels are smaller than pixels."""
@@ -69,7 +66,7 @@ def height_map(surface: Surface) -> NDArray[np.uint8]:
     return np.ascontiguousarray(surface.height)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def interpolate(geometry, t, x, y):
     """Return the :class:`Spot` of triangle t that is seen at sample position (x, y)."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
@@ -111,7 +108,7 @@ def interpolate(geometry, t, x, y):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def filtered(texture, spot, pixel_samples):
     """Return linear red, green, blue and alpha, averaged over the pixel's footprint."""
     height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
@@ -132,16 +129,16 @@ def filtered(texture, spot, pixel_samples):
             a = (np.float32(j) + np.float32(0.5)) * per_across - np.float32(0.5)
             column = int(x + a * ux + b * uy + np.float32(0.5))
             row = int(y + a * vx + b * vy + np.float32(0.5))
-            texel = texture[min(max(row, 0), last_y), min(max(column, 0), last_x)]
-            red += LINEAR[texel[0]]
-            green += LINEAR[texel[1]]
-            blue += LINEAR[texel[2]]
-            alpha += np.float32(texel[3])
+            row, column = min(max(row, 0), last_y), min(max(column, 0), last_x)
+            red += LINEAR[texture[row, column, 0]]
+            green += LINEAR[texture[row, column, 1]]
+            blue += LINEAR[texture[row, column, 2]]
+            alpha += np.float32(texture[row, column, 3])
     share = per_across * per_down
     return red * share, green * share, blue * share, alpha * share * np.float32(1.0 / 255.0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _bilinear(texture, x, y):
     last_x, last_y = texture.shape[1] - 1, texture.shape[0] - 1
     x = min(max(x, np.float32(0.0)), np.float32(last_x))
@@ -151,24 +148,28 @@ def _bilinear(texture, x, y):
     fx, fy = x - np.float32(left), y - np.float32(top)
     gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
     a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
-    p, q, r, s = (
-        texture[top, left],
-        texture[top, right],
-        texture[bottom, left],
-        texture[bottom, right],
-    )
     alpha = (
-        a * np.float32(p[3]) + b * np.float32(q[3]) + c * np.float32(r[3]) + d * np.float32(s[3])
+        a * np.float32(texture[top, left, 3])
+        + b * np.float32(texture[top, right, 3])
+        + c * np.float32(texture[bottom, left, 3])
+        + d * np.float32(texture[bottom, right, 3])
     )
     return (
-        a * LINEAR[p[0]] + b * LINEAR[q[0]] + c * LINEAR[r[0]] + d * LINEAR[s[0]],
-        a * LINEAR[p[1]] + b * LINEAR[q[1]] + c * LINEAR[r[1]] + d * LINEAR[s[1]],
-        a * LINEAR[p[2]] + b * LINEAR[q[2]] + c * LINEAR[r[2]] + d * LINEAR[s[2]],
+        _mix(texture, 0, left, top, right, bottom, a, b, c, d),
+        _mix(texture, 1, left, top, right, bottom, a, b, c, d),
+        _mix(texture, 2, left, top, right, bottom, a, b, c, d),
         alpha * np.float32(1.0 / 255.0),
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
+def _mix(texture, channel, left, top, right, bottom, a, b, c, d):
+    upper = a * LINEAR[texture[top, left, channel]] + b * LINEAR[texture[top, right, channel]]
+    lower = c * LINEAR[texture[bottom, left, channel]] + d * LINEAR[texture[bottom, right, channel]]
+    return upper + lower
+
+
+@kernel
 def texture_frame(geometry, t):
     """Return the gradients of u and of v on triangle t, in 1 / m, and the unit vector along v."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
@@ -192,7 +193,7 @@ def texture_frame(geometry, t):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def bumped(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     """Return the normal tilted by the height map's slope (Mikkelsen 2010, surface gradients)."""
     rows, columns = np.float32(height.shape[0]), np.float32(height.shape[1])
@@ -218,7 +219,7 @@ def bumped(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     return nx * scale, ny * scale, nz * scale
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _height(height, x, y):
     """Bilinear height, 0 to 255."""
     last_x, last_y = height.shape[1] - 1, height.shape[0] - 1

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from trg.synth.kernel import inlined, kernel
 from trg.synth.light import Light
-from trg.synth.sampling import FAST, bumped, filtered, interpolate, texture_frame
+from trg.synth.sampling import bumped, filtered, interpolate, texture_frame
 from trg.synth.shadow import BIAS_M, BIAS_TEXELS, lit_share
 from trg.synth.surface import Material
 
@@ -73,7 +73,7 @@ def finish_from_material(material: Material) -> Finish:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def shade(fragments, start, stop, geometry, pixel_samples, texture, height, finish, lamp, shadow):
     """Return ``(stop - start, 4)`` float32: light per fragment, and its opacity.
 
@@ -115,12 +115,12 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def irradiance(sh, x, y, z):
     """Return the diffuse light, three numbers, on a white surface with unit normal (x, y, z)."""
     basis = (x * y, y * z, np.float32(3.0) * z * z - np.float32(1.0), x * z, x * x - y * y)
@@ -131,14 +131,14 @@ def irradiance(sh, x, y, z):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _harmonics(sh, c, x, y, z, basis):
     linear = sh[0, c] + sh[1, c] * y + sh[2, c] * z + sh[3, c] * x
     square = sh[4, c] * basis[0] + sh[5, c] * basis[1] + sh[6, c] * basis[2]
     return max(linear + square + sh[7, c] * basis[3] + sh[8, c] * basis[4], np.float32(0.0))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _diffuse(albedo, normal, strand, seen, occlusion, finish, lamp):
     """Return the light sent back evenly: the sky's by harmonics, the key's by wrapped cosine."""
     one, nought = np.float32(1.0), np.float32(0.0)
@@ -159,7 +159,7 @@ def _diffuse(albedo, normal, strand, seen, occlusion, finish, lamp):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp):
     one = np.float32(1.0)
     bleed = np.float32(finish.scatter * SCATTER_RGB[c])
@@ -173,7 +173,7 @@ def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, 
     return albedo[c] * (sky[c] * open_ + lamp.rgb[c] * cosine * seen)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
     """Return highlights of the key, the sky's sheen, and the mirrored surroundings."""
     dot = _dot(normal, view)
@@ -203,7 +203,7 @@ def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _fresnel(at_normal, cosine):
     """Schlick's reflectance; surfaces that reflect nothing head-on do not at grazing angles."""
     grazing = np.float32(1.0) - cosine
@@ -211,12 +211,12 @@ def _fresnel(at_normal, cosine):
     return at_normal + (_at_grazing(at_normal) - at_normal) * square * square * grazing
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _at_grazing(at_normal):
     return min(np.float32(50.0) * at_normal, np.float32(1.0))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _key_highlight(normal, view, finish, lamp, looking):
     """Return GGX's highlight for a light of irradiance pi, as ``key_rgb`` is scaled."""
     one = np.float32(1.0)
@@ -237,7 +237,7 @@ def _key_highlight(normal, view, finish, lamp, looking):
     return np.float32(0.25) * square * reflectance * facing / (spread * spread * masking)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _sky_sheen(finish, looking):
     """Return the share of evenly bright surroundings that the surface reflects."""
     rough, one = np.float32(finish.roughness), np.float32(1.0)
@@ -251,7 +251,7 @@ def _sky_sheen(finish, looking):
     return max(share, np.float32(0.0)) * (one - np.float32(finish.mirror))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _strand_highlights(normal, view, strand, finish, lamp):
     """Return hair's white highlight and the tinted one nearer to the tips, for irradiance pi."""
     light = lamp.direction
@@ -273,13 +273,13 @@ def _strand_highlights(normal, view, strand, finish, lamp):
     return white, coloured
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _ring(along, power):
     """Sine to a power of the angle to the strand, ``(1 - along^2)^(power / 2)``, as a Gaussian."""
     return np.exp(np.float32(-0.5) * power * along * along)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@kernel
 def _reflection(surroundings, x, y, z):
     """Bilinear radiance of the equirectangular surroundings in direction (x, y, z)."""
     rows, columns = surroundings.shape[0], surroundings.shape[1]
@@ -289,15 +289,18 @@ def _reflection(surroundings, x, y, z):
     row = min(max(rise * np.float32(rows) - np.float32(0.5), np.float32(0.0)), np.float32(rows - 1))
     left, top = int(np.floor(column)), int(row)
     fx, fy = column - np.float32(left), row - np.float32(top)
-    a = surroundings[top, left % columns]
-    b = surroundings[top, (left + 1) % columns]
-    below = min(top + 1, rows - 1)
-    c = surroundings[below, left % columns]
-    d = surroundings[below, (left + 1) % columns]
+    right, below = (left + 1) % columns, min(top + 1, rows - 1)
+    left = left % columns
     gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
-    wa, wb, wc, wd = gx * gy, fx * gy, gx * fy, fx * fy
+    a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
     return (
-        wa * a[0] + wb * b[0] + wc * c[0] + wd * d[0],
-        wa * a[1] + wb * b[1] + wc * c[1] + wd * d[1],
-        wa * a[2] + wb * b[2] + wc * c[2] + wd * d[2],
+        _blend_four(surroundings, 0, left, top, right, below, a, b, c, d),
+        _blend_four(surroundings, 1, left, top, right, below, a, b, c, d),
+        _blend_four(surroundings, 2, left, top, right, below, a, b, c, d),
     )
+
+
+@kernel
+def _blend_four(picture, channel, left, top, right, below, a, b, c, d):
+    upper = a * picture[top, left, channel] + b * picture[top, right, channel]
+    return upper + c * picture[below, left, channel] + d * picture[below, right, channel]

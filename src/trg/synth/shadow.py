@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from trg._check import finite_array
+from trg.synth.kernel import inlined, kernel
 from trg.synth.mesh import has_holes, move, pack, smooth_normals
 from trg.synth.surface import Surface
 from trg.synth.zbuffer import Lens, fill, project
@@ -93,7 +93,7 @@ def cast(
         fill(screen, triangles, 0, False, uv, texture, cutout, depth_map.nearness, ids)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lit_share(depth_map, x, y, z):
     """Return the share of the lamp, 0 to 1, that the point sees; 1 outside the map.
 
@@ -124,7 +124,7 @@ def lit_share(depth_map, x, y, z):
     return lit
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def _tap(offset, fraction):
     """Weight of a tap in a box of three texels that slides with ``fraction``."""
     weight = np.float32(1.0 / 3.0)
@@ -208,7 +208,7 @@ def _even_directions(count: int) -> NDArray[np.float64]:
     return np.stack([ring * np.cos(angle), y, ring * np.sin(angle)], axis=-1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_sky(sky, direction, points, normals, seen, whole):
     offset = np.float32(AO_BIAS_TEXELS * sky.texel_m)
     for i in range(len(points)):

@@ -10,16 +10,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from trg.camera import Camera
+from trg.synth.kernel import inlined, kernel
 
 NEAR_M = 0.02
 """Triangles with a vertex nearer than this to the camera's plane are not drawn."""
 
 EDGE_TOLERANCE = 1e-5
 """Barycentric slack, so that rounding opens no pinholes between neighbouring triangles."""
+
+WIDE_SAMPLES = 6
+"""From this width on it pays to work out which part of a row can lie inside a triangle."""
 
 SAME_SHEET = 0.015
 """Samples of one surface and pixel whose depths differ by less than this share are shaded once."""
@@ -63,7 +66,7 @@ def lens_from_camera(camera: Camera, scale: float) -> Lens:
     return Lens(numbers, np.array(camera.distortion, dtype=np.float64), max_radius_squared)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def project(points, lens):
     """Return ``(n, 3)`` float32: x, y in samples and nearness, 0 for points without an image."""
     screen = np.empty((len(points), 3), np.float32)
@@ -85,7 +88,7 @@ def project(points, lens):
     return screen
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
     """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
 
@@ -125,9 +128,17 @@ def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
         dn1, dn2 = n1 - n0, n2 - n0
         slack = -np.float32(EDGE_TOLERANCE)
         one = np.float32(1.0) - slack
+        wide = high_x - low_x > WIDE_SAMPLES
         for row in range(int(low_y), int(high_y) + 1):
             dy = np.float32(row) + half - y0
-            for column in range(int(low_x), int(high_x) + 1):
+            first, last = low_x, high_x
+            if wide:
+                shift = x0 - half
+                e1, e2 = dy * b1y, dy * b2y
+                first, last = _narrow(first, last, b1x, e1, shift)
+                first, last = _narrow(first, last, b2x, e2, shift)
+                first, last = _narrow(first, last, -b1x - b2x, np.float32(1.0) - e1 - e2, shift)
+            for column in range(int(first), int(last) + 1):
                 dx = np.float32(column) + half - x0
                 b1 = dx * b1x + dy * b1y
                 b2 = dx * b2x + dy * b2y
@@ -147,7 +158,19 @@ def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
                 ids[row, column] = first_id + t
 
 
-@njit(cache=True, nogil=True)
+@inlined
+def _narrow(first, last, slope, offset, shift):
+    """Cut the columns down to where ``slope * dx + offset`` can be above 0, with one to spare."""
+    if abs(slope) > np.float32(1e-12):
+        zero = shift - offset / slope
+        if slope > 0.0:
+            first = max(first, np.floor(zero) - np.float32(1.0))
+        else:
+            last = min(last, np.ceil(zero) + np.float32(1.0))
+    return first, last
+
+
+@kernel
 def _alpha(texture, u, v):
     """Bilinear alpha, 0..255, of an ``(h, w, 4)`` texture; clamped at its borders."""
     height, width = texture.shape[0], texture.shape[1]
@@ -162,7 +185,7 @@ def _alpha(texture, u, v):
     return upper * gy + lower * fy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(nearness, ids, supersample, first_triangle):
     """Turn a depth picture into :class:`Fragments`, the way multisampling hardware does.
 
