@@ -29,7 +29,7 @@ from trg.synth.cache import cached_arrays, fingerprint
 from trg.synth.face_model import PARTS, FaceModel
 from trg.synth.reduce_model import FullFaceModel, reduce_face_model
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Counts changes of what is stored in the cache."""
 
 SOURCE = "ICT-FaceKit: https://github.com/ICT-VGL/ICT-FaceKit (MIT), its folder FaceXModel"
@@ -267,14 +267,24 @@ def _charts(triangles: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _detail_weight(mean: NDArray[np.float64], part: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Return ``(V,)``: little for what is hidden in the mouth, behind the lids, on the neck."""
+    """Return ``(V,)``: little for what is hidden in mouth, nose and sockets."""
     weight = np.ones(len(mean))
     weight[np.isin(part, ("mouth_socket", "eye_socket"))] = HIDDEN_WEIGHT
     weight[part == "head_neck"] = NECK_WEIGHT
+    weight[(part == "face") & _inside_nostrils(mean)] = HIDDEN_WEIGHT
     biting = np.isin(part, ("teeth", "gums_tongue"))
     depth = mean[biting, 2].max() - mean[biting, 2]
     weight[biting] = HIDDEN_WEIGHT + np.exp(-((depth / TEETH_REACH_M) ** 2))
     return weight
+
+
+def _inside_nostrils(mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark ``(V,)``: above the nose's base, behind its tip, between septum and wings."""
+    tip, base = mean[LANDMARKS68[30]], mean[LANDMARKS68[33]]
+    across = np.abs(mean[:, 0])
+    inside = (across > 0.003) & (across < 0.014)
+    inside &= (mean[:, 1] > base[1] + 0.001) & (mean[:, 1] < tip[1] + 0.004)
+    return inside & (mean[:, 2] < base[2] + 0.004)
 
 
 def _expression_names(folder: Path) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class LandmarkMesh:
 
 
 def build_landmark_mesh(
-    poses_m: Floats, triangles: Ints, landmarks68: Ints, mirror: Ints
+    poses_m: Floats, triangles: Ints, landmarks68: Ints, mirror: Ints, weight: Floats
 ) -> LandmarkMesh:
     """Decimate a symmetric face to 1220 vertices, the 68 landmarks among them.
 
@@ -60,6 +60,8 @@ def build_landmark_mesh(
         ``(68,)`` into n.
     mirror
         ``(n,)``: each vertex's mirror image, itself on the mirror plane.
+    weight
+        ``(n,)``: how much detail around a vertex matters.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def build_landmark_mesh(
         triangles[left],
         LANDMARK_COUNT,
         pinned=kept,
-        weight=detail_weight(neutral, landmarks68),
+        weight=weight,
         rail=middle,
         copies=np.where(middle, 1, 2),
         evenness=EVENNESS,

@@ -92,8 +92,8 @@ def reduce_face_model(full: FullFaceModel) -> FaceModel:
     poses = key_poses(full)
     face = full.triangles[full.region]
     mirror = mirror_by_position(full.mean_m, np.unique(face))
-    landmarks = build_landmark_mesh(poses, face, full.landmarks68, mirror)
     weight = full.weight * detail_weight(full.mean_m, full.landmarks68)
+    landmarks = build_landmark_mesh(poses, face, full.landmarks68, mirror, weight)
     parts: list[tuple[Ints, Ints]] = []
     for group, budget in BUDGETS.items():
         chosen = full.group == group
