@@ -31,7 +31,7 @@ class Beard:
 
     kind: BeardKind = "full"
     length_m: float = 0.008
-    layers: int = 3
+    layers: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def mask_surfaces(mask: FaceMask, face: FaceChart, vertices_m: np.ndarray) -> li
     dome = np.sin(np.pi * down) * np.sin(np.pi * across)
     swell = {"medical": 0.003, "cloth": 0.004, "respirator": 0.014}[mask.kind]
     pleats = 0.0012 * np.sin(6.0 * np.pi * down) if mask.kind == "medical" else 0.0
-    tent = tent + 0.0022 + swell * dome + pleats * np.sin(np.pi * across)
+    tent = tent + 0.0038 + swell * dome + pleats * np.sin(np.pi * across)
     shell = sheet(inside + out * (tent / radius)[..., None])
     grid = shell.vertices_m.reshape(len(points), MASK_COLUMNS, 3)
     straps = []

@@ -275,7 +275,7 @@ def _sample_hair(
 def _sample_beard(rng: np.random.Generator) -> Beard:
     kind = BEARD_KINDS[int(rng.choice(5, p=[0.46, 0.12, 0.16, 0.18, 0.08]))]
     length = 0.002 + 0.03 * float(rng.beta(1.0, 4.0))
-    return Beard(kind, length, layers=2 if length < 0.005 else 3)
+    return Beard(kind, length, layers=3 if length > 0.012 else 2)
 
 
 def _sample_mask(rng: np.random.Generator) -> FaceMask:
