@@ -4,7 +4,7 @@ Making a sample costs far more than training on it, so each view is used ``reuse
 fresh augmentation, before a new one takes its place. The ring is made of *rows*: row q holds
 samples ``q * batch_size`` to ``(q + 1) * batch_size``, one per slot of the batch::
 
-    row            lo                 lo + depth          lo + depth + AHEAD_ROWS
+    row            lo                 lo + depth          lo + depth + ahead
     ---------------|------------------|-------------------|---------------
        over-written  read by this step   being made ahead    not yet
 
@@ -38,10 +38,12 @@ from trg.data.view import (
 )
 
 AHEAD_ROWS = 4
-"""Rows beyond those being read that workers may fill, so that they need not wait for the step."""
+"""Rows beyond those being read that workers may fill, so that they need not wait for the step;
+more where that many workers hold more in their hands."""
 
-CHUNK = 8
-"""Samples that a worker takes at once: renderers share a person among neighbours."""
+CHUNK = 24
+"""A worker takes the samples between two multiples of this: renderers share a person among a dozen
+neighbours, and making one costs as much as the pictures."""
 
 POLL_S = 0.002
 SourceMaker = Callable[[], SampleSource]
@@ -104,7 +106,9 @@ class ViewPool:
         self.slots = slots or (0, batch_size)
         self._ring: _LocalRing | _WorkerRing
         if workers:
-            layout = _Layout(batch_size, *self.slots, rows=self.depth + AHEAD_ROWS)
+            width = self.slots[1] - self.slots[0]
+            ahead = max(AHEAD_ROWS, -(-2 * workers * CHUNK // width))
+            layout = _Layout(batch_size, *self.slots, rows=self.depth + ahead)
             self._ring = _WorkerRing(make_source, spec, layout, workers, start_step // reuse)
         else:
             self._ring = _LocalRing(make_source(), spec)
@@ -161,6 +165,14 @@ class _Layout:
         """Return the sample that is made as number ``order``."""
         row, slot = divmod(order, self.width)
         return row * self.batch_size + self.start + slot
+
+    def chunk_end(self, order: int) -> int:
+        """Return where the chunk ends that begins as number ``order``: at a multiple of CHUNK."""
+        to_boundary = CHUNK - self.sample_of(order) % CHUNK
+        to_row_end = self.width - order % self.width
+        return order + (
+            to_boundary if self.width == self.batch_size else min(to_boundary, to_row_end)
+        )
 
     def place_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where samples lie in the ring."""
@@ -269,8 +281,9 @@ def _work(make_source: SourceMaker, shared: _Shared) -> None:
         while True:
             with shared.next_order.get_lock():
                 first = shared.next_order.value
-                shared.next_order.value = first + CHUNK
-            for order in range(first, first + CHUNK):
+                end = layout.chunk_end(first)
+                shared.next_order.value = end
+            for order in range(first, end):
                 while order // layout.width >= shared.lowest_row.value + layout.rows:
                     if os.getppid() != shared.parent:
                         return

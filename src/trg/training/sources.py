@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,14 @@ from trg.data.pack import Pack
 from trg.data.pool import ViewPool
 from trg.data.sample import Sample
 from trg.data.view import SampleSource, Views, ViewSpec, concatenate_views, select_views
-from trg.topology import FaceTopology
+from trg.topology import FaceTopology, mirror_map, subsample_by_decimation
 from trg.training.recipes import PACK, HoldoutConfig, Recipe, SourceConfig
 
 HOLDOUT_ROW = 64
+
+TEMPLATE_SAMPLES = 200
+SUBSAMPLE = 305
+"""Vertices that features are sampled at (section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +36,28 @@ class Place:
 
 
 class ShuffledSource:
-    """A source of limited length, read endlessly, in an order of its own each time through."""
+    """A data set, read endlessly, in an order of its own each time through."""
 
-    def __init__(self, source: SampleSource, length: int, seed: int) -> None:
-        self._source = source
-        self._length = length
+    def __init__(self, samples: Sequence[Sample], seed: int) -> None:
+        self._samples = samples
         self._seed = seed
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
     def sample(self, index: int) -> Sample:
         """Return sample number ``index`` of the endless order."""
-        epoch, position = divmod(index, self._length)
+        epoch, position = divmod(index, len(self._samples))
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = np.random.default_rng((self._seed, epoch)).permutation(self._length)
-        return self._source.sample(int(self._order[position]))
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._samples))
+        return self._samples[int(self._order[position])]
 
 
 def open_source(config: SourceConfig) -> Any:
-    """Call what ``config.source`` names; the result has ``sample(index)``.
+    """Call what ``config.source`` names.
+
+    The result makes samples without end, by ``sample(index)``, or is a data set with a length and
+    samples by number.
 
     Raises
     ------
@@ -66,8 +73,10 @@ def open_source(config: SourceConfig) -> Any:
             f"({error})"
         ) from error
     source = make(**config.options)
-    if not isinstance(source, SampleSource):
-        raise ValueError(f"source {config.source!r}: expected an object with a method sample()")
+    if not isinstance(source, SampleSource) and not hasattr(source, "__getitem__"):
+        raise ValueError(
+            f"source {config.source!r}: expected an object with a method sample() or a sequence"
+        )
     return source
 
 
@@ -142,7 +151,10 @@ def topology_of(recipe: Recipe) -> FaceTopology:
         if config.source == PACK:
             topology = Pack(Path(config.options["folder"])).topology
         else:
-            topology = getattr(open_source(config), "topology", None)
+            source = open_source(config)
+            topology = getattr(source, "topology", None)
+            if topology is None and hasattr(source, "triangles"):
+                topology = _data_set_topology(source)
         if topology is not None:
             return topology
     raise ValueError(
@@ -153,4 +165,21 @@ def topology_of(recipe: Recipe) -> FaceTopology:
 
 def _open_endless(config: SourceConfig, seed: int) -> SampleSource:
     source = open_source(config)
-    return ShuffledSource(source, len(source), seed) if hasattr(source, "__len__") else source
+    return source if isinstance(source, SampleSource) else ShuffledSource(source, seed)
+
+
+def _data_set_topology(samples: Any) -> FaceTopology:
+    """Make the mesh of a data set that gives triangles and the numbers of the 68 landmarks.
+
+    The template is the mean over some faces; the mirror map and the subsample are computed.
+    """
+    chosen = np.linspace(0, len(samples) - 1, min(TEMPLATE_SAMPLES, len(samples))).astype(int)
+    template_m = np.mean([samples[int(index)].vertices_m for index in chosen], axis=0)
+    count = min(SUBSAMPLE, len(template_m))
+    return FaceTopology(
+        template_m=template_m.astype(np.float32),
+        triangles=samples.triangles,
+        landmarks68=samples.landmarks68,
+        subsample=subsample_by_decimation(template_m, samples.triangles, count),
+        mirror=mirror_map(template_m),
+    )
