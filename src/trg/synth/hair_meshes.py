@@ -226,8 +226,8 @@ def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadChart) -> M
 def _waves(hair: MeshHair, points_m: np.ndarray, chart: HeadChart) -> np.ndarray:
     """A smooth random swing that grows downwards and vanishes at the scalp, ``(n, 3)``."""
     rng = np.random.default_rng(hair.seed)
-    shape = rng.normal(0.0, 55.0, (3, 6))
+    shape = rng.normal(0.0, 40.0, (3, 6))
     field = np.sin(points_m @ shape + rng.uniform(0.0, 6.3, 6)) @ rng.standard_normal((6, 3))
     out = points_m - chart.centre_m
     off = np.linalg.norm(out, axis=-1) - chart.skull_radius_m(out)
-    return field * (hair.wave_m + 0.0008) * np.clip(off / 0.02, 0.0, 1.5)[:, None] * 0.6
+    return field * (hair.wave_m + 0.0008) * np.clip(off / 0.02, 0.0, 1.5)[:, None] * 0.3

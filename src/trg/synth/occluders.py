@@ -71,7 +71,7 @@ def sample_occluder(
     x, y, z = rng.normal(0.0, spread, 3) * (1.0, 1.0, 0.2) - (0.0, 0.0, near)
     if kind in ("book", "phone", "cloth"):  # they come from below or from a side
         aside = rng.uniform(-0.7 * np.pi, 0.7 * np.pi)
-        reach = {"book": 0.13, "phone": 0.06, "cloth": 0.12}[kind] * rng.uniform(0.6, 1.2)
+        reach = {"book": 0.15, "phone": 0.06, "cloth": 0.14}[kind] * rng.uniform(0.8, 1.3)
         x, y = x + reach * np.sin(aside), y + reach * np.cos(aside)
     roll = rng.uniform(-180.0, 180.0) if kind in ("stick", "blob") else rng.normal(0.0, 30.0)
     return Occluder(
