@@ -39,13 +39,15 @@ class ShotOdds:
     """Depth of the head's origin, log-uniform."""
     yaw_sd: float = 28.0
     yaw_max: float = 90.0
-    pitch_sd: float = 16.0
+    pitch_sd: float = 14.0
     pitch_max: float = 60.0
     roll_sd: float = 13.0
     roll_max: float = 60.0
     uniform_share: float = 0.12
     off_centre_share: float = 0.3
     """Share of heads placed anywhere in the picture rather than around its middle."""
+    cut_off_share: float = 0.12
+    """Share of heads whose face may stick out of the picture."""
     distortion_share: float = 0.0
     """Share of cameras with a bent lens; matters for whole pictures, not for ideal views."""
 
@@ -68,17 +70,25 @@ class Shot(NamedTuple):
 
 
 def sample_shot(
-    rng: np.random.Generator, odds: ShotOdds, picture_size: tuple[int, int] | None = None
+    rng: np.random.Generator,
+    odds: ShotOdds,
+    picture_size: tuple[int, int] | None = None,
+    camera: Camera | None = None,
 ) -> Shot:
-    """Draw a camera and a head pose; the head's origin lies inside the picture."""
+    """Draw a camera, unless it is given, and a head pose; its origin lies inside the picture."""
     near, far = odds.distance_m
     depth_m = float(np.exp(rng.uniform(np.log(near), np.log(far))))
-    camera = _sample_camera(rng, odds, depth_m, picture_size)
+    if camera is None:
+        camera = _sample_camera(rng, odds, depth_m, picture_size)
     size_px = np.array([camera.width, camera.height])
     if rng.random() < odds.off_centre_share:
         place = rng.uniform(0.04, 0.96, 2)
     else:
-        place = np.clip(rng.normal(0.5, 0.13, 2), 0.08, 0.92)
+        place = rng.normal(0.5, 0.13, 2)
+    room = np.full(2, 0.04)
+    if rng.random() >= odds.cut_off_share:  # keep the face, though not all of its box, inside
+        room = np.minimum(0.5, 0.4 * NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px)
+    place = np.clip(place, room, 1.0 - room)
     translation_m = np.append(camera.unproject(place * size_px), 1.0) * depth_m
     angles_deg = np.array(
         [
@@ -120,9 +130,10 @@ def _sample_camera(
         picture_size = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
     width, height = picture_size
     long_side, short_side = max(width, height), min(width, height)
-    # A face this near must still fit into the short side of the picture.
-    least_tan = 0.5 * NOMINAL_FACE_BOX_M / depth_m * long_side / short_side
-    low = max(FOV_RANGE_DEG[0], 2.0 * float(np.degrees(np.arctan(0.85 * least_tan))))
+    # A face this near must still fit into the short side of the picture, mostly with room to spare.
+    room = rng.uniform(1.0, 2.0)
+    least_tan = room * 0.5 * NOMINAL_FACE_BOX_M / depth_m * long_side / short_side
+    low = max(FOV_RANGE_DEG[0], 2.0 * float(np.degrees(np.arctan(least_tan))))
     fov_deg = float(np.exp(rng.uniform(np.log(low), np.log(max(low, FOV_RANGE_DEG[1])))))
     focal_px = 0.5 * long_side / np.tan(np.radians(fov_deg) / 2.0)
     bent = rng.random() < odds.distortion_share

@@ -1,0 +1,238 @@
+"""People before the camera: who they are, how they look, what they wear, and their surfaces.
+
+Studio (once per process): face model, charts, wardrobe, real skin, panoramas
+  └─ cast()    (once per person, about a tenth of a second): Actor
+       └─ surfaces()   (once per picture, a few milliseconds): what the renderer draws
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.geometry import euler_from_rotation, rotation_from_euler
+from trg.synth.appearance import (
+    Appearance,
+    appearance_charts,
+    appearance_surfaces,
+    paint_person,
+)
+from trg.synth.expressions import sample_expression
+from trg.synth.face_model import FaceModel, load_face_model
+from trg.synth.head_chart import PersonFit
+from trg.synth.panorama import Panorama, load_panoramas
+from trg.synth.people import Person, Population
+from trg.synth.photo_skin import PhotoSkinBank, load_photo_skins
+from trg.synth.props import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
+from trg.synth.raster import surface_occlusion
+from trg.synth.skin import SkinLayer
+from trg.synth.skin_look import sample_skin_look
+from trg.synth.skin_tone import SkinTone, sample_skin_tone, srgb_from_linear
+from trg.synth.sources import find_source, require_source
+from trg.synth.surface import Surface
+
+OCCLUSION_DIRECTIONS = 24
+PHOTO_SKIN_SHARE = 0.7
+
+GAZE_REACH_DEG = (25.0, 18.0)
+"""How far eyes turn in the head to the side and up or down, in comfort."""
+
+NECK_REACH_DEG = (55.0, 30.0, 25.0)
+"""How far a head turns, nods and tilts against its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What the engine may use. None: where the user has it; True: it must be there.
+
+    ``photo_skin`` and ``panoramas`` need sources of the user's own; ``hair`` covers grown and
+    modelled hair, ``occluders`` all that hides parts of a face (objects, hands, masks, glasses,
+    headwear).
+    """
+
+    photo_skin: bool | None = None
+    panoramas: bool | None = None
+    hair: bool | None = None
+    occluders: bool = True
+
+    def prop_odds(self) -> PropOdds:
+        """Return how often each kind of thing appears."""
+        odds = PropOdds()
+        if self.hair is False:
+            odds = replace(odds, hair=0.0, mesh_hair=0.0, beard=0.0)
+        if not self.occluders:
+            odds = replace(odds, occluder=0.0, mask=0.0, glasses=0.0, headwear=0.0, headphones=0.0)
+        return odds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Actor:
+    """One person, painted and dressed."""
+
+    person: Person
+    neutral_m: NDArray[np.float32]
+    """``(V, 3)``"""
+    appearance: Appearance
+    style: Style
+    fit: PersonFit
+    worn: tuple[Surface, ...]
+    body: tuple[Surface, ...]
+    occlusion: NDArray[np.float32]
+    """``(V,)`` of the face model's vertices"""
+    skin_rgb: tuple[float, float, float]
+
+
+class Studio:
+    """All that a process needs to make people.
+
+    Parameters
+    ----------
+    ingredients
+        What to use.
+    face_model
+        Path of a face model; None: the one that :func:`~trg.synth.sources.find_source` finds, else
+        the built-in head.
+
+    Raises
+    ------
+    FileNotFoundError
+        An ingredient that must be there is not installed; the message says where to get it.
+    """
+
+    def __init__(
+        self,
+        ingredients: Ingredients = Ingredients(),
+        face_model: str | Path | None = None,
+        *,
+        for_training: bool = False,
+    ) -> None:
+        path = find_source("face-model", face_model)
+        self.model: FaceModel = load_face_model(path, for_training=for_training)
+        self._population = Population(self.model)
+        self._charts = appearance_charts(self.model)
+        self._odds = ingredients.prop_odds()
+        hair = _wanted("hair", ingredients.hair)
+        self._wardrobe = Wardrobe(self.model, hair)
+        photos = _wanted("photos", ingredients.photo_skin)
+        self._skins: PhotoSkinBank | None = None
+        if photos is not None:
+            self._skins = load_photo_skins(self.model, self._charts.skin, photos)
+        panoramas = _wanted("panoramas", ingredients.panoramas)
+        self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
+
+    def cast(self, rng: np.random.Generator) -> Actor:
+        """Draw a person, paint their skin and dress them."""
+        person = self._population.sample(rng)
+        is_child = person.group == "child"
+        tone, photo = self._skin(rng)
+        red, green, blue = srgb_from_linear(np.exp(-tone.density)[None])[0].tolist()
+        skin_rgb = (float(red), float(green), float(blue))
+        darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
+        style = sample_style(
+            rng,
+            self._odds,
+            skin_tone=darkness,
+            skin_rgb=skin_rgb,
+            child=is_child,
+            mesh_count=self._wardrobe.mesh_count,
+        )
+        look = sample_skin_look(
+            rng,
+            age_years=person.age_years,
+            masculine=person.group == "man",
+            tone=tone,
+            hair_rgb=style.hair_colour.root_rgb,
+            scalp=None if style.hair is None else 1.0,
+        )
+        appearance = paint_person(self._charts, look, rng, photo)
+        neutral_m = self.model.neutral(person.identity, person.scale)
+        fit = self._wardrobe.fit(neutral_m)
+        worn = self._wardrobe.person_surfaces(style, neutral_m, fit)
+        body = self._wardrobe.body_surfaces(style, fit)
+        occlusion, shaded = self._occlude(appearance, neutral_m, worn)
+        return Actor(
+            person, neutral_m, appearance, style, fit, tuple(shaded), tuple(body), occlusion,
+            skin_rgb,
+        )  # fmt: skip
+
+    def express(
+        self, rng: np.random.Generator, actor: Actor, seen_rotation: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Return an actor's vertices ``(V, 3)`` with some expression on the face.
+
+        ``seen_rotation`` ``(3, 3)`` is the head as the camera sees it: half of the people look
+        into the camera if their eyes can turn that far.
+        """
+        right_deg, down_deg = _gaze_at_camera_deg(seen_rotation)
+        can_look = abs(right_deg) < GAZE_REACH_DEG[0] and abs(down_deg) < GAZE_REACH_DEG[1]
+        gaze_deg = (right_deg, down_deg) if can_look and rng.random() < 0.5 else None
+        expression = sample_expression(rng, self.model, gaze_deg)
+        return self.model.express(actor.neutral_m, expression, actor.person.scale)
+
+    def surfaces(
+        self,
+        rng: np.random.Generator,
+        actor: Actor,
+        vertices_m: NDArray[np.float32],
+        seen_rotation: NDArray[np.float64],
+    ) -> list[Surface]:
+        """Return all that is drawn of an actor, in the head frame.
+
+        Parameters
+        ----------
+        vertices_m
+            ``(V, 3)`` from :meth:`express`.
+        seen_rotation
+            ``(3, 3)``: the head as the camera sees it; the body turns with it part of the way.
+        """
+        style = with_new_occluder(actor.style, rng, self._odds, actor.skin_rgb)
+        face = appearance_surfaces(self._charts, actor.appearance, vertices_m, actor.occlusion)
+        turn = _body_from_head(rng, seen_rotation)
+        body = self._wardrobe.turn_body(list(actor.body), actor.fit, turn)
+        return [*face, *actor.worn, *body, *self._wardrobe.picture_surfaces(style, vertices_m)]
+
+    def _skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
+        """Draw a skin: real skin for a share of the people, where photographs are installed."""
+        if self._skins is not None and rng.random() < PHOTO_SKIN_SHARE:
+            return self._skins.sample(self._charts.skin, rng)
+        return sample_skin_tone(rng), None
+
+    def _occlude(
+        self, appearance: Appearance, neutral_m: NDArray[np.float32], worn: list[Surface]
+    ) -> tuple[NDArray[np.float32], list[Surface]]:
+        """Work out which part of the surroundings each vertex of head and hair sees."""
+        face = appearance_surfaces(self._charts, appearance, neutral_m)
+        shares = surface_occlusion([*face, *worn], directions=OCCLUSION_DIRECTIONS)
+        occlusion = np.ones(len(neutral_m), np.float32)
+        for surface, share in zip(face, shares, strict=False):
+            occlusion[self._charts.part_vertices[surface.name]] = share
+        shaded = [
+            replace(surface, occlusion=share)
+            for surface, share in zip(worn, shares[len(face) :], strict=True)
+        ]
+        return occlusion, shaded
+
+
+def _wanted(kind: str, asked: bool | None) -> Path | None:
+    if asked is False:
+        return None
+    return require_source(kind) if asked else find_source(kind)
+
+
+def _gaze_at_camera_deg(seen_rotation: NDArray[np.float64]) -> tuple[float, float]:
+    """Return how far right (in the image) and down eyes turn in a head to meet the camera."""
+    x, y, z = seen_rotation.T @ (0.0, 0.0, -1.0)
+    return float(np.degrees(np.arctan2(x, -z))), float(np.degrees(np.arctan2(y, np.hypot(x, z))))
+
+
+def _body_from_head(
+    rng: np.random.Generator, seen_rotation: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Draw the head's rotation against the body: shoulders follow a head part of the way."""
+    seen_deg = euler_from_rotation(seen_rotation)
+    follow = rng.uniform((0.1, 0.0, 0.0), (0.9, 0.5, 0.6))
+    own_deg = seen_deg * (1.0 - follow) + rng.normal(0.0, (9.0, 5.0, 4.0))
+    return rotation_from_euler(np.clip(own_deg, -np.array(NECK_REACH_DEG), NECK_REACH_DEG))
