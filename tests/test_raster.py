@@ -443,7 +443,9 @@ def test_normals_of_a_sphere_and_across_a_seam():
     assert (normals[inner] * ball.vertices_m[inner]).sum(-1).min() > 0.999
     corners = ball.vertices_m[ball.triangles].reshape(-1, 3)
     split = vertex_normals(corners, np.arange(len(corners)).reshape(-1, 3))
-    np.testing.assert_allclose(split, normals[ball.triangles.ravel()], atol=1e-4)
+    edges = ball.vertices_m[ball.triangles] - np.roll(ball.vertices_m[ball.triangles], 1, axis=1)
+    real = (np.abs(edges).max(-1) > 1e-6).all(-1).repeat(3)  # at the poles quads are triangles
+    np.testing.assert_allclose(split[real], normals[ball.triangles.ravel()[real]], atol=1e-4)
 
 
 def test_two_faces_of_a_sheet_keep_their_own_normals():

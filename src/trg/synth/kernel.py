@@ -11,6 +11,6 @@ kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=SAFE_SHORTCU
 """Compile once, keep the result on disk; divide as NumPy does, without Python's checks."""
 
 inlined = njit(
-    cache=True, nogil=True, error_model="numpy", fastmath=SAFE_SHORTCUTS, inline="always"
+    cache=True, nogil=True, error_model="numpy", fastmath=SAFE_SHORTCUTS, forceinline=True
 )
-"""For helpers of a few operations."""
+"""For helpers inside a loop: passing groups of arrays to a real call costs more than the work."""

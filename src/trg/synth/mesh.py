@@ -160,6 +160,11 @@ def smooth_normals(points, triangles):
             own[i, 2] += nz
     shared = own.copy()
     twin = _first_at_same_place(points)
+    leader = np.arange(len(points))
+    for i in range(len(points)):
+        if _square(own[i]) > _square(own[leader[twin[i]]]):
+            leader[twin[i]] = i
+    twin = leader[twin]
     for i in range(len(points)):
         j = twin[i]
         if j != i and _agree(own[i], own[j]):
@@ -178,10 +183,15 @@ def smooth_normals(points, triangles):
     return shared
 
 
+@inlined
+def _square(a):
+    return a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
+
+
 @kernel
 def _agree(a, b):
     """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
-    squares = (a[0] ** 2 + a[1] ** 2 + a[2] ** 2) * (b[0] ** 2 + b[1] ** 2 + b[2] ** 2)
+    squares = _square(a) * _square(b)
     dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
     return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.synth.kernel import kernel
+from trg.synth.kernel import inlined
 from trg.synth.mesh import edge
 from trg.synth.surface import Surface
 
@@ -66,7 +66,7 @@ def height_map(surface: Surface) -> NDArray[np.uint8]:
     return np.ascontiguousarray(surface.height)
 
 
-@kernel
+@inlined
 def interpolate(geometry, t, x, y):
     """Return the :class:`Spot` of triangle t that is seen at sample position (x, y)."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
@@ -108,7 +108,7 @@ def interpolate(geometry, t, x, y):
     )
 
 
-@kernel
+@inlined
 def filtered(texture, spot, pixel_samples):
     """Return linear red, green, blue and alpha, averaged over the pixel's footprint."""
     height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
@@ -138,7 +138,7 @@ def filtered(texture, spot, pixel_samples):
     return red * share, green * share, blue * share, alpha * share * np.float32(1.0 / 255.0)
 
 
-@kernel
+@inlined
 def _bilinear(texture, x, y):
     last_x, last_y = texture.shape[1] - 1, texture.shape[0] - 1
     x = min(max(x, np.float32(0.0)), np.float32(last_x))
@@ -162,14 +162,14 @@ def _bilinear(texture, x, y):
     )
 
 
-@kernel
+@inlined
 def _mix(texture, channel, left, top, right, bottom, a, b, c, d):
     upper = a * LINEAR[texture[top, left, channel]] + b * LINEAR[texture[top, right, channel]]
     lower = c * LINEAR[texture[bottom, left, channel]] + d * LINEAR[texture[bottom, right, channel]]
     return upper + lower
 
 
-@kernel
+@inlined
 def texture_frame(geometry, t):
     """Return the gradients of u and of v on triangle t, in 1 / m, and the unit vector along v."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
@@ -193,7 +193,7 @@ def texture_frame(geometry, t):
     )
 
 
-@kernel
+@inlined
 def bumped(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     """Return the normal tilted by the height map's slope (Mikkelsen 2010, surface gradients)."""
     rows, columns = np.float32(height.shape[0]), np.float32(height.shape[1])
@@ -219,7 +219,7 @@ def bumped(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     return nx * scale, ny * scale, nz * scale
 
 
-@kernel
+@inlined
 def _height(height, x, y):
     """Bilinear height, 0 to 255."""
     last_x, last_y = height.shape[1] - 1, height.shape[0] - 1

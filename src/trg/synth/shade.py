@@ -83,7 +83,8 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
     out = np.empty((stop - start, 4), np.float32)
     off = np.float32(BIAS_M + BIAS_TEXELS * shadow.texel_m)
     half, one = np.float32(0.5), np.float32(1.0)
-    lx, ly, lz = lamp.direction[0], lamp.direction[1], lamp.direction[2]
+    light = (lamp.direction[0], lamp.direction[1], lamp.direction[2])
+    lx, ly, lz = light
     for k in range(start, stop):
         t = fragments.triangle[k]
         spot = interpolate(geometry, t, fragments.x[k], fragments.y[k])
@@ -106,8 +107,8 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
         normal = (normal[0] * side, normal[1] * side, normal[2] * side)
         occlusion = min(max(spot.occlusion, np.float32(0.0)), one)
         albedo = (red, green, blue)
-        diffuse = _diffuse(albedo, normal, strand, seen, occlusion, finish, lamp)
-        gloss = _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp)
+        diffuse = _diffuse(albedo, normal, light, strand, seen, occlusion, finish, lamp)
+        gloss = _gloss(albedo, normal, view, light, strand, seen, occlusion, finish, lamp)
         out[k - start, 0] = diffuse[0] * alpha + gloss[0]
         out[k - start, 1] = diffuse[1] * alpha + gloss[1]
         out[k - start, 2] = diffuse[2] * alpha + gloss[2]
@@ -120,7 +121,7 @@ def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@kernel
+@inlined
 def irradiance(sh, x, y, z):
     """Return the diffuse light, three numbers, on a white surface with unit normal (x, y, z)."""
     basis = (x * y, y * z, np.float32(3.0) * z * z - np.float32(1.0), x * z, x * x - y * y)
@@ -131,25 +132,25 @@ def irradiance(sh, x, y, z):
     )
 
 
-@kernel
+@inlined
 def _harmonics(sh, c, x, y, z, basis):
     linear = sh[0, c] + sh[1, c] * y + sh[2, c] * z + sh[3, c] * x
     square = sh[4, c] * basis[0] + sh[5, c] * basis[1] + sh[6, c] * basis[2]
     return max(linear + square + sh[7, c] * basis[3] + sh[8, c] * basis[4], np.float32(0.0))
 
 
-@kernel
-def _diffuse(albedo, normal, strand, seen, occlusion, finish, lamp):
+@inlined
+def _diffuse(albedo, normal, light, strand, seen, occlusion, finish, lamp):
     """Return the light sent back evenly: the sky's by harmonics, the key's by wrapped cosine."""
     one, nought = np.float32(1.0), np.float32(0.0)
-    facing = _dot(normal, lamp.direction)
+    facing = _dot(normal, light)
     # Where a surface turns away, its own shadow must not cut off what scatters past the edge.
     ramp = min(max((facing + np.float32(0.1)) * np.float32(4.0), nought), one)
     spill = (one - ramp) * min(np.float32(3.0 * finish.scatter), one)
     seen = seen + (one - seen) * spill
     hair, lit_around = np.float32(finish.anisotropy), nought
     if hair > nought:
-        along = _dot(strand, lamp.direction)
+        along = _dot(strand, light)
         lit_around = np.sqrt(max(one - along * along, nought))
     sky = irradiance(lamp.sh, normal[0], normal[1], normal[2])
     return (
@@ -159,7 +160,7 @@ def _diffuse(albedo, normal, strand, seen, occlusion, finish, lamp):
     )
 
 
-@kernel
+@inlined
 def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp):
     one = np.float32(1.0)
     bleed = np.float32(finish.scatter * SCATTER_RGB[c])
@@ -173,14 +174,14 @@ def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, 
     return albedo[c] * (sky[c] * open_ + lamp.rgb[c] * cosine * seen)
 
 
-@kernel
-def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
+@inlined
+def _gloss(albedo, normal, view, light, strand, seen, occlusion, finish, lamp):
     """Return highlights of the key, the sky's sheen, and the mirrored surroundings."""
     dot = _dot(normal, view)
     looking = max(dot, np.float32(0.02))
     two = np.float32(2.0) * dot
     rx, ry, rz = two * normal[0] - view[0], two * normal[1] - view[1], two * normal[2] - view[2]
-    key = _key_highlight(normal, view, finish, lamp, looking) * seen
+    key = _key_highlight(normal, view, light, finish, lamp.softness, looking) * seen
     sheen = _sky_sheen(finish, looking) * occlusion * occlusion
     sky = irradiance(lamp.sh, rx, ry, rz)
     red, green, blue = sky[0] * sheen, sky[1] * sheen, sky[2] * sheen
@@ -191,7 +192,7 @@ def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
         red, green, blue = red + image[0] * share, green + image[1] * share, blue + image[2] * share
     tint = (np.float32(0.0), np.float32(0.0), np.float32(0.0))
     if finish.anisotropy > 0.0:
-        white, coloured = _strand_highlights(normal, view, strand, finish, lamp)
+        white, coloured = _strand_highlights(normal, view, light, strand, finish, lamp.softness)
         hair = np.float32(finish.anisotropy)
         key += hair * (white * seen - key)
         coloured *= hair * seen
@@ -203,7 +204,7 @@ def _gloss(albedo, normal, view, strand, seen, occlusion, finish, lamp):
     )
 
 
-@kernel
+@inlined
 def _fresnel(at_normal, cosine):
     """Schlick's reflectance; surfaces that reflect nothing head-on do not at grazing angles."""
     grazing = np.float32(1.0) - cosine
@@ -216,18 +217,17 @@ def _at_grazing(at_normal):
     return min(np.float32(50.0) * at_normal, np.float32(1.0))
 
 
-@kernel
-def _key_highlight(normal, view, finish, lamp, looking):
+@inlined
+def _key_highlight(normal, view, light, finish, softness, looking):
     """Return GGX's highlight for a light of irradiance pi, as ``key_rgb`` is scaled."""
     one = np.float32(1.0)
-    light = lamp.direction
     facing = _dot(normal, light)
     if facing <= 0.0:
         return np.float32(0.0)
     hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
     scale = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
-    width = min(np.float32(finish.roughness**2 + 0.3 * lamp.softness), one)
+    width = min(np.float32(finish.roughness**2 + 0.3 * softness), one)
     square = width * width
     across = _dot(normal, half)
     spread = across * across * (square - one) + one
@@ -237,7 +237,7 @@ def _key_highlight(normal, view, finish, lamp, looking):
     return np.float32(0.25) * square * reflectance * facing / (spread * spread * masking)
 
 
-@kernel
+@inlined
 def _sky_sheen(finish, looking):
     """Return the share of evenly bright surroundings that the surface reflects."""
     rough, one = np.float32(finish.roughness), np.float32(1.0)
@@ -251,15 +251,14 @@ def _sky_sheen(finish, looking):
     return max(share, np.float32(0.0)) * (one - np.float32(finish.mirror))
 
 
-@kernel
-def _strand_highlights(normal, view, strand, finish, lamp):
+@inlined
+def _strand_highlights(normal, view, light, strand, finish, softness):
     """Return hair's white highlight and the tinted one nearer to the tips, for irradiance pi."""
-    light = lamp.direction
     hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
     scale = np.float32(1.0) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
     along, across = _dot(strand, half), _dot(normal, half)
-    width = max(np.float32(finish.roughness**2 + 0.2 * lamp.softness), np.float32(0.02))
+    width = max(np.float32(finish.roughness**2 + 0.2 * softness), np.float32(0.02))
     power = np.float32(2.0) / (width * width)
     facing = _dot(normal, light)
     open_ = min(max(np.float32(0.3) + np.float32(0.9) * facing, np.float32(0.0)), np.float32(1.0))
@@ -273,13 +272,13 @@ def _strand_highlights(normal, view, strand, finish, lamp):
     return white, coloured
 
 
-@kernel
+@inlined
 def _ring(along, power):
     """Sine to a power of the angle to the strand, ``(1 - along^2)^(power / 2)``, as a Gaussian."""
     return np.exp(np.float32(-0.5) * power * along * along)
 
 
-@kernel
+@inlined
 def _reflection(surroundings, x, y, z):
     """Bilinear radiance of the equirectangular surroundings in direction (x, y, z)."""
     rows, columns = surroundings.shape[0], surroundings.shape[1]
@@ -300,7 +299,7 @@ def _reflection(surroundings, x, y, z):
     )
 
 
-@kernel
+@inlined
 def _blend_four(picture, channel, left, top, right, below, a, b, c, d):
     upper = a * picture[top, left, channel] + b * picture[top, right, channel]
     return upper + c * picture[below, left, channel] + d * picture[below, right, channel]

@@ -93,7 +93,7 @@ def cast(
         fill(screen, triangles, 0, False, uv, texture, cutout, depth_map.nearness, ids)
 
 
-@kernel
+@inlined
 def lit_share(depth_map, x, y, z):
     """Return the share of the lamp, 0 to 1, that the point sees; 1 outside the map.
 

@@ -170,7 +170,7 @@ def _narrow(first, last, slope, offset, shift):
     return first, last
 
 
-@kernel
+@inlined
 def _alpha(texture, u, v):
     """Bilinear alpha, 0..255, of an ``(h, w, 4)`` texture; clamped at its borders."""
     height, width = texture.shape[0], texture.shape[1]
