@@ -228,11 +228,22 @@ class TRGNetwork(nn.Module):
         """Estimate from crops ``(b, 3, s, s)``, RGB 0 to 255, and box numbers ``(b, 3)``.
 
         Crops may be uint8 or floating point. Normalisation happens here.
+
+        Raises
+        ------
+        ValueError
+            A shape is not this network's.
         """
+        size = self.config.crop_size
+        if crop.shape[1:] != (3, size, size) or box_numbers.shape[1:] != (3,):
+            raise ValueError(
+                f"network: expected crops (b, 3, {size}, {size}) and box numbers (b, 3), "
+                f"got {tuple(crop.shape)} and {tuple(box_numbers.shape)}"
+            )
         pixels = (crop.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         maps = self.decoder(self.backbone(pixels))
-        landmarks68_crop, peaks = soft_argmax(self.heatmaps(maps[-1]))
-        state = self._start(crop.shape[0])
+        landmarks68_crop, peaks = soft_argmax(self.heatmaps(maps[-1]) * self.config.heatmap_gain)
+        state = self._start(box_numbers)
         grid_crop = points_crop = self.grid_crop.expand(crop.shape[0], -1, -1)
         stages = []
         for step in range(self.config.iterations):
@@ -283,8 +294,9 @@ class TRGNetwork(nn.Module):
             crop_from_rays(rays, box_numbers),
         )
 
-    def _start(self, batch: int) -> State:
-        """Return Theta_0 for ``batch`` faces."""
+    def _start(self, box_numbers: Tensor) -> State:
+        """Return Theta_0 for as many faces as there are box numbers."""
+        batch = box_numbers.shape[0]
         return State(
             self.start_rotation_6d.expand(batch, -1),
             self.start_correction.expand(batch, -1),
