@@ -94,8 +94,8 @@ def sample_eye_look(rng: np.random.Generator, typology_deg: float) -> EyeLook:
     darkness = float(np.clip((45.0 - typology_deg) / 60.0, 0.0, 1.0))
     odds = (1.0 - darkness) * _LIGHT_SKIN_ODDS + darkness * _DARK_SKIN_ODDS
     colour = _IRISES[int(rng.choice(len(_IRISES), p=odds / odds.sum()))]
-    colour = np.clip(colour * rng.uniform(0.8, 1.25) + rng.normal(0.0, 4.0, 3), 12.0, 200.0)
-    warm = np.clip(colour * rng.uniform(1.0, 1.35) + [12.0, 4.0, -6.0], 12.0, 210.0)
+    colour = np.clip(colour * rng.uniform(0.7, 1.1) + rng.normal(0.0, 4.0, 3), 10.0, 170.0)
+    warm = np.clip(colour * rng.uniform(0.9, 1.15) + [8.0, 3.0, -5.0], 10.0, 170.0)
     return EyeLook(
         iris_rgb=_rgb(colour),
         inner_rgb=_rgb(warm),

@@ -26,17 +26,21 @@ from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
 
-BANK_VERSION = 1
+BANK_VERSION = 2
 """Counts changes of what is stored in the cache."""
 
 SOURCE = (
-    "Get the Face Research Lab London Set (DeBruine and Jones 2017, doi 10.6084/m9.figshare.5047666,"
-    " CC BY 4.0): a folder with NNN_03.jpg and landmarks189.npz (names, points in pixels)."
+    "Get the Face Research Lab London Set (DeBruine and Jones 2017, doi "
+    "10.6084/m9.figshare.5047666, CC BY 4.0): a folder with NNN_03.jpg and "
+    "landmarks189.npz (names, points in pixels)."
 )
 LANDMARK_FILE = "landmarks189.npz"
 
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
 """Span of the densities that the bank's bytes stand for."""
+
+FRINGE_SHARE = 0.10
+"""A forehead with more dark or bright strands than this is not used at all."""
 
 DELIGHT = 0.85
 """Share of the smooth shading that is taken out."""
@@ -82,7 +86,7 @@ class PhotoSkinBank:
         return SkinLayer(density, stored[..., 3] * np.float32(1.0 / 255.0))
 
     def sample(self, chart: SkinChart, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
-        """Make a new person out of one or two: mixed by regions, mirrored, tone shifted."""
+        """Make a new person's skin out of one or two: mixed by regions, mirrored, tone shifted."""
         first = int(rng.integers(len(self)))
         layer, tone = self.layer(first), tone_from_linear(self.tones_linear[first])
         if rng.random() < 0.6 and len(self) > 1:
@@ -99,6 +103,14 @@ class PhotoSkinBank:
         shift = shift + rng.normal(0.0, 0.03, 3).astype(np.float32)
         linear = np.exp(-np.maximum(tone.density + shift, 0.08))
         return tone_from_linear(linear), SkinLayer(layer.density * strength, layer.weight)
+
+
+def has_stubble(layer: SkinLayer, chart: SkinChart) -> bool:
+    """Whether the lower face is clearly darker than the cheeks: the photographed man shaves."""
+    grey = layer.density.mean(axis=-1)
+    seen = (layer.weight > 0.7) & (chart.lips_m > 0.006)
+    lower = seen & (np.maximum(chart.beard, chart.moustache) > 0.8)
+    return bool(lower.any()) and float(np.median(grey[lower])) > 0.18
 
 
 def blend_layers(first: SkinLayer, second: SkinLayer, share: np.ndarray) -> SkinLayer:
@@ -156,10 +168,7 @@ def extract_skin(model: FaceModel, chart: SkinChart, portrait: Portrait) -> Phot
     plain = _plain_skin(chart, weight)
     tone = np.median(density[plain], axis=0)
     density -= _shading(chart, density, plain)[..., None]
-    excess = (density - tone).mean(axis=-1)
-    # Strands of hair on the forehead and temples are much darker than the skin there.
-    upper = chart.y_m < chart.landmarks_m[[19, 24], 1].mean() - 0.012 * chart.unit
-    weight = weight * np.where(upper, smoothstep(0.75, 0.35, excess), 1.0)
+    weight = weight * _free_of_hair(chart, (density - tone).mean(axis=-1), weight)
     detail = np.clip(density - tone, DENSITY_LOW, DENSITY_LOW + DENSITY_RANGE).astype(np.float32)
     layer = _complete(SkinLayer(detail, weight.astype(np.float32)), chart)
     return PhotoSkin(layer, np.exp(-tone).astype(np.float32))
@@ -210,6 +219,20 @@ def _plain_skin(chart: SkinChart, weight: np.ndarray) -> np.ndarray:
     if plain.sum() < 50:
         raise ValueError("photo skin: expected a frontal face whose cheeks and forehead are free")
     return plain
+
+
+def _free_of_hair(chart: SkinChart, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Drop strands on the forehead and temples; where there are many, drop the forehead."""
+    above_m = chart.landmarks_m[[19, 24], 1].mean() - chart.y_m
+    upper = above_m > 0.012 * chart.unit
+    strand = upper & (np.abs(excess) > 0.40) & (weight > 0.3)
+    if strand.sum() > FRINGE_SHARE * (upper & (weight > 0.3)).sum():
+        return smoothstep(0.020 * chart.unit, 0.012 * chart.unit, above_m)
+    near = strand.astype(np.float64)
+    for axis in (0, 1):
+        kernel = np.ones(max(3, chart.texels.size // 40)) / 3.0
+        near = np.apply_along_axis(np.convolve, axis, near, kernel, mode="same")
+    return np.where(upper, smoothstep(1.0, 0.0, near), 1.0)
 
 
 def _shading(chart: SkinChart, density: np.ndarray, plain: np.ndarray) -> np.ndarray:

@@ -176,8 +176,8 @@ def _scalp_distance(
     line = np.interp(
         turn, [0.0, 0.4, 0.80, 1.05, 1.25, 1.45, 1.58, 1.68, 1.9, 2.4, np.pi],
         [brow_y - 0.73 * third, brow_y - 0.76 * third, brow_y - 0.74 * third, brow_y - 0.45 * third,
-         brow_y - 0.12 * third, ear_y - 0.005 * unit, ear_y + 0.014 * unit, ear_y - 0.03 * unit,
-         ear_y - 0.03 * unit, points[8, 1] - 0.02 * unit, points[8, 1]],
+         brow_y - 0.12 * third, ear_y - 0.005 * unit, ear_y + 0.014 * unit, ear_y + 0.012 * unit,
+         ear_y + 0.030 * unit, points[8, 1] - 0.02 * unit, points[8, 1]],
     )  # fmt: skip
     ear = np.hypot((turn - 2.0) / 0.32, (y - (ear_y + 0.022 * unit)) / (0.031 * unit))
     ear = smoothstep(1.1, 0.85, ear)

@@ -40,7 +40,7 @@ def hair_coats(
     brows = _brow_alpha(chart, look, rng, fine)
     coats.append((brows if bare is None else brows * bare, look.brows.rgb))
     if look.beard.style != "none":
-        coats.append((_beard_alpha(chart, look.beard, rng, coarse, fine), look.beard.rgb))
+        coats += _beard_coats(chart, look.beard, rng, coarse, fine)
     if look.scalp > 0:
         ragged = chart.scalp_m + 0.004 * coarse + 0.002 * fine
         cover = smoothstep(-0.004, 0.010, ragged) * look.scalp
@@ -74,13 +74,14 @@ def _brow_alpha(
     return np.clip(alpha, 0.0, 1.0).reshape(body.shape)
 
 
-def _beard_alpha(
+def _beard_coats(
     chart: SkinChart,
     beard: Beard,
     rng: np.random.Generator,
     coarse: np.ndarray,
     fine: np.ndarray,
-) -> np.ndarray:
+) -> list[HairCoat]:
+    """A beard, and the strands in it that catch light."""
     area = _beard_area(chart, beard)
     place = np.flatnonzero(area > 0.02)
     # Strands grow down and, on the cheeks, backwards.
@@ -94,8 +95,14 @@ def _beard_alpha(
     edge = area.ravel()[place] + 0.10 * coarse.ravel()[place] + (0.05 + 0.13 * solid) * texture
     alpha = np.zeros(area.size, np.float32)
     cover = 0.30 + 0.68 * beard.density
-    alpha[place] = smoothstep(0.30, 0.75, edge) * cover * (0.90 + (0.06 + 0.06 * solid) * texture)
-    return np.clip(alpha, 0.0, 0.97).reshape(area.shape)
+    alpha[place] = smoothstep(0.30, 0.75, edge) * cover * (0.94 + 0.03 * texture)
+    glints = np.zeros(area.size, np.float32)
+    glints[place] = alpha[place] * (0.30 * solid) * smoothstep(0.4, 1.6, stripes)
+    bright = _rgb(np.asarray(beard.rgb) * 1.5 + 12.0)
+    return [
+        (np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
+        (glints.reshape(area.shape), bright),
+    ]
 
 
 def _beard_area(chart: SkinChart, beard: Beard) -> np.ndarray:

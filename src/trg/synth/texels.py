@@ -17,7 +17,7 @@ FACE_SHARE = 0.75
 
 
 def widen_face(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Give the left half of a texture sheet more room where no triangle crosses its middle.
+    """Give the left half of a texture sheet more room where no triangle touches its middle.
 
     Face models put the face there and the back of the head in the right half, which is looked at
     less closely. A sheet that is one chart stays as it is.
@@ -31,7 +31,7 @@ def widen_face(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """
     inside = np.clip(uv, 0.0, 1.0).astype(np.float32)
     corner_u = inside[triangles, 0]
-    if ((corner_u.min(axis=1) < 0.499) & (corner_u.max(axis=1) > 0.501)).any():
+    if ((corner_u.min(axis=1) < 0.501) & (corner_u.max(axis=1) > 0.499)).any():
         return inside
     inside[:, 0] = np.interp(inside[:, 0], [0.0, 0.5, 1.0], [0.0, FACE_SHARE, 1.0])
     return inside
