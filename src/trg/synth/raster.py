@@ -120,7 +120,8 @@ def render(
         scene.draw(i, nearness, ids)
     rgb, coverage = background.copy(), np.zeros(size, np.float32)
     surface_id = np.full(size, -1, np.int16)
-    fragments, first = gather(nearness, ids, supersample, scene.mesh.first_triangle)
+    everywhere = (0, 0, camera.width, camera.height)
+    fragments, first = gather(nearness, ids, supersample, scene.mesh.first_triangle, everywhere)
     _clear(fragments, first, rgb, coverage, surface_id)
     for i in scene.opaque:
         if first[i] < first[i + 1]:
@@ -128,7 +129,8 @@ def render(
     for i in scene.blended:
         over, over_ids = nearness.copy(), np.full_like(ids, -1)
         scene.draw(i, over, over_ids)
-        fragments, first = gather(over, over_ids, supersample, scene.mesh.first_triangle)
+        window = scene.window(i, everywhere)
+        fragments, first = gather(over, over_ids, supersample, scene.mesh.first_triangle, window)
         if first[-1]:
             _blend(fragments, scene.shade(i, fragments, first), rgb)
     with np.errstate(divide="ignore"):
@@ -205,8 +207,8 @@ class _Scene:
         """Draw surface i into a depth picture."""
         fill(
             self.geometry.screen,
-            self._triangles(i),
-            self.mesh.first_triangle[i],
+            self.mesh.triangles,
+            self._near_to_far(i) if self.holes[i] else self._numbers(i),
             not self.surfaces[i].material.two_sided,
             self.mesh.uv,
             self.textures[i],
@@ -232,9 +234,25 @@ class _Scene:
         )
         return colours
 
-    def _triangles(self, i: int) -> NDArray[np.int32]:
+    def window(self, i: int, within: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, right, bottom in pixels of the part of ``within`` it may cover."""
+        own = self.geometry.screen[self.mesh.first_vertex[i] : self.mesh.first_vertex[i + 1]]
+        own = own[own[:, 2] > 0, :2]
+        if not len(own):
+            return (0, 0, 0, 0)
+        low = np.clip(own.min(axis=0) / self.supersample, within[:2], within[2:]).astype(int)
+        high = np.ceil(np.clip(own.max(axis=0) / self.supersample, low, within[2:])).astype(int)
+        return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    def _numbers(self, i: int) -> NDArray[np.int32]:
         start, stop = self.mesh.first_triangle[i : i + 2]
-        return self.mesh.triangles[start:stop]
+        return np.arange(start, stop, dtype=np.int32)
+
+    def _near_to_far(self, i: int) -> NDArray[np.int32]:
+        """Return surface i's triangles so that few samples need a look at the texture's holes."""
+        numbers = self._numbers(i)
+        nearness = self.geometry.screen[self.mesh.triangles[numbers], 2].sum(axis=1)
+        return numbers[np.argsort(-nearness, kind="stable")]
 
     def _far_to_near(self, numbers: list[int]) -> list[int]:
         def distance(i: int) -> float:
@@ -249,9 +267,10 @@ class _Scene:
         depth_map = empty_depth_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
         if self.lamp.rgb.max() > 0.0:
             casters = [
-                Caster(self._triangles(i), self.textures[i], self.holes[i]) for i in self.opaque
+                Caster(self._numbers(i), self.textures[i], self.holes[i]) for i in self.opaque
             ]
-            cast(depth_map, self.geometry.points, self.mesh.uv, casters)
+            mesh = self.mesh
+            cast(depth_map, self.geometry.points, mesh.uv, mesh.triangles, casters)
         return depth_map
 
 

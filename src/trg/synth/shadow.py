@@ -71,7 +71,8 @@ def empty_depth_map(
 class Caster(NamedTuple):
     """One surface's part in a depth map."""
 
-    triangles: NDArray[np.int32]
+    numbers: NDArray[np.int32]
+    """``(m,)``: which triangles of the mesh."""
     texture: NDArray[np.uint8]
     cutout: bool
 
@@ -80,17 +81,18 @@ def cast(
     depth_map: DepthMap,
     points: NDArray[np.float32],
     uv: NDArray[np.float32],
+    triangles: NDArray[np.int32],
     casters: Sequence[Caster],
 ) -> None:
-    """Draw casters, whose triangles count ``points (n, 3)``, into ``depth_map``."""
+    """Draw casters, parts of the mesh of ``points (n, 3)``, into ``depth_map``."""
     size = len(depth_map.nearness)
     seen = np.empty_like(points)
     move(points, depth_map.lamp_from_scene, depth_map.shift_m, seen)
     lens = Lens(np.array([depth_map.focal] * 2 + [0.5 * size] * 2), np.zeros(5), np.inf)
     screen = project(seen, lens)
     ids = np.empty((size, size), np.int32)
-    for triangles, texture, cutout in casters:
-        fill(screen, triangles, 0, False, uv, texture, cutout, depth_map.nearness, ids)
+    for numbers, texture, cutout in casters:
+        fill(screen, triangles, numbers, False, uv, texture, cutout, depth_map.nearness, ids)
 
 
 @inlined
@@ -154,7 +156,8 @@ def ambient_occlusion(
     corners = np.ascontiguousarray(finite_array("triangles", triangles, (None, 3), np.int32))
     no_texture = np.zeros((1, 1, 4), np.uint8)
     uv = np.zeros((len(points), 2), np.float32)
-    return _sky_shares(points, outward, uv, [Caster(corners, no_texture, False)], directions)
+    caster = Caster(np.arange(len(corners), dtype=np.int32), no_texture, False)
+    return _sky_shares(points, outward, uv, corners, [caster], directions)
 
 
 def surface_occlusion(
@@ -167,15 +170,15 @@ def surface_occlusion(
     mesh = pack(surfaces)
     casters = [
         Caster(
-            mesh.triangles[mesh.first_triangle[i] : mesh.first_triangle[i + 1]],
-            surface.texture,
-            has_holes(surface.texture),
+            np.arange(mesh.first_triangle[i], mesh.first_triangle[i + 1], dtype=np.int32),
+            np.ascontiguousarray(surface.texture),
+            has_holes(np.ascontiguousarray(surface.texture)),
         )
         for i, surface in enumerate(surfaces)
         if not surface.material.blend
     ]
     normals = smooth_normals(mesh.vertices_m, mesh.triangles)
-    shares = _sky_shares(mesh.vertices_m, normals, mesh.uv, casters, directions)
+    shares = _sky_shares(mesh.vertices_m, normals, mesh.uv, mesh.triangles, casters, directions)
     return np.split(shares, mesh.first_vertex[1:-1])
 
 
@@ -183,6 +186,7 @@ def _sky_shares(
     points: NDArray[np.float32],
     normals: NDArray[np.float32],
     uv: NDArray[np.float32],
+    triangles: NDArray[np.int32],
     casters: Sequence[Caster],
     directions: int,
 ) -> NDArray[np.float32]:
@@ -194,7 +198,7 @@ def _sky_shares(
     whole = np.zeros(len(points), np.float32)
     for direction in _even_directions(directions):
         sky = empty_depth_map(direction, centre, radius, AO_MAP)
-        cast(sky, points, uv, casters)
+        cast(sky, points, uv, triangles, casters)
         _add_sky(sky, direction.astype(np.float32), points, normals, seen, whole)
     return np.divide(seen, whole, out=np.ones_like(seen), where=whole > 1e-6)
 

@@ -89,7 +89,7 @@ def project(points, lens):
 
 
 @kernel
-def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
+def fill(screen, triangles, numbers, cull, uv, texture, cutout, nearness, ids):
     """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
 
     Parameters
@@ -97,14 +97,16 @@ def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
     screen
         ``(n, 3)`` of :func:`project`.
     triangles
-        ``(m, 3)`` int32; triangle i is written as ``first_id + i``.
+        ``(n_triangles, 3)`` int32, of the whole scene.
+    numbers
+        ``(m,)`` int32: which triangles to draw, in this order, and what is written for each.
     cull
         Leave out the triangles that turn their back.
     uv, texture, cutout
         With ``cutout``, samples whose bilinear texture alpha is below a half are left out.
     """
     height, width = nearness.shape
-    for t in range(len(triangles)):
+    for t in numbers:
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         n0, n1, n2 = screen[i0, 2], screen[i1, 2], screen[i2, 2]
         if n0 == 0.0 or n1 == 0.0 or n2 == 0.0:
@@ -155,7 +157,7 @@ def fill(screen, triangles, first_id, cull, uv, texture, cutout, nearness, ids):
                     if _alpha(texture, u, v) < 127.5:
                         continue
                 nearness[row, column] = near
-                ids[row, column] = first_id + t
+                ids[row, column] = t
 
 
 @inlined
@@ -186,7 +188,7 @@ def _alpha(texture, u, v):
 
 
 @kernel
-def gather(nearness, ids, supersample, first_triangle):
+def gather(nearness, ids, supersample, first_triangle, window):
     """Turn a depth picture into :class:`Fragments`, the way multisampling hardware does.
 
     A pixel is shaded once per surface and sheet in it, not once per sample.
@@ -195,24 +197,27 @@ def gather(nearness, ids, supersample, first_triangle):
     ----------
     first_triangle
         ``(s + 1,)`` int32: where the triangles of each surface start.
+    window
+        Left, top, right, bottom in pixels: where to look.
 
     Returns
     -------
     fragments, first_fragment
         The fragments, and where those of each surface start ``(s + 1,)``.
     """
-    rows, columns = ids.shape[0] // supersample, ids.shape[1] // supersample
+    columns = ids.shape[1] // supersample
+    room = supersample * supersample * max(window[2] - window[0], 0) * max(window[3] - window[1], 0)
     owner = np.empty(first_triangle[-1], np.int16)
     for s in range(len(first_triangle) - 1):
         owner[first_triangle[s] : first_triangle[s + 1]] = s
-    pixel = np.empty(ids.size, np.int32)
-    triangle = np.empty(ids.size, np.int32)
-    place = np.empty((ids.size, 3), np.float32)
+    pixel = np.empty(room, np.int32)
+    triangle = np.empty(room, np.int32)
+    place = np.empty((room, 3), np.float32)
     counts = np.zeros(len(first_triangle), np.int64)
     per_sample = np.float32(1.0 / (supersample * supersample))
     total = 0
-    for row in range(rows):
-        for column in range(columns):
+    for row in range(window[1], window[3]):
+        for column in range(window[0], window[2]):
             top, left = row * supersample, column * supersample
             taken = 0  # one bit per sample
             for a in range(supersample * supersample):
