@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trg.geometry import euler_from_rotation
-from trg.synth.scene import Shot, ShotOdds, rotation_towards_camera, sample_shot
+from trg.synth.scene import FACE_MIDDLE_M, Shot, ShotOdds, rotation_towards_camera, sample_shot
 
 
 def draw(count: int, **odds: float) -> list[Shot]:
@@ -20,7 +20,11 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
     assert depth.min() >= 0.2
     assert depth.max() <= 3.0
     assert np.median(np.log(depth)) == pytest.approx(np.log(0.2 * 3.0) / 2, abs=0.1)
-    seen = [rotation_towards_camera(s.translation_m).T @ s.rotation for s in shots]
+    middles = [s.rotation @ FACE_MIDDLE_M + s.translation_m for s in shots]
+    seen = [
+        rotation_towards_camera(middle).T @ s.rotation
+        for s, middle in zip(shots, middles, strict=True)
+    ]
     yaw, pitch, roll = np.abs(euler_from_rotation(np.array(seen))).T
     assert yaw.max() <= 90.001
     assert max(pitch.max(), roll.max()) <= 60.001
@@ -28,9 +32,9 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
     assert (yaw > 60).mean() > 0.03
 
 
-def test_heads_lie_inside_the_picture():
-    for camera, _, translation_m in draw(300, distortion_share=0.5):
-        x, y = camera.project(translation_m)
+def test_faces_lie_inside_the_picture():
+    for camera, rotation, translation_m in draw(300, distortion_share=0.5):
+        x, y = camera.project(rotation @ FACE_MIDDLE_M + translation_m)
         assert 0 < x < camera.width
         assert 0 < y < camera.height
 

@@ -24,6 +24,9 @@ PICTURE_SIZES = (
 FOV_RANGE_DEG = (22.0, 100.0)
 """Larger field of view of a picture: from a portrait lens to a wide phone camera."""
 
+FACE_MIDDLE_M = np.array([0.0, 0.01, -0.08])
+"""About the middle of the 68 landmarks in head space."""
+
 NOMINAL_FACE_BOX_M = 0.21
 """About the side of the face box in space; only keeps faces from overflowing the picture."""
 
@@ -75,7 +78,7 @@ def sample_shot(
     picture_size: tuple[int, int] | None = None,
     camera: Camera | None = None,
 ) -> Shot:
-    """Draw a camera, unless it is given, and a head pose; its origin lies inside the picture."""
+    """Draw a camera, unless it is given, and a head pose; the face's middle is in the picture."""
     near, far = odds.distance_m
     depth_m = float(np.exp(rng.uniform(np.log(near), np.log(far))))
     if camera is None:
@@ -89,7 +92,7 @@ def sample_shot(
     if rng.random() >= odds.cut_off_share:  # keep the face, though not all of its box, inside
         room = np.minimum(0.5, 0.4 * NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px)
     place = np.clip(place, room, 1.0 - room)
-    translation_m = np.append(camera.unproject(place * size_px), 1.0) * depth_m
+    sight = np.append(camera.unproject(place * size_px), 1.0)
     angles_deg = np.array(
         [
             _sample_angle(rng, odds.yaw_sd, odds.yaw_max, odds.uniform_share),
@@ -97,8 +100,9 @@ def sample_shot(
             _sample_angle(rng, odds.roll_sd, odds.roll_max, odds.uniform_share),
         ]
     )
-    rotation = rotation_towards_camera(translation_m) @ rotation_from_euler(angles_deg)
-    return Shot(camera, rotation, translation_m)
+    rotation = rotation_towards_camera(sight) @ rotation_from_euler(angles_deg)
+    face_m = rotation @ FACE_MIDDLE_M
+    return Shot(camera, rotation, sight * (depth_m + face_m[2]) - face_m)
 
 
 def rotation_towards_camera(translation_m: np.ndarray) -> np.ndarray:
