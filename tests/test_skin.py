@@ -36,8 +36,8 @@ def charts(model):
     return appearance_charts(model, SIZE)
 
 
-def plain_look(seed: int = 0, **changes):
-    look = sample_skin_look(np.random.default_rng(seed), tone=skin_tone(40.0), scalp=0.0)
+def plain_look(**changes):
+    look = sample_skin_look(np.random.default_rng(0), tone=skin_tone(40.0), scalp=0.0)
     make_up = dataclasses.replace(
         look.make_up, lipstick=0.0, shadow=0.0, liner=0.0, blush=0.0, paint=0.0
     )

@@ -189,7 +189,7 @@ def paint_lashes(
     lattice = noise_lattice(np.random.default_rng(25))
     strokes = smooth_noise(lattice, fan, (34.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
     lower = np.where(y > 0.001, np.float32(1.0), np.float32(0.0))
-    keep = strokes + 1.4 * fullness - 1.3 - 0.9 * lower - 1.3 * np.clip(reach, 0.0, 2.0)
+    keep = strokes + 1.4 * fullness - 1.3 - 0.9 * lower - 1.8 * np.clip(reach, 0.0, 2.0)
     texture = np.empty((*reach.shape, 4), np.uint8)
     texture[..., :3] = np.asarray(rgb, np.uint8)
     texture[..., 3] = np.clip(128.0 + 120.0 * keep, 0, 255)

@@ -26,7 +26,7 @@ from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
 
-BANK_VERSION = 2
+BANK_VERSION = 1
 """Counts changes of what is stored in the cache."""
 
 SOURCE = (
@@ -39,8 +39,8 @@ LANDMARK_FILE = "landmarks189.npz"
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
 """Span of the densities that the bank's bytes stand for."""
 
-FRINGE_SHARE = 0.10
-"""A forehead with more dark or bright strands than this is not used at all."""
+FRINGE_SHARE = 0.4
+"""A forehead with more strands than this lies under a fringe, as do the brows: it is not used."""
 
 DELIGHT = 0.85
 """Share of the smooth shading that is taken out."""
@@ -166,7 +166,10 @@ def extract_skin(model: FaceModel, chart: SkinChart, portrait: Portrait) -> Phot
     density = -np.log(np.maximum(_sample_linear(portrait.rgb, x_px, y_px), 0.004))
     weight = _visibility(chart, portrait.points_px, x_px, y_px)
     plain = _plain_skin(chart, weight)
-    tone = np.median(density[plain], axis=0)
+    # A fringe may cover the forehead: the tone is that of the cheeks and the nose.
+    lower = plain & (chart.y_m > chart.landmarks_m[27, 1])
+    tone = np.median(density[lower], axis=0)
+    plain &= np.abs((density - tone).mean(axis=-1)) < 0.5
     density -= _shading(chart, density, plain)[..., None]
     weight = weight * _free_of_hair(chart, (density - tone).mean(axis=-1), weight)
     detail = np.clip(density - tone, DENSITY_LOW, DENSITY_LOW + DENSITY_RANGE).astype(np.float32)
@@ -216,23 +219,27 @@ def _plain_skin(chart: SkinChart, weight: np.ndarray) -> np.ndarray:
     plain = (weight > 0.9) & (chart.beard < 0.05) & (chart.moustache < 0.05)
     plain &= (chart.eyes_m > 0.010) & (chart.lips_m > 0.006)
     plain &= np.abs(chart.brow_across_m) > 0.010
-    if plain.sum() < 50:
+    if (plain & (chart.y_m > chart.landmarks_m[27, 1])).sum() < 50:
         raise ValueError("photo skin: expected a frontal face whose cheeks and forehead are free")
     return plain
 
 
 def _free_of_hair(chart: SkinChart, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Drop strands on the forehead and temples; where there are many, drop the forehead."""
+    """Drop strands on the forehead and temples; where there are many, drop brows and all."""
     above_m = chart.landmarks_m[[19, 24], 1].mean() - chart.y_m
     upper = above_m > 0.012 * chart.unit
-    strand = upper & (np.abs(excess) > 0.40) & (weight > 0.3)
-    if strand.sum() > FRINGE_SHARE * (upper & (weight > 0.3)).sum():
-        return smoothstep(0.020 * chart.unit, 0.012 * chart.unit, above_m)
+    side = (np.abs(chart.azimuth) > 0.75) & (chart.y_m < chart.landmarks_m[33, 1])
+    side &= (np.abs(chart.brow_across_m) > 0.007) | (chart.brow_along > 1.2)
+    side &= chart.eyes_m > 0.012
+    strand = (upper | side) & ((excess > 0.45) | (excess < -0.9)) & (weight > 0.3)
+    share = (strand & upper).sum() / max(1, (upper & (weight > 0.3)).sum())
+    if share > FRINGE_SHARE:
+        return smoothstep(0.0, -0.006 * chart.unit, above_m)
     near = strand.astype(np.float64)
     for axis in (0, 1):
-        kernel = np.ones(max(3, chart.texels.size // 40)) / 3.0
+        kernel = np.hanning(2 * (chart.texels.size // 50) + 3)
         near = np.apply_along_axis(np.convolve, axis, near, kernel, mode="same")
-    return np.where(upper, smoothstep(1.0, 0.0, near), 1.0)
+    return np.where(upper | side, smoothstep(1.0, 0.0, near), 1.0)
 
 
 def _shading(chart: SkinChart, density: np.ndarray, plain: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, male: bool) -> Brows:
         rgb=_rgb(np.minimum(shade, 135.0)),
         thickness_m=float(rng.uniform(0.0075, 0.0140 if male else 0.0110)),
         density=float(rng.beta(4.0, 2.0)),
-        raise_m=float(rng.normal(-0.0020, 0.0012)),
+        raise_m=float(rng.normal(-0.0045, 0.0013)),
         tail=float(rng.uniform(0.92, 1.12)),
     )
 
