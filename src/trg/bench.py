@@ -1,7 +1,10 @@
-"""What a network costs: parameters, multiply-adds and milliseconds per face."""
+"""What things cost: a network per face, the renderer per sample."""
 
 from __future__ import annotations
 
+import cProfile
+import pstats
+import resource
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -79,3 +82,79 @@ def _fastest_ms(runtime: PoseRuntime, seconds: float) -> float:
         runtime(crops, boxes)
         fastest = min(fastest, time.perf_counter() - start)
     return fastest * 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SynthBench:
+    """How fast one process renders faces with all features, and where the time goes."""
+
+    samples_per_second: float
+    ms_per_sample: float
+    ms_by_stage: dict[str, float]
+    """Per sample; what is left over is bookkeeping."""
+    start_seconds: float
+    """From nothing to the first sample, caches warm or not as they are."""
+    peak_memory_mb: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+SYNTH_STAGES = {
+    "cast": "person (once in 12)",
+    "express": "expression",
+    "surfaces": "surfaces",
+    "_place": "light and background",
+    "render": "render",
+    "develop": "sensor",
+    "visible_vertices": "visibility of landmarks",
+}
+"""Functions of the renderer by name, and what they are called in the breakdown."""
+
+
+def bench_synth(seconds: float = 3.0, size_px: int = 192) -> SynthBench:
+    """Render whole people, 12 pictures each, for about ``seconds`` at ``size_px``."""
+    from trg.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+
+    began = time.perf_counter()
+    faces = SyntheticFaces(seed=0, window=(size_px, 1.6))
+    faces.sample(0)
+    start_seconds = time.perf_counter() - began
+    for index in range(PICTURES_PER_PERSON, 4 * PICTURES_PER_PERSON):
+        faces.sample(index)  # compiled code and caches of every kind
+    profile, count, first = cProfile.Profile(), 0, 4 * PICTURES_PER_PERSON
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for _ in range(PICTURES_PER_PERSON):
+            faces.sample(first + count)
+            count += 1
+    per_second = count / (time.perf_counter() - began)
+    profile.enable()
+    for index in range(first, first + count):
+        faces.sample(index)
+    profile.disable()
+    by_stage = dict.fromkeys(SYNTH_STAGES.values(), 0.0)
+    for (file, _, name), numbers in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        if "synth" in file and name in SYNTH_STAGES:
+            by_stage[SYNTH_STAGES[name]] += numbers[3] * 1000.0 / count
+    return SynthBench(
+        samples_per_second=per_second,
+        ms_per_sample=1000.0 / per_second,
+        ms_by_stage=by_stage,
+        start_seconds=start_seconds,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+    )
+
+
+def as_table(result: ModelBench | SynthBench) -> str:
+    """Return the numbers as lines of text."""
+    lines = []
+    for name, value in result.to_dict().items():
+        if isinstance(value, dict):
+            lines += [f"{f'  {key}':28}{number:10.2f} ms" for key, number in value.items()]
+        else:
+            lines.append(
+                f"{name:28}{value:10.2f}" if isinstance(value, float) else f"{name:28}{value!s:>10}"
+            )
+    return "\n".join(lines)

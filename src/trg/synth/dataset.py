@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.camera import Camera
-from trg.crop import face_box
+from trg.crop import box_numbers_from_box, face_box
 from trg.data.sample import Sample
 from trg.geometry import rotation_from_euler, transform
 from trg.synth.backgrounds import panorama_background, procedural_background
@@ -48,6 +48,23 @@ class Window(NamedTuple):
 
     size_px: int = 192
     margin: float = 1.6
+
+
+LAYOUT_OPTIONS: dict[str, dict[str, Any]] = {
+    "webdataset": {"window": None, "picture_size": (640, 480)},
+    "arkitface": {
+        "window": None,
+        "camera": {"fx": 610.0, "fy": 610.0, "cx": 238.0, "cy": 324.0, "width": 480, "height": 640},
+        "shots": {"distance_m": (0.3, 0.9), "pitch_sd": 12.0, "roll_sd": 10.0},
+    },
+    "300wlp": {"window": None, "picture_size": (640, 640), "shots": {"distance_m": (0.4, 1.5)}},
+    "biwi": {
+        "window": None,
+        "camera": {"fx": 517.7, "fy": 517.7, "cx": 320.0, "cy": 240.5, "width": 640, "height": 480},
+        "shots": {"distance_m": (0.8, 1.2), "off_centre_share": 0.0, "cut_off_share": 0.0},
+    },
+}
+"""What pictures in the folder formats of data sets look like: their cameras and distances."""
 
 
 class SyntheticFaces:
@@ -222,17 +239,15 @@ class SyntheticFaces:
 
 
 def _window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window) -> Camera:
-    """Return the camera of the enlarged face box, resized to the window's size."""
-    centre = (box_xyxy[:2] + box_xyxy[2:]) / 2.0
-    side_px = (box_xyxy[2] - box_xyxy[0]) * window.margin
-    scale = window.size_px / side_px
-    left, top = centre - side_px / 2.0
-    return replace(
-        camera,
-        fx=camera.fx * scale,
-        fy=camera.fy * scale,
-        cx=(camera.cx - left) * scale,
-        cy=(camera.cy - top) * scale,
+    """Return the ideal camera that sees the enlarged face box, square in rays, and only that."""
+    u, v, side = box_numbers_from_box(camera, box_xyxy)
+    focal_px = window.size_px / (side * window.margin)
+    half_px = window.size_px / 2.0
+    return Camera(
+        fx=focal_px,
+        fy=focal_px,
+        cx=half_px - u * focal_px,
+        cy=half_px - v * focal_px,
         width=window.size_px,
         height=window.size_px,
     )
@@ -240,11 +255,10 @@ def _window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window
 
 def _outside_picture(whole: Camera, view: Camera) -> NDArray[np.bool_]:
     """Say which pixels ``(h, w)`` of a view lie outside the whole camera's picture."""
-    scale = view.fx / whole.fx
-    x = (np.arange(view.width) + 0.5 - view.cx) / scale + whole.cx
-    y = (np.arange(view.height) + 0.5 - view.cy) / scale + whole.cy
-    x_out, y_out = (x < 0) | (x > whole.width), (y < 0) | (y > whole.height)
-    return y_out[:, None] | x_out[None, :]
+    x, y = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
+    pixels = whole.pixels_from_rays(view.unproject(np.stack([x, y], -1)))
+    outside: NDArray[np.bool_] = (pixels < 0) | (pixels > (whole.width, whole.height))
+    return outside[..., 0] | outside[..., 1]
 
 
 def _camera_from_numbers(numbers: Mapping[str, Any]) -> Camera:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -41,6 +41,7 @@ def write_layout(
     split: Literal["train", "test"] = "train",
     shard_size: int = 1000,
     jpeg_quality: int = 95,
+    made_with: Mapping[str, Any] | None = None,
     resume: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
@@ -60,6 +61,9 @@ def write_layout(
         Which of ARKitFace's halves to write.
     shard_size
         Samples in one tar shard.
+    made_with
+        What else the samples depend on, such as a seed (plain values): a folder is resumed only
+        with the same.
     resume
         Complete a half-written folder. A folder that is complete is left alone.
     on_progress
@@ -77,6 +81,7 @@ def write_layout(
     folder = Path(folder)
     settings = {
         "layout": layout, "split": split, "shard_size": shard_size, "jpeg_quality": jpeg_quality,
+        "made_with": dict(made_with or {}),
     }  # fmt: skip
     if is_complete(folder) and resume:
         return _complete_count(folder, settings)

@@ -65,7 +65,7 @@ def find_source(kind: str, given: str | Path | None = None) -> Path | None:
         raise FileNotFoundError(
             f"{kind}: expected {source.what} at {path}, found nothing there. "
             f"It comes from {source.where_to_get}; name its place with "
-            f"`trg synth source {kind} PATH` or ${source.environment}"
+            f"`trg source {kind} PATH` or ${source.environment}"
         )
     return path
 
@@ -77,7 +77,7 @@ def require_source(kind: str, given: str | Path | None = None) -> Path:
         source = SOURCE_KINDS[kind]
         raise FileNotFoundError(
             f"{kind}: not installed. Expected {source.what}, from {source.where_to_get}; name its "
-            f"place with `trg synth source {kind} PATH` or ${source.environment}"
+            f"place with `trg source {kind} PATH` or ${source.environment}"
         )
     return path
 

@@ -216,6 +216,26 @@ class Studio:
         return occlusion, shaded
 
 
+def import_source(kind: str, path: Path) -> None:
+    """Read a source once, so that what takes long is cached and damage shows now.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The source is missing or damaged; the message says where to get it.
+    """
+    if kind == "face-model":
+        load_face_model(path)
+    elif kind == "panoramas":
+        load_panoramas(path)
+    else:
+        model = load_face_model(find_source("face-model"))
+        if kind == "hair":
+            Wardrobe(model, path)
+        else:
+            load_photo_skins(model, appearance_charts(model).skin, path)
+
+
 def _wanted(kind: str, asked: bool | None) -> Path | None:
     if asked is False:
         return None
