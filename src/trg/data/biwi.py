@@ -54,8 +54,8 @@ class Mesh(NamedTuple):
 class BIWI:
     """The colour pictures with the head's pose in the colour camera.
 
-    The data set has neither landmarks nor the 1220 vertices: ``landmarks68_px`` is NaN and
-    ``vertices_m`` None. :meth:`mesh` gives a subject's own mesh, which ADD is measured with.
+    The data set has neither landmarks nor the 1220 vertices: ``landmarks68_px`` and
+    ``vertices_m`` are None. :meth:`mesh` gives a subject's own mesh, which ADD is measured with.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class BIWI:
             rotation=rotation,
             translation_m=translation_m,
             vertices_m=None,
-            landmarks68_px=np.full((68, 2), np.nan),
+            landmarks68_px=None,
             landmarks68_visible=None,
             identity=sequence,
             name=f"biwi/{frame}",

@@ -44,7 +44,13 @@ class Sample:
     rotation: np.ndarray | None
     translation_m: np.ndarray | None
     vertices_m: np.ndarray | None
-    landmarks68_px: np.ndarray
+    landmarks68_px: np.ndarray | None
     landmarks68_visible: np.ndarray | None
     identity: str
     name: str
+
+    def require_landmarks68_px(self) -> np.ndarray:
+        """Return the landmarks, or raise ValueError where the source has none."""
+        if self.landmarks68_px is None:
+            raise ValueError(f"sample {self.name}: expected 68 landmarks, its source has none")
+        return self.landmarks68_px

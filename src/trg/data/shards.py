@@ -23,6 +23,9 @@ from trg.data.sample import Sample
 from trg.data.written import require_whole
 
 SUFFIXES = ("jpg", "json", "npz")
+OPTIONAL_LABELS = (
+    "rotation", "translation_m", "vertices_m", "landmarks68_px", "landmarks68_visible",
+)  # fmt: skip
 
 
 class ShardPosition(NamedTuple):
@@ -61,11 +64,9 @@ def encode_sample(sample: Sample, jpeg_quality: int = 95) -> dict[str, bytes]:
     picture, arrays = io.BytesIO(), io.BytesIO()
     Image.fromarray(sample.image).save(picture, "JPEG", quality=jpeg_quality, subsampling=0)
     given = {
-        name: value
-        for name in ("rotation", "translation_m", "vertices_m", "landmarks68_visible")
-        if (value := getattr(sample, name)) is not None
+        name: value for name in OPTIONAL_LABELS if (value := getattr(sample, name)) is not None
     }
-    np.savez(arrays, box_xyxy=sample.box_xyxy, landmarks68_px=sample.landmarks68_px, **given)
+    np.savez(arrays, box_xyxy=sample.box_xyxy, **given)
     facts = {
         "camera": sample.camera.to_dict(),
         "identity": sample.identity,
@@ -92,11 +93,7 @@ def _decode(shard: Path, key: str, files: dict[str, bytes]) -> Sample:
                 image=image,
                 camera=Camera(**{**camera, "distortion": tuple(camera["distortion"])}),
                 box_xyxy=arrays["box_xyxy"],
-                rotation=arrays.get("rotation"),
-                translation_m=arrays.get("translation_m"),
-                vertices_m=arrays.get("vertices_m"),
-                landmarks68_px=arrays["landmarks68_px"],
-                landmarks68_visible=arrays.get("landmarks68_visible"),
+                **{name: arrays.get(name) for name in OPTIONAL_LABELS},
                 identity=facts["identity"],
                 name=facts["name"],
             )

@@ -91,7 +91,8 @@ def view_from_sample(sample: Sample, spec: ViewSpec) -> Views:
     Raises
     ------
     ValueError
-        The sample's vertices are not ``spec.vertex_count`` many, or its box is empty.
+        The sample has no landmarks, its vertices are not ``spec.vertex_count`` many, or its box
+        is empty.
     """
     box = np.asarray(sample.box_xyxy, dtype=np.float64)
     centre, half = (box[:2] + box[2:]) / 2.0, (box[2:] - box[:2]) * spec.margin / 2.0
@@ -112,7 +113,7 @@ def view_from_sample(sample: Sample, spec: ViewSpec) -> Views:
         "rotation": sample.rotation if has_pose else np.eye(3),
         "translation_m": sample.translation_m if has_pose else (0.0, 0.0, 1.0),
         "vertices_m": np.zeros((spec.vertex_count, 3)) if vertices is None else vertices,
-        "landmarks68": sample.camera.unproject(sample.landmarks68_px),
+        "landmarks68": sample.camera.unproject(sample.require_landmarks68_px()),
         "landmarks68_visible": np.ones(68, dtype=bool) if visible is None else visible,
         "has_pose": has_pose,
         "has_vertices": vertices is not None,

@@ -146,7 +146,7 @@ class W300LPWriter:
             in_crop = crop_from_pixels(sample.camera, pixels, crop.box_numbers)
             return (in_crop + 1.0) * W300LP_SIDE_PX / 2.0 - FIRST_PIXEL
 
-        points = to_file(np.asarray(sample.landmarks68_px, dtype=np.float64))
+        points = to_file(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
         origin, scale = np.zeros(2), 0.0
         if sample.translation_m is not None:
             origin = to_file(sample.camera.project(sample.translation_m)[None])[0]

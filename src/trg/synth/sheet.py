@@ -43,7 +43,8 @@ def contact_sheet(
 
 
 def _cell(sample: Sample, cell_px: int, labels: bool) -> Image.Image:
-    x0, y0, x1, _ = face_box(sample.landmarks68_px, margin=1.8)
+    landmarks_px = sample.require_landmarks68_px()
+    x0, y0, x1, _ = face_box(landmarks_px, margin=1.8)
     scale = cell_px / (x1 - x0)
     left, top = round(x0), round(y0)
     side = round(x1 - x0)
@@ -53,7 +54,7 @@ def _cell(sample: Sample, cell_px: int, labels: bool) -> Image.Image:
         return cell
     draw = ImageDraw.Draw(cell)
     seen = sample.landmarks68_visible
-    for number, (x, y) in enumerate((sample.landmarks68_px - (left, top)) * scale):
+    for number, (x, y) in enumerate((landmarks_px - (left, top)) * scale):
         colour = _SEEN if seen is None or seen[number] else _HIDDEN
         draw.ellipse((x - 1, y - 1, x + 1, y + 1), fill=colour)
     if sample.rotation is not None and sample.translation_m is not None:
