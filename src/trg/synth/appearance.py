@@ -148,12 +148,12 @@ def appearance_surfaces(
 
 def _material(part: str, oiliness: float) -> Material:
     if part == "skin":
-        roughness = 0.62 - 0.22 * oiliness
+        roughness = 0.60 - 0.16 * oiliness
         return Material(roughness=roughness, specular=0.028, scatter=0.3, bump_m=BUMP_M)
     return _MATERIALS[part]
 
 
-_EYE = Material(roughness=0.12, specular=0.03, scatter=0.1, mirror=0.8)
+_EYE = Material(roughness=0.12, specular=0.02, scatter=0.1, mirror=0.5)
 _MATERIALS = {
     "mouth": Material(roughness=0.35, specular=0.03, scatter=0.2, two_sided=True),
     "teeth": Material(roughness=0.25, specular=0.045, scatter=0.1),

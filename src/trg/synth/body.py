@@ -38,7 +38,7 @@ def sample_body(
     rng: np.random.Generator, skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
 ) -> Body:
     """Draw shoulders and clothes."""
-    odds = [0.27, 0.15, 0.2, 0.2, 0.12, 0.06]
+    odds = [0.22, 0.13, 0.22, 0.29, 0.10, 0.04]
     return Body(
         collar=COLLAR_KINDS[int(rng.choice(len(odds), p=odds))],
         shoulder_m=float(np.clip(rng.normal(0.20, 0.018), 0.15, 0.25)),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trg.synth.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG, GAZE_UP_DEG, FaceModel
 
-KIND_SHARES = {"neutral": 0.16, "mild": 0.28, "speech": 0.24, "smile": 0.16, "strong": 0.16}
+KIND_SHARES = {"neutral": 0.18, "mild": 0.27, "speech": 0.29, "smile": 0.18, "strong": 0.08}
 """How often each kind of expression is drawn."""
 
 CLOSED_SHARE = 0.06

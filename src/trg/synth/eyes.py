@@ -134,7 +134,7 @@ def paint_eye(chart: EyeChart, look: EyeLook, rng: np.random.Generator) -> np.nd
     inside = smoothstep(1.06, 0.96, radius)[..., None]
     linear = sclera * (1.0 - inside) + iris * inside
     # Upper lids and lashes keep light from the top of the ball.
-    linear *= (1.0 - 0.35 * smoothstep(0.002, 0.006, chart.toward_lids_m))[..., None]
+    linear *= (1.0 - 0.5 * smoothstep(0.001, 0.006, chart.toward_lids_m))[..., None]
     return _opaque(srgb_from_linear(linear))
 
 
@@ -189,7 +189,8 @@ def paint_lashes(
     lattice = noise_lattice(np.random.default_rng(25))
     strokes = smooth_noise(lattice, fan, (34.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
     lower = np.where(y > 0.001, np.float32(1.0), np.float32(0.0))
-    keep = strokes + 1.4 * fullness - 1.3 - 0.9 * lower - 1.8 * np.clip(reach, 0.0, 2.0)
+    # Lower lashes are too fine to be strokes: only made-up ones show.
+    keep = strokes + 1.4 * fullness - 1.3 - 2.0 * lower - 1.8 * np.clip(reach, 0.0, 2.0)
     texture = np.empty((*reach.shape, 4), np.uint8)
     texture[..., :3] = np.asarray(rgb, np.uint8)
     texture[..., 3] = np.clip(128.0 + 120.0 * keep, 0, 255)

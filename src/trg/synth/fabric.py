@@ -11,25 +11,26 @@ FABRIC_PX = 128
 
 def random_rgb(rng: np.random.Generator) -> np.ndarray:
     """Draw a cloth-like sRGB colour ``(3,)``: mostly muted or dark, sometimes loud."""
-    grey = rng.choice([30.0, 60.0, 110.0, 180.0, 230.0])
+    grey = rng.choice([26.0, 45.0, 80.0, 150.0, 225.0], p=[0.3, 0.25, 0.15, 0.12, 0.18])
     hue = rng.uniform(0.0, 255.0, 3)
-    strength = rng.choice([0.1, 0.35, 0.9], p=[0.4, 0.35, 0.25])
+    strength = rng.choice([0.06, 0.25, 0.75], p=[0.55, 0.37, 0.08])
     return np.clip((1.0 - strength) * grey + strength * hue + rng.normal(0, 4, 3), 6.0, 248.0)
 
 
 def fabric(rng: np.random.Generator, rgb: np.ndarray | None = None) -> np.ndarray:
     """Paint a cloth ``(128, 128, 4)`` uint8, opaque, in a given or random base colour ``(3,)``."""
     base = random_rgb(rng) if rgb is None else np.asarray(rgb, dtype=np.float64)
-    other = random_rgb(rng)
+    # Two colours of one cloth are related, or patterns shout.
+    other = base + rng.choice([0.3, 0.9], p=[0.8, 0.2]) * (random_rgb(rng) - base)
     v, u = np.mgrid[0:FABRIC_PX, 0:FABRIC_PX] / FABRIC_PX
     pattern = rng.choice(
-        ["plain", "knit", "stripes", "checks", "print"], p=[0.5, 0.2, 0.1, 0.1, 0.1]
+        ["plain", "knit", "stripes", "checks", "print"], p=[0.74, 0.14, 0.05, 0.04, 0.03]
     )
     repeats = int(rng.integers(3, 14))
     share = np.zeros((FABRIC_PX, FABRIC_PX))
     light = np.ones((FABRIC_PX, FABRIC_PX))
     if pattern == "knit":
-        light = 1.0 + 0.14 * np.sin(2 * np.pi * 24 * u) * np.cos(2 * np.pi * 12 * v)
+        light = 1.0 + 0.07 * np.sin(2 * np.pi * 24 * u) * np.cos(2 * np.pi * 12 * v)
     elif pattern == "stripes":
         along = v if rng.random() < 0.6 else u
         share = ((along * repeats) % 1.0 < rng.uniform(0.15, 0.5)).astype(float)

@@ -19,7 +19,7 @@ BEARD_KINDS: tuple[BeardKind, ...] = get_args(BeardKind)
 MaskKind = Literal["medical", "cloth", "respirator"]
 MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 
-BEARD_MATERIAL = Material(roughness=0.6, specular=0.035, anisotropy=0.3, two_sided=True)
+BEARD_MATERIAL = Material(roughness=0.8, specular=0.02, two_sided=True)
 MASK_MATERIAL = Material(roughness=0.9, specular=0.02, two_sided=True)
 
 MASK_ROWS, MASK_COLUMNS = 13, 19
@@ -56,7 +56,7 @@ class FaceChart:
     growth
         ``(5, n)`` float32 from 0 to 1: how densely each kind of :data:`BEARD_KINDS` grows there.
     uv
-        ``(n, 2)``: across and down the face.
+        ``(n, 2)``: across and down the face, to and fro within 0 to 1.
     landmarks68
         ``(68,)`` vertex indices.
     mask_hits
@@ -89,7 +89,7 @@ class FaceChart:
             vertices,
             triangles.reshape(-1, 3).astype(np.int32),
             growth[:, vertices].astype(np.float32),
-            np.stack([u, np.zeros(len(u))], axis=-1).astype(np.float32),
+            np.stack([u, np.abs((points[:, 1] / 0.02) % 2.0 - 1.0)], axis=-1).astype(np.float32),
             np.asarray(model.landmarks68),
             _mask_rays(mean, skin, landmarks),
             np.array([[0.004, -0.012, 0.03], [-0.004, -0.012, 0.03]]),
@@ -140,8 +140,10 @@ def beard_surfaces(
     skin, growth = vertices_m[face.vertices[used]].astype(np.float32), growth[used]
     normals = _normals(skin, triangles)
     heading = normalize(normals + np.array([0.0, 0.55, 0.0], np.float32))
-    # Strands thin out towards the border of the region: v says how far a vertex is from it.
-    uv = np.stack([face.uv[used, 0], 1.0 - 0.95 * growth], axis=-1)
+    # Inside the region v walks up and down the upper half of the picture; towards the border it
+    # goes to the picture's end, where strands thin out.
+    inside = growth * (0.05 + 0.45 * face.uv[used, 1])
+    uv = np.stack([face.uv[used, 0], inside + (1.0 - growth)], axis=-1)
     shells = []
     for layer in range(beard.layers):
         share = (layer + 0.5) / beard.layers

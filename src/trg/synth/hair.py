@@ -24,8 +24,8 @@ HANG_STEPS = 7
 FRAYED_FROM = 0.72
 """The share of a strand picture that stays whole in the lowest layer."""
 
-HAIR_MATERIAL = Material(roughness=0.35, specular=0.045, anisotropy=0.8, two_sided=True)
-COILY_MATERIAL = Material(roughness=0.7, specular=0.03, anisotropy=0.2, two_sided=True)
+HAIR_MATERIAL = Material(roughness=0.5, specular=0.05, anisotropy=0.8, two_sided=True)
+COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,12 @@ def _waves(
     along = np.linspace(0.0, 1.0, steps)[:, None]
     lag = 1.5 * smooth_noise(rng, guides, 16, closed=True)
     swing = np.sin(2.0 * np.pi * (3.0 * along + phase) + lag) * hair.wave_m
-    swing = swing + 0.004 * hair.mess * rng.standard_normal((steps, guides))
+    # Neighbouring strands are tousled alike, or the surface looks like crumpled paper.
+    tousle = rng.standard_normal((steps, guides))
+    for _ in range(2):
+        tousle = 0.5 * tousle + 0.25 * (np.roll(tousle, 1, 1) + np.roll(tousle, -1, 1))
+        tousle[1:-1] = 0.5 * tousle[1:-1] + 0.25 * (tousle[2:] + tousle[:-2])
+    swing = swing + 0.005 * hair.mess * tousle
     if hair.kind == "coily":
         swing = swing + 0.06 * hair.top_m * rng.standard_normal((steps, guides))
     swing = swing * np.clip(3.0 * along, 0.0, 1.0)
@@ -300,9 +305,9 @@ def _loose_locks(
         path = strands.points_m[first:last, guide]
         side = strands.points_m[first:last, guide + 1] - strands.points_m[first:last, guide - 1]
         along = np.linspace(0.0, 1.0, len(path))[:, None]
-        width = rng.uniform(0.003, 0.009) * (1.0 - 0.75 * along**2)
+        width = rng.uniform(0.003, 0.010) * (1.0 - 0.75 * along**2)
         outward = normalize(path - chart.centre_m)
-        raise_m = (0.0015 + hair.mess * rng.uniform(0.0, 0.012)) * along**1.5
+        raise_m = (0.0006 + hair.mess * rng.uniform(0.0, 0.006)) * along**1.5
         drift = rng.normal(0.0, 0.012 * (0.2 + hair.mess)) * along**2
         across = normalize(side)
         middle = path + raise_m * outward + drift * across

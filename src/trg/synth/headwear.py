@@ -61,15 +61,15 @@ def sample_headwear(rng: np.random.Generator) -> Headwear:
     """Draw a piece of headwear; caps and beanies are the most common."""
     odds = [0.3, 0.2, 0.1, 0.14, 0.08, 0.06, 0.06, 0.06]
     kind = HEADWEAR_KINDS[int(rng.choice(len(odds), p=odds))]
-    front = {"beanie": (16.0, 34.0), "headband": (30.0, 40.0), "helmet": (20.0, 32.0)}
+    front = {"beanie": (25.0, 36.0), "headband": (30.0, 40.0), "helmet": (20.0, 32.0)}
     backwards = kind == "cap" and rng.random() < 0.15
     return Headwear(
         kind=kind,
-        front_deg=float(rng.uniform(*front.get(kind, (20.0, 34.0)))),
+        front_deg=float(rng.uniform(*front.get(kind, (26.0, 37.0)))),
         back_deg=float(rng.uniform(-22.0, -2.0)),
-        height_m=float({"beanie": rng.uniform(0.012, 0.05), "helmet": 0.035}.get(
-            kind, rng.uniform(0.02, 0.045))),
-        brim_m=float(rng.uniform(0.05, 0.08) if kind == "cap" else rng.uniform(0.04, 0.10)),
+        height_m=float({"beanie": rng.uniform(0.008, 0.03), "helmet": 0.035}.get(
+            kind, rng.uniform(0.012, 0.03))),
+        brim_m=float(rng.uniform(0.05, 0.08) if kind == "cap" else rng.uniform(0.035, 0.075)),
         turn_deg=float((180.0 if backwards else 0.0) + rng.normal(0.0, 6.0)),
         seed=int(rng.integers(2**31)),
     )  # fmt: skip

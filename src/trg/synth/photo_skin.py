@@ -26,7 +26,7 @@ from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
 
-BANK_VERSION = 1
+BANK_VERSION = 3
 """Counts changes of what is stored in the cache."""
 
 SOURCE = (

@@ -35,6 +35,7 @@ from trg.synth.strands import (
     STRAND_KINDS,
     HairColour,
     StrandField,
+    greyed,
     sample_hair_colour,
     strand_field,
 )
@@ -49,13 +50,13 @@ class PropOdds:
     """How often each kind of thing appears, from 0 (never) to 1.
 
     ``mesh_hair`` is the share of heads of hair that are modelled meshes, where some are
-    installed; ``beard`` is among grown short-haired people; ``occluder`` is per picture.
+    installed; ``beard`` is among grown men; ``occluder`` is per picture.
     """
 
     hair: float = 1.0
-    mesh_hair: float = 0.25
-    beard: float = 0.40
-    headwear: float = 0.12
+    mesh_hair: float = 0.2
+    beard: float = 0.26
+    headwear: float = 0.09
     glasses: float = 0.28
     mask: float = 0.04
     headphones: float = 0.03
@@ -94,6 +95,8 @@ def sample_style(
     skin_tone: float = 0.3,
     skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0),
     child: bool = False,
+    masculine: bool | None = None,
+    age_years: float | None = None,
     mesh_count: int = 0,
 ) -> Style:
     """Draw what a person wears.
@@ -104,19 +107,23 @@ def sample_style(
         0 lightest to 1 darkest; hair colours and coils go with it.
     skin_rgb
         sRGB of bare hands and neck.
+    masculine
+        Whether hair, beard and jewellery are those of most men; None: drawn.
+    age_years
+        Hair greys and recedes with it; None: drawn.
     mesh_count
         How many hair meshes are installed (:attr:`Wardrobe.mesh_count`).
     """
-    longhaired = bool(rng.random() < 0.48)
-    age = 0.0 if child else float(rng.beta(1.3, 1.7))
+    man = bool(rng.random() < 0.5) if masculine is None else masculine
+    longhaired = bool(rng.random() < (0.06 if man else 0.86))
+    years = float(rng.uniform(18.0, 75.0)) if age_years is None else age_years
+    age = 0.0 if child else float(np.clip((years - 18.0) / 60.0, 0.0, 1.0))
     coily = float(np.clip(1.6 * skin_tone - 0.55, 0.0, 0.75))
-    colour = sample_hair_colour(rng, skin_tone)
-    if age > 0.6 and rng.random() < 0.6:
-        colour = replace(colour, grey_share=float(rng.uniform(0.3, 0.95)))
+    colour = greyed(rng, sample_hair_colour(rng, skin_tone), 0.0 if child else years)
     headwear = sample_headwear(rng) if rng.random() < odds.headwear else None
     hair = _sample_hair(rng, odds, longhaired, coily, age, headwear, mesh_count)
     mask = _sample_mask(rng) if rng.random() < odds.mask else None
-    bearded = not longhaired and not child and rng.random() < odds.beard
+    bearded = man and not child and rng.random() < odds.beard
     beard = _sample_beard(rng) if bearded else None
     if beard is not None and mask is not None:  # the mask presses it down
         beard = replace(beard, length_m=0.0015, layers=2)
@@ -132,7 +139,7 @@ def sample_style(
         glasses=sample_glasses(rng) if rng.random() < odds.glasses else None,
         mask=mask,
         headphones_seed=headphones,
-        earrings_seed=_seed(rng) if longhaired and rng.random() < odds.earrings else None,
+        earrings_seed=_seed(rng) if not man and rng.random() < odds.earrings else None,
         body=sample_body(rng, skin_rgb) if wants_body else None,
         occluder=sample_occluder(rng, skin_rgb) if rng.random() < odds.occluder else None,
         seed=_seed(rng),
@@ -221,7 +228,7 @@ class Wardrobe:
         """Build what follows the face's expression: beard, mask, and what is in front."""
         surfaces: list[Surface] = []
         if style.beard is not None:
-            kind = "buzz" if style.beard.length_m < 0.006 else "coily"
+            kind = "buzz" if style.beard.length_m < 0.009 else "coily"
             strands = self._field(kind, style.seed)
             surfaces += beard_surfaces(
                 style.beard, style.hair_colour, self.face, expressed_m, strands
@@ -274,8 +281,8 @@ def _sample_hair(
 
 def _sample_beard(rng: np.random.Generator) -> Beard:
     kind = BEARD_KINDS[int(rng.choice(5, p=[0.46, 0.12, 0.16, 0.18, 0.08]))]
-    length = 0.002 + 0.03 * float(rng.beta(1.0, 4.0))
-    return Beard(kind, length, layers=3 if length > 0.012 else 2)
+    length = 0.0015 + 0.022 * float(rng.beta(1.0, 4.0))
+    return Beard(kind, length, layers=3)
 
 
 def _sample_mask(rng: np.random.Generator) -> FaceMask:

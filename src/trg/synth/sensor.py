@@ -25,6 +25,9 @@ Look = Literal["colour", "grey", "infrared"]
 
 _CURVE_STEPS = 1024
 _NOISE_TILE_PX = 512
+
+FACE_ALBEDO = 0.3
+"""What share of light a face of middling tone sends back."""
 # Shrinking leaves out Pillow's nearest and box filters, which drop or take whole pixels and so
 # move small things by up to half a coarse pixel.
 _SHRINKERS = {
@@ -122,14 +125,14 @@ class SensorParams:
         def happens(probability: float) -> bool:
             return bool(rng.random() < probability)
 
-        warmth, green = rng.normal(0.0, 0.06), rng.normal(0.0, 0.02)
+        warmth, green = rng.normal(0.02, 0.05), rng.normal(0.0, 0.015)
         is_dim = happens(0.15)
         return cls(
-            exposure_stops=float(rng.normal(0.0, 0.45)),
-            contrast=float(np.exp(rng.normal(0.05, 0.16))),
+            exposure_stops=float(rng.normal(0.05, 0.32)),
+            contrast=float(np.exp(rng.normal(0.10, 0.14))),
             shoulder=float(rng.uniform(0.0, 0.8)),
-            saturation=float(np.exp(rng.normal(0.0, 0.22))),
-            white_balance=float(rng.uniform(0.5, 1.0)),
+            saturation=float(np.exp(rng.normal(0.0, 0.18))),
+            white_balance=float(rng.uniform(0.65, 1.0)),
             balance_error=(float(np.exp(warmth)), float(np.exp(green)), float(np.exp(-warmth))),
             vignetting=float(rng.uniform(0.05, 0.4)) if happens(0.25) else 0.0,
             defocus=float(0.001 + 0.009 * rng.random() ** 3) if happens(0.4) else 0.0,
@@ -146,7 +149,7 @@ class SensorParams:
             jpeg_quality=int(98 - 78 * rng.random() ** 2) if happens(0.75) else None,
             jpeg_when_small=happens(0.5),
             levels=int(rng.integers(12, 64)) if happens(0.02) else 256,
-            look=look or ("grey" if happens(0.06) else "infrared" if happens(0.04) else "colour"),
+            look=look or ("grey" if happens(0.03) else "infrared" if happens(0.005) else "colour"),
         )
 
 
@@ -197,18 +200,20 @@ def develop(
 def _expose(
     image: FloatImage, params: SensorParams, light_rgb: NDArray[np.floating] | None
 ) -> FloatImage:
-    """Meter on the picture, its middle most, and take out the light's colour."""
+    """Meter on the middle of the picture and on the light, and take out the light's colour."""
     height, width = image.shape[:2]
     middle = image[height // 6 : height - height // 6, width // 6 : width - width // 6]
     coarse = middle[::3, ::3].reshape(-1, 3) if min(height, width) >= 12 else image.reshape(-1, 3)
     luminance = coarse @ LUMINANCE
     # Highlights count only up to a few times the mean, or a lamp in view blackens the face.
     metered = float(np.minimum(luminance, 3.0 * luminance.mean()).mean())
-    gain = 0.2 * 2.0**params.exposure_stops / max(metered, 1e-6)
     if light_rgb is None:
         white, strength = coarse.mean(0), 0.5 * params.white_balance
     else:
         white, strength = finite_array("light_rgb", light_rgb, (3,)), params.white_balance
+        # Cameras find faces: half of the decision is how a face of middling tone is lit.
+        metered = float(np.sqrt(metered * FACE_ALBEDO * max(float(white @ LUMINANCE), 1e-6)))
+    gain = 0.23 * 2.0**params.exposure_stops / max(metered, 1e-6)
     white = np.maximum(white, 1e-6)
     cast = (white / (white @ LUMINANCE)).clip(0.1, 10.0)
     factors = gain * np.asarray(params.balance_error) / cast**strength

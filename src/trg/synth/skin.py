@@ -182,10 +182,10 @@ def _make_up_coats(
         above = smoothstep(0.002, -0.003, chart.y_m - centre_y)
         lid = smoothstep(0.011, 0.002, chart.eyes_m) * above
         coats.append(Coat(make_up.shadow * lid, make_up.shadow_rgb))
-    if make_up.liner > 0:
-        above = 0.35 + 0.65 * smoothstep(0.001, -0.001, chart.y_m - centre_y)
-        line = smoothstep(0.0022, 0.0008, np.abs(chart.eyes_m)) * above
-        coats.append(Coat(0.85 * make_up.liner * line, (22.0, 18.0, 18.0)))
+    # Without make-up too the lashes' roots draw a dark line, finer below than above.
+    above = 0.3 + 0.7 * smoothstep(0.001, -0.001, chart.y_m - centre_y)
+    line = smoothstep(0.0024, 0.0006, np.abs(chart.eyes_m)) * above
+    coats.append(Coat((0.5 + 0.35 * make_up.liner) * line, (34.0, 22.0, 19.0)))
     if make_up.paint > 0:
         patches = smoothstep(0.3, 0.5, coarse + 0.3 * middle) * (chart.eyes_m > 0.003)
         coats.append(Coat((make_up.paint * patches).astype(np.float32), make_up.paint_rgb))
@@ -217,7 +217,7 @@ def _bump(
     creases = np.sin(chart.x_m * np.float32(2 * np.pi / 0.0021) + middle)
     height += 0.10 * lips * creases
     height += (0.07 + 0.10 * look.wrinkles) * fine + 0.10 * middle * (0.5 + look.wrinkles)
-    return np.clip(128.0 + 90.0 * height, 0, 255).astype(np.uint8)
+    return np.clip(128.0 + 60.0 * height, 0, 255).astype(np.uint8)
 
 
 def _fold(chart: SkinChart, start: np.ndarray, end: np.ndarray) -> np.ndarray:

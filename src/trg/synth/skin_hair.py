@@ -35,7 +35,7 @@ def hair_coats(
     if look.beard.shadow > 0:
         # A shaved beard is hair under the skin: a cool grey veil.
         veil = np.asarray(look.beard.rgb) * 0.6 + np.array([14.0, 20.0, 26.0])
-        amount = np.float32(0.30 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
+        amount = np.float32(0.24 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
         coats.append((np.clip(amount, 0.0, 1.0), _rgb(veil)))
     brows = _brow_alpha(chart, look, rng, fine)
     coats.append((brows if bare is None else brows * bare, look.brows.rgb))
@@ -69,7 +69,7 @@ def _brow_alpha(
     side = np.sign(chart.x_m.ravel()[place])
     strand_space = np.stack([v * np.sin(lean) - u * np.cos(lean), u * np.sin(lean) + v, side], -1)
     stripes = smooth_noise(chart.lattice, strand_space, (1400.0, 220.0, 7.3), rng.uniform(0, 32, 3))
-    hairs = np.clip(0.72 + 0.22 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
+    hairs = np.clip(0.76 + 0.12 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
     alpha[place] = body.ravel()[place] * hairs * (0.35 + 0.6 * brows.density)
     return np.clip(alpha, 0.0, 1.0).reshape(body.shape)
 
@@ -94,10 +94,10 @@ def _beard_coats(
     texture = (1.0 - solid) * fine.ravel()[place] + solid * stripes
     edge = area.ravel()[place] + 0.10 * coarse.ravel()[place] + (0.05 + 0.13 * solid) * texture
     alpha = np.zeros(area.size, np.float32)
-    cover = 0.30 + 0.68 * beard.density
-    alpha[place] = smoothstep(0.30, 0.75, edge) * cover * (0.94 + 0.03 * texture)
+    cover = 0.22 + 0.66 * beard.density
+    alpha[place] = smoothstep(0.12, 0.95, edge) * cover * (0.94 + 0.03 * texture)
     glints = np.zeros(area.size, np.float32)
-    glints[place] = alpha[place] * (0.30 * solid) * smoothstep(0.4, 1.6, stripes)
+    glints[place] = alpha[place] * (0.15 * solid) * smoothstep(0.4, 1.6, stripes)
     bright = _rgb(np.asarray(beard.rgb) * 1.5 + 12.0)
     return [
         (np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),

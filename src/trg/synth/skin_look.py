@@ -17,7 +17,7 @@ BeardStyle = Literal["none", "full", "goatee", "moustache", "chinstrap", "circle
 BEARD_STYLES: tuple[BeardStyle, ...] = (
     "none", "full", "goatee", "moustache", "chinstrap", "circle",
 )  # fmt: skip
-_BEARD_ODDS = (0.42, 0.30, 0.08, 0.06, 0.05, 0.09)
+_BEARD_ODDS = (0.62, 0.22, 0.04, 0.04, 0.02, 0.06)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ def sample_skin_look(
     tone: SkinTone | None = None,
     hair_rgb: Rgb | None = None,
     scalp: float | None = None,
+    beard: BeardStyle | None = None,
 ) -> SkinLook:
     """Draw a look. What is given stays; the rest is drawn to fit it.
 
@@ -99,6 +100,8 @@ def sample_skin_look(
         3 to 90; children get no beard, make-up or wrinkles.
     masculine
         Whether a beard may grow; make-up is rarer then.
+    beard
+        The beard that is modelled on top, which darkens the skin below it; None: drawn.
     """
     age = float(rng.uniform(16.0, 80.0)) if age_years is None else float(age_years)
     male = bool(rng.random() < 0.5) if masculine is None else masculine
@@ -120,7 +123,7 @@ def sample_skin_look(
         wrinkles=float(np.clip(years_past_30 / 45.0 * rng.uniform(0.5, 1.5), 0.0, 1.3)),
         oiliness=float(rng.beta(2.0, 3.0)),
         brows=_sample_brows(rng, hair_rgb, male),
-        beard=_sample_beard(rng, hair_rgb, male and adult),
+        beard=_sample_beard(rng, hair_rgb, male and adult, beard),
         make_up=_sample_make_up(rng, adult, male),
         scalp=float(rng.choice([0.0, 0.3, 0.6, 1.0])) if scalp is None else scalp,
     )
@@ -138,12 +141,14 @@ def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, male: bool) -> Brows:
     )
 
 
-def _sample_beard(rng: np.random.Generator, hair_rgb: Rgb, can_grow: bool) -> Beard:
-    style: BeardStyle = "none"
-    if can_grow:
+def _sample_beard(
+    rng: np.random.Generator, hair_rgb: Rgb, can_grow: bool, given: BeardStyle | None
+) -> Beard:
+    style: BeardStyle = given or "none"
+    if can_grow and given is None:
         style = BEARD_STYLES[int(rng.choice(len(BEARD_STYLES), p=_BEARD_ODDS))]
-    stubble = rng.random() < 0.45
-    density = rng.uniform(0.12, 0.45) if stubble else rng.uniform(0.5, 1.0)
+    stubble = rng.random() < 0.8
+    density = rng.uniform(0.1, 0.4) if stubble else rng.uniform(0.45, 0.8)
     return Beard(
         style=style,
         rgb=_rgb(np.asarray(hair_rgb) * rng.uniform(0.6, 1.1) + [4.0, 0.0, 0.0]),
@@ -153,7 +158,7 @@ def _sample_beard(rng: np.random.Generator, hair_rgb: Rgb, can_grow: bool) -> Be
 
 
 def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp:
-    wears = adult and rng.random() < (0.03 if male else 0.55)
+    wears = adult and rng.random() < (0.01 if male else 0.6)
 
     def amount(share: float, low: float, high: float) -> float:
         drawn, strength = rng.random() < share, rng.uniform(low, high)
@@ -163,13 +168,13 @@ def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp
     lids = _EYE_SHADOWS[int(rng.integers(len(_EYE_SHADOWS)))] + rng.normal(0.0, 10.0, 3)
     return MakeUp(
         lipstick_rgb=_rgb(lips),
-        lipstick=amount(0.75, 0.3, 0.9),
+        lipstick=amount(0.7, 0.12, 0.6),
         shadow_rgb=_rgb(lids),
-        shadow=amount(0.5, 0.1, 0.6),
+        shadow=amount(0.5, 0.05, 0.35),
         liner=amount(0.6, 0.3, 1.0),
-        blush=amount(0.5, 0.2, 1.0),
+        blush=amount(0.5, 0.1, 0.6),
         paint_rgb=_rgb(rng.uniform(0.0, 255.0, 3)),
-        paint=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.012 else 0.0,
+        paint=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.003 else 0.0,
     )
 
 

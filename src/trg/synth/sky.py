@@ -295,16 +295,16 @@ def _ceiling(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
 Recipe = Callable[[np.random.Generator], tuple[list[Source], Ambient]]
 
 RECIPES: dict[str, tuple[float, Recipe]] = {
-    "studio": (2.0, _studio),
+    "studio": (3.5, _studio),
     "ring": (0.7, _ring),
     "window": (2.5, _window),
-    "back": (1.0, _back),
+    "back": (0.4, _back),
     "flash": (0.8, _flash),
-    "coloured": (0.7, _coloured),
-    "screen": (0.8, _screen),
-    "night": (0.6, _night),
+    "coloured": (0.2, _coloured),
+    "screen": (0.5, _screen),
+    "night": (0.3, _night),
     "overcast": (1.5, _overcast),
-    "sun": (1.2, _sun),
+    "sun": (0.9, _sun),
     "ceiling": (2.5, _ceiling),
 }
 """Name of each recipe, how often it is drawn (relative), and what places its sources."""

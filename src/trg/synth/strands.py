@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,8 +27,8 @@ HAIR_COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """Mean sRGB colours of hair in even light."""
 
-_DARK_SKIN_ODDS = (0.72, 0.17, 0.04, 0.01, 0.003, 0.005, 0.002, 0.003, 0.01, 0.06, 0.02)
-_LIGHT_SKIN_ODDS = (0.09, 0.18, 0.22, 0.15, 0.10, 0.08, 0.02, 0.03, 0.04, 0.08, 0.05)
+_DARK_SKIN_ODDS = (0.75, 0.18, 0.03, 0.005, 0.001, 0.002, 0.001, 0.001, 0.01, 0.015, 0.005)
+_LIGHT_SKIN_ODDS = (0.12, 0.24, 0.25, 0.14, 0.09, 0.06, 0.01, 0.02, 0.04, 0.02, 0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,32 @@ class HairColour:
 def sample_hair_colour(rng: np.random.Generator, skin_tone: float) -> HairColour:
     """Draw a hair colour for a skin tone from 0 (lightest) to 1 (darkest).
 
-    Dark skin goes with black and dark brown hair in about nine of ten; greys come with any tone;
-    three of a hundred heads are dyed.
+    Dark skin goes with black and dark brown hair in about nine of ten; one of a hundred heads is
+    dyed. Most grey hair comes with age, which :func:`greyed` adds.
     """
     darkness = float(np.clip(1.6 * skin_tone - 0.2, 0.0, 1.0))
     odds = (1.0 - darkness) * np.array(_LIGHT_SKIN_ODDS) + darkness * np.array(_DARK_SKIN_ODDS)
     odds = odds / odds.sum()
     base = np.array(list(HAIR_COLOURS.values()), dtype=float)[rng.choice(len(odds), p=odds)]
-    if rng.random() < 0.03:
+    if rng.random() < 0.01:
         base = rng.uniform(40, 230, 3)
     base = base * rng.uniform(0.8, 1.25) + rng.normal(0.0, 3.0, 3)
-    tip = base * rng.uniform(1.0, 1.25)
-    if rng.random() < 0.12:  # bleached ends
+    tip = base * rng.uniform(1.0, 1.12)
+    if rng.random() < 0.04:  # bleached ends
         tip = 0.4 * tip + 0.6 * np.array([190.0, 158.0, 112.0])
-    grey = float(rng.uniform(0.1, 0.6)) if rng.random() < 0.2 else 0.0
-    root = base * rng.uniform(0.75, 1.0)
+    grey = float(rng.uniform(0.05, 0.3)) if rng.random() < 0.1 else 0.0
+    root = base * rng.uniform(0.82, 1.0)
     return HairColour(_rgb(root), _rgb(tip), grey)
+
+
+def greyed(rng: np.random.Generator, colour: HairColour, age_years: float) -> HairColour:
+    """Return hair with the grey that comes with age: from 35 on for some, by 75 for most."""
+    likely = float(np.clip((age_years - 35.0) / 45.0, 0.0, 0.85))
+    turned, share = rng.random() < likely, rng.beta(1.2, 1.6)
+    if not turned:
+        return colour
+    most = float(np.clip((age_years - 30.0) / 35.0, 0.2, 0.95))
+    return replace(colour, grey_share=max(colour.grey_share, most * float(share)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,10 @@ class StrandField:
         root, tip = (np.array(rgb, np.float32) for rgb in (colour.root_rgb, colour.tip_rgb))
         rgb = root * (1.0 - v) + tip * v
         if colour.grey_share > 0.0:
-            grey = (self.pigment < colour.grey_share)[..., None]
-            rgb = np.where(grey, 0.4 * rgb + 0.6 * np.float32(165.0), rgb)
+            # From where one stands, single grey strands blend into the colour of their lock.
+            grey = np.clip(0.5 + 2.0 * (colour.grey_share - self.pigment), 0.0, 1.0)
+            share = (0.6 * colour.grey_share + 0.4 * grey)[..., None]
+            rgb = rgb + 0.85 * share * (np.float32(158.0) - rgb)
         rgb = np.clip(rgb * self.shade[..., None], 0, 255).astype(np.uint8)
         alpha = np.where(v[..., 0] < opaque, np.uint8(255), self.alpha)
         return np.concatenate([rgb, alpha[..., None]], axis=-1)
@@ -119,7 +131,7 @@ def strand_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     locks, fine = _line_noise(rng, size, 22), rng.standard_normal(size)
     hairs = 0.5 * fine + 0.5 * _line_noise(rng, size, 90)
     gloss = 0.07 * np.sin(2.0 * np.pi * (1.3 * v + rng.random()) + locks[at])
-    shade = np.exp(0.10 * locks[at] + 0.17 * hairs[at] + gloss + 0.08 * depth.max(0) - 0.08)
+    shade = np.exp(0.055 * locks[at] + 0.09 * hairs[at] + gloss + 0.04 * depth.max(0) - 0.04)
     shade *= 0.72 + 0.28 * np.clip(v / 0.25, 0, 1)
     ends = 0.9 - 0.1 * np.abs(_line_noise(rng, size, 24)) - 0.05 * np.abs(fine)
     ends[rng.random(size) < 0.10] += 0.08
@@ -140,8 +152,8 @@ def _dotted_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     coarse = area_noise(rng, 7)
     density = 1.25 - 1.4 * v if kind == "coily" else 0.15 - 0.6 * np.clip(v - 0.6, 0, 1) / 0.4
     alpha = 0.8 * fine + 0.45 * coarse + density > 0.0
-    spread = 0.30 if kind == "coily" else 0.16
-    shade = np.exp(spread * fine + 0.10 * coarse)
+    spread = 0.16 if kind == "coily" else 0.09
+    shade = np.exp(spread * fine + 0.07 * coarse)
     return StrandField(
         shade.astype(np.float32),
         (1.0 / (1.0 + np.exp(-1.7 * (0.5 * fine + 0.9 * area_noise(rng, 4))))).astype(np.float32),

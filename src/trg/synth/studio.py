@@ -7,6 +7,7 @@ Studio (once per process): face model, charts, wardrobe, real skin, panoramas
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,20 +23,30 @@ from trg.synth.appearance import (
 )
 from trg.synth.expressions import sample_expression
 from trg.synth.face_model import FaceModel, load_face_model
+from trg.synth.facewear import BeardKind
 from trg.synth.head_chart import PersonFit
 from trg.synth.panorama import Panorama, load_panoramas
 from trg.synth.people import Person, Population
-from trg.synth.photo_skin import PhotoSkinBank, load_photo_skins
+from trg.synth.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
 from trg.synth.props import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
 from trg.synth.raster import surface_occlusion
 from trg.synth.skin import SkinLayer
-from trg.synth.skin_look import sample_skin_look
+from trg.synth.skin_look import BeardStyle, sample_skin_look
 from trg.synth.skin_tone import SkinTone, sample_skin_tone, srgb_from_linear
 from trg.synth.sources import find_source, require_source
 from trg.synth.surface import Surface
 
 OCCLUSION_DIRECTIONS = 24
-PHOTO_SKIN_SHARE = 0.7
+PHOTO_SKIN_SHARE = 0.82
+
+PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
+    "full": "full",
+    "goatee": "goatee",
+    "moustache": "moustache",
+    "moustache and goatee": "circle",
+    "chin strap": "chinstrap",
+}
+"""What darkens the skin under a modelled beard."""
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """How far eyes turn in the head to the side and up or down, in comfort."""
@@ -131,21 +142,28 @@ class Studio:
         red, green, blue = srgb_from_linear(np.exp(-tone.density)[None])[0].tolist()
         skin_rgb = (float(red), float(green), float(blue))
         darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
+        masculine = person.group == "man"
+        if photo is not None:  # the photographed person decides, as far as one can tell
+            stubbled = has_stubble(photo, self._charts.skin)
+            masculine = not is_child and (stubbled or rng.random() < 0.3)
         style = sample_style(
             rng,
             self._odds,
             skin_tone=darkness,
             skin_rgb=skin_rgb,
             child=is_child,
+            masculine=masculine,
+            age_years=person.age_years,
             mesh_count=self._wardrobe.mesh_count,
         )
         look = sample_skin_look(
             rng,
             age_years=person.age_years,
-            masculine=person.group == "man",
+            masculine=masculine,
             tone=tone,
             hair_rgb=style.hair_colour.root_rgb,
             scalp=None if style.hair is None else 1.0,
+            beard=None if style.beard is None else PAINTED_BEARDS[style.beard.kind],
         )
         appearance = paint_person(self._charts, look, rng, photo)
         neutral_m = self.model.neutral(person.identity, person.scale)
