@@ -215,6 +215,7 @@ def pack(
     *overrides: str,
     option: dict[str, str] | None = None,
     first: NotNegative = 0,
+    holdout: bool = False,
     workers: NotNegative = 0,
 ) -> None:
     """Render a recipe's pictures once, for several trainings. Goes on where it was stopped.
@@ -231,6 +232,9 @@ def pack(
         Fields of the recipe, as ``NAME=VALUE``.
     first
         Index of the first picture.
+    holdout
+        Render the hold-out rather than the training's pictures; train with
+        ``--option.holdout_pack FOLDER``.
     workers
         Processes that render.
     """
@@ -247,6 +251,7 @@ def pack(
             options=option,
             overrides=_key_values(overrides),
             first=first,
+            holdout=holdout,
             workers=workers,
             on_progress=lambda done: bar.update(task, completed=done),
         )

@@ -41,6 +41,10 @@ FAR_HOLDOUT_SHOTS = {**HOLDOUT_SHOTS, "distance_m": (2.0, 3.0)}
 HOLDOUT_COUNT = 4000
 """Samples of the reported hold-outs; a training measures itself on the first of them."""
 
+VALIDATION_COUNT = 1000
+
+INGREDIENTS = ("photo_skin", "panoramas", "hair", "occluders")
+
 VIEW_SCALE = 1.5
 VIEW_MARGIN = 1.6
 
@@ -132,19 +136,22 @@ class Recipe:
         return numbers
 
 
-def small(*, pack: str | None = None) -> Recipe:
+def small(*, pack: str | None = None, holdout_pack: str | None = None, without: str = "") -> Recipe:
     """Return the training of the network for one CPU core, on synthetic faces alone.
 
     Parameters
     ----------
-    pack
-        A folder of views made beforehand; None: rendered while training.
+    pack, holdout_pack
+        Folders of views made beforehand; None: rendered when needed.
+    without
+        Ingredients of the synthetic faces to train without, with commas between:
+        ``photo_skin``, ``panoramas``, ``hair``, ``occluders``. The others must be installed.
     """
     return Recipe(
         name="small",
         model=trg_s(),
-        sources=(_synthetic(trg_s(), pack),),
-        holdout=synthetic_holdout(trg_s(), count=1000),
+        sources=(_synthetic(trg_s(), pack, without),),
+        holdout=_holdout(trg_s(), holdout_pack),
         steps=40_000,
         batch_size=64,
         losses=LossWeights(five_points=0.1),
@@ -152,14 +159,16 @@ def small(*, pack: str | None = None) -> Recipe:
     )
 
 
-def synthetic_r18(*, pack: str | None = None) -> Recipe:
-    """Return the training of the paper's network on synthetic faces alone."""
+def synthetic_r18(
+    *, pack: str | None = None, holdout_pack: str | None = None, without: str = ""
+) -> Recipe:
+    """Return the training of the paper's network on synthetic faces alone; options as `small`'s."""
     return replace(
-        small(pack=pack),
+        small(),
         name="synthetic_r18",
         model=replace(trg_r18(), regressor=RegressorConfig(dropout=0.0, vertex_unit_m=0.01)),
-        sources=(_synthetic(trg_r18(), pack),),
-        holdout=synthetic_holdout(trg_r18(), count=1000),
+        sources=(_synthetic(trg_r18(), pack, without),),
+        holdout=_holdout(trg_r18(), holdout_pack),
         steps=100_000,
         batch_size=256,
         optim=OptimConfig(learning_rate=5e-4, warmup_steps=1000, ema_decay=0.9995),
@@ -307,17 +316,38 @@ def synthetic_holdout(
     standard deviation of 30 degrees and for a tenth uniform to +-80, all features of the renderer.
     """
     shots = FAR_HOLDOUT_SHOTS if far else HOLDOUT_SHOTS
-    options = {"seed": HOLDOUT_SEED, "window": _window(model), "shots": shots}
+    options = {
+        "seed": HOLDOUT_SEED,
+        "window": _window(model),
+        "shots": shots,
+        "ingredients": _ingredients(""),
+    }
     return HoldoutConfig(SourceConfig(SYNTHETIC, options), count)
 
 
-def _synthetic(model: TRGConfig, pack: str | None) -> SourceConfig:
+def _holdout(model: TRGConfig, pack: str | None) -> HoldoutConfig:
     if pack is not None:
+        return HoldoutConfig(SourceConfig(PACK, {"folder": pack}), VALIDATION_COUNT)
+    return synthetic_holdout(model, count=VALIDATION_COUNT)
+
+
+def _ingredients(without: str) -> dict[str, bool]:
+    left_out = {name.strip() for name in without.split(",") if name.strip()}
+    if unknown := left_out - set(INGREDIENTS):
+        raise ValueError(f"without: expected some of {INGREDIENTS}, got {sorted(unknown)}")
+    return {name: name not in left_out for name in INGREDIENTS}
+
+
+def _synthetic(model: TRGConfig, pack: str | None, without: str) -> SourceConfig:
+    if pack is not None:
+        if without:
+            raise ValueError("without: a pack is what it is; expected only one of the two options")
         return SourceConfig(PACK, {"folder": pack})
     options = {
         "seed": TRAINING_SEED,
         "window": _window(model),
         "shots": TRAINING_SHOTS,
+        "ingredients": _ingredients(without),
         "for_training": True,
     }
     return SourceConfig(SYNTHETIC, options, capacity=16_384, reuse=6)

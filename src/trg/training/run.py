@@ -88,18 +88,21 @@ def render_pack(
     options: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     first: int = 0,
+    holdout: bool = False,
     workers: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Make the views of a recipe's first source once, for trainings that read the pack.
+    """Make the views of a recipe's first source, or of its hold-out, once, for all trainings.
 
     Raises
     ------
     ValueError
-        The recipe already reads a pack.
+        The recipe already reads a pack, or has no hold-out.
     """
     chosen = with_overrides(recipe(recipe_name, options), overrides or {})
-    source = chosen.sources[0]
+    if holdout and chosen.holdout is None:
+        raise ValueError(f"recipe {recipe_name}: expected one with a hold-out, it has none")
+    source = chosen.holdout.source if holdout and chosen.holdout else chosen.sources[0]
     if source.source == PACK:
         raise ValueError(f"recipe {recipe_name}: expected a source to render, got a pack")
     topology = open_source(source).topology
