@@ -15,7 +15,7 @@ from trg.synth.surface import Material, Surface
 CollarKind = Literal["crew", "v-neck", "shirt", "suit", "turtleneck", "bare"]
 COLLAR_KINDS: tuple[CollarKind, ...] = get_args(CollarKind)
 
-SKIN = Material(roughness=0.5, specular=0.028, scatter=0.3, two_sided=True)
+SKIN = Material(roughness=0.5, specular=0.028, scatter=0.15, two_sided=True)
 CLOTH = Material(roughness=0.9, specular=0.02, two_sided=True)
 
 COLUMNS = 36
@@ -160,20 +160,20 @@ def skin_picture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
 
 def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
     """Paint clothes around the body: the middle column is the front, row 0 the collar."""
-    cloth = np.tile(fabric(rng), (1, 2, 1))
+    cloth = np.tile(fabric(rng), (3, 6, 1))
     height, width = cloth.shape[:2]
     v, u = np.mgrid[0:height, 0:width].astype(float)
     v, u = v / height, np.abs(u / width - 0.5)
     if body.collar == "suit":
         dark = fabric(rng, random_rgb(rng) * 0.35)
-        cloth = np.tile(dark, (1, 2, 1))
+        cloth = np.tile(dark, (3, 6, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
-        opening = u < 0.11 * (1.0 - v / 0.85)
+        opening = u < 0.075 * (1.0 - v / 0.7)
         cloth[opening | (v < 0.045), :3] = shirt.astype(np.uint8)
-        cloth[(np.abs(u - 0.11 * (1.0 - v / 0.85)) < 0.006) & (v < 0.85), :3] //= 2
+        cloth[(np.abs(u - 0.075 * (1.0 - v / 0.7)) < 0.003) & (v < 0.7), :3] //= 2
         if rng.random() < 0.7:
-            tie = (u < 0.016 + 0.012 * v) & (v > 0.1)
-            cloth[tie, :3] = np.tile(fabric(rng), (1, 2, 1))[tie, :3]
+            tie = (u < 0.014 + 0.012 * v) & (v > 0.08) & opening
+            cloth[tie, :3] = np.tile(fabric(rng), (3, 6, 1))[tie, :3]
     elif body.collar == "shirt":
         cloth[(u < 0.004) | ((u < 0.05) & (np.abs(v - 0.16 - u) < 0.012)), :3] //= 2
     return cloth

@@ -18,7 +18,7 @@ OccluderKind = Literal[
 ]
 OCCLUDER_KINDS: tuple[OccluderKind, ...] = get_args(OccluderKind)
 
-SKIN = Material(roughness=0.5, specular=0.028, scatter=0.3)
+SKIN = Material(roughness=0.5, specular=0.028, scatter=0.15)
 HARD = Material(roughness=0.35, specular=0.04, mirror=0.1, two_sided=True)
 SOFT = Material(roughness=0.9, specular=0.02, two_sided=True)
 

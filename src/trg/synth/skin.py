@@ -133,7 +133,7 @@ def _pigments(
     blood += 0.10 * eye_ring + 0.35 * smoothstep(0.0012, -0.0005, chart.eyes_m)
     blood += 0.45 * look.make_up.blush * chart.near(cheek + [0.012, -0.006, 0.0], 0.018)
     blood += (0.02 + 0.03 * look.blotches) * coarse + 0.03 * look.blotches * middle
-    melanin = (0.45 + 0.9 * look.eye_rings) * eye_ring
+    melanin = (0.4 + 0.6 * look.eye_rings) * eye_ring
     melanin += 0.25 * coarse + (0.12 + 0.2 * look.blotches) * middle + 0.22 * fine
     forehead = chart.near(points[[21, 22]].mean(0) - [0.0, 0.035 * unit, 0.0], 0.035)
     melanin += 0.5 * (look.tone.typology_deg < 0) * forehead
@@ -180,7 +180,7 @@ def _make_up_coats(
     centre_y = np.float32(chart.landmarks_m[36:48, 1].mean())
     if make_up.shadow > 0:
         above = smoothstep(0.002, -0.003, chart.y_m - centre_y)
-        lid = smoothstep(0.011, 0.002, chart.eyes_m) * above
+        lid = smoothstep(0.008, 0.001, chart.eyes_m) * above
         coats.append(Coat(make_up.shadow * lid, make_up.shadow_rgb))
     # Without make-up too the lashes' roots draw a dark line, finer below than above.
     above = 0.3 + 0.7 * smoothstep(0.001, -0.001, chart.y_m - centre_y)

@@ -150,7 +150,7 @@ def _beard_maps(
         turn, [0.0, 0.30, 0.55, 0.85, 1.0, 1.2],
         [nose_base, nose_base, mouth, mouth - 0.012 * unit, points[16, 1] + 0.005, points[16, 1]],
     )  # fmt: skip
-    below = smoothstep(0.0, 0.008 * unit, y - edge)
+    below = smoothstep(-0.003, 0.018 * unit, y - edge)
     above_throat = smoothstep(chin + 0.045 * unit, chin + 0.015 * unit, y)
     front = smoothstep(1.75, 1.45, np.abs(azimuth))
     off_lips = smoothstep(0.0005, 0.003, lips)

@@ -34,11 +34,12 @@ def hair_coats(
     shadow = np.maximum(chart.beard, chart.moustache)
     if look.beard.shadow > 0:
         # A shaved beard is hair under the skin: a cool grey veil.
-        veil = np.asarray(look.beard.rgb) * 0.6 + np.array([14.0, 20.0, 26.0])
+        veil = np.asarray(look.beard.rgb) * 0.6 + np.array([6.0, 9.0, 12.0])
         amount = np.float32(0.24 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
         coats.append((np.clip(amount, 0.0, 1.0), _rgb(veil)))
     brows = _brow_alpha(chart, look, rng, fine)
-    coats.append((brows if bare is None else brows * bare, look.brows.rgb))
+    # Some paint over photographed brows too: they should go with the hair.
+    coats.append((brows if bare is None else brows * (0.3 + 0.7 * bare), look.brows.rgb))
     if look.beard.style != "none":
         coats += _beard_coats(chart, look.beard, rng, coarse, fine)
     if look.scalp > 0:
@@ -58,7 +59,7 @@ def _brow_alpha(
     start = smoothstep(-0.16, 0.14, along)
     taper = np.clip(1.0 - 0.72 * np.clip(along - 0.45, 0.0, 1.0) / 0.55, 0.2, 1.0)
     half_m = 0.5 * np.float32(brows.thickness_m) * chart.unit * taper * (0.6 + 0.4 * start)
-    body = smoothstep(1.35, 0.55, np.abs(across) / half_m + 0.22 * fine)
+    body = smoothstep(1.5, 0.4, np.abs(across) / half_m + 0.22 * fine)
     body *= start * smoothstep(1.06, 0.92, along)
     place = np.flatnonzero(body > 0.01)
     alpha = np.zeros(body.size, np.float32)
@@ -70,7 +71,7 @@ def _brow_alpha(
     strand_space = np.stack([v * np.sin(lean) - u * np.cos(lean), u * np.sin(lean) + v, side], -1)
     stripes = smooth_noise(chart.lattice, strand_space, (1400.0, 220.0, 7.3), rng.uniform(0, 32, 3))
     hairs = np.clip(0.76 + 0.12 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
-    alpha[place] = body.ravel()[place] * hairs * (0.35 + 0.6 * brows.density)
+    alpha[place] = body.ravel()[place] * hairs * (0.35 + 0.5 * brows.density)
     return np.clip(alpha, 0.0, 1.0).reshape(body.shape)
 
 

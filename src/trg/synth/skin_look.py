@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from trg.synth.skin_tone import SkinTone, sample_skin_tone
+from trg.synth.skin_tone import SkinTone, sample_skin_tone, srgb_from_linear
 from trg.synth.strands import sample_hair_colour
 
 Rgb = tuple[float, float, float]
@@ -122,19 +122,19 @@ def sample_skin_look(
         eye_rings=float(rng.gamma(2.0, 0.3)),
         wrinkles=float(np.clip(years_past_30 / 45.0 * rng.uniform(0.5, 1.5), 0.0, 1.3)),
         oiliness=float(rng.beta(2.0, 3.0)),
-        brows=_sample_brows(rng, hair_rgb, male),
-        beard=_sample_beard(rng, hair_rgb, male and adult, beard),
+        brows=_sample_brows(rng, hair_rgb, tone, male),
+        beard=_sample_beard(rng, hair_rgb, tone, male and adult, beard),
         make_up=_sample_make_up(rng, adult, male),
         scalp=float(rng.choice([0.0, 0.3, 0.6, 1.0])) if scalp is None else scalp,
     )
 
 
-def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, male: bool) -> Brows:
+def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, tone: SkinTone, male: bool) -> Brows:
     # Brows of fair people are darker than their hair, those of the grey often keep colour.
-    shade = np.asarray(hair_rgb) * rng.uniform(0.45, 0.95)
+    shade = np.asarray(hair_rgb) * rng.uniform(0.55, 0.95)
     return Brows(
-        rgb=_rgb(np.minimum(shade, 135.0)),
-        thickness_m=float(rng.uniform(0.0075, 0.0140 if male else 0.0110)),
+        rgb=_rgb(np.minimum(shade, 0.62 * _skin_rgb(tone))),
+        thickness_m=float(rng.uniform(0.0065, 0.0115 if male else 0.0090)),
         density=float(rng.beta(4.0, 2.0)),
         raise_m=float(rng.normal(-0.0045, 0.0013)),
         tail=float(rng.uniform(0.92, 1.12)),
@@ -142,7 +142,11 @@ def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, male: bool) -> Brows:
 
 
 def _sample_beard(
-    rng: np.random.Generator, hair_rgb: Rgb, can_grow: bool, given: BeardStyle | None
+    rng: np.random.Generator,
+    hair_rgb: Rgb,
+    tone: SkinTone,
+    can_grow: bool,
+    given: BeardStyle | None,
 ) -> Beard:
     style: BeardStyle = given or "none"
     if can_grow and given is None:
@@ -151,7 +155,8 @@ def _sample_beard(
     density = rng.uniform(0.1, 0.4) if stubble else rng.uniform(0.45, 0.8)
     return Beard(
         style=style,
-        rgb=_rgb(np.asarray(hair_rgb) * rng.uniform(0.6, 1.1) + [4.0, 0.0, 0.0]),
+        # Short hair lets the skin through, so that even a white beard starts out dark.
+        rgb=_rgb(np.minimum(np.asarray(hair_rgb) * rng.uniform(0.7, 1.0), 0.75 * _skin_rgb(tone))),
         density=float(density),
         shadow=float(rng.beta(1.6, 2.5)) if can_grow else 0.0,
     )
@@ -170,12 +175,17 @@ def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp
         lipstick_rgb=_rgb(lips),
         lipstick=amount(0.7, 0.12, 0.6),
         shadow_rgb=_rgb(lids),
-        shadow=amount(0.5, 0.05, 0.35),
+        shadow=amount(0.4, 0.05, 0.25),
         liner=amount(0.6, 0.3, 1.0),
         blush=amount(0.5, 0.1, 0.6),
         paint_rgb=_rgb(rng.uniform(0.0, 255.0, 3)),
         paint=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.003 else 0.0,
     )
+
+
+def _skin_rgb(tone: SkinTone) -> np.ndarray:
+    """sRGB ``(3,)`` of bare skin, 0 to 255."""
+    return srgb_from_linear(np.exp(-tone.density)[None])[0].astype(np.float64)
 
 
 def _rgb(values: np.ndarray) -> Rgb:

@@ -64,7 +64,7 @@ def sample_hair_colour(rng: np.random.Generator, skin_tone: float) -> HairColour
 
 def greyed(rng: np.random.Generator, colour: HairColour, age_years: float) -> HairColour:
     """Return hair with the grey that comes with age: from 35 on for some, by 75 for most."""
-    likely = float(np.clip((age_years - 35.0) / 45.0, 0.0, 0.85))
+    likely = float(np.clip((age_years - 38.0) / 45.0, 0.0, 0.75))
     turned, share = rng.random() < likely, rng.beta(1.2, 1.6)
     if not turned:
         return colour
