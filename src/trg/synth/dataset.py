@@ -30,7 +30,7 @@ from trg.synth.studio import Actor, Ingredients, Studio
 from trg.synth.surface import Surface
 from trg.topology import FaceTopology
 
-PICTURES_PER_PERSON = 12
+PICTURES_PER_PERSON = 16
 """Neighbouring indices share a person, because making one costs as much as a dozen pictures."""
 
 PANORAMA_SHARE = 0.7

@@ -15,8 +15,8 @@ from trg.synth.surface import Surface
 WELD_COSINE = 0.2
 """Vertices at one place share their normal if their own normals agree at least this well."""
 
-ALPHA_BITS = np.uint32(0xFF000000)
-"""The fourth byte of a texel that is read as one little-endian number."""
+NO_ALPHA = np.full((1, 1), 255, np.uint8)
+"""Stands in for the alpha of textures without holes."""
 
 
 class Mesh(NamedTuple):
@@ -67,10 +67,23 @@ def pack(surfaces: Sequence[Surface]) -> Mesh:
     return Mesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
 
 
-def has_holes(texture: NDArray[np.uint8]) -> bool:
-    """Whether any texel of a C-contiguous ``(h, w, 4)`` texture is less than opaque."""
-    texels = texture.reshape(-1).view("<u4")
-    return bool(np.bitwise_and.reduce(texels) & ALPHA_BITS != ALPHA_BITS)
+def alpha_of(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """Return where a texture ``(h, w, 4)`` has holes: its alpha ``(h, w)``, and whether any."""
+    if not has_holes(texture):
+        return NO_ALPHA, False
+    return np.ascontiguousarray(texture[..., 3]), True
+
+
+@kernel
+def has_holes(texture):
+    """Whether any texel of an ``(h, w, 4)`` texture is less than opaque."""
+    for row in range(texture.shape[0]):
+        least = np.uint8(255)
+        for column in range(texture.shape[1]):
+            least = min(least, texture[row, column, 3])
+        if least < 255:
+            return True
+    return False
 
 
 def _check(surface: Surface) -> None:

@@ -24,7 +24,7 @@ from trg._check import finite_array
 from trg.camera import Camera
 from trg.synth.kernel import kernel
 from trg.synth.light import Light
-from trg.synth.mesh import Mesh, has_holes, move, pack, smooth_normals, vertex_normals
+from trg.synth.mesh import NO_ALPHA, Mesh, alpha_of, move, pack, smooth_normals, vertex_normals
 from trg.synth.sampling import Geometry, height_map
 from trg.synth.shade import Lamp, finish_from_material, lamp_from_light, shade
 from trg.synth.shadow import (
@@ -191,10 +191,12 @@ class _Scene:
             screen, points, normals, self.mesh.uv, self.mesh.occlusion, self.mesh.triangles
         )
         self.textures = [np.ascontiguousarray(s.texture) for s in surfaces]
-        self.holes = [
-            not s.material.blend and has_holes(texture)
+        masks = [
+            (NO_ALPHA, False) if s.material.blend else alpha_of(texture)
             for s, texture in zip(surfaces, self.textures, strict=True)
         ]
+        self.alpha = [alpha for alpha, _ in masks]
+        self.holes = [has_holes for _, has_holes in masks]
         # Solid ones first: what they hide needs no look at its texture for holes.
         self.opaque = sorted(
             (i for i, s in enumerate(surfaces) if not s.material.blend), key=self.holes.__getitem__
@@ -211,7 +213,7 @@ class _Scene:
             self._near_to_far(i) if self.holes[i] else self._numbers(i),
             not self.surfaces[i].material.two_sided,
             self.mesh.uv,
-            self.textures[i],
+            self.alpha[i],
             self.holes[i],
             nearness,
             ids,
@@ -267,7 +269,13 @@ class _Scene:
         depth_map = empty_depth_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
         if self.lamp.rgb.max() > 0.0:
             casters = [
-                Caster(self._numbers(i), self.textures[i], self.holes[i]) for i in self.opaque
+                Caster(
+                    self._numbers(i),
+                    not self.surfaces[i].material.two_sided,
+                    self.alpha[i],
+                    self.holes[i],
+                )
+                for i in self.opaque
             ]
             mesh = self.mesh
             cast(depth_map, self.geometry.points, mesh.uv, mesh.triangles, casters)

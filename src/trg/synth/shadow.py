@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._check import finite_array
 from trg.synth.kernel import inlined, kernel
-from trg.synth.mesh import has_holes, move, pack, smooth_normals
+from trg.synth.mesh import NO_ALPHA, alpha_of, move, pack, smooth_normals
 from trg.synth.surface import Surface
 from trg.synth.zbuffer import Lens, fill, project
 
@@ -73,7 +73,10 @@ class Caster(NamedTuple):
 
     numbers: NDArray[np.int32]
     """``(m,)``: which triangles of the mesh."""
-    texture: NDArray[np.uint8]
+    one_sided: bool
+    """Only what faces the lamp is drawn; what lies behind that is no nearer in a closed surface."""
+    alpha: NDArray[np.uint8]
+    """``(h, w)``: where the texture has holes, if it has any."""
     cutout: bool
 
 
@@ -91,8 +94,8 @@ def cast(
     lens = Lens(np.array([depth_map.focal] * 2 + [0.5 * size] * 2), np.zeros(5), np.inf)
     screen = project(seen, lens)
     ids = np.empty((size, size), np.int32)
-    for numbers, texture, cutout in casters:
-        fill(screen, triangles, numbers, False, uv, texture, cutout, depth_map.nearness, ids)
+    for numbers, one_sided, alpha, cutout in casters:
+        fill(screen, triangles, numbers, one_sided, uv, alpha, cutout, depth_map.nearness, ids)
 
 
 @inlined
@@ -154,9 +157,8 @@ def ambient_occlusion(
     points = np.ascontiguousarray(finite_array("vertices", vertices, (None, 3), np.float32))
     outward = np.ascontiguousarray(finite_array("normals", normals, points.shape, np.float32))
     corners = np.ascontiguousarray(finite_array("triangles", triangles, (None, 3), np.int32))
-    no_texture = np.zeros((1, 1, 4), np.uint8)
     uv = np.zeros((len(points), 2), np.float32)
-    caster = Caster(np.arange(len(corners), dtype=np.int32), no_texture, False)
+    caster = Caster(np.arange(len(corners), dtype=np.int32), False, NO_ALPHA, False)
     return _sky_shares(points, outward, uv, corners, [caster], directions)
 
 
@@ -171,8 +173,8 @@ def surface_occlusion(
     casters = [
         Caster(
             np.arange(mesh.first_triangle[i], mesh.first_triangle[i + 1], dtype=np.int32),
-            np.ascontiguousarray(surface.texture),
-            has_holes(np.ascontiguousarray(surface.texture)),
+            not surface.material.two_sided,
+            *alpha_of(surface.texture),
         )
         for i, surface in enumerate(surfaces)
         if not surface.material.blend

@@ -36,7 +36,7 @@ from trg.synth.skin_tone import SkinTone, sample_skin_tone, srgb_from_linear
 from trg.synth.sources import find_source, require_source
 from trg.synth.surface import Surface
 
-OCCLUSION_DIRECTIONS = 24
+OCCLUSION_DIRECTIONS = 14
 PHOTO_SKIN_SHARE = 0.82
 
 PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
@@ -47,6 +47,8 @@ PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
     "chin strap": "chinstrap",
 }
 """What darkens the skin under a modelled beard."""
+OCCLUSION_DIRECTIONS = 14
+PHOTO_SKIN_SHARE = 0.7
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """How far eyes turn in the head to the side and up or down, in comfort."""

@@ -21,8 +21,8 @@ NEAR_M = 0.02
 EDGE_TOLERANCE = 1e-5
 """Barycentric slack, so that rounding opens no pinholes between neighbouring triangles."""
 
-WIDE_SAMPLES = 6
-"""From this width on it pays to work out which part of a row can lie inside a triangle."""
+TILE = 8
+"""Side in samples of the tiles that tell quickly that something is hidden."""
 
 SAME_SHEET = 0.015
 """Samples of one surface and pixel whose depths differ by less than this share are shaded once."""
@@ -89,7 +89,7 @@ def project(points, lens):
 
 
 @kernel
-def fill(screen, triangles, numbers, cull, uv, texture, cutout, nearness, ids):
+def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
     """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
 
     Parameters
@@ -102,10 +102,13 @@ def fill(screen, triangles, numbers, cull, uv, texture, cutout, nearness, ids):
         ``(m,)`` int32: which triangles to draw, in this order, and what is written for each.
     cull
         Leave out the triangles that turn their back.
-    uv, texture, cutout
-        With ``cutout``, samples whose bilinear texture alpha is below a half are left out.
+    uv, alpha, cutout
+        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are left out.
     """
     height, width = nearness.shape
+    half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+    slack = np.float32(EDGE_TOLERANCE)
+    farthest = _farthest(nearness) if cutout else nearness[:0]
     for t in numbers:
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         n0, n1, n2 = screen[i0, 2], screen[i1, 2], screen[i2, 2]
@@ -117,74 +120,105 @@ def fill(screen, triangles, numbers, cull, uv, texture, cutout, nearness, ids):
         area = x1 * y2 - x2 * y1  # negative for front faces, as y points down
         if (cull and area >= 0.0) or abs(area) < 1e-9:
             continue
-        half = np.float32(0.5)
-        low_x = max(np.float32(0.0), np.ceil(x0 + min(np.float32(0.0), x1, x2) - half))
-        low_y = max(np.float32(0.0), np.ceil(y0 + min(np.float32(0.0), y1, y2) - half))
-        high_x = min(np.float32(width - 1), np.floor(x0 + max(np.float32(0.0), x1, x2) - half))
-        high_y = min(np.float32(height - 1), np.floor(y0 + max(np.float32(0.0), y1, y2) - half))
+        low_x = max(nought, np.ceil(x0 + min(nought, x1, x2) - half))
+        low_y = max(nought, np.ceil(y0 + min(nought, y1, y2) - half))
+        high_x = min(np.float32(width - 1), np.floor(x0 + max(nought, x1, x2) - half))
+        high_y = min(np.float32(height - 1), np.floor(y0 + max(nought, y1, y2) - half))
         if low_x > high_x or low_y > high_y:
             continue
-        per_area = np.float32(1.0) / area
+        if cutout and _is_hidden(farthest, max(n0, n1, n2), low_x, low_y, high_x, high_y):
+            continue
+        per_area = one / area
         b1x, b1y = y2 * per_area, -x2 * per_area
         b2x, b2y = -y1 * per_area, x1 * per_area
+        b0x = -b1x - b2x
         dn1, dn2 = n1 - n0, n2 - n0
-        slack = -np.float32(EDGE_TOLERANCE)
-        one = np.float32(1.0) - slack
-        wide = high_x - low_x > WIDE_SAMPLES
-        for row in range(int(low_y), int(high_y) + 1):
+        near_x, near_y = b1x * dn1 + b2x * dn2, b1y * dn1 + b2y * dn2
+        inverse_0, inverse_1, inverse_2 = _inverse(b0x), _inverse(b1x), _inverse(b2x)
+        shift = x0 - half
+        for row in range(np.uint64(low_y), np.uint64(high_y) + np.uint64(1)):
             dy = np.float32(row) + half - y0
-            first, last = low_x, high_x
-            if wide:
-                shift = x0 - half
-                e1, e2 = dy * b1y, dy * b2y
-                first, last = _narrow(first, last, b1x, e1, shift)
-                first, last = _narrow(first, last, b2x, e2, shift)
-                first, last = _narrow(first, last, -b1x - b2x, np.float32(1.0) - e1 - e2, shift)
-            for column in range(int(first), int(last) + 1):
-                dx = np.float32(column) + half - x0
-                b1 = dx * b1x + dy * b1y
-                b2 = dx * b2x + dy * b2y
-                if b1 < slack or b2 < slack or b1 + b2 > one:
-                    continue
-                near = n0 + b1 * dn1 + b2 * dn2
+            e1, e2 = dy * b1y, dy * b2y
+            first, last = _narrow(low_x, high_x, inverse_1, e1 + slack, shift)
+            first, last = _narrow(first, last, inverse_2, e2 + slack, shift)
+            first, last = _narrow(first, last, inverse_0, one - e1 - e2 + slack, shift)
+            if first > last:
+                continue
+            base = n0 + dy * near_y
+            for column in range(np.uint64(first), np.uint64(last) + np.uint64(1)):
+                dx = np.float32(column) - shift
+                near = base + dx * near_x
                 if near <= nearness[row, column]:
                     continue
                 if cutout:
-                    w1, w2 = b1 * n1 / near, b2 * n2 / near
-                    w0 = np.float32(1.0) - w1 - w2
+                    w1, w2 = (dx * b1x + e1) * n1 / near, (dx * b2x + e2) * n2 / near
+                    w0 = one - w1 - w2
                     u = w0 * uv[i0, 0] + w1 * uv[i1, 0] + w2 * uv[i2, 0]
                     v = w0 * uv[i0, 1] + w1 * uv[i1, 1] + w2 * uv[i2, 1]
-                    if _alpha(texture, u, v) < 127.5:
+                    if _bilinear_alpha(alpha, u, v) < 127.5:
                         continue
                 nearness[row, column] = near
                 ids[row, column] = t
 
 
+@kernel
+def _farthest(nearness):
+    """Return the least nearness in each tile of the picture, tiles at its border cut short."""
+    height, width = nearness.shape
+    tiles = np.empty(((height - 1) // TILE + 1, (width - 1) // TILE + 1), np.float32)
+    tiles[:] = np.inf
+    for row in range(height):
+        for tile in range(tiles.shape[1]):
+            least = tiles[row // TILE, tile]
+            for column in range(tile * TILE, min(tile * TILE + TILE, width)):
+                least = min(least, nearness[row, column])
+            tiles[row // TILE, tile] = least
+    return tiles
+
+
 @inlined
-def _narrow(first, last, slope, offset, shift):
-    """Cut the columns down to where ``slope * dx + offset`` can be above 0, with one to spare."""
-    if abs(slope) > np.float32(1e-12):
-        zero = shift - offset / slope
-        if slope > 0.0:
-            first = max(first, np.floor(zero) - np.float32(1.0))
-        else:
-            last = min(last, np.ceil(zero) + np.float32(1.0))
+def _is_hidden(farthest, near, low_x, low_y, high_x, high_y):
+    """Whether something nearer than ``near`` fills all tiles that a box of samples touches."""
+    for row in range(int(low_y) // TILE, int(high_y) // TILE + 1):
+        for column in range(int(low_x) // TILE, int(high_x) // TILE + 1):
+            if farthest[row, column] < near:
+                return False
+    return True
+
+
+@inlined
+def _inverse(slope):
+    """Return 1 / slope, or 0 for an edge that runs along the rows."""
+    return np.float32(1.0) / slope if abs(slope) > np.float32(1e-12) else np.float32(0.0)
+
+
+@inlined
+def _narrow(first, last, inverse, offset, shift):
+    """Cut the columns down to where ``(column - shift) / inverse + offset`` is not below 0."""
+    zero = shift - offset * inverse
+    if inverse > 0.0:
+        first = max(first, np.ceil(zero))
+    elif inverse < 0.0:
+        last = min(last, np.floor(zero))
+    elif offset < 0.0:
+        last = first - np.float32(1.0)
     return first, last
 
 
 @inlined
-def _alpha(texture, u, v):
-    """Bilinear alpha, 0..255, of an ``(h, w, 4)`` texture; clamped at its borders."""
-    height, width = texture.shape[0], texture.shape[1]
+def _bilinear_alpha(alpha, u, v):
+    """Bilinear alpha, 0..255, of an ``(h, w)`` picture; clamped at its borders."""
+    height, width = alpha.shape
     x = min(max(u * width - np.float32(0.5), np.float32(0.0)), np.float32(width - 1))
     y = min(max(v * height - np.float32(0.5), np.float32(0.0)), np.float32(height - 1))
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    left, top = np.uint64(x), np.uint64(y)
+    right = min(left + np.uint64(1), np.uint64(width - 1))
+    bottom = min(top + np.uint64(1), np.uint64(height - 1))
     fx, fy = x - np.float32(left), y - np.float32(top)
-    gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
-    upper = np.float32(texture[top, left, 3]) * gx + np.float32(texture[top, right, 3]) * fx
-    lower = np.float32(texture[bottom, left, 3]) * gx + np.float32(texture[bottom, right, 3]) * fx
-    return upper * gy + lower * fy
+    gx = np.float32(1.0) - fx
+    upper = np.float32(alpha[top, left]) * gx + np.float32(alpha[top, right]) * fx
+    lower = np.float32(alpha[bottom, left]) * gx + np.float32(alpha[bottom, right]) * fx
+    return upper * (np.float32(1.0) - fy) + lower * fy
 
 
 @kernel
