@@ -31,7 +31,7 @@ from trg.synth.surface import Surface
 from trg.topology import FaceTopology
 
 PICTURES_PER_PERSON = 16
-"""Neighbouring indices share a person, because making one costs as much as a dozen pictures."""
+"""Neighbouring indices share a person, because making one costs as much as several pictures."""
 
 PANORAMA_SHARE = 0.7
 PANORAMA_BACKGROUND_SHARE = 0.75
@@ -255,6 +255,14 @@ def _window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window
 
 def _outside_picture(whole: Camera, view: Camera) -> NDArray[np.bool_]:
     """Say which pixels ``(h, w)`` of a view lie outside the whole camera's picture."""
+    if view == whole:
+        return np.zeros((view.height, view.width), bool)
+    if not whole.is_distorted and not view.is_distorted:  # rows and columns stay such
+        column = ((np.arange(view.width) + 0.5 - view.cx) * (whole.fx / view.fx)) + whole.cx
+        row = ((np.arange(view.height) + 0.5 - view.cy) * (whole.fy / view.fy)) + whole.cy
+        above_or_below = (row < 0) | (row > whole.height)
+        beside: NDArray[np.bool_] = (column < 0) | (column > whole.width)
+        return above_or_below[:, None] | beside
     x, y = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
     pixels = whole.pixels_from_rays(view.unproject(np.stack([x, y], -1)))
     outside: NDArray[np.bool_] = (pixels < 0) | (pixels > (whole.width, whole.height))

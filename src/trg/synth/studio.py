@@ -47,8 +47,6 @@ PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
     "chin strap": "chinstrap",
 }
 """What darkens the skin under a modelled beard."""
-OCCLUSION_DIRECTIONS = 14
-PHOTO_SKIN_SHARE = 0.7
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """How far eyes turn in the head to the side and up or down, in comfort."""
