@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from trg.synth.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, LONDON_TO_68, fit_photo
+from trg.synth.photo_landmarks import read_landmarks
 from trg.synth.photo_skin import (
     Portrait,
     blend_layers,
@@ -167,3 +168,30 @@ def test_missing_and_damaged_folders_say_where_to_get_the_photos(model, chart, f
     )
     with pytest.raises(ValueError, match="189"):
         load_photo_skins(model, chart, folder)
+
+
+def test_folder_as_its_makers_give_it_has_a_template_beside_each_photograph(tmp_path):
+    rng = np.random.default_rng(0)
+    original_px = rng.uniform(0.0, 1350.0, (189, 2))
+    lines = ["189", *(f"{x:.4f}\t{y:.4f}" for x, y in original_px), "3", "0 1 2"]
+    for number, size in (("002", (675, 675)), ("001", (1350, 1350))):
+        Image.new("RGB", size).save(tmp_path / f"{number}_03.jpg")
+        (tmp_path / f"{number}_03.tem").write_text("\n".join(lines), encoding="ascii")
+    names, points = read_landmarks(tmp_path)
+    assert names == ["001_03.jpg", "002_03.jpg"]
+    np.testing.assert_allclose(points[0], original_px, atol=1e-3)
+    np.testing.assert_allclose(points[1], 0.5 * original_px, atol=1e-3)
+    np.savez(tmp_path / "landmarks189.npz", names=np.array(["x.jpg"]), points=points[:1])
+    assert read_landmarks(tmp_path)[0] == ["x.jpg"]
+
+
+def test_template_that_is_short_or_without_photograph_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"_03\.tem"):
+        read_landmarks(tmp_path)
+    template = tmp_path / "001_03.tem"
+    template.write_text("189\n1.0\t2.0\n", encoding="ascii")
+    with pytest.raises(FileNotFoundError, match=r"001_03\.jpg"):
+        read_landmarks(tmp_path)
+    Image.new("RGB", (60, 60)).save(tmp_path / "001_03.jpg")
+    with pytest.raises(ValueError, match=r"001_03\.tem.*189 points"):
+        read_landmarks(tmp_path)

@@ -59,17 +59,18 @@ def procedural_background(
         ``kind`` is not the name of a painter.
     """
     if kind is None:
-        kind = str(rng.choice(list(PAINTERS)))
+        odds = np.array([PAINTER_ODDS[name] for name in PAINTERS])
+        kind = str(rng.choice(list(PAINTERS), p=odds / odds.sum()))
     if kind not in PAINTERS:
         raise ValueError(f"background kind: expected one of {tuple(PAINTERS)}, got {kind!r}")
     image = PAINTERS[kind](width, height, rng)
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         image = clutter(image, rng)
     if rng.random() < 0.6:
         corners = rng.uniform(0.5, 1.4, (2, 2, 1)) * np.ones(3)
         image = image * stretch(corners.astype(np.float32), height, width)
-    if rng.random() < 0.5:
-        image = blur(image, 0.04 * rng.random() ** 1.5 * width)
+    if rng.random() < 0.8:
+        image = blur(image, (0.004 + 0.05 * rng.random() ** 1.5) * width)
     return image
 
 
@@ -115,7 +116,7 @@ def _colour(rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw the albedo of some thing: mostly dull, sometimes vivid, from black to white."""
     grey = 0.02 + 0.88 * rng.random() ** 1.7
     vivid = rng.random(3)
-    share = rng.uniform(0.0, 0.3) if rng.random() < 0.7 else rng.uniform(0.4, 0.9)
+    share = rng.uniform(0.0, 0.25) if rng.random() < 0.85 else rng.uniform(0.3, 0.8)
     return (grey * (1.0 - share + share * 2.0 * vivid)).clip(0.01, 1.0).astype(np.float32)
 
 
@@ -225,7 +226,7 @@ def _bokeh(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 def _foliage(width: int, height: int, rng: np.random.Generator) -> FloatImage:
     """Leaves in layers from dark to bright, sky shining through."""
     sky = np.array([0.7, 0.85, 1.1], dtype=np.float32) * np.float32(rng.uniform(0.4, 1.5))
-    leaf = np.array([0.10, 0.19, 0.04], dtype=np.float32) * rng.uniform(0.6, 1.7, 3).astype(
+    leaf = np.array([0.10, 0.15, 0.05], dtype=np.float32) * rng.uniform(0.6, 1.4, 3).astype(
         np.float32
     )
     coarse = fractal_noise(width, height, rng, int(rng.integers(4, 9)), 3)
@@ -283,6 +284,20 @@ PAINTERS: dict[str, Painter] = {
     "bricks": _bricks,
 }
 """Made-up backgrounds by name."""
+
+PAINTER_ODDS = {
+    "gradient": 4.0,
+    "wall": 4.0,
+    "noise": 1.5,
+    "stripes": 0.4,
+    "rectangles": 0.8,
+    "shelves": 1.2,
+    "bokeh": 1.2,
+    "foliage": 1.2,
+    "text": 0.5,
+    "bricks": 0.6,
+}
+"""How often each is drawn, relative to the others: people mostly stand before plain things."""
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EYE_SIZE = 160
 MOUTH_SIZE = 64
-LASH_SIZE = 128
+LASH_SIZE = 192
 
 IRIS_RADIUS_M = 0.00585
 """Half the visible iris' 11.7 mm: Rufer et al. 2005, "White-to-white corneal diameter", Cornea."""
@@ -187,10 +187,10 @@ def paint_lashes(
     reach = (np.sqrt(x * x + 1.5 * y * y + z * z) - half_m) / (0.6 * half_m)
     fan = np.stack([np.arctan2(y, x), reach * 0.06, np.sign(position[..., 0])], axis=-1)
     lattice = noise_lattice(np.random.default_rng(25))
-    strokes = smooth_noise(lattice, fan, (34.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
+    strokes = smooth_noise(lattice, fan, (60.0, 4.0, 7.7), rng.uniform(0.0, 32.0, 3))
     lower = np.where(y > 0.001, np.float32(1.0), np.float32(0.0))
     # Lower lashes are too fine to be strokes: only made-up ones show.
-    keep = strokes + 1.4 * fullness - 1.3 - 2.0 * lower - 1.8 * np.clip(reach, 0.0, 2.0)
+    keep = strokes + 1.4 * fullness - 1.3 - 2.0 * lower - 2.6 * np.clip(reach, 0.0, 2.0)
     texture = np.empty((*reach.shape, 4), np.uint8)
     texture[..., :3] = np.asarray(rgb, np.uint8)
     texture[..., 3] = np.clip(128.0 + 120.0 * keep, 0, 255)

@@ -16,7 +16,7 @@ from trg.synth.surface import Material, Surface
 LensShape = Literal["round", "oval", "rectangle", "aviator", "cat eye", "square"]
 LENS_SHAPES: tuple[LensShape, ...] = get_args(LensShape)
 
-LENS = Material(roughness=0.05, specular=0.03, mirror=0.7, blend=True, two_sided=True)
+LENS = Material(roughness=0.05, specular=0.025, mirror=0.4, blend=True, two_sided=True)
 FRAME_MATERIAL = Material(roughness=0.3, specular=0.05, mirror=0.1, two_sided=True)
 
 OUTLINE_POINTS = 28

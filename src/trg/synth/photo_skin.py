@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trg.synth.cache import cache_folder
 from trg.synth.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
+from trg.synth.photo_landmarks import SOURCE, read_landmarks
 from trg.synth.skin import SkinLayer
 from trg.synth.skin_chart import SkinChart, polygon_distance, smoothstep
 from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
@@ -26,15 +27,8 @@ from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
 
-BANK_VERSION = 3
+BANK_VERSION = 4
 """Counts changes of what is stored in the cache."""
-
-SOURCE = (
-    "Get the Face Research Lab London Set (DeBruine and Jones 2017, doi "
-    "10.6084/m9.figshare.5047666, CC BY 4.0): a folder with NNN_03.jpg and "
-    "landmarks189.npz (names, points in pixels)."
-)
-LANDMARK_FILE = "landmarks189.npz"
 
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
 """Span of the densities that the bank's bytes stand for."""
@@ -137,7 +131,7 @@ def load_photo_skins(model: FaceModel, chart: SkinChart, folder: Path) -> PhotoS
     FileNotFoundError, ValueError
         The folder or a file in it is missing or damaged; the message says where to get it.
     """
-    names, points = _read_landmarks(folder)
+    names, points = read_landmarks(folder)
     path = cache_folder() / f"photo-skin-{_bank_key(model, chart, folder, names, points)}.npy"
     size = chart.texels.size
     try:
@@ -210,7 +204,8 @@ def _visibility(
     facing = smoothstep(0.20, 0.60, -chart.texels.normal[..., 2])
     front = chart.z_m < 0.4 * chart.landmarks_m[16, 2]
     weight = facing * smoothstep(0.06 * width_px, 0.26 * width_px, inside) * front
-    weight = weight * smoothstep(0.0002, 0.0012, chart.eyes_m)
+    # Not the lashes either: closed eyes would smear them over the lids.
+    weight = weight * smoothstep(0.0010, 0.0032, chart.eyes_m)
     return weight * chart.texels.used
 
 
@@ -318,23 +313,6 @@ def _regions(chart: SkinChart, rng: np.random.Generator) -> np.ndarray:
         total = total + near
         share = share + near * np.float32(rng.random() < 0.5)
     return share / total
-
-
-def _read_landmarks(folder: Path) -> tuple[list[str], np.ndarray]:
-    path = folder / LANDMARK_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"photo skin: expected the file {path}. {SOURCE}")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            names, points = [str(name) for name in stored["names"]], stored["points"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"photo skin: cannot read {path} ({error}). {SOURCE}") from error
-    if points.shape != (len(names), 189, 2) or not names or not np.isfinite(points).all():
-        raise ValueError(
-            f"photo skin {path}: expected points (n, 189, 2) for {len(names)} names, "
-            f"got {points.shape}. {SOURCE}"
-        )
-    return names, points
 
 
 def _read_photo(path: Path) -> np.ndarray:

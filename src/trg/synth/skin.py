@@ -102,7 +102,7 @@ def paint_skin(
     linear = _reflect(
         look.tone.density, melanin, look.tone.melanin, blood, BLOOD_DENSITY, density, weight
     )
-    bare = np.float32(1.0) - weight if photo is not None else None
+    bare = None if photo is None else _lacking_brows(chart, look, photo)
     for coat in _make_up_coats(chart, look, coarse, middle):
         _mix(linear, coat.alpha, linear_from_srgb(np.asarray(coat.rgb, np.uint8)))
     for alpha, rgb in hair_coats(chart, look, rng, coarse, fine, bare):
@@ -111,6 +111,15 @@ def paint_skin(
     albedo[..., :3] = srgb_from_linear(linear)
     albedo[..., 3] = 255
     return SkinTextures(albedo, _bump(chart, look, noise, middle, fine), look.oiliness)
+
+
+def _lacking_brows(chart: SkinChart, look: SkinLook, photo: SkinLayer) -> np.ndarray:
+    """Return how far brows must be painted, ``(size, size)``: the photo has none or pale ones."""
+    middle = np.abs(chart.brow_across_m - np.float32(look.brows.raise_m)) < 0.003
+    middle &= (chart.brow_along > 0.2) & (chart.brow_along < 0.8)
+    darkness = float((photo.density.mean(axis=-1) * photo.weight)[middle].mean())
+    pale = np.float32(np.clip(1.0 - darkness / 0.5, 0.1, 0.9))
+    return np.maximum(np.float32(1.0) - photo.weight, pale)
 
 
 def _pigments(
@@ -126,6 +135,10 @@ def _pigments(
     cheek = 0.5 * (points[46] + points[54]) + [0.010 * unit, -0.004, 0.0]
     ear = points[16] + [0.0, -0.005, 0.01]
     eye_ring = np.exp(-(np.square(np.maximum(chart.eyes_m, 0.0) / (0.010 * unit))))
+    # Rings lie below the eyes; lids are a little darker than the cheeks.
+    eye_ring *= 0.4 + 0.6 * smoothstep(
+        -0.002, 0.002, chart.y_m - np.float32(points[36:48, 1].mean())
+    )
     blood = 0.16 * look.ruddiness * chart.near(cheek, 0.022)
     blood += (0.10 + 0.16 * look.ruddiness) * chart.near(points[30], 0.016)
     blood += 0.20 * chart.near(ear, 0.028)

@@ -38,8 +38,7 @@ def hair_coats(
         amount = np.float32(0.24 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
         coats.append((np.clip(amount, 0.0, 1.0), _rgb(veil)))
     brows = _brow_alpha(chart, look, rng, fine)
-    # Some paint over photographed brows too: they should go with the hair.
-    coats.append((brows if bare is None else brows * (0.3 + 0.7 * bare), look.brows.rgb))
+    coats.append((brows if bare is None else brows * bare, look.brows.rgb))
     if look.beard.style != "none":
         coats += _beard_coats(chart, look.beard, rng, coarse, fine)
     if look.scalp > 0:
