@@ -45,7 +45,8 @@ def pack(surfaces: Sequence[Surface]) -> Mesh:
         A surface whose arrays do not fit each other; its name is in the message.
     """
     for surface in surfaces:
-        _check(surface)
+        if not _fits(surface):
+            _check(surface)
     first_vertex = np.cumsum([0, *(len(s.vertices_m) for s in surfaces)], dtype=np.int32)
     first_triangle = np.cumsum([0, *(len(s.triangles) for s in surfaces)], dtype=np.int32)
     vertices = np.empty((first_vertex[-1], 3), np.float32)
@@ -64,7 +65,27 @@ def pack(surfaces: Sequence[Surface]) -> Mesh:
             out=triangles[first_triangle[i] : first_triangle[i + 1]],
             casting="same_kind",
         )
-    return Mesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
+    mesh = Mesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
+    if not _is_sound(mesh):
+        for surface in surfaces:
+            _check(surface)
+    return mesh
+
+
+@kernel
+def _is_sound(mesh):
+    """Whether all numbers are finite, and all triangles name vertices of their own surface."""
+    for i in range(len(mesh.vertices_m)):
+        total = mesh.vertices_m[i, 0] + mesh.vertices_m[i, 1] + mesh.vertices_m[i, 2]
+        if not np.isfinite(total + mesh.uv[i, 0] + mesh.uv[i, 1] + mesh.occlusion[i]):
+            return False
+    for s in range(len(mesh.first_vertex) - 1):
+        start, stop = mesh.first_vertex[s], mesh.first_vertex[s + 1]
+        for t in range(mesh.first_triangle[s], mesh.first_triangle[s + 1]):
+            for corner in range(3):
+                if not start <= mesh.triangles[t, corner] < stop:
+                    return False
+    return True
 
 
 def alpha_of(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
@@ -86,7 +107,26 @@ def has_holes(texture):
     return False
 
 
+def _fits(surface: Surface) -> bool:
+    """Whether a surface's arrays have the right shapes and types; quick, and silent on why not."""
+    triangles, texture, height = surface.triangles, surface.texture, surface.height
+    count = len(surface.vertices_m)
+    return (
+        np.shape(surface.vertices_m) == (count, 3)
+        and np.shape(surface.uv) == (count, 2)
+        and (surface.occlusion is None or np.shape(surface.occlusion) == (count,))
+        and triangles.dtype == np.int32
+        and triangles.shape == (len(triangles), 3)
+        and texture.dtype == np.uint8
+        and texture.ndim == 3
+        and texture.shape[2] == 4
+        and texture.size > 0
+        and (height is None or (height.dtype == np.uint8 and height.ndim == 2 and height.size > 0))
+    )
+
+
 def _check(surface: Surface) -> None:
+    """Raise ValueError that says what is wrong with a surface, if anything is."""
     name = f"surface {surface.name!r}"
     vertices = finite_array(f"{name} vertices_m", surface.vertices_m, (None, 3), np.float32)
     count = len(vertices)
