@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numba
@@ -13,6 +13,9 @@ from trg.synth.texels import TexelMap, texel_map, widen_face
 
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
+
+NEAR_KEPT = 20
+"""How many of the painters' places a chart keeps, 1 MB each."""
 
 SKIN_SIZE = 512
 """Side of a skin texture in texels: about half a millimetre each on the face."""
@@ -79,9 +82,25 @@ class SkinChart:
     moustache: np.ndarray
     scalp_m: np.ndarray
     lattice: np.ndarray
+    _near: dict[tuple[float, ...], np.ndarray] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def near(self, landmark_point_m: np.ndarray, radius_m: float) -> np.ndarray:
-        """Gaussian around a point of the head and its mirror image, ``(size, size)``."""
+        """Gaussian around a point of the head and its mirror image, ``(size, size)``, read only.
+
+        Painters ask for the same few places of every person, so those are kept.
+        """
+        x, y, z = np.asarray(landmark_point_m, dtype=np.float64).tolist()
+        known = self._near.get((x, y, z, radius_m))
+        if known is None:
+            known = self._measure_near(landmark_point_m, radius_m)
+            known.flags.writeable = False
+            if len(self._near) < NEAR_KEPT:
+                self._near[x, y, z, radius_m] = known
+        return known
+
+    def _measure_near(self, landmark_point_m: np.ndarray, radius_m: float) -> np.ndarray:
         dx = np.abs(self.x_m) - np.float32(abs(float(landmark_point_m[0])))
         dy = self.y_m - np.float32(landmark_point_m[1])
         dz = self.z_m - np.float32(landmark_point_m[2])
