@@ -148,7 +148,7 @@ def appearance_surfaces(
 
 def _material(part: str, oiliness: float) -> Material:
     if part == "skin":
-        roughness = 0.60 - 0.16 * oiliness
+        roughness = 0.68 - 0.18 * oiliness
         return Material(roughness=roughness, specular=0.028, scatter=0.12, bump_m=BUMP_M)
     return _MATERIALS[part]
 

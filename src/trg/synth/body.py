@@ -38,7 +38,7 @@ def sample_body(
     rng: np.random.Generator, skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
 ) -> Body:
     """Draw shoulders and clothes."""
-    odds = [0.22, 0.13, 0.22, 0.29, 0.10, 0.04]
+    odds = [0.24, 0.14, 0.24, 0.30, 0.04, 0.04]
     return Body(
         collar=COLLAR_KINDS[int(rng.choice(len(odds), p=odds))],
         shoulder_m=float(np.clip(rng.normal(0.20, 0.018), 0.15, 0.25)),
@@ -123,7 +123,7 @@ def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
             y = np.full_like(angle, base - collar_up * lift) + 0.03 * np.clip(front, 0, 1) ** 3 * (
                 body.collar != "turtleneck"
             )
-            rows.append(np.stack([0.068 * side, y, pivot_z - 0.072 * front], -1))
+            rows.append(np.stack([0.073 * side, y, pivot_z - 0.080 * front], -1))
     shoulders = np.array([
         # half width, half depth, and the fall from the neck to here in units of slope_m
         [0.072, 0.074, 0.000], [0.105, 0.088, 0.20], [0.145, 0.100, 0.50],
@@ -168,12 +168,15 @@ def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
         dark = fabric(rng, random_rgb(rng) * 0.35)
         cloth = np.tile(dark, (3, 6, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
-        opening = u < 0.075 * (1.0 - v / 0.7)
+        girth_m = 0.35 + 0.65 * np.clip(v / 0.35, 0.0, 1.0)  # u runs once around it
+        lapel = 0.05 * (1.0 - v / 0.55) / girth_m
+        opening = u < lapel
         cloth[opening | (v < 0.045), :3] = shirt.astype(np.uint8)
-        cloth[(np.abs(u - 0.075 * (1.0 - v / 0.7)) < 0.003) & (v < 0.7), :3] //= 2
+        cloth[(np.abs(u - lapel) < 0.003) & (v < 0.55), :3] //= 2
         if rng.random() < 0.7:
-            tie = (u < 0.014 + 0.012 * v) & (v > 0.08) & opening
+            tie = (u < (0.014 + 0.05 * v) / girth_m) & (v > 0.06) & opening
             cloth[tie, :3] = np.tile(fabric(rng), (3, 6, 1))[tie, :3]
     elif body.collar == "shirt":
-        cloth[(u < 0.004) | ((u < 0.05) & (np.abs(v - 0.16 - u) < 0.012)), :3] //= 2
+        seam = (u < 0.002) | ((u < 0.05) & (np.abs(v - 0.10 - u) < 0.005))
+        cloth[seam, :3] = (0.7 * cloth[seam, :3]).astype(np.uint8)
     return cloth

@@ -20,7 +20,7 @@ from trg.crop import box_numbers_from_box, face_box
 from trg.data.sample import Sample
 from trg.geometry import rotation_from_euler, transform
 from trg.synth.backgrounds import panorama_background, procedural_background
-from trg.synth.light import Light, random_tint, scale_light, white_towards_camera
+from trg.synth.light import LUMINANCE, Light, random_tint, scale_light, white_towards_camera
 from trg.synth.panorama import light_from_panorama, random_orientation
 from trg.synth.raster import render, visible_vertices
 from trg.synth.scene import Shot, ShotOdds, rotation_towards_camera, sample_shot
@@ -35,6 +35,8 @@ PICTURES_PER_PERSON = 16
 
 PANORAMA_SHARE = 0.7
 PANORAMA_BACKGROUND_SHARE = 0.75
+FACED_LIGHT_SHARE = 0.7
+"""Who takes a picture turns people towards the light: the better of two places wins."""
 INFRARED_SHARE = 0.015
 NEIGHBOUR_SHARE = 0.12
 SOCIABLE_SHARE = 0.36
@@ -229,9 +231,13 @@ class SyntheticFaces:
         if not panoramas or rng.random() >= PANORAMA_SHARE:
             return procedural_light(rng), procedural_background(width, height, rng)
         panorama = panoramas[rng.integers(len(panoramas))]
-        camera_from_world = random_orientation(rng)
         tint = random_tint(rng)
-        light = scale_light(light_from_panorama(panorama, camera_from_world), tint)
+        turns = [random_orientation(rng), random_orientation(rng)]
+        lights = [light_from_panorama(panorama, turn) for turn in turns]
+        chosen = 0
+        if rng.random() < FACED_LIGHT_SHARE:
+            chosen = int(np.argmax([white_towards_camera(light) @ LUMINANCE for light in lights]))
+        camera_from_world, light = turns[chosen], scale_light(lights[chosen], tint)
         if rng.random() >= PANORAMA_BACKGROUND_SHARE:
             return light, procedural_background(width, height, rng)
         place = panorama_background(panorama, view, camera_from_world, width, height, rng)

@@ -148,7 +148,7 @@ def paint_mouth(rng: np.random.Generator, size: int = MOUTH_SIZE) -> np.ndarray:
 def paint_teeth(rng: np.random.Generator, size: int = MOUTH_SIZE) -> np.ndarray:
     """Paint enamel: ``(size, size, 4)`` uint8 sRGB, white to yellowish."""
     stain = rng.beta(1.6, 3.0)
-    base = np.array([0.74, 0.68, 0.58]) * np.exp(-stain * np.array([0.15, 0.3, 0.7]))
+    base = np.array([0.74, 0.68, 0.58]) * np.exp(-stain * np.array([0.10, 0.2, 0.45]))
     speckle = 1.0 + 0.05 * _plane_noise(rng, size, 6.0)
     return _opaque(
         srgb_from_linear(np.clip(base * rng.uniform(0.8, 1.1) * speckle[..., None], 0, 1))

@@ -44,7 +44,7 @@ def read_landmarks(folder: Path) -> tuple[list[str], np.ndarray]:
         )
     photos = [template.with_suffix(".jpg") for template in templates]
     points = [
-        _read_template(template) * (np.array(photo_size(photo)) / TEMPLATE_PX)
+        np.array(photo_size(photo)) / TEMPLATE_PX * _read_template(template)
         for template, photo in zip(templates, photos, strict=True)
     ]
     return [photo.name for photo in photos], np.stack(points)
@@ -84,7 +84,7 @@ def _read_packed(path: Path) -> tuple[list[str], np.ndarray]:
 def _read_template(path: Path) -> np.ndarray:
     """Return a template's points ``(189, 2)``; what follows them (lines to draw) is left alone."""
     try:
-        lines = path.read_text(encoding="ascii").split("\n")
+        lines = path.read_text(encoding="ascii").splitlines()
         count = int(lines[0])
         points = np.array([line.split()[:2] for line in lines[1 : count + 1]], np.float64)
     except (OSError, ValueError, IndexError) as error:

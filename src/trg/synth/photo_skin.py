@@ -27,7 +27,7 @@ from trg.synth.skin_tone import SkinTone, linear_from_srgb, tone_from_linear
 if TYPE_CHECKING:
     from trg.synth.face_model import FaceModel
 
-BANK_VERSION = 4
+BANK_VERSION = 5
 """Counts changes of what is stored in the cache."""
 
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
@@ -201,9 +201,9 @@ def _visibility(
     outline = points_px[[*LONDON_HAIRLINE, *reversed(LONDON_CONTOUR)]]
     inside = -polygon_distance(x_px, y_px, outline)
     width_px = float(points_px[93, 0] - points_px[87, 0])  # of the mouth: sets the scale
-    facing = smoothstep(0.20, 0.60, -chart.texels.normal[..., 2])
+    facing = smoothstep(0.35, 0.75, -chart.texels.normal[..., 2])
     front = chart.z_m < 0.4 * chart.landmarks_m[16, 2]
-    weight = facing * smoothstep(0.06 * width_px, 0.26 * width_px, inside) * front
+    weight = facing * smoothstep(0.12 * width_px, 0.36 * width_px, inside) * front
     # Not the lashes either: closed eyes would smear them over the lids.
     weight = weight * smoothstep(0.0010, 0.0032, chart.eyes_m)
     return weight * chart.texels.used
@@ -248,7 +248,7 @@ def _shading(chart: SkinChart, density: np.ndarray, plain: np.ndarray) -> np.nda
         residual = grey - basis @ solution
         seen = plain & (np.abs(residual) < 2.0 * residual[seen].std() + 1e-6)
     frontal = np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]) @ solution
-    return (DELIGHT * np.clip(basis @ solution - frontal, -0.5, 0.5)).astype(np.float32)
+    return (DELIGHT * np.clip(basis @ solution - frontal, -0.35, 0.35)).astype(np.float32)
 
 
 def _complete(layer: SkinLayer, chart: SkinChart) -> SkinLayer:

@@ -37,7 +37,7 @@ _SHRINKERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _ENLARGERS = {**_SHRINKERS, "nearest": Image.Resampling.NEAREST}
-_ENLARGER_ODDS = (0.4, 0.1, 0.3, 0.15, 0.05)
+_ENLARGER_ODDS = (0.4, 0.1, 0.3, 0.18, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +135,14 @@ class SensorParams:
             white_balance=float(rng.uniform(0.65, 1.0)),
             balance_error=(float(np.exp(warmth)), float(np.exp(green)), float(np.exp(-warmth))),
             vignetting=float(rng.uniform(0.05, 0.4)) if happens(0.25) else 0.0,
-            defocus=float(0.001 + 0.009 * rng.random() ** 3) if happens(0.55) else 0.0,
+            defocus=float(0.001 + 0.009 * rng.random() ** 3) if happens(0.45) else 0.0,
             motion=float(0.005 + 0.035 * rng.random() ** 2) if happens(0.12) else 0.0,
             motion_rad=float(rng.uniform(0.0, np.pi)),
             fringe=float(rng.uniform(0.0005, 0.003)) if happens(0.15) else 0.0,
             noise=float(rng.uniform(0.02, 0.07) if is_dim else 0.02 * rng.random() ** 2),
             noise_grain=float(rng.uniform(0.2, 1.0)),
             noise_colour=float(rng.uniform(0.1, 1.0)),
-            shrink=float(1.0 + 3.0 * rng.random() ** 2) if happens(0.4) else 1.0,
+            shrink=float(1.0 + 2.5 * rng.random() ** 2) if happens(0.35) else 1.0,
             shrink_filter=str(rng.choice(list(_SHRINKERS))),
             enlarge_filter=str(rng.choice(list(_ENLARGERS), p=_ENLARGER_ODDS)),
             sharpening=float(rng.uniform(0.2, 1.5)) if happens(0.3) else 0.0,

@@ -145,9 +145,9 @@ def _pigments(
     blood += 0.06 * look.ruddiness * chart.near(points[8] - [0.0, 0.008, 0.0], 0.018)
     blood += 0.10 * eye_ring + 0.35 * smoothstep(0.0012, -0.0005, chart.eyes_m)
     blood += 0.45 * look.make_up.blush * chart.near(cheek + [0.012, -0.006, 0.0], 0.018)
-    blood += (0.02 + 0.03 * look.blotches) * coarse + 0.03 * look.blotches * middle
+    blood += (0.02 + 0.015 * look.blotches) * coarse + 0.010 * look.blotches * middle
     melanin = (0.4 + 0.6 * look.eye_rings) * eye_ring
-    melanin += 0.25 * coarse + (0.12 + 0.2 * look.blotches) * middle + 0.22 * fine
+    melanin += 0.22 * coarse + (0.08 + 0.06 * look.blotches) * middle + 0.20 * fine
     forehead = chart.near(points[[21, 22]].mean(0) - [0.0, 0.035 * unit, 0.0], 0.035)
     melanin += 0.5 * (look.tone.typology_deg < 0) * forehead
     if look.freckles > 0:
@@ -230,7 +230,7 @@ def _bump(
     creases = np.sin(chart.x_m * np.float32(2 * np.pi / 0.0021) + middle)
     height += 0.10 * lips * creases
     height += (0.07 + 0.10 * look.wrinkles) * fine + 0.10 * middle * (0.5 + look.wrinkles)
-    return np.clip(128.0 + 60.0 * height, 0, 255).astype(np.uint8)
+    return np.clip(128.0 + 48.0 * height, 0, 255).astype(np.uint8)
 
 
 def _fold(chart: SkinChart, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -171,7 +171,7 @@ def _beard_maps(
     )  # fmt: skip
     below = smoothstep(-0.003, 0.018 * unit, y - edge)
     above_throat = smoothstep(chin + 0.045 * unit, chin + 0.015 * unit, y)
-    front = smoothstep(1.75, 1.45, np.abs(azimuth))
+    front = smoothstep(1.85, 1.60, np.abs(azimuth))
     off_lips = smoothstep(0.0005, 0.003, lips)
     beard = below * above_throat * front * off_lips
     # Bare patches beside the lower lip, under the moustache's ends.

@@ -136,7 +136,7 @@ def strand_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     ends = 0.9 - 0.1 * np.abs(_line_noise(rng, size, 24)) - 0.05 * np.abs(fine)
     ends[rng.random(size) < 0.10] += 0.08
     gaps = 0.9 * locks + 0.6 * hairs
-    alpha = (v < ends[at]) & (gaps[at] > -1.5 + 1.1 * v)
+    alpha = (v < ends[at]) & (gaps[at] > -2.0 + 1.5 * v)
     return StrandField(
         shade.astype(np.float32),
         rng.random(size).astype(np.float32)[at],

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trg.geometry import euler_from_rotation, rotation_from_euler
 from trg.synth.appearance import (
     Appearance,
+    AppearanceCharts,
     appearance_charts,
     appearance_surfaces,
     paint_person,
@@ -50,6 +51,15 @@ PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """How far eyes turn in the head to the side and up or down, in comfort."""
+
+OPEN_COLLARS = ("bare", "v-neck")
+"""Clothes that show the skin below the neck."""
+
+COLLAR_BELOW_CHIN_M = 0.045
+"""Down to here the head's own neck is drawn above closed collars."""
+
+NECK_AXIS_Z_M, NECK_RADIUS_M = 0.015, 0.085
+"""The neck of an average head; what lies farther out below the chin is shoulder."""
 
 NECK_REACH_DEG = (55.0, 30.0, 25.0)
 """How far a head turns, nods and tilts against its body."""
@@ -124,6 +134,7 @@ class Studio:
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
         self._charts = appearance_charts(self.model)
+        self._skin_above_collar = _skin_above_collar(self.model, self._charts)
         self._odds = ingredients.prop_odds()
         hair = _wanted("hair", ingredients.hair)
         self._wardrobe = Wardrobe(self.model, hair)
@@ -208,6 +219,11 @@ class Studio:
         """
         style = with_new_occluder(actor.style, rng, self._odds, actor.skin_rgb)
         face = appearance_surfaces(self._charts, actor.appearance, vertices_m, actor.occlusion)
+        if style.body is not None and style.body.collar not in OPEN_COLLARS:
+            face = [
+                replace(part, triangles=self._skin_above_collar) if part.name == "skin" else part
+                for part in face
+            ]
         turn = _body_from_head(rng, seen_rotation)
         body = self._wardrobe.turn_body(list(actor.body), actor.fit, turn)
         return [*face, *actor.worn, *body, *self._wardrobe.picture_surfaces(style, vertices_m)]
@@ -252,6 +268,17 @@ def import_source(kind: str, path: Path) -> None:
             Wardrobe(model, path)
         else:
             load_photo_skins(model, appearance_charts(model).skin, path)
+
+
+def _skin_above_collar(model: FaceModel, charts: AppearanceCharts) -> NDArray[np.int32]:
+    """Return the skin's triangles without shoulders, which would stick out of turned clothes."""
+    triangles = charts.part_triangles["skin"]
+    x, y, z = model.mean_m[charts.part_vertices["skin"]].T
+    below_chin_m = y - model.mean_m[model.landmarks68[8], 1]
+    neck = np.hypot(x, z - NECK_AXIS_Z_M) < NECK_RADIUS_M
+    above = (below_chin_m < 0.02) | ((below_chin_m < COLLAR_BELOW_CHIN_M) & neck)
+    kept: NDArray[np.int32] = triangles[above[triangles].any(axis=1)]
+    return kept
 
 
 def _wanted(kind: str, asked: bool | None) -> Path | None:
