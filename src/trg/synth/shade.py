@@ -85,6 +85,11 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
     half, one = np.float32(0.5), np.float32(1.0)
     light = (lamp.direction[0], lamp.direction[1], lamp.direction[2])
     lx, ly, lz = light
+    nought = np.float32(0.0)
+    # How far past the terminator the key light is felt, as a cosine: beyond, nobody asks for shadow.
+    reach = np.float32(finish.scatter + 0.4 * lamp.softness)
+    if finish.anisotropy > 0.0:
+        reach = np.float32(2.0)
     for k in range(start, stop):
         t = fragments.triangle[k]
         spot = interpolate(geometry, t, fragments.x[k], fragments.y[k])
@@ -93,18 +98,20 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
         view = (spot.x * scale, spot.y * scale, spot.z * scale)
         normal = (spot.nx, spot.ny, spot.nz)
         side = -one if finish.two_sided and _dot(normal, view) < 0.0 else one
-        seen = lit_share(
-            shadow,
-            spot.x + off * (spot.nx * side + half * lx),
-            spot.y + off * (spot.ny * side + half * ly),
-            spot.z + off * (spot.nz * side + half * lz),
-        )
         strand = normal
         if finish.bump_m > 0.0 or finish.anisotropy > 0.0:
             grad_u, grad_v, strand = texture_frame(geometry, t)
             if finish.bump_m > 0.0:
                 normal = bumped(height, spot, pixel_samples, finish.bump_m, grad_u, grad_v)
         normal = (normal[0] * side, normal[1] * side, normal[2] * side)
+        seen = nought
+        if reach > -_dot(normal, light):
+            seen = lit_share(
+                shadow,
+                spot.x + off * (spot.nx * side + half * lx),
+                spot.y + off * (spot.ny * side + half * ly),
+                spot.z + off * (spot.nz * side + half * lz),
+            )
         occlusion = min(max(spot.occlusion, np.float32(0.0)), one)
         albedo = (red, green, blue)
         diffuse = _diffuse(albedo, normal, light, strand, seen, occlusion, finish, lamp)
