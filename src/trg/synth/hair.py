@@ -24,7 +24,7 @@ HANG_STEPS = 7
 FRAYED_FROM = 0.72
 """The share of a strand picture that stays whole in the lowest layer."""
 
-HAIR_MATERIAL = Material(roughness=0.45, specular=0.03, anisotropy=0.8, two_sided=True)
+HAIR_MATERIAL = Material(roughness=0.45, specular=0.022, anisotropy=0.8, two_sided=True)
 COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True)
 
 

@@ -178,7 +178,7 @@ def _lip_pigments(
     seam = smoothstep(0.0016, 0.0, chart.mouth_m) * smoothstep(0.0, -0.001, chart.lips_m)
     upper = smoothstep(0.002, -0.002, chart.y_m - np.float32(chart.landmarks_m[62, 1]))
     melanin = lips * np.float32(0.9 - 1.6 * darkness) + lips * upper * np.float32(0.6 + darkness)
-    return melanin + 2.5 * seam, lips * np.float32(0.75 - 0.45 * darkness) + 0.3 * seam
+    return melanin + 2.5 * seam, lips * np.float32(0.6 - 0.35 * darkness) + 0.3 * seam
 
 
 def _make_up_coats(

@@ -39,6 +39,8 @@ from trg.synth.surface import Surface
 
 OCCLUSION_DIRECTIONS = 14
 PHOTO_SKIN_SHARE = 0.82
+PHOTO_AGE_LIMIT = 52.0
+"""Nearly all photographed people are younger: grey hair would not go with their skin."""
 
 PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
     "full": "full",
@@ -55,10 +57,10 @@ GAZE_REACH_DEG = (25.0, 18.0)
 OPEN_COLLARS = ("bare", "v-neck")
 """Clothes that show the skin below the neck."""
 
-COLLAR_BELOW_CHIN_M = 0.045
+COLLAR_BELOW_CHIN_M = 0.07
 """Down to here the head's own neck is drawn above closed collars."""
 
-NECK_AXIS_Z_M, NECK_RADIUS_M = 0.015, 0.085
+NECK_AXIS_Z_M, NECK_RADIUS_M = 0.015, 0.072
 """The neck of an average head; what lies farther out below the chin is shoulder."""
 
 NECK_REACH_DEG = (55.0, 30.0, 25.0)
@@ -153,10 +155,11 @@ class Studio:
         red, green, blue = srgb_from_linear(np.exp(-tone.density)[None])[0].tolist()
         skin_rgb = (float(red), float(green), float(blue))
         darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
-        masculine = person.group == "man"
+        masculine, age_years = person.group == "man", person.age_years
         if photo is not None:  # the photographed person decides, as far as one can tell
             stubbled = has_stubble(photo, self._charts.skin)
             masculine = not is_child and (stubbled or rng.random() < 0.3)
+            age_years = min(age_years, PHOTO_AGE_LIMIT)
         style = sample_style(
             rng,
             self._odds,
@@ -164,12 +167,12 @@ class Studio:
             skin_rgb=skin_rgb,
             child=is_child,
             masculine=masculine,
-            age_years=person.age_years,
+            age_years=age_years,
             mesh_count=self._wardrobe.mesh_count,
         )
         look = sample_skin_look(
             rng,
-            age_years=person.age_years,
+            age_years=age_years,
             masculine=masculine,
             tone=tone,
             hair_rgb=style.hair_colour.root_rgb,
