@@ -101,10 +101,9 @@ class PhotoSkinBank:
 
 def has_stubble(layer: SkinLayer, chart: SkinChart) -> bool:
     """Whether the lower face is clearly darker than the cheeks: the photographed man shaves."""
-    grey = layer.density.mean(axis=-1)
     seen = (layer.weight > 0.7) & (chart.lips_m > 0.006)
     lower = seen & (np.maximum(chart.beard, chart.moustache) > 0.8)
-    return bool(lower.any()) and float(np.median(grey[lower])) > 0.18
+    return bool(lower.any()) and float(np.median(layer.density[lower].mean(axis=-1))) > 0.18
 
 
 def blend_layers(first: SkinLayer, second: SkinLayer, share: np.ndarray) -> SkinLayer:

@@ -253,7 +253,9 @@ class _Scene:
     def _near_to_far(self, i: int) -> NDArray[np.int32]:
         """Return surface i's triangles so that few samples need a look at the texture's holes."""
         numbers = self._numbers(i)
-        nearness = self.geometry.screen[self.mesh.triangles[numbers], 2].sum(axis=1)
+        near = self.geometry.screen[:, 2]
+        corners = self.mesh.triangles[self.mesh.first_triangle[i] : self.mesh.first_triangle[i + 1]]
+        nearness = near[corners[:, 0]] + near[corners[:, 1]] + near[corners[:, 2]]
         return numbers[np.argsort(-nearness, kind="stable")]
 
     def _far_to_near(self, numbers: list[int]) -> list[int]:

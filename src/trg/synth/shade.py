@@ -86,7 +86,7 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
     light = (lamp.direction[0], lamp.direction[1], lamp.direction[2])
     lx, ly, lz = light
     nought = np.float32(0.0)
-    # How far past the terminator the key light is felt, as a cosine: beyond, nobody asks for shadow.
+    # How far past the terminator the key light is felt, as a cosine; nobody asks further out.
     reach = np.float32(finish.scatter + 0.4 * lamp.softness)
     if finish.anisotropy > 0.0:
         reach = np.float32(2.0)

@@ -117,7 +117,7 @@ def _lacking_brows(chart: SkinChart, look: SkinLook, photo: SkinLayer) -> np.nda
     """Return how far brows must be painted, ``(size, size)``: the photo has none or pale ones."""
     middle = np.abs(chart.brow_across_m - np.float32(look.brows.raise_m)) < 0.003
     middle &= (chart.brow_along > 0.2) & (chart.brow_along < 0.8)
-    darkness = float((photo.density.mean(axis=-1) * photo.weight)[middle].mean())
+    darkness = float((photo.density[middle].mean(axis=-1) * photo.weight[middle]).mean())
     pale = np.float32(np.clip(1.0 - darkness / 0.5, 0.1, 0.9))
     return np.maximum(np.float32(1.0) - photo.weight, pale)
 
