@@ -168,13 +168,14 @@ def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
         dark = fabric(rng, random_rgb(rng) * 0.35)
         cloth = np.tile(dark, (3, 6, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
-        girth_m = 0.35 + 0.65 * np.clip(v / 0.35, 0.0, 1.0)  # u runs once around it
-        lapel = 0.05 * (1.0 - v / 0.55) / girth_m
-        opening = u < lapel
+        wide_m = 0.073 + 0.13 * np.clip(v / 0.18, 0.0, 1.0)
+        x_m = wide_m * (2.0 * np.pi * u) ** 0.85  # as the rings of the torso are laid
+        lapel_m = 0.05 * (1.0 - v / 0.55)
+        opening = x_m < lapel_m
         cloth[opening | (v < 0.045), :3] = shirt.astype(np.uint8)
-        cloth[(np.abs(u - lapel) < 0.003) & (v < 0.55), :3] //= 2
+        cloth[(np.abs(x_m - lapel_m) < 0.003) & (v < 0.55), :3] //= 2
         if rng.random() < 0.7:
-            tie = (u < (0.014 + 0.05 * v) / girth_m) & (v > 0.06) & opening
+            tie = (x_m < 0.015 + 0.04 * v) & (v > 0.06) & opening
             cloth[tie, :3] = np.tile(fabric(rng), (3, 6, 1))[tie, :3]
     elif body.collar == "shirt":
         seam = (u < 0.002) | ((u < 0.05) & (np.abs(v - 0.10 - u) < 0.005))
