@@ -16,28 +16,14 @@ from trg.data.view import ViewSpec, stack_views
 from trg.geometry import transform
 from trg.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
 from trg.synth.sheet import contact_sheet
-from trg.synth.sources import SOURCE_KINDS, find_source, remember_source, require_source
+from trg.synth.sources import find_source, remember_source, require_source
 
 PLAIN = {"photo_skin": False, "panoramas": False}
 
 
-@pytest.fixture(autouse=True)
-def no_sources(monkeypatch, tmp_path):
-    """Hide what this machine's user has installed; the compiled cache stays."""
-    for kind in SOURCE_KINDS.values():
-        monkeypatch.delenv(kind.environment, raising=False)
-    monkeypatch.setattr("trg.synth.sources._notes", lambda: tmp_path / "sources.json")
-
-
 @pytest.fixture(scope="module")
 def faces() -> SyntheticFaces:
-    patch = pytest.MonkeyPatch()
-    for kind in SOURCE_KINDS.values():
-        patch.delenv(kind.environment, raising=False)
-    patch.setattr("trg.synth.sources._remembered", dict)
-    made = SyntheticFaces(3, window=(96, 1.6), ingredients=PLAIN)
-    patch.undo()
-    return made
+    return SyntheticFaces(3, window=(96, 1.6), ingredients=PLAIN)
 
 
 def assert_same(a: Sample, b: Sample) -> None:
@@ -206,6 +192,7 @@ def test_a_required_source_that_is_missing_is_named_with_its_origin():
 
 
 def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
     places = [tmp_path / name for name in ("noted", "environment", "argument")]
     for place in places:
         place.mkdir()
@@ -222,7 +209,8 @@ def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_
         remember_source("wigs", places[0])
 
 
-def test_damaged_notes_say_what_to_do(tmp_path):
+def test_damaged_notes_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
     (tmp_path / "sources.json").write_text("{")
     with pytest.raises(ValueError, match="delete it"):
         find_source("photos")

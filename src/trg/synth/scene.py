@@ -49,7 +49,7 @@ class ShotOdds:
     uniform_share: float = 0.12
     off_centre_share: float = 0.3
     """Share of heads placed anywhere in the picture rather than around its middle."""
-    cut_off_share: float = 0.12
+    cut_off_share: float = 0.08
     """Share of heads whose face may stick out of the picture."""
     distortion_share: float = 0.0
     """Share of cameras with a bent lens; matters for whole pictures, not for ideal views."""

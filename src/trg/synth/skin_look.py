@@ -184,7 +184,7 @@ def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp
 
 
 def _skin_rgb(tone: SkinTone) -> np.ndarray:
-    """sRGB ``(3,)`` of bare skin, 0 to 255."""
+    """Return sRGB ``(3,)`` of bare skin, 0 to 255."""
     return srgb_from_linear(np.exp(-tone.density)[None])[0].astype(np.float64)
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from trg.data.atomic import write_atomic
 from trg.synth.cache import cache_folder
 
+NOTES_ENV = "TRG_SOURCES"
+"""The file that remembers the places; by default one in the cache folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceKind:
@@ -103,7 +106,7 @@ def remember_source(kind: str, path: str | Path) -> Path:
 
 
 def _notes() -> Path:
-    return cache_folder() / "sources.json"
+    return Path(os.environ.get(NOTES_ENV) or cache_folder() / "sources.json").expanduser()
 
 
 def _remembered() -> dict[str, str]:
