@@ -109,7 +109,7 @@ OFF_CENTRE = Camera(430.0, 450.0, 170.0, 110.0, 320, 240, (0.08, -0.03, 0.002, -
 
 
 def _render(*args, **kwargs):
-    from trg.synth.raster import render
+    from trg.synth.render.raster import render
 
     return render(*args, **kwargs)
 

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from trg.geometry import rotation_from_euler
-from trg.synth import ict_facekit
 from trg.synth.cache import cache_folder, cached_arrays, fingerprint
-from trg.synth.decimate import decimate
-from trg.synth.face_model import PARTS, FaceModel, load_face_model
-from trg.synth.ict_facekit import full_model_from_ict, load_ict_facekit, read_folder, read_packed
-from trg.synth.landmark_mesh import flip_edges, mirror_by_position
-from trg.synth.procedural_head import load_procedural_head, procedural_head
+from trg.synth.head import ict_facekit
+from trg.synth.head.decimate import decimate
+from trg.synth.head.face_model import PARTS, FaceModel, load_face_model
+from trg.synth.head.ict_facekit import (
+    full_model_from_ict,
+    load_ict_facekit,
+    read_folder,
+    read_packed,
+)
+from trg.synth.head.landmark_mesh import flip_edges, mirror_by_position
+from trg.synth.head.procedural_head import load_procedural_head, procedural_head
 from trg.topology import LANDMARKS68_MIRROR, edges_of
 
 PACKED = Path(

@@ -5,26 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trg.synth.face_model import load_face_model
-from trg.synth.hair import GrownHair, Hairline, grow_hair
-from trg.synth.hair_meshes import MeshHair, load_hair_meshes
-from trg.synth.hairstyles import sample_hairstyle
-from trg.synth.head_chart import (
+from trg.synth.head.face_model import load_face_model
+from trg.synth.wear.hair import GrownHair, Hairline, grow_hair
+from trg.synth.wear.hair_meshes import MeshHair, load_hair_meshes
+from trg.synth.wear.hairstyles import sample_hairstyle
+from trg.synth.wear.head_chart import (
     HeadChart,
     azimuth_elevation,
     cast_rays,
     direction,
     slerp,
 )
-from trg.synth.props import Style, Wardrobe
-from trg.synth.shapes import ellipsoid
-from trg.synth.strands import (
+from trg.synth.wear.shapes import ellipsoid
+from trg.synth.wear.strands import (
     HAIR_COLOURS,
     STRAND_KINDS,
     HairColour,
     sample_hair_colour,
     strand_field,
 )
+from trg.synth.wear.wardrobe import Style, Wardrobe
 
 BROWN = HairColour((74.0, 52.0, 37.0), (90.0, 64.0, 45.0))
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from trg.camera import Camera
-from trg.synth.backgrounds import (
+from trg.synth.place.backgrounds import (
     PAINTERS,
     clutter,
     fractal_noise,
     panorama_background,
     procedural_background,
 )
-from trg.synth.filters import blur, streak, stretch
-from trg.synth.light import (
+from trg.synth.place.filters import blur, streak, stretch
+from trg.synth.place.light import (
     LUMINANCE,
     SURROUNDINGS_SHAPE,
     evaluate_irradiance,
@@ -25,7 +25,7 @@ from trg.synth.light import (
     sphere_grid,
     white_towards_camera,
 )
-from trg.synth.panorama import (
+from trg.synth.place.panorama import (
     Panorama,
     light_from_panorama,
     load_panorama,
@@ -34,7 +34,7 @@ from trg.synth.panorama import (
     read_radiance_hdr,
     sample_sphere,
 )
-from trg.synth.sky import (
+from trg.synth.place.sky import (
     RECIPES,
     Ambient,
     Source,

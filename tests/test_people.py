@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trg.synth.expressions import SINGLE, STRONG, VISEMES, sample_expression
-from trg.synth.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG
-from trg.synth.people import ADULT_MM, CHILD_SHARE, Population, sample_identity
-from trg.synth.procedural_head import load_procedural_head
+from trg.synth.head.expressions import SINGLE, STRONG, VISEMES, sample_expression
+from trg.synth.head.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG
+from trg.synth.head.people import ADULT_MM, CHILD_SHARE, Population, sample_identity
+from trg.synth.head.procedural_head import load_procedural_head
 
 COUNT = 1500
 

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trg.synth.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, LONDON_TO_68, fit_photo
-from trg.synth.photo_landmarks import read_landmarks
-from trg.synth.photo_skin import (
+from trg.synth.head.procedural_head import load_procedural_head
+from trg.synth.skin.chart import skin_chart
+from trg.synth.skin.paint import SkinLayer
+from trg.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, LONDON_TO_68, fit_photo
+from trg.synth.skin.photo_landmarks import read_landmarks
+from trg.synth.skin.photo_skin import (
     Portrait,
     blend_layers,
     extract_skin,
     load_photo_skins,
     mirror_layer,
 )
-from trg.synth.procedural_head import load_procedural_head
-from trg.synth.skin import SkinLayer
-from trg.synth.skin_chart import skin_chart
-from trg.synth.skin_tone import srgb_from_linear
+from trg.synth.skin.tone import srgb_from_linear
 
 SIZE, WIDTH, FOCAL = 96, 400, 1600.0
 SKIN = np.array([0.52, 0.33, 0.24])

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from trg.geometry import rotation_from_euler
-from trg.synth.body import COLLAR_KINDS, Body
-from trg.synth.fabric import fabric, plain
-from trg.synth.face_model import load_face_model
-from trg.synth.facewear import BEARD_KINDS, MASK_KINDS, Beard, FaceMask, beard_growth
-from trg.synth.glasses import LENS_SHAPES, Glasses, sample_glasses
-from trg.synth.headwear import HEADWEAR_KINDS, Headwear
-from trg.synth.occluders import OCCLUDER_KINDS, Occluder, occluder_surfaces
-from trg.synth.props import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
-from trg.synth.shapes import box, capsule, ellipsoid, lathe, merge, sheet, tube
+from trg.synth.head.face_model import load_face_model
+from trg.synth.wear.body import COLLAR_KINDS, Body
+from trg.synth.wear.fabric import fabric, plain
+from trg.synth.wear.facewear import BEARD_KINDS, MASK_KINDS, Beard, FaceMask, beard_growth
+from trg.synth.wear.glasses import LENS_SHAPES, Glasses, sample_glasses
+from trg.synth.wear.headwear import HEADWEAR_KINDS, Headwear
+from trg.synth.wear.occluders import OCCLUDER_KINDS, Occluder, occluder_surfaces
+from trg.synth.wear.shapes import box, capsule, ellipsoid, lathe, merge, sheet, tube
+from trg.synth.wear.wardrobe import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
 
 NOTHING = PropOdds(**{entry.name: 0.0 for entry in dataclasses.fields(PropOdds)})
 

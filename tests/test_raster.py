@@ -5,19 +5,19 @@ import pytest
 
 from trg.camera import Camera
 from trg.geometry import normalize, rotation_from_euler
-from trg.synth.light import Light
-from trg.synth.mesh import Mesh, has_holes, pack
-from trg.synth.raster import (
+from trg.synth.place.light import Light
+from trg.synth.render.mesh import Mesh, has_holes, pack
+from trg.synth.render.raster import (
     ambient_occlusion,
     render,
     surface_occlusion,
     vertex_normals,
     visible_vertices,
 )
-from trg.synth.sampling import LINEAR
-from trg.synth.shade import irradiance
-from trg.synth.surface import Material, Surface
-from trg.synth.zbuffer import NEAR_M
+from trg.synth.render.sampling import LINEAR
+from trg.synth.render.shade import irradiance
+from trg.synth.render.surface import Material, Surface
+from trg.synth.render.zbuffer import NEAR_M
 
 EYE = np.eye(3)
 ORIGIN = np.zeros(3)

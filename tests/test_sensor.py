@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trg.synth.sensor import SensorParams, develop
+from trg.synth.place.sensor import SensorParams, develop
 
 CLEAN = SensorParams(noise=0.0)
 

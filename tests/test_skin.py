@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from trg.synth.appearance import appearance_charts, appearance_surfaces, paint_person
-from trg.synth.noise import noise_lattice, smooth_noise
-from trg.synth.procedural_head import load_procedural_head
-from trg.synth.skin import paint_skin
-from trg.synth.skin_chart import MIRROR_68, polygon_distance
-from trg.synth.skin_look import sample_skin_look
-from trg.synth.skin_tone import (
+from trg.synth.head.procedural_head import load_procedural_head
+from trg.synth.skin.appearance import appearance_charts, appearance_surfaces, paint_person
+from trg.synth.skin.chart import MIRROR_68, polygon_distance
+from trg.synth.skin.look import sample_skin_look
+from trg.synth.skin.noise import noise_lattice, smooth_noise
+from trg.synth.skin.paint import paint_skin
+from trg.synth.skin.texels import FACE_SHARE, texel_map, widen_face
+from trg.synth.skin.tone import (
     lab_from_linear,
     linear_from_lab,
     linear_from_srgb,
@@ -21,7 +22,6 @@ from trg.synth.skin_tone import (
     srgb_from_linear,
     tone_from_linear,
 )
-from trg.synth.texels import FACE_SHARE, texel_map, widen_face
 
 SIZE = 128
 

@@ -138,7 +138,7 @@ def bench(
         result = benches.bench_bundle(target, seconds)
     else:
         from trg.model.config import preset
-        from trg.synth.face_model import load_face_model
+        from trg.synth.head.face_model import load_face_model
         from trg.synth.sources import find_source
 
         topology = load_face_model(find_source("face-model")).topology

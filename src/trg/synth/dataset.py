@@ -19,15 +19,15 @@ from trg.camera import Camera
 from trg.crop import box_numbers_from_box, face_box
 from trg.data.sample import Sample
 from trg.geometry import rotation_from_euler, transform
-from trg.synth.backgrounds import panorama_background, procedural_background
-from trg.synth.light import LUMINANCE, Light, random_tint, scale_light, white_towards_camera
-from trg.synth.panorama import light_from_panorama, random_orientation
-from trg.synth.raster import render, visible_vertices
+from trg.synth.place.backgrounds import panorama_background, procedural_background
+from trg.synth.place.light import LUMINANCE, Light, random_tint, scale_light, white_towards_camera
+from trg.synth.place.panorama import light_from_panorama, random_orientation
+from trg.synth.place.sensor import SensorParams, develop
+from trg.synth.place.sky import infrared_light, procedural_light
+from trg.synth.render.raster import render, visible_vertices
+from trg.synth.render.surface import Surface
 from trg.synth.scene import Shot, ShotOdds, rotation_towards_camera, sample_shot
-from trg.synth.sensor import SensorParams, develop
-from trg.synth.sky import infrared_light, procedural_light
 from trg.synth.studio import Actor, Ingredients, Studio
-from trg.synth.surface import Surface
 from trg.topology import FaceTopology
 
 PICTURES_PER_PERSON = 16

@@ -15,27 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry import euler_from_rotation, rotation_from_euler
-from trg.synth.appearance import (
+from trg.synth.head.expressions import sample_expression
+from trg.synth.head.face_model import FaceModel, load_face_model
+from trg.synth.head.people import Person, Population
+from trg.synth.place.panorama import Panorama, load_panoramas
+from trg.synth.render.raster import surface_occlusion
+from trg.synth.render.surface import Surface
+from trg.synth.skin.appearance import (
     Appearance,
     AppearanceCharts,
     appearance_charts,
     appearance_surfaces,
     paint_person,
 )
-from trg.synth.expressions import sample_expression
-from trg.synth.face_model import FaceModel, load_face_model
-from trg.synth.facewear import BeardKind
-from trg.synth.head_chart import PersonFit
-from trg.synth.panorama import Panorama, load_panoramas
-from trg.synth.people import Person, Population
-from trg.synth.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
-from trg.synth.props import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
-from trg.synth.raster import surface_occlusion
-from trg.synth.skin import SkinLayer
-from trg.synth.skin_look import BeardStyle, sample_skin_look
-from trg.synth.skin_tone import SkinTone, sample_skin_tone, srgb_from_linear
+from trg.synth.skin.look import BeardStyle, sample_skin_look
+from trg.synth.skin.paint import SkinLayer
+from trg.synth.skin.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
+from trg.synth.skin.tone import SkinTone, sample_skin_tone, srgb_from_linear
 from trg.synth.sources import find_source, require_source
-from trg.synth.surface import Surface
+from trg.synth.wear.facewear import BeardKind
+from trg.synth.wear.head_chart import PersonFit
+from trg.synth.wear.wardrobe import PropOdds, Style, Wardrobe, sample_style, with_new_occluder
 
 OCCLUSION_DIRECTIONS = 14
 PHOTO_SKIN_SHARE = 0.82

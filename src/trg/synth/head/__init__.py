@@ -1,0 +1,1 @@
+"""Face models and people: shapes, sizes and expressions."""

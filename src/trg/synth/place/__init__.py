@@ -1,0 +1,1 @@
+"""Light, surroundings and the sensor."""

@@ -1,0 +1,1 @@
+"""The renderer: surfaces to pictures."""

@@ -1,0 +1,1 @@
+"""Hair, clothes, glasses and what else hides a face."""
