@@ -156,7 +156,9 @@ def test_distances_keep_to_what_was_asked(faces):
 
 
 def test_contact_sheet_draws_every_sample(faces):
-    sheet = contact_sheet((faces.sample(i) for i in range(3)), columns=2, cell_px=64)
+    sheet = contact_sheet(
+        (faces.sample(i) for i in range(3)), columns=2, cell_px=64, topology=faces.topology
+    )
     assert sheet.size == (128, 128)
     cells = np.asarray(sheet).reshape(2, 64, 2, 64, 3).swapaxes(1, 2).reshape(4, -1)
     assert [cell.std() > 5 for cell in cells] == [True, True, True, False]

@@ -73,7 +73,6 @@ def synth(
         raise ValueError("nothing to do: expected a folder to write, --sheet PICTURE, or both")
     options = {**(LAYOUT_OPTIONS[layout] if out else {}), "seed": seed}
     with FaceSequence(count, options, workers) as faces, Progress(console=_messages) as bar:
-        _messages.print(f"face model: {faces.faces.topology.vertex_count} landmarks")
         if out is not None:
             task = bar.add_task(f"writing {layout}", total=count)
             written = write_layout(
@@ -90,7 +89,8 @@ def synth(
         if sheet is not None:
             task = bar.add_task("drawing the sheet", total=count)
             cells = bar.track((faces[index] for index in range(count)), task_id=task)
-            contact_sheet(cells, labels=labels).save(sheet)
+            mesh = faces.faces.topology
+            contact_sheet(cells, labels=labels, topology=mesh).save(sheet)
 
 
 @app.command(group=_TRAINING)
