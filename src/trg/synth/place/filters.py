@@ -35,48 +35,49 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
 @numba.njit(cache=True, fastmath=True)
 def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
     """Average along x over ``2 radius + 1`` pixels, the two outermost ones in part."""
-    height, width, channels = image.shape
+    height, width = image.shape[:2]
     out = np.empty_like(image)
     whole = int(radius)
     part = np.float32(radius - whole)
     norm = np.float32(1.0 / (2.0 * radius + 1.0))
     last = width - 1
     for y in range(height):
-        for c in range(channels):
-            total = np.float32(0.0)
-            for k in range(-whole, whole + 1):
-                total += image[y, min(max(k, 0), last), c]
-            for x in range(width):
-                before = image[y, max(x - whole - 1, 0), c]
-                after = image[y, min(x + whole + 1, last), c]
-                out[y, x, c] = (total + part * (before + after)) * norm
-                total += after - image[y, max(x - whole, 0), c]
+        line, averaged = image[y], out[y]
+        red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for k in range(-whole, whole + 1):
+            x = min(max(k, 0), last)
+            red, green, blue = red + line[x, 0], green + line[x, 1], blue + line[x, 2]
+        for x in range(width):  # all channels at once: their sums do not wait for each other
+            left, right = max(x - whole - 1, 0), min(x + whole + 1, last)
+            leaving = max(x - whole, 0)
+            averaged[x, 0] = (red + part * (line[left, 0] + line[right, 0])) * norm
+            averaged[x, 1] = (green + part * (line[left, 1] + line[right, 1])) * norm
+            averaged[x, 2] = (blue + part * (line[left, 2] + line[right, 2])) * norm
+            red += line[right, 0] - line[leaving, 0]
+            green += line[right, 1] - line[leaving, 1]
+            blue += line[right, 2] - line[leaving, 2]
     return out
 
 
 @numba.njit(cache=True, fastmath=True)
 def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
     """Average along y over ``2 radius + 1`` pixels, a whole row of running sums at a time."""
-    height, width, channels = image.shape
+    height = image.shape[0]
     out = np.empty_like(image)
     whole = int(radius)
     part = np.float32(radius - whole)
     norm = np.float32(1.0 / (2.0 * radius + 1.0))
     last = height - 1
-    total = np.zeros((width, channels), dtype=np.float32)
+    rows, averaged = image.reshape(height, -1), out.reshape(height, -1)
+    total = np.zeros(rows.shape[1], dtype=np.float32)
     for k in range(-whole, whole + 1):
-        row = min(max(k, 0), last)
-        for x in range(width):
-            for c in range(channels):
-                total[x, c] += image[row, x, c]
+        total += rows[min(max(k, 0), last)]
     for y in range(height):
-        before, after = max(y - whole - 1, 0), min(y + whole + 1, last)
-        leaving = max(y - whole, 0)
-        for x in range(width):
-            for c in range(channels):
-                entering = image[after, x, c]
-                out[y, x, c] = (total[x, c] + part * (image[before, x, c] + entering)) * norm
-                total[x, c] += entering - image[leaving, x, c]
+        before, after = rows[max(y - whole - 1, 0)], rows[min(y + whole + 1, last)]
+        leaving, line = rows[max(y - whole, 0)], averaged[y]
+        for i in range(len(total)):
+            line[i] = (total[i] + part * (before[i] + after[i])) * norm
+            total[i] += after[i] - leaving[i]
     return out
 
 
