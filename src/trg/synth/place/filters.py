@@ -27,6 +27,7 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
     inner = whole * (whole + 1) * (2 * whole + 1) / 3.0  # sum of squares over the whole pixels
     part = (variance * (2 * whole + 1) - inner) / (2.0 * ((whole + 1) ** 2 - variance))
     radius = whole + part
+    image = np.ascontiguousarray(image)
     for _ in range(passes):
         image = _box_rows(_box_columns(image, radius), radius)
     return image
