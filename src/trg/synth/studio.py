@@ -20,6 +20,7 @@ from trg.synth.head.face_model import FaceModel, load_face_model
 from trg.synth.head.people import Person, Population
 from trg.synth.place.panorama import Panorama, load_panoramas
 from trg.synth.render.raster import surface_occlusion
+from trg.synth.render.sampling import halvings
 from trg.synth.render.surface import Surface
 from trg.synth.skin.appearance import (
     Appearance,
@@ -183,7 +184,10 @@ class Studio:
         neutral_m = self.model.neutral(person.identity, person.scale)
         fit = self._wardrobe.fit(neutral_m)
         worn = self._wardrobe.person_surfaces(style, neutral_m, fit)
-        body = self._wardrobe.body_surfaces(style, fit)
+        body = [
+            replace(surface, smaller=halvings(surface.texture))
+            for surface in self._wardrobe.body_surfaces(style, fit)
+        ]
         occlusion, shaded = self._occlude(appearance, neutral_m, worn)
         return Actor(
             person, neutral_m, appearance, style, fit, tuple(shaded), tuple(body), occlusion,
@@ -247,7 +251,7 @@ class Studio:
         for surface, share in zip(face, shares, strict=False):
             occlusion[self._charts.part_vertices[surface.name]] = share
         shaded = [
-            replace(surface, occlusion=share)
+            replace(surface, occlusion=share, smaller=halvings(surface.texture))
             for surface, share in zip(worn, shares[len(face) :], strict=True)
         ]
         return occlusion, shaded

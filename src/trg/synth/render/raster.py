@@ -33,7 +33,7 @@ from trg.synth.render.mesh import (
     smooth_normals,
     vertex_normals,
 )
-from trg.synth.render.sampling import Geometry, height_map
+from trg.synth.render.sampling import Geometry, height_map, texels_per_pixel
 from trg.synth.render.shade import Lamp, finish_from_material, lamp_from_light, shade
 from trg.synth.render.shadow import (
     SHADOW_RADIUS_M,
@@ -60,6 +60,10 @@ __all__ = [
 
 MAX_SUPERSAMPLE = 5
 """A pixel's samples are kept as the bits of one number."""
+
+
+MANY_TEXELS = 1.8
+"""From this many texels per pixel on a texture of half the size loses nothing."""
 
 
 class Rendering(NamedTuple):
@@ -236,7 +240,7 @@ class _Scene:
             first[i + 1],
             self.geometry,
             self.supersample,
-            self.textures[i],
+            self._texture(i, fragments, first),
             height_map(surface),
             finish_from_material(surface.material),
             self.lamp,
@@ -253,6 +257,18 @@ class _Scene:
         low = np.clip(own.min(axis=0) / self.supersample, within[:2], within[2:]).astype(int)
         high = np.ceil(np.clip(own.max(axis=0) / self.supersample, low, within[2:])).astype(int)
         return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    def _texture(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the size of surface i's texture whose texels are about as large as pixels."""
+        texture = self.textures[i]
+        if self.surfaces[i].smaller:
+            part = (first[i], first[i + 1], self.geometry, self.supersample)
+            spanned = texels_per_pixel(fragments, *part, texture)
+            for smaller in self.surfaces[i].smaller:
+                if spanned < MANY_TEXELS:
+                    break
+                texture, spanned = smaller, 0.5 * spanned
+        return texture
 
     def _numbers(self, i: int) -> NDArray[np.int32]:
         start, stop = self.mesh.first_triangle[i : i + 2]

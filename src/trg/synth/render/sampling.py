@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.synth.render.kernel import inlined
+from trg.synth.render.kernel import inlined, kernel
 from trg.synth.render.mesh import edge
 from trg.synth.render.surface import Surface
 
@@ -21,7 +21,21 @@ LINEAR: NDArray[np.float32] = np.where(
 """Linear value of each sRGB byte (IEC 61966-2-1)."""
 
 
+FOOTPRINTS = 48
+"""How many pixels of a surface are asked how many texels they span."""
+
 NO_HEIGHT: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
+
+
+SMALLEST_HALVED = 128
+"""Textures with a shorter side than this are not worth halving."""
+
+ENCODED_STEPS = 4096
+_STEPS = np.arange(ENCODED_STEPS + 1) / ENCODED_STEPS
+ENCODED: NDArray[np.uint8] = np.rint(
+    255.0 * np.where(_STEPS <= 0.0031308, 12.92 * _STEPS, 1.055 * _STEPS ** (1 / 2.4) - 0.055)
+).astype(np.uint8)
+"""sRGB byte of each step of linear light."""
 
 
 class Geometry(NamedTuple):
@@ -64,6 +78,50 @@ def height_map(surface: Surface) -> NDArray[np.uint8]:
     if surface.height is None:
         return NO_HEIGHT
     return np.ascontiguousarray(surface.height)
+
+
+def halvings(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+    """Return a texture ``(h, w, 4)`` at half its size, a quarter and so on, if it is large."""
+    smaller: list[NDArray[np.uint8]] = []
+    while min(texture.shape[:2]) >= SMALLEST_HALVED:
+        texture = _halved(np.ascontiguousarray(texture))
+        smaller.append(texture)
+    return tuple(smaller)
+
+
+@kernel
+def _halved(texture):
+    """Average each two by two texels, as light; a last odd row or column is left out."""
+    rows, columns = texture.shape[0] // 2, texture.shape[1] // 2
+    half = np.empty((rows, columns, 4), np.uint8)
+    to_step = np.float32(0.25 * ENCODED_STEPS)
+    for row in range(rows):
+        for column in range(columns):
+            y, x = 2 * row, 2 * column
+            for c in range(3):
+                upper = LINEAR[texture[y, x, c]] + LINEAR[texture[y, x + 1, c]]
+                lower = LINEAR[texture[y + 1, x, c]] + LINEAR[texture[y + 1, x + 1, c]]
+                half[row, column, c] = ENCODED[int((upper + lower) * to_step + np.float32(0.5))]
+            alpha = 2  # rounds
+            for dy in range(2):
+                alpha += texture[y + dy, x, 3] + np.int64(texture[y + dy, x + 1, 3])
+            half[row, column, 3] = alpha // 4
+    return half
+
+
+@kernel
+def texels_per_pixel(fragments, start, stop, geometry, pixel_samples, texture):
+    """Return how many texels a typical pixel spans in its closer direction."""
+    height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
+    size = np.float32(pixel_samples)
+    spans = np.empty(min(stop - start, FOOTPRINTS), np.float32)
+    for i in range(len(spans)):
+        k = start + i * (stop - start) // len(spans)
+        spot = interpolate(geometry, fragments.triangle[k], fragments.x[k], fragments.y[k])
+        across = np.hypot(spot.u_per_x * width, spot.v_per_x * height)
+        down = np.hypot(spot.u_per_y * width, spot.v_per_y * height)
+        spans[i] = min(across, down) * size
+    return np.sort(spans)[len(spans) // 4]
 
 
 @inlined

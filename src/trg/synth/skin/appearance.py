@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trg.synth.render.sampling import halvings
 from trg.synth.render.surface import Material, Surface
 from trg.synth.skin.chart import SKIN_SIZE, SkinChart, skin_chart
 from trg.synth.skin.eyes import (
@@ -64,6 +65,8 @@ class Appearance:
     """
 
     textures: dict[str, np.ndarray]
+    smaller: dict[str, tuple[np.ndarray, ...]]
+    """The large ones again, see :attr:`~trg.synth.render.surface.Surface.smaller`."""
     skin_height: np.ndarray
     oiliness: float
 
@@ -105,7 +108,8 @@ def paint_person(
         textures["lashes"] = paint_lashes(charts.lashes, landmarks, rng, (24, 19, 17), fullness)
     # A veil of shade where lids and lashes keep light from the eyes' edges.
     textures["eye_occlusion"] = np.full((4, 4, 4), (40, 22, 18, 70), np.uint8)
-    return Appearance(textures, skin.height, skin.oiliness)
+    smaller = {"skin": halvings(skin.albedo)}
+    return Appearance(textures, smaller, skin.height, skin.oiliness)
 
 
 def appearance_surfaces(
@@ -138,6 +142,7 @@ def appearance_surfaces(
                 triangles=charts.part_triangles[name],
                 uv=charts.part_uv[name],
                 texture=appearance.textures[name],
+                smaller=appearance.smaller.get(name, ()),
                 material=_material(name, appearance.oiliness),
                 height=appearance.skin_height if name == "skin" else None,
                 occlusion=None if occlusion is None else occlusion[used].astype(np.float32),
