@@ -325,43 +325,41 @@ def _camera_points(
 @kernel
 def _clear(fragments, first, rgb, coverage, surface_id):
     """Dim the background behind fragments, and note who covers each pixel."""
-    width = rgb.shape[1]
-    most = np.zeros(coverage.shape, np.float32)
+    colour, share, owner = rgb.reshape(-1, 3), coverage.reshape(-1), surface_id.reshape(-1)
+    most = np.zeros(len(share), np.float32)
     for i in range(len(first) - 1):
         for k in range(first[i], first[i + 1]):
-            row, column = fragments.pixel[k] // width, fragments.pixel[k] % width
-            coverage[row, column] += fragments.weight[k]
-            if fragments.weight[k] > most[row, column]:
-                most[row, column] = fragments.weight[k]
-                surface_id[row, column] = i
-    for row in range(rgb.shape[0]):
-        for column in range(width):
-            covered = min(coverage[row, column], np.float32(1.0))
-            coverage[row, column] = covered
-            if covered > 0.0:
-                for c in range(3):
-                    rgb[row, column, c] *= np.float32(1.0) - covered
-                if most[row, column] < np.float32(1.0) - covered:
-                    surface_id[row, column] = -1
+            pixel, weight = fragments.pixel[k], fragments.weight[k]
+            share[pixel] += weight
+            if weight > most[pixel]:
+                most[pixel] = weight
+                owner[pixel] = i
+    for pixel in range(len(share)):
+        covered = min(share[pixel], np.float32(1.0))
+        share[pixel] = covered
+        if covered > 0.0:
+            for c in range(3):
+                colour[pixel, c] *= np.float32(1.0) - covered
+            if most[pixel] < np.float32(1.0) - covered:
+                owner[pixel] = -1
 
 
 @kernel
 def _add(fragments, start, colours, rgb):
     """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
-    width = rgb.shape[1]
+    picture = rgb.reshape(-1, 3)
     for i in range(len(colours)):
         pixel, weight = fragments.pixel[start + i], fragments.weight[start + i]
         for c in range(3):
-            rgb[pixel // width, pixel % width, c] += weight * colours[i, c]
+            picture[pixel, c] += weight * colours[i, c]
 
 
 @kernel
 def _blend(fragments, colours, rgb):
     """Put half-transparent fragments, ``colours (n, 4)``, in front of what is there."""
-    width = rgb.shape[1]
+    picture = rgb.reshape(-1, 3)
     for i in range(len(colours)):
         pixel, weight = fragments.pixel[i], fragments.weight[i]
         through = np.float32(1.0) - weight * colours[i, 3]
         for c in range(3):
-            behind = rgb[pixel // width, pixel % width, c]
-            rgb[pixel // width, pixel % width, c] = behind * through + weight * colours[i, c]
+            picture[pixel, c] = picture[pixel, c] * through + weight * colours[i, c]

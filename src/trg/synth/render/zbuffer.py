@@ -107,7 +107,7 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
     """
     height, width = nearness.shape
     half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
-    slack = np.float32(EDGE_TOLERANCE)
+    slack, tiny = np.float32(EDGE_TOLERANCE), np.float32(1e-9)
     farthest = _farthest(nearness) if cutout else nearness[:0]
     for t in numbers:
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -118,7 +118,7 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
         x1, y1 = screen[i1, 0] - x0, screen[i1, 1] - y0
         x2, y2 = screen[i2, 0] - x0, screen[i2, 1] - y0
         area = x1 * y2 - x2 * y1  # negative for front faces, as y points down
-        if (cull and area >= 0.0) or abs(area) < 1e-9:
+        if (cull and area >= 0.0) or abs(area) < tiny:
             continue
         low_x = max(nought, np.ceil(x0 + min(nought, x1, x2) - half))
         low_y = max(nought, np.ceil(y0 + min(nought, y1, y2) - half))
@@ -209,8 +209,9 @@ def _narrow(first, last, inverse, offset, shift):
 def _bilinear_alpha(alpha, u, v):
     """Bilinear alpha, 0..255, of an ``(h, w)`` picture; clamped at its borders."""
     height, width = alpha.shape
-    x = min(max(u * width - np.float32(0.5), np.float32(0.0)), np.float32(width - 1))
-    y = min(max(v * height - np.float32(0.5), np.float32(0.0)), np.float32(height - 1))
+    x, y = u * np.float32(width) - np.float32(0.5), v * np.float32(height) - np.float32(0.5)
+    x = min(max(x, np.float32(0.0)), np.float32(width - 1))
+    y = min(max(y, np.float32(0.0)), np.float32(height - 1))
     left, top = np.uint64(x), np.uint64(y)
     right = min(left + np.uint64(1), np.uint64(width - 1))
     bottom = min(top + np.uint64(1), np.uint64(height - 1))
@@ -250,19 +251,22 @@ def gather(nearness, ids, supersample, first_triangle, window):
     counts = np.zeros(len(first_triangle), np.int64)
     per_sample = np.float32(1.0 / (supersample * supersample))
     total = 0
+    # Where each sample of a pixel lies; divisions inside the loop would take most of its time.
+    samples = np.arange(supersample * supersample)
+    down, across = samples // supersample, samples % supersample
     for row in range(window[1], window[3]):
         for column in range(window[0], window[2]):
             top, left = row * supersample, column * supersample
             taken = 0  # one bit per sample
-            for a in range(supersample * supersample):
-                ya, xa = top + a // supersample, left + a % supersample
+            for a in range(len(samples)):
+                ya, xa = top + down[a], left + across[a]
                 leader = ids[ya, xa]
                 if leader < 0 or taken >> a & 1:
                     continue
                 surface, near = owner[leader], nearness[ya, xa]
                 covered, same, sum_x, sum_y = 0, 0, 0, 0
-                for b in range(a, supersample * supersample):
-                    yb, xb = top + b // supersample, left + b % supersample
+                for b in range(a, len(samples)):
+                    yb, xb = top + down[b], left + across[b]
                     other = ids[yb, xb]
                     if other < 0 or taken >> b & 1 or owner[other] != surface:
                         continue
@@ -276,9 +280,9 @@ def gather(nearness, ids, supersample, first_triangle, window):
                         sum_y += yb
                 pixel[total] = row * columns + column
                 triangle[total] = leader
-                place[total, 0] = np.float32(sum_x) / same + np.float32(0.5)
-                place[total, 1] = np.float32(sum_y) / same + np.float32(0.5)
-                place[total, 2] = covered * per_sample
+                place[total, 0] = np.float32(sum_x) / np.float32(same) + np.float32(0.5)
+                place[total, 1] = np.float32(sum_y) / np.float32(same) + np.float32(0.5)
+                place[total, 2] = np.float32(covered) * per_sample
                 counts[surface + 1] += 1
                 total += 1
     first_fragment = np.cumsum(counts)
