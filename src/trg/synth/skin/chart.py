@@ -149,8 +149,14 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """Ramp from 0 at ``low`` to 1 at ``high`` (which may be the smaller one), smooth."""
-    t = np.clip((value - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = np.subtract(value, np.float32(low))  # in place from here: these are whole textures
+    t /= np.float32(high - low)
+    np.clip(t, 0.0, 1.0, out=t)
+    ramp = t * np.float32(-2.0)
+    ramp += np.float32(3.0)
+    ramp *= t
+    ramp *= t
+    return ramp
 
 
 def _beard_maps(
