@@ -30,7 +30,7 @@ from trg.synth.scene import Shot, ShotOdds, rotation_towards_camera, sample_shot
 from trg.synth.studio import Actor, Ingredients, Studio
 from trg.topology import FaceTopology
 
-PICTURES_PER_PERSON = 16
+PICTURES_PER_PERSON = 24
 """Neighbouring indices share a person, because making one costs as much as several pictures."""
 
 PANORAMA_SHARE = 0.7
