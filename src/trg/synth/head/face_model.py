@@ -254,7 +254,7 @@ def _sphere_centre(points_m: Floats) -> NDArray[np.float64]:
     points = points_m.astype(np.float64)
     origin = points.mean(0)
     points -= origin
-    system = np.column_stack([2.0 * points, np.ones(len(points))])
-    solution = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0]
-    centre: NDArray[np.float64] = solution[:3] + origin
-    return centre
+    # Normal equations; about their mean the points leave the radius out of them.
+    squares = np.einsum("ij,ij->i", points, points)
+    centre: NDArray[np.float64] = np.linalg.solve(2.0 * points.T @ points, squares @ points)
+    return centre + origin
