@@ -174,8 +174,8 @@ def filtered(texture, spot, pixel_samples):
     ux, vx = spot.u_per_x * size * width, spot.v_per_x * size * height
     uy, vy = spot.u_per_y * size * width, spot.v_per_y * size * height
     x, y = spot.u * width - np.float32(0.5), spot.v * height - np.float32(0.5)
-    across = min(max(int(np.sqrt(ux * ux + vx * vx) + np.float32(0.7)), 1), MAX_TAPS)
-    down = min(max(int(np.sqrt(uy * uy + vy * vy) + np.float32(0.7)), 1), MAX_TAPS)
+    across = min(max(int(np.sqrt(ux * ux + vx * vx) + np.float32(0.5)), 1), MAX_TAPS)
+    down = min(max(int(np.sqrt(uy * uy + vy * vy) + np.float32(0.5)), 1), MAX_TAPS)
     if across == 1 and down == 1:
         return _bilinear(texture, x, y)
     red, green, blue, alpha = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
