@@ -41,6 +41,9 @@ INFRARED_SHARE = 0.015
 NEIGHBOUR_SHARE = 0.12
 SOCIABLE_SHARE = 0.36
 
+BLUR_REACH = 0.03
+"""As far as this, in widths of a picture, the sensor mixes in what lies beyond an edge."""
+
 _PERSON, _PICTURE = 1, 2
 """Keep the random streams of people and pictures apart."""
 
@@ -209,13 +212,17 @@ class SyntheticFaces:
         landmarks_cam: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         infrared = rng.random() < INFRARED_SHARE
-        light, background = self._place(rng, view, infrared)
-        rendering = render(surfaces, shot.rotation, shot.translation_m, view, light, background)
-        sensor = SensorParams.sample(rng, "infrared" if infrared else None)
-        image = develop(rendering.rgb, rng, sensor, white_towards_camera(light))
+        light, scenery = self._place(rng, view, infrared)
         outside = _outside_picture(shot.camera, view)
+        rows, columns = (_span(np.asarray(~outside.all(axis=axis))) for axis in (1, 0))
+        behind = scenery[rows, columns]  # what lies outside stays black, so it is not drawn
+        taken = view.crop(columns.start, rows.start, behind.shape[1], behind.shape[0])
+        rendering = render(surfaces, shot.rotation, shot.translation_m, taken, light, behind)
+        scenery[rows, columns] = rendering.rgb
+        sensor = SensorParams.sample(rng, "infrared" if infrared else None)
+        image = develop(scenery, rng, sensor, white_towards_camera(light))
         image[outside] = 0
-        seen = visible_vertices(rendering, landmarks_cam, view)
+        seen = visible_vertices(rendering, landmarks_cam, taken)
         column, row = np.nan_to_num(view.project(landmarks_cam)).astype(int).T
         seen &= ~outside[row.clip(0, view.height - 1), column.clip(0, view.width - 1)]
         return image, seen
@@ -257,6 +264,15 @@ def _window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window
         width=window.size_px,
         height=window.size_px,
     )
+
+
+def _span(wanted: NDArray[np.bool_]) -> slice:
+    """Return the slice of ``(n,)`` with all that is wanted and what blurs into that."""
+    places = np.flatnonzero(wanted)
+    if not len(places):
+        return slice(0, 1)
+    reach = round(BLUR_REACH * len(wanted))
+    return slice(max(int(places[0]) - reach, 0), min(int(places[-1]) + 1 + reach, len(wanted)))
 
 
 def _outside_picture(whole: Camera, view: Camera) -> NDArray[np.bool_]:
