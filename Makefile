@@ -13,7 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Minutes each: the overfit of the large preset, long property runs, the render speed.
+# Speed and memory, on an otherwise quiet machine.
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long
 
