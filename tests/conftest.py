@@ -13,7 +13,14 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["trg.geometry", "trg.model", "trg.data.augment", "trg.data.view", "trg.training"],
+    [
+        "trg.geometry",
+        "trg.model",
+        "trg.data.augment",
+        "trg.data.photometric",
+        "trg.data.view",
+        "trg.training",
+    ],
     "beartype.beartype",
 )
 

@@ -178,20 +178,20 @@ def test_shrinking_averages_what_lies_between() -> None:
 def test_colour_jitter_does_what_its_names_say() -> None:
     crops = torch.rand(1, 3, 8, 8, generator=generator()) * 120.0 + 40.0
     one, zero = torch.ones(1), torch.zeros(1)
-    same = photometric.apply(crops, one, one, one, zero)
+    same = photometric.jitter_colours(crops, one, one, one, zero)
     torch.testing.assert_close(same, crops, atol=1e-3, rtol=0)
-    brighter = photometric.apply(crops, one * 1.2, one, one, zero)
+    brighter = photometric.jitter_colours(crops, one * 1.2, one, one, zero)
     torch.testing.assert_close(brighter, crops * 1.2, atol=1e-3, rtol=0)
-    flat = photometric.apply(crops, one, one * 0.0, one, zero)
+    flat = photometric.jitter_colours(crops, one, one * 0.0, one, zero)
     assert flat.std() < 1e-2
-    grey = photometric.apply(crops, one, one, one * 0.0, zero)
+    grey = photometric.jitter_colours(crops, one, one, one * 0.0, zero)
     torch.testing.assert_close(grey[:, 0], grey[:, 2], atol=1e-3, rtol=0)
 
 
 def test_hue_turns_towards_the_next_colour() -> None:
     """Agrees with HSV for a small turn: red goes towards yellow, not towards magenta."""
     red = torch.tensor([200.0, 60.0, 60.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-    turned = photometric.apply(red, *(torch.ones(1),) * 3, torch.tensor([0.03]))
+    turned = photometric.jitter_colours(red, *(torch.ones(1),) * 3, torch.tensor([0.03]))
     r, g, b = (turned[0, :, 0, 0] / 255.0).tolist()
     hue = colorsys.rgb_to_hsv(r, g, b)[0]
     assert hue == pytest.approx(0.03, abs=0.015)

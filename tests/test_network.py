@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import nn
 
 from network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
@@ -285,3 +286,13 @@ def test_wrong_input_says_what_was_expected() -> None:
     network = seeded_network(tiny_config(), TOPOLOGY)
     with pytest.raises(ValueError, match=r"expected crops \(b, 3, 32, 32\).*got \(1, 32, 32, 3\)"):
         network(torch.zeros(1, 32, 32, 3), torch.ones(1, 3))
+    with pytest.raises(ValueError, match=r"got \(2, 3, 32, 32\) and \(1, 3\)"):
+        network(torch.zeros(2, 3, 32, 32), torch.ones(1, 3))
+
+
+def test_shape_annotations_are_executed() -> None:
+    """Without the import hook of conftest they would be comments."""
+    with pytest.raises(TypeCheckError, match="heatmaps"):
+        soft_argmax(torch.zeros(68, 8, 8))
+    with pytest.raises(TypeCheckError, match="points_crop"):
+        PointSampler(2, tiny_config().sampler)(torch.zeros(3, 2, 4, 4), torch.zeros(2, 5, 2))

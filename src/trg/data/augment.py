@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -167,7 +168,7 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
     )
 
 
-def select_draws(draws: Draws, index: Tensor) -> Draws:
+def select_draws(draws: Draws, index: Int64[Tensor, " n"]) -> Draws:
     """Take samples out of a batch's draws by their numbers."""
     return Draws(*(tensor[index] for tensor in draws))
 
@@ -207,12 +208,8 @@ class Augmenter:
         rays = _mirror_x(rays, mirror) @ roll[:, :2, :2].transpose(1, 2)
         box_numbers = _jittered_box(landmarks, face_box, rays, draws, mirror)
         crops = self._look(tensor(views.image), tensor(views.view_box), box_numbers, roll, mirror)
-        crops = photometric.apply(
-            crops,
-            draws.brightness,
-            draws.contrast,
-            draws.saturation,
-            draws.hue_turns,
+        crops = photometric.jitter_colours(
+            crops, draws.brightness, draws.contrast, draws.saturation, draws.hue_turns
         )
         crops = photometric.spoil(
             crops, draws.shrink, draws.blur_sigma_px, draws.noise_level, draws.noise_seed
@@ -235,8 +232,13 @@ class Augmenter:
         )
 
     def _look(
-        self, image: Tensor, view_box: Tensor, box_numbers: Tensor, roll: Tensor, mirror: Tensor
-    ) -> Tensor:
+        self,
+        image: UInt8[Tensor, "b v v 3"],
+        view_box: Float[Tensor, "b 3"],
+        box_numbers: Float[Tensor, "b 3"],
+        roll: Float[Tensor, "b 3 3"],
+        mirror: Float[Tensor, " b"],
+    ) -> Float[Tensor, "b 3 s s"]:
         """Read the crops out of the views: each crop pixel's ray, rolled and flipped back."""
         fine = self.crop_size * self.taps
         axis = (torch.arange(fine, device=image.device) + 0.5) * (2.0 / fine) - 1.0
@@ -262,8 +264,12 @@ def taps_for(view_size: int, margin: float, crop_size: int) -> int:
 
 
 def _jittered_box(
-    landmarks: Tensor, face_box: Tensor, new_landmarks: Tensor, draws: Draws, mirror: Tensor
-) -> Tensor:
+    landmarks: Float[Tensor, "b k 2"],
+    face_box: Float[Tensor, "b 3"],
+    new_landmarks: Float[Tensor, "b k 2"],
+    draws: Draws,
+    mirror: Float[Tensor, " b"],
+) -> Float[Tensor, "b 3"]:
     """Carry the face box over to the changed landmarks, then jitter it.
 
     The box keeps its offset from the landmarks' bounding rectangle and its size relative to it:
@@ -279,32 +285,40 @@ def _jittered_box(
     return torch.cat([new_centre + offset + shift, side[:, None]], -1)
 
 
-def _bounding_square(rays: Tensor) -> tuple[Tensor, Tensor]:
-    """Return centre ``(b, 2)`` and larger side ``(b,)`` of the rectangle around ``(b, k, 2)``."""
+def _bounding_square(
+    rays: Float[Tensor, "b k 2"],
+) -> tuple[Float[Tensor, "b 2"], Float[Tensor, " b"]]:
+    """Return the centre and the larger side of the rectangle around points."""
     low, high = rays.amin(1), rays.amax(1)
     return (low + high) / 2.0, (high - low).amax(-1)
 
 
-def _roll_matrices(angle_rad: Tensor) -> Tensor:
-    """Return Rz ``(b, 3, 3)``: positive angles turn x towards y, clockwise in the picture."""
+def _roll_matrices(angle_rad: Float[Tensor, " b"]) -> Float[Tensor, "b 3 3"]:
+    """Return Rz: positive angles turn x towards y, clockwise in the picture."""
     cos, sin = torch.cos(angle_rad), torch.sin(angle_rad)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rows = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def _mirror_x(points: Tensor, mirror: Tensor) -> Tensor:
-    """Multiply the x of points ``(b, k, d)`` by ``mirror`` ``(b,)``, 1 or -1."""
+def _mirror_x(
+    points: Float[Tensor, "b k d"], mirror: Float[Tensor, " b"]
+) -> Float[Tensor, "b k d"]:
+    """Multiply the x of points by ``mirror``, 1 or -1."""
     x = points[..., :1] * mirror[:, None, None]
     return torch.cat([x, points[..., 1:]], -1)
 
 
-def _mirror_rotation(rotation: Tensor, mirror: Tensor) -> Tensor:
-    """Return ``M R M`` with ``M = diag(mirror, 1, 1)`` for rotations ``(b, 3, 3)``."""
+def _mirror_rotation(
+    rotation: Float[Tensor, "b 3 3"], mirror: Float[Tensor, " b"]
+) -> Float[Tensor, "b 3 3"]:
+    """Return ``M R M`` with ``M = diag(mirror, 1, 1)``."""
     return _mirror_x(_mirror_x(rotation, mirror).transpose(1, 2), mirror).transpose(1, 2)
 
 
-def _flip_rows(values: Tensor, flip: Tensor, partner: Tensor) -> Tensor:
-    """Exchange left and right rows of ``(b, k, ...)`` where ``flip`` ``(b,)`` says so."""
+def _flip_rows(
+    values: Shaped[Tensor, "b k *rest"], flip: Bool[Tensor, " b"], partner: Int64[Tensor, " k"]
+) -> Shaped[Tensor, "b k *rest"]:
+    """Exchange left and right rows where ``flip`` says so."""
     flipped = values[:, partner]
     return torch.where(flip.view(-1, *[1] * (values.ndim - 1)), flipped, values)

@@ -1,12 +1,13 @@
 """Changes of a crop's colours and sharpness, batched, on any torch device.
 
-Crops are ``(b, 3, s, s)`` float32, 0 to 255. The numbers that say how much come from the CPU, one
+Crops are RGB from 0 to 255. The numbers that say how much come from the CPU, one
 per crop, so that only the crops that change are touched and no device is waited for.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,10 +20,14 @@ YIQ_FROM_RGB = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 BLUR_RADIUS_PX = 4
 
 
-def apply(
-    crops: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue_turns: Tensor
-) -> Tensor:
-    """Jitter colours; each number ``(b,)``, 1 or for the hue 0 changes nothing.
+def jitter_colours(
+    crops: Float[Tensor, "b 3 s s"],
+    brightness: Float[Tensor, " b"],
+    contrast: Float[Tensor, " b"],
+    saturation: Float[Tensor, " b"],
+    hue_turns: Float[Tensor, " b"],
+) -> Float[Tensor, "b 3 s s"]:
+    """Change colours; of each number 1, and for the hue 0, changes nothing.
 
     All four are one affine map of a pixel's colour: only the mean grey that the contrast turns
     about is read from the picture.
@@ -46,9 +51,13 @@ def apply(
 
 
 def spoil(
-    crops: Tensor, shrink: Tensor, blur_sigma_px: Tensor, noise_level: Tensor, noise_seed: Tensor
-) -> Tensor:
-    """Lower resolution by ``shrink`` (1: not), then blur, then add noise; each ``(b,)``."""
+    crops: Float[Tensor, "b 3 s s"],
+    shrink: Int64[Tensor, " b"],
+    blur_sigma_px: Float[Tensor, " b"],
+    noise_level: Float[Tensor, " b"],
+    noise_seed: Int64[Tensor, " b"],
+) -> Float[Tensor, "b 3 s s"]:
+    """Lower resolution by ``shrink`` (1: not), then blur, then add noise."""
     for factor in (2, 3):
         chosen = torch.nonzero(shrink == factor)[:, 0]
         if len(chosen):
@@ -69,8 +78,10 @@ def spoil(
     return crops
 
 
-def mask_patches(crops: Tensor, box: Tensor, colour: Tensor) -> Tensor:
-    """Paint rectangles ``box`` ``(b, 4)``, x, y, w, h over the side, in ``colour`` ``(b, 3)``."""
+def mask_patches(
+    crops: Float[Tensor, "b 3 s s"], box: Float[Tensor, "b 4"], colour: Float[Tensor, "b 3"]
+) -> Float[Tensor, "b 3 s s"]:
+    """Paint rectangles ``box``, x, y, w, h over the crop's side, in ``colour``, 0 to 1."""
     chosen = torch.nonzero(box[:, 2] > 0)[:, 0]
     if not len(chosen):
         return crops
@@ -85,14 +96,16 @@ def mask_patches(crops: Tensor, box: Tensor, colour: Tensor) -> Tensor:
     return crops.index_copy(0, where, torch.where(covered, paint, crops[where]))
 
 
-def _shrunken(crops: Tensor, factor: int) -> Tensor:
+def _shrunken(crops: Float[Tensor, "b 3 s s"], factor: int) -> Float[Tensor, "b 3 s s"]:
     size = crops.shape[-2:]
     small = [max(1, side // factor) for side in size]
     low = functional.interpolate(crops, size=small, mode="area")
     return functional.interpolate(low, size=size, mode="bilinear", align_corners=False)
 
 
-def _blurred(crops: Tensor, sigma_px: Tensor) -> Tensor:
+def _blurred(
+    crops: Float[Tensor, "b 3 s s"], sigma_px: Float[Tensor, " b"]
+) -> Float[Tensor, "b 3 s s"]:
     """Blur each crop by its own Gaussian: one grouped convolution along each axis."""
     offset = torch.arange(-BLUR_RADIUS_PX, BLUR_RADIUS_PX + 1, device=crops.device)
     kernel = torch.exp(-0.5 * (offset / sigma_px[:, None]) ** 2)
@@ -105,8 +118,8 @@ def _blurred(crops: Tensor, sigma_px: Tensor) -> Tensor:
     return both[0].unflatten(0, (-1, 3))
 
 
-def _noise(seed: Tensor, shape: torch.Size) -> Tensor:
-    """Return ``(b, *shape)`` of nearly Gaussian noise of unit variance.
+def _noise(seed: Int64[Tensor, " b"], shape: torch.Size) -> Float[Tensor, "b c h w"]:
+    """Return nearly Gaussian noise of unit variance, of ``shape`` for each seed.
 
     A hash of each sample's seed and each pixel's number, so that a sample's noise is the same
     whatever the device and whatever else is in the batch. Two uniform numbers added, of 16 bits.

@@ -7,13 +7,14 @@ from os import PathLike
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trg.model.config import BackboneConfig
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; ``(b, c, h, w)`` shrinks by the stride."""
+    """Two 3x3 convolutions and a shortcut; the map shrinks by the stride."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b channels h2 w2"]:
         """Apply the block."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
@@ -54,7 +55,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b channels side side"]:
         """Apply the trunk."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return cast(Tensor, self.layer4(self.layer3(self.layer2(self.layer1(x)))))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import onnx
 import torch
+from jaxtyping import Float, UInt8
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -47,8 +48,10 @@ class ExportedForward(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, crops: Tensor, box_numbers: Tensor) -> tuple[Tensor, ...]:
-        """Turn ``(b, s, s, 3)`` uint8 and ``(b, 3)`` into the arrays of ``PoseArrays``."""
+    def forward(
+        self, crops: UInt8[Tensor, "b s s 3"], box_numbers: Float[Tensor, "b 3"]
+    ) -> tuple[Tensor, ...]:
+        """Return the arrays of ``PoseArrays``."""
         output = self.network(crops.permute(0, 3, 1, 2), box_numbers)
         last = output.stages[-1]
         return (

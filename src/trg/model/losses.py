@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from trg.geometry import rays_from_crop, rays_from_points, transform
@@ -129,8 +130,8 @@ class TRGLoss(nn.Module):
         )
         return Losses(total, head, camera, image, rotation, edge, landmarks, five_points)
 
-    def _stage_parts(self, stage: StageOutput, targets: Targets) -> Tensor:
-        """Return one step's L_head, L_cam, L_img, L_rot and five-point term, ``(5,)``."""
+    def _stage_parts(self, stage: StageOutput, targets: Targets) -> Float[Tensor, " 5"]:
+        """Return one step's L_head, L_cam, L_img, L_rot and five-point term."""
         has_both = targets.has_pose & targets.has_vertices
         true_cam = transform(targets.vertices_m, targets.rotation, targets.translation_m)
         cam = transform(stage.vertices_m, stage.rotation, stage.translation_m)
@@ -160,8 +161,12 @@ class TRGLoss(nn.Module):
         )
 
 
-def edge_length_error_m(vertices_m: Tensor, true_vertices_m: Tensor, triangles: Tensor) -> Tensor:
-    """Eq. 5 per sample, ``(b,)``: mean over triangles ``(m, 3)`` of their edges' length errors."""
+def edge_length_error_m(
+    vertices_m: Float[Tensor, "b n 3"],
+    true_vertices_m: Float[Tensor, "b n 3"],
+    triangles: Int64[Tensor, "m 3"],
+) -> Float[Tensor, " b"]:
+    """Eq. 5 per sample: mean over triangles of their three edges' length errors, summed."""
     ends = triangles[:, [1, 2, 0]]
     length = torch.linalg.vector_norm(vertices_m[:, triangles] - vertices_m[:, ends], dim=-1)
     true_length = torch.linalg.vector_norm(
@@ -170,17 +175,19 @@ def edge_length_error_m(vertices_m: Tensor, true_vertices_m: Tensor, triangles: 
     return (length - true_length).abs().sum(-1).mean(-1)
 
 
-def _l1(difference: Tensor) -> Tensor:
+def _l1(difference: Float[Tensor, "*points d"]) -> Float[Tensor, "*points"]:
     """Return the L1 norm over the last axis."""
     return difference.abs().sum(-1)
 
 
-def _weighted_l1(difference: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean over points ``(b, k, d)`` of their L1 norms; 0 without weight."""
+def _weighted_l1(
+    difference: Float[Tensor, "b k d"], weight: Float[Tensor, "b k"]
+) -> Float[Tensor, " b"]:
+    """Return the weighted mean over the k points of their L1 norms; 0 without weight."""
     total = weight.sum(-1)
     return (_l1(difference) * weight).sum(-1) / torch.where(total > 0, total, 1.0)
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+def _masked_mean(values: Float[Tensor, " b"], mask: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
     """Return the mean over the whole batch, counting masked-out samples as zero."""
     return torch.where(mask, values, 0.0).mean()

@@ -36,6 +36,7 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -119,8 +120,8 @@ class Decoder(nn.Module):
             )
             channels_in = channels_out
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Turn ``(b, c, h, w)`` into maps of 2, 4, 8, ... times the side."""
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _ _ _"]]:
+        """Return maps of 2, 4, 8, ... times the side of ``x``."""
         maps = []
         for layer in self.layers:
             x = layer(x)
@@ -139,8 +140,10 @@ class PointSampler(nn.Module):
             channels = hidden
         self.mlp = nn.Sequential(*layers, nn.Linear(channels, config.features))
 
-    def forward(self, feature_map: Tensor, points_crop: Tensor) -> Tensor:
-        """Sample ``(b, c, h, w)`` at ``(b, p, 2)``; the result is ``(b, p * features)``."""
+    def forward(
+        self, feature_map: Float[Tensor, "b c h w"], points_crop: Float[Tensor, "b p 2"]
+    ) -> Float[Tensor, "b features"]:
+        """Sample a map at points in crop coordinates; the result is ``(b, p * features)``."""
         sampled = functional.grid_sample(feature_map, points_crop[:, None], align_corners=False)
         return cast(Tensor, self.mlp(sampled[:, :, 0].transpose(1, 2)).flatten(1))
 
@@ -170,8 +173,10 @@ class FaceRegressor(nn.Module):
         elif geometry:
             self.vertex_head = _small_linear(inputs, 3 * vertex_count)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Turn ``(b, inputs)`` into residuals of R ``(b, 6)``, c ``(b, 3)``, V ``(b, n, 3)``."""
+    def forward(
+        self, inputs: Float[Tensor, "b inputs"]
+    ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 3"], Float[Tensor, "b n 3"] | None]:
+        """Return the residuals of R, as 6D, of c, and of V in metres."""
         hidden = self.trunk(inputs)
         pose = self.pose_head(hidden)
         vertices_m = None
@@ -232,10 +237,10 @@ class TRGNetwork(nn.Module):
         Raises
         ------
         ValueError
-            A shape is not this network's.
+            A shape is not this network's, or there are not as many crops as box numbers.
         """
         size = self.config.crop_size
-        if crop.shape[1:] != (3, size, size) or box_numbers.shape[1:] != (3,):
+        if crop.shape[1:] != (3, size, size) or box_numbers.shape != (crop.shape[0], 3):
             raise ValueError(
                 f"network: expected crops (b, 3, {size}, {size}) and box numbers (b, 3), "
                 f"got {tuple(crop.shape)} and {tuple(box_numbers.shape)}"
@@ -260,7 +265,13 @@ class TRGNetwork(nn.Module):
                 points_crop = grid_crop
         return NetworkOutput(tuple(stages), landmarks68_crop, peaks)
 
-    def _refine(self, step: int, features: Tensor, state: State, box_numbers: Tensor) -> State:
+    def _refine(
+        self,
+        step: int,
+        features: Float[Tensor, "b features"],
+        state: State,
+        box_numbers: Float[Tensor, "b 3"],
+    ) -> State:
         """Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
         regressor = cast(FaceRegressor, self.regressors[step])
         inputs = [features]
@@ -278,7 +289,7 @@ class TRGNetwork(nn.Module):
             state.vertices_m if vertices_m is None else state.vertices_m + vertices_m,
         )
 
-    def _place(self, state: State, box_numbers: Tensor) -> StageOutput:
+    def _place(self, state: State, box_numbers: Float[Tensor, "b 3"]) -> StageOutput:
         """Turn a state into rotation, translation (Eq. 2) and projected vertices (Eq. 3)."""
         rotation = rotation_from_6d(state.rotation_6d)
         translation_m = state.correction
@@ -294,7 +305,7 @@ class TRGNetwork(nn.Module):
             crop_from_rays(rays, box_numbers),
         )
 
-    def _start(self, box_numbers: Tensor) -> State:
+    def _start(self, box_numbers: Float[Tensor, "b 3"]) -> State:
         """Return Theta_0 for as many faces as there are box numbers."""
         batch = box_numbers.shape[0]
         return State(
@@ -332,16 +343,18 @@ class TRGNetwork(nn.Module):
             self.register_buffer(name, tensor)
 
 
-def cell_centres(count: int) -> Tensor:
-    """Return the centres of ``count`` equal cells of [-1, 1], ``(count,)``.
+def cell_centres(count: int) -> Float[Tensor, " count"]:
+    """Return the centres of ``count`` equal cells of [-1, 1].
 
     The same convention as ``grid_sample(align_corners=False)``: -1 and 1 are outer borders.
     """
     return (torch.arange(count, dtype=torch.float32) * 2.0 + 1.0) / count - 1.0
 
 
-def soft_argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn heatmaps ``(b, k, h, w)`` into mean positions ``(b, k, 2)`` and peaks ``(b, k)``.
+def soft_argmax(
+    heatmaps: Float[Tensor, "b k h w"],
+) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """Return the mean position under each heatmap, and its peak.
 
     Positions are crop coordinates, the mean of the cell centres under the heatmap's softmax (Sun
     et al. 2018, reference 42 of the paper); a peak is the largest softmax value.
