@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import tarfile
 from dataclasses import replace
 
@@ -130,6 +131,41 @@ def test_arkitface_names_the_missing_file(tmp_path):
         ARKitFace(tmp_path / "a", "train")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         ARKitFace(tmp_path / "nowhere")
+
+
+def test_arkitface_names_the_damaged_file(tmp_path):
+    write(make_samples(2), tmp_path / "a", "arkitface")
+    reader = ARKitFace(tmp_path / "a")
+    image = next((tmp_path / "a").rglob("*0_ar.jpg"))
+    image.write_bytes(image.read_bytes()[:600])
+    with pytest.raises(ValueError, match=r"0_ar\.jpg: this picture of ARKitFace is damaged"):
+        reader[0]
+    info = next((tmp_path / "a").rglob("*1_info.npz"))
+    whole = info.read_bytes()
+    for content in (whole[:300], b"", b"no arrays at all"):
+        info.write_bytes(content)
+        with pytest.raises(ValueError, match=r"1_info\.npz: expected the arrays verts and R_t"):
+            reader[1]
+    np.savez(info, verts=np.zeros((1219, 3)), R_t=np.eye(4))
+    with pytest.raises(ValueError, match=r"1_info\.npz: verts: expected shape \(1220, 3\)"):
+        reader[1]
+    numbers = tmp_path / "a/ARKitFace_resources/npy/kpt_ind.npy"
+    np.save(numbers, np.arange(68) + 1200)
+    with pytest.raises(ValueError, match=r"kpt_ind\.npy: expected vertex numbers from 0 to 1219"):
+        ARKitFace(tmp_path / "a")
+    numbers.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"kpt_ind\.npy: damaged"):
+        ARKitFace(tmp_path / "a")
+
+
+def test_readers_can_be_sent_to_worker_processes(tmp_path):
+    for layout in ("arkitface", "300wlp", "biwi"):
+        write(make_samples(1), tmp_path / layout, layout)
+    for reader in (
+        ARKitFace(tmp_path / "arkitface"), W300LP(tmp_path / "300wlp"), BIWI(tmp_path / "biwi"),
+    ):  # fmt: skip
+        sent = pickle.loads(pickle.dumps(reader))
+        np.testing.assert_array_equal(sent[0].image, reader[0].image)
 
 
 def test_300wlp_angles_are_scipys():
@@ -280,6 +316,11 @@ def test_biwi_errors_name_the_file(biwi_by_hand, tmp_path):
     calibration.write_text("1 0 0 0 1 0 0 0 1")
     with pytest.raises(ValueError, match=r"rgb\.cal: expected 27 numbers, got 9"):
         read_calibration(calibration)
+    mesh = biwi_by_hand / "hpdb" / "05.obj"
+    for line, message in (("f 1 2 9", "from 1 to 4, got 1 to 9"), ("f 1 x 2", "faces")):
+        mesh.write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n{line}\n")
+        with pytest.raises(ValueError, match=rf"05\.obj.*{message}"):
+            BIWI(biwi_by_hand).mesh("05")
     (biwi_by_hand / "hpdb" / "05" / "frame_00003_rgb.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"frame_00003_rgb\.png"):
         BIWI(biwi_by_hand)[0]

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import csv
 import sys
+import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
+from trg.data.files import existing_file, read_picture
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.geometry import transform
@@ -35,6 +36,10 @@ FLIP_YZ = np.diag([1.0, -1.0, -1.0])
 """Half a turn about x: from OpenGL's axes to OpenCV's and back."""
 
 RESOURCES_FOLDER = "ARKitFace_resources"
+
+VERTEX_COUNT = 1220
+
+_DATASET = "ARKitFace"
 
 
 class ARKitFace:
@@ -66,20 +71,13 @@ class ARKitFace:
             raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
         self._split = split
         base = Path(resources) if resources is not None else self._folder / RESOURCES_FOLDER
-        self.landmarks68: NDArray[np.int64] = finite_array(
-            "kpt_ind.npy", np.load(_resource(base, "npy/kpt_ind.npy")).ravel(), (68,), np.int64
-        )
-        self.triangles: NDArray[np.int64] = finite_array(
-            "triangles.npy", np.load(_resource(base, "data/triangles.npy")), (None, 3), np.int64
-        )
-        self._projection = finite_array(
-            "projection_matrix.txt",
-            np.loadtxt(_resource(base, "npy/projection_matrix.txt")),
-            (4, 4),
-        )
-        self._frames = _read_list(
-            _existing(self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv")
-        )
+        self.landmarks68 = _vertex_numbers(_resource(base, "npy/kpt_ind.npy"), (68,))
+        self.triangles = _vertex_numbers(_resource(base, "data/triangles.npy"), (None, 3))
+        path = _resource(base, "npy/projection_matrix.txt")
+        words = path.read_text(encoding="utf-8").split()
+        self._projection = finite_array(str(path), words, (16,)).reshape(4, 4)
+        path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv"
+        self._frames = _read_list(existing_file(path, _DATASET))
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -88,11 +86,8 @@ class ARKitFace:
         """Read one frame, in OpenCV's axes."""
         subject, action, number = self._frames[index]
         image_path, info_path = frame_paths(self._folder, self._split, subject, action, number)
-        with Image.open(_existing(image_path)) as picture:
-            image = np.array(picture.convert("RGB"))
-        with np.load(_existing(info_path)) as info:
-            verts = finite_array(f"{info_path}: verts", info["verts"], (None, 3))
-            R_t = finite_array(f"{info_path}: R_t", info["R_t"], (4, 4))
+        image = read_picture(image_path, _DATASET)
+        verts, R_t = _read_info(existing_file(info_path, _DATASET))
         camera = camera_from_projection(self._projection, image.shape[1], image.shape[0])
         rotation = FLIP_YZ @ R_t[:3, :3].T @ FLIP_YZ
         translation_m = R_t[3, :3] @ FLIP_YZ
@@ -168,6 +163,37 @@ def _read_list(path: Path) -> list[tuple[str, str, str]]:
         ]
 
 
+def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a frame's vertices ``(1220, 3)`` in metres and its matrix ``R_t (4, 4)``."""
+    try:
+        with np.load(path) as info:
+            verts, R_t = info["verts"], info["R_t"]
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: expected the arrays verts and R_t, but it cannot be read ({error})"
+        ) from error
+    return (
+        finite_array(f"{path}: verts", verts, (VERTEX_COUNT, 3)),
+        finite_array(f"{path}: R_t", R_t, (4, 4)),
+    )
+
+
+def _vertex_numbers(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.int64]:
+    """Return numbers of vertices; a list of them may lie in a row or a column."""
+    try:
+        stored: Any = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: damaged ({error}); fetch it again") from error
+    flat = stored.ravel() if len(shape) == 1 else stored
+    numbers = finite_array(str(path), flat, shape, np.int64)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < VERTEX_COUNT:
+        raise ValueError(
+            f"{path}: expected vertex numbers from 0 to {VERTEX_COUNT - 1}, "
+            f"got {numbers.min()} to {numbers.max()}"
+        )
+    return numbers
+
+
 def _resource(base: Path, name: str) -> Path:
     """Find a resource in the published folders, or directly in ``base``."""
     candidates = (base / name, base / Path(name).name)
@@ -178,9 +204,3 @@ def _resource(base: Path, name: str) -> Path:
         f"{candidates[0]}: this resource is missing; expected npy/kpt_ind.npy, "
         "npy/projection_matrix.txt and data/triangles.npy from ARKitFace or PerspNet's repository"
     )
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: this file of ARKitFace is missing")
-    return path

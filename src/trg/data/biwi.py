@@ -15,22 +15,24 @@ forward, so no axis is turned.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
+from trg.data.files import existing_file, read_picture
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.geometry import transform
 
+_DATASET = "BIWI"
+
 PIXEL_CENTRE = 0.0
+"""Where the calibration files put the centre of the first pixel."""
 
 MESH_BOX_MARGIN = 1.0
 """A mesh from crown to chin is about 1.5 times as large as the 68 landmarks' rectangle already."""
@@ -96,8 +98,8 @@ class BIWI:
         self._boxes = boxes
         self._shift_boxes = shift_boxes
         self._frames = frames if boxes is None else [name for name in frames if name in boxes]
-        self._calibration = lru_cache(maxsize=64)(self._read_calibration)
-        self._mesh = lru_cache(maxsize=64)(self._read_mesh)
+        self._calibrations: dict[str, Calibration] = {}
+        self._meshes: dict[str, Mesh] = {}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -106,8 +108,7 @@ class BIWI:
         """Read one frame; the pose is turned from the depth into the colour camera."""
         frame = self._frames[index]
         sequence = frame.partition("/")[0]
-        with Image.open(_existing(self._folder / f"{frame}_rgb.png")) as picture:
-            image = np.array(picture.convert("RGB"))
+        image = read_picture(self._folder / f"{frame}_rgb.png", _DATASET)
         numbers = _numbers(self._folder / f"{frame}_pose.txt", 12)
         colour = self._calibration(sequence)
         rotation = colour.rotation @ numbers[:9].reshape(3, 3)
@@ -133,7 +134,16 @@ class BIWI:
 
     def mesh(self, sequence: str) -> Mesh:
         """Return the neutral mesh of a sequence, such as ``"01"``; its identity in samples."""
-        return self._mesh(sequence)
+        if sequence not in self._meshes:
+            path = self._folder / f"{sequence}.obj"
+            self._meshes[sequence] = _read_mesh(existing_file(path, _DATASET))
+        return self._meshes[sequence]
+
+    def _calibration(self, sequence: str) -> Calibration:
+        if sequence not in self._calibrations:
+            path = self._folder / sequence / "rgb.cal"
+            self._calibrations[sequence] = read_calibration(path)
+        return self._calibrations[sequence]
 
     def _box(
         self,
@@ -145,27 +155,8 @@ class BIWI:
     ) -> NDArray[np.float64]:
         if self._boxes is not None:
             return finite_array(f"box of {frame}", self._boxes[frame], (4,))
-        head = transform(self._mesh(sequence).vertices_m, rotation, translation_m)
+        head = transform(self.mesh(sequence).vertices_m, rotation, translation_m)
         return face_box(camera.project(head), MESH_BOX_MARGIN)
-
-    def _read_calibration(self, sequence: str) -> Calibration:
-        return read_calibration(self._folder / sequence / "rgb.cal")
-
-    def _read_mesh(self, sequence: str) -> Mesh:
-        path = _existing(self._folder / f"{sequence}.obj")
-        vertices: list[list[str]] = []
-        triangles: list[list[str]] = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            kind, *fields = line.split() or [""]
-            if kind == "v":
-                vertices.append(fields[:3])
-            elif kind == "f":
-                triangles.append([field.partition("/")[0] for field in fields[:3]])
-        vertices_mm = finite_array(f"{path}: vertices", vertices, (None, 3))
-        if len(vertices_mm) == 0:
-            raise ValueError(f"{path}: expected a mesh with vertices, got none")
-        faces = np.asarray(triangles, dtype=np.int64).reshape(-1, 3) - 1
-        return Mesh(vertices_mm / 1000.0, faces)
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -195,14 +186,30 @@ def shift_inside(box_xyxy: NDArray[np.float64], width: int, height: int) -> NDAr
     return np.concatenate([low + shift, high + shift])
 
 
+def _read_mesh(path: Path) -> Mesh:
+    """Read a subject's .obj, which is in mm."""
+    vertices: list[list[str]] = []
+    triangles: list[list[str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        kind, *fields = line.split() or [""]
+        if kind == "v":
+            vertices.append(fields[:3])
+        elif kind == "f":
+            triangles.append([field.partition("/")[0] for field in fields[:3]])
+    vertices_mm = finite_array(f"{path}: vertices", vertices, (None, 3))
+    if len(vertices_mm) == 0:
+        raise ValueError(f"{path}: expected a mesh with vertices, got none")
+    faces = finite_array(f"{path}: faces", triangles or np.empty((0, 3)), (None, 3), np.int64)
+    if faces.size and not 1 <= faces.min() <= faces.max() <= len(vertices_mm):
+        raise ValueError(
+            f"{path}: expected vertex numbers from 1 to {len(vertices_mm)}, "
+            f"got {faces.min()} to {faces.max()}"
+        )
+    return Mesh(vertices_mm / 1000.0, faces - 1)
+
+
 def _numbers(path: Path, count: int) -> NDArray[np.float64]:
-    words = _existing(path).read_text(encoding="utf-8").split()
+    words = existing_file(path, _DATASET).read_text(encoding="utf-8").split()
     if len(words) != count:
         raise ValueError(f"{path}: expected {count} numbers, got {len(words)}")
     return finite_array(str(path), words, (count,))
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: this file of BIWI is missing")
-    return path

@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
+from trg.data.files import existing_file, read_picture
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.topology import LANDMARKS68_MIRROR
+
+_DATASET = "300W-LP"
 
 SETS = ("AFW", "HELEN", "IBUG", "LFPW")
 
@@ -56,7 +58,7 @@ class W300LP:
     def __init__(self, folder: str | Path, rotations: bool = False) -> None:
         self._folder = require_whole(folder)
         self._rotations = rotations
-        self._io = matlab_files()
+        matlab_files()  # say now that it is missing, not at the first picture
         names = [name for base in SETS for name in (base, f"{base}_Flip")]
         self._pictures = [
             path for name in names for path in sorted((self._folder / name).glob("*.jpg"))
@@ -72,8 +74,7 @@ class W300LP:
     def __getitem__(self, index: int) -> Sample:
         """Read one picture with the landmarks that follow the head's true (3D) outline."""
         path = self._pictures[index]
-        with Image.open(path) as picture:
-            image = np.array(picture.convert("RGB"))
+        image = read_picture(path, _DATASET)
         height, width = image.shape[:2]
         landmarks_px = self._landmarks(path, width)
         rotation = None
@@ -108,15 +109,14 @@ class W300LP:
         return points
 
     def _load(self, path: Path, key: str) -> NDArray[Any]:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: this file of 300W-LP is missing")
+        existing_file(path, _DATASET)
         try:
-            content = self._io.loadmat(str(path))
+            content = matlab_files().loadmat(str(path))
         except (ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:
             raise ValueError(f"{path}: expected a MATLAB 5 file, could not read it") from error
         if key not in content:
             raise ValueError(f"{path}: expected the variable {key}, got {sorted(content)}")
-        return np.asarray(content[key], dtype=np.float64)
+        return finite_array(f"{path}: {key}", content[key], (None, None))
 
 
 def landmarks_path(folder: Path, group: str, name: str) -> Path:

@@ -1,0 +1,35 @@
+"""Files of data sets: there and readable, or an error that names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def existing_file(path: Path, dataset: str) -> Path:
+    """Return ``path``, or raise FileNotFoundError that says which data set misses it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: this file of {dataset} is missing")
+    return path
+
+
+def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
+    """Read a picture as ``(h, w, 3)`` uint8 RGB.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is cut off or no picture.
+    """
+    try:
+        with Image.open(existing_file(path, dataset)) as picture:
+            return np.array(picture.convert("RGB"))
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError) as error:  # Pillow raises either for damaged files
+        raise ValueError(f"{path}: this picture of {dataset} is damaged ({error})") from error
