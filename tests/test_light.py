@@ -287,14 +287,10 @@ def test_infrared_is_grey_and_comes_from_the_camera():
     assert light.key_direction[2] < -0.8
     np.testing.assert_allclose(light.key_rgb, light.key_rgb[0])
     picture = np.random.default_rng(1).random((32, 32, 3), dtype=np.float32) + 0.1
-    grey = infrared_look(picture, 0.5, pupils_px=np.array([[10.0, 12.0]]))
+    grey = infrared_look(picture, 0.5)
     assert np.ptp(grey, axis=2).max() == 0.0
-    plain = infrared_look(picture, 0.5)
-    assert np.unravel_index((grey - plain)[..., 0].argmax(), (32, 32)) in [
-        (11, 9), (11, 10), (12, 9), (12, 10),
-    ]  # fmt: skip
     red = picture @ np.array([0.9, 0.15, -0.05], dtype=np.float32)
-    assert plain[..., 0].std() / plain.mean() < red.std() / red.mean()
+    assert grey[..., 0].std() / grey.mean() < red.std() / red.mean()
 
 
 def test_tint_scales_all_parts_of_a_light():

@@ -6,14 +6,8 @@ import pytest
 from trg.camera import Camera
 from trg.geometry import normalize, rotation_from_euler
 from trg.synth.place.light import Light
-from trg.synth.render.mesh import Mesh, has_holes, pack
-from trg.synth.render.raster import (
-    ambient_occlusion,
-    render,
-    surface_occlusion,
-    vertex_normals,
-    visible_vertices,
-)
+from trg.synth.render.mesh import Mesh, has_holes, pack, smooth_normals
+from trg.synth.render.raster import render, surface_occlusion, visible_vertices
 from trg.synth.render.sampling import LINEAR
 from trg.synth.render.shade import irradiance
 from trg.synth.render.surface import Material, Surface
@@ -436,13 +430,17 @@ def test_fine_textures_are_averaged_from_afar():
     assert rgb.std() < 0.15
 
 
+def normals_of(vertices, triangles):
+    return smooth_normals(np.array(vertices, np.float32), np.array(triangles, np.int32))
+
+
 def test_normals_of_a_sphere_and_across_a_seam():
     ball = sphere(1.0, (0, 0, 0), rings=30)
     inner = np.abs(ball.vertices_m[:, 1]) < 0.9999
-    normals = vertex_normals(ball.vertices_m, ball.triangles)
+    normals = normals_of(ball.vertices_m, ball.triangles)
     assert (normals[inner] * ball.vertices_m[inner]).sum(-1).min() > 0.999
     corners = ball.vertices_m[ball.triangles].reshape(-1, 3)
-    split = vertex_normals(corners, np.arange(len(corners)).reshape(-1, 3))
+    split = normals_of(corners, np.arange(len(corners)).reshape(-1, 3))
     edges = ball.vertices_m[ball.triangles] - np.roll(ball.vertices_m[ball.triangles], 1, axis=1)
     real = (np.abs(edges).max(-1) > 1e-6).all(-1).repeat(3)  # at the poles quads are triangles
     np.testing.assert_allclose(split[real], normals[ball.triangles.ravel()[real]], atol=1e-4)
@@ -450,17 +448,15 @@ def test_normals_of_a_sphere_and_across_a_seam():
 
 def test_two_faces_of_a_sheet_keep_their_own_normals():
     corners = [(0, 0, 1), (1, 0, 1), (0, 1, 1)]
-    normals = vertex_normals(corners * 2, [(0, 1, 2), (3, 5, 4)])
+    normals = normals_of(corners * 2, [(0, 1, 2), (3, 5, 4)])
     np.testing.assert_allclose(normals[:3], [(0, 0, 1)] * 3)
     np.testing.assert_allclose(normals[3:], [(0, 0, -1)] * 3)
-    assert (vertex_normals([(0, 0, 1)], np.zeros((0, 3), int)) == 0).all()
+    assert (normals_of([(0, 0, 1)], np.zeros((0, 3), int)) == 0).all()
 
 
 def test_occlusion_of_open_ground_and_of_a_cover():
     floor = quad(-0.1, -0.1, 0.1, 0.1, 0.5)
-    normals = vertex_normals(floor.vertices_m, floor.triangles)
-    open_ = ambient_occlusion(floor.vertices_m, normals, floor.triangles)
-    np.testing.assert_allclose(open_, 1.0, atol=0.02)
+    np.testing.assert_allclose(surface_occlusion([floor])[0], 1.0, atol=0.02)
     grid = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 9), np.linspace(-0.1, 0.1, 9)), -1)
     points = np.insert(grid.reshape(-1, 2), 2, 0.5, axis=1)
     a = (np.arange(8)[:, None] * 9 + np.arange(8)).ravel()

@@ -6,7 +6,6 @@ The head frame is the project's: x to the image's right, y down, z away from the
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from trg.topology import FaceTopology
 
 PARTS = ("skin", "mouth", "teeth", "eyeball_left", "eyeball_right", "eye_occlusion", "lashes")
 """What ``FaceModel.part`` counts. Each part has one texture of its own, (0, 0) to (1, 1)."""
-
-MODEL_ENV = "TRG_FACE_MODEL"
 
 GAZE_SIDE_DEG = 30.0
 GAZE_UP_DEG = 22.0
@@ -97,12 +94,6 @@ class FaceModel:
         if self.part.max() >= len(PARTS):
             raise ValueError(f"face model part: expected numbers below {len(PARTS)}")
 
-    def vertices(
-        self, identity: ArrayLike, expression: ArrayLike, scale: float = 1.0
-    ) -> NDArray[np.float32]:
-        """Return the head ``(V, 3)`` in metres of identity ``(I,)`` and expression ``(E,)``."""
-        return self.express(self.neutral(identity, scale), expression, scale)
-
     def neutral(self, identity: ArrayLike, scale: float = 1.0) -> NDArray[np.float32]:
         """Return the neutral head ``(V, 3)`` in metres; costs one pass over all identity shapes.
 
@@ -170,10 +161,6 @@ class FaceModel:
         """Where each expression is in :attr:`expression_names`."""
         return {name: index for index, name in enumerate(self.expression_names)}
 
-    def eye_centre_m(self, vertices_m: NDArray[np.float32], part: str) -> NDArray[np.float64]:
-        """Return the middle ``(3,)`` of the sphere through ``eyeball_left`` or ``_right``."""
-        return _sphere_centre(vertices_m[self.part_vertices[part]])
-
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the model as arrays by name, for storage."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -212,12 +199,13 @@ class FaceModel:
 
 
 def load_face_model(path: Path | None = None, *, for_training: bool = False) -> FaceModel:
-    """Load the face model of ``path``, else of ``$TRG_FACE_MODEL``, else the built-in plain head.
+    """Load the face model at ``path``, or the built-in plain head.
 
     Parameters
     ----------
     path
-        ICT-FaceKit's ``FaceXModel`` folder or its packed ``.npz``.
+        ICT-FaceKit's ``FaceXModel`` folder or its packed ``.npz``, as
+        :func:`~trg.synth.sources.find_source` finds it; None: the built-in head.
     for_training
         Warn when only the built-in head is there.
 
@@ -229,14 +217,13 @@ def load_face_model(path: Path | None = None, *, for_training: bool = False) -> 
     from trg.synth.head.ict_facekit import load_ict_facekit
     from trg.synth.head.procedural_head import load_procedural_head
 
-    given = path or (Path(env) if (env := os.environ.get(MODEL_ENV)) else None)
-    if given is not None:
-        return load_ict_facekit(given.expanduser())
+    if path is not None:
+        return load_ict_facekit(path)
     if for_training:
         warnings.warn(
             "training on the built-in head, which is too plain for real photographs. Get "
-            "ICT-FaceKit (https://github.com/ICT-VGL/ICT-FaceKit, MIT) and set "
-            f"{MODEL_ENV} to its FaceXModel folder.",
+            "ICT-FaceKit (https://github.com/ICT-VGL/ICT-FaceKit, MIT) and name its FaceXModel "
+            "folder with `trg source face-model PATH`.",
             stacklevel=2,
         )
     return load_procedural_head()

@@ -113,12 +113,7 @@ def infrared_light(rng: np.random.Generator) -> Light:
     return light_from_sources(lamps, Ambient(dim, dim, dim))
 
 
-def infrared_look(
-    rgb_linear: NDArray[np.float32],
-    flatness: float,
-    pupils_px: NDArray[np.floating] | None = None,
-    pupil_radius_px: float = 1.5,
-) -> NDArray[np.float32]:
+def infrared_look(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[np.float32]:
     """Turn a linear picture ``(h, w, 3)`` into what a near-infrared camera sees.
 
     Skin scatters infrared deeply: spots and lips fade, and dark skin comes out nearly as light
@@ -128,18 +123,10 @@ def infrared_look(
     ----------
     flatness
         0 keeps the red channel's contrast, 1 takes the square root of it.
-    pupils_px
-        ``(n, 2)`` centres of pupils that throw the lamp's light back, or None.
     """
     red = np.maximum(rgb_linear @ np.array([0.9, 0.15, -0.05], dtype=np.float32), 0.0)
     scale = float(red.mean()) + 1e-6
     grey = scale * (red / scale) ** np.float32(1.0 - 0.5 * flatness)
-    if pupils_px is not None:
-        rows, columns = np.indices(grey.shape, dtype=np.float32) + 0.5
-        for x, y in np.asarray(pupils_px):
-            distance2 = (columns - x) ** 2 + (rows - y) ** 2
-            glow = np.exp(-0.5 * distance2 / pupil_radius_px**2)
-            grey += 2.5 * scale * glow.astype(np.float32)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 

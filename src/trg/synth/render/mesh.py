@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from trg._check import finite_array
 from trg.synth.render.kernel import inlined, kernel
@@ -185,27 +185,18 @@ def edge(points, i, j):
     return points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
 
 
-def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.float32]:
+@kernel
+def smooth_normals(points, triangles):
     """Return unit normals ``(n, 3)`` float32, the area-weighted mean of the triangles' around.
 
     Vertices at exactly one place (both sides of a texture seam) share one normal, unless theirs
     disagree strongly (the two faces of a sheet). A vertex without triangles gets (0, 0, 0).
 
-    Raises
-    ------
-    ValueError
-        Shapes other than ``(n, 3)`` and ``(m, 3)``, or a triangle that names a missing vertex.
+    Parameters
+    ----------
+    points, triangles
+        ``(n, 3)`` float32 and ``(m, 3)`` int32, C-contiguous; not checked.
     """
-    points = np.ascontiguousarray(finite_array("vertices", vertices, (None, 3), np.float32))
-    corners = np.ascontiguousarray(finite_array("triangles", triangles, (None, 3), np.int32))
-    _check_triangles("triangles", corners, len(points))
-    normals: NDArray[np.float32] = smooth_normals(points, corners)
-    return normals
-
-
-@kernel
-def smooth_normals(points, triangles):
-    """:func:`vertex_normals` without checks, for C-contiguous float32 and int32."""
     own = np.zeros(points.shape, np.float32)
     for t in range(len(triangles)):
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]

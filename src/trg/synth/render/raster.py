@@ -31,7 +31,6 @@ from trg.synth.render.mesh import (
     move,
     pack,
     smooth_normals,
-    vertex_normals,
 )
 from trg.synth.render.sampling import Geometry, height_map, texels_per_pixel
 from trg.synth.render.shade import Lamp, finish_from_material, lamp_from_light, shade
@@ -41,7 +40,6 @@ from trg.synth.render.shadow import (
     SOFT_MAP,
     Caster,
     DepthMap,
-    ambient_occlusion,
     cast,
     empty_depth_map,
     surface_occlusion,
@@ -51,16 +49,16 @@ from trg.synth.render.zbuffer import Fragments, fill, gather, lens_from_camera, 
 
 __all__ = [
     "Rendering",
-    "ambient_occlusion",
     "render",
     "surface_occlusion",
-    "vertex_normals",
     "visible_vertices",
 ]
 
 MAX_SUPERSAMPLE = 5
 """A pixel's samples are kept as the bits of one number."""
 
+SEEN_BEHIND_M, SEEN_BEHIND_SHARE = 0.004, 0.01
+"""How far behind what is drawn, in metres or as a share of its depth, a point still is seen."""
 
 MANY_TEXELS = 1.7
 """From this many texels per pixel on a texture of half the size loses nothing."""
@@ -151,13 +149,13 @@ def render(
 
 
 def visible_vertices(
-    rendering: Rendering, points_cam: ArrayLike, camera: Camera, *, tolerance_m: float = 0.004
+    rendering: Rendering, points_cam: ArrayLike, camera: Camera
 ) -> NDArray[np.bool_]:
     """Return ``(n,)``: which points ``(n, 3)``, in the camera frame, the camera sees.
 
-    A point is seen if it lies in the picture and not more than ``tolerance_m`` (and 1 % of its
-    distance) behind what is drawn at one of the four samples around it. Points on a silhouette
-    are seen; a point in front of everything that is drawn is, too.
+    A point is seen if it lies in the picture and not more than 4 mm (or 1 % of its distance, if
+    that is more) behind what is drawn at one of the four samples around it. Points on a
+    silhouette are seen; a point in front of everything that is drawn is, too.
     """
     points = finite_array("points_cam", points_cam, (None, 3), np.float64)
     rows, columns = rendering.depth_m.shape
@@ -177,7 +175,7 @@ def visible_vertices(
         column = np.clip(corner[:, 0] + dx, 0, columns - 1)
         row = np.clip(corner[:, 1] + dy, 0, rows - 1)
         farthest = np.maximum(farthest, rendering.depth_m[row, column])
-    slack = np.maximum(tolerance_m, 0.01 * points[:, 2])
+    slack = np.maximum(SEEN_BEHIND_M, SEEN_BEHIND_SHARE * points[:, 2])
     return inside & (points[:, 2] <= farthest + slack)
 
 

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._check import finite_array
 from trg.synth.render.kernel import inlined, kernel
-from trg.synth.render.mesh import NO_ALPHA, alpha_of, move, pack, smooth_normals
+from trg.synth.render.mesh import alpha_of, move, pack, smooth_normals
 from trg.synth.render.surface import Surface
 from trg.synth.render.zbuffer import Lens, fill, project
 
@@ -140,34 +139,24 @@ def _tap(offset, fraction):
     return weight
 
 
-def ambient_occlusion(
-    vertices: ArrayLike, normals: ArrayLike, triangles: ArrayLike, *, directions: int = 32
-) -> NDArray[np.float32]:
-    """Return ``(n,)`` float32: the cosine-weighted share of the sky that each vertex sees.
-
-    Parameters
-    ----------
-    vertices, normals
-        ``(n, 3)`` m, and unit outward normals.
-    triangles
-        ``(m, 3)`` int: what hides the sky.
-    directions
-        How many depth maps, spread evenly over the sphere.
-    """
-    points = np.ascontiguousarray(finite_array("vertices", vertices, (None, 3), np.float32))
-    outward = np.ascontiguousarray(finite_array("normals", normals, points.shape, np.float32))
-    corners = np.ascontiguousarray(finite_array("triangles", triangles, (None, 3), np.int32))
-    uv = np.zeros((len(points), 2), np.float32)
-    caster = Caster(np.arange(len(corners), dtype=np.int32), False, NO_ALPHA, False)
-    return _sky_shares(points, outward, uv, corners, [caster], directions)
-
-
 def surface_occlusion(
     surfaces: Sequence[Surface], *, directions: int = 32
 ) -> list[NDArray[np.float32]]:
-    """Return :func:`ambient_occlusion` per vertex of each surface, ``(n_i,)``, all in one frame.
+    """Return the cosine-weighted share of the sky that each vertex of each surface sees.
 
     Surfaces hide each other, hair through its holes; blended ones (lenses) hide nothing.
+
+    Parameters
+    ----------
+    surfaces
+        All in one frame, whatever their ``frame`` says.
+    directions
+        How many depth maps, spread evenly over the sphere.
+
+    Returns
+    -------
+    list
+        ``(n_i,)`` float32 of each surface, 0 to 1.
     """
     mesh = pack(surfaces)
     casters = [
