@@ -157,6 +157,11 @@ def test_bank_is_cached_rebuilt_when_damaged_and_repeatable(model, chart, folder
 def test_missing_and_damaged_folders_say_where_to_get_the_photos(model, chart, folder):
     with pytest.raises(FileNotFoundError, match=r"10\.6084/m9\.figshare\.5047666"):
         load_photo_skins(model, chart, folder / "nowhere")
+    whole = (folder / "landmarks189.npz").read_bytes()
+    (folder / "landmarks189.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"landmarks189\.npz.*London Set"):
+        load_photo_skins(model, chart, folder)
+    (folder / "landmarks189.npz").write_bytes(whole)
     (folder / "002_03.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"002_03\.png.*London Set"):
         load_photo_skins(model, chart, folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trg.data.atomic import write_atomic
 
 CACHE_ENV = "TRG_CACHE"
 
@@ -66,7 +67,8 @@ def cached_arrays(name: str, build: Callable[[], Mapping[str, NDArray[Any]]]) ->
         pass  # absent or damaged: both are mended below
     arrays = dict(build())
     try:
-        _write(path, arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     except OSError as error:
         warnings.warn(
             f"cannot keep {path.name} in {path.parent} ({error}); it will be computed again next "
@@ -74,15 +76,3 @@ def cached_arrays(name: str, build: Callable[[], Mapping[str, NDArray[Any]]]) ->
             stacklevel=2,
         )
     return arrays
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -7,6 +7,7 @@ pixels of the original of 1350 x 1350).
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def _read_packed(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             names, points = [str(name) for name in stored["names"]], stored["points"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"photo skin: cannot read {path} ({error}). {SOURCE}") from error
     if points.shape != (len(names), POINT_COUNT, 2) or not names or not np.isfinite(points).all():
         raise ValueError(

@@ -8,8 +8,6 @@ continued where the camera saw nothing. The result is a *bank* in the user's cac
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trg.data.atomic import write_atomic
 from trg.synth.cache import cache_folder
 from trg.synth.skin.chart import SkinChart, polygon_distance, smoothstep
 from trg.synth.skin.paint import SkinLayer
@@ -145,7 +144,8 @@ def load_photo_skins(model: FaceModel, chart: SkinChart, folder: Path) -> PhotoS
         row[:12] = np.frombuffer(skin.tone_linear.astype("<f4").tobytes(), np.uint8)
         row[12:] = _to_bytes(skin.layer).ravel()
     try:
-        _write_whole(path, rows)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, lambda file: np.save(file, rows))
     except OSError:
         return _bank_from(rows, size)  # a read-only cache costs time, not function
     return _bank_from(np.load(path, mmap_mode="r", allow_pickle=False), size)
@@ -346,15 +346,3 @@ def _to_bytes(layer: SkinLayer) -> np.ndarray:
 def _bank_from(rows: np.ndarray, size: int) -> PhotoSkinBank:
     tones = np.ascontiguousarray(rows[:, :12]).view("<f4")
     return PhotoSkinBank(rows[:, 12:].reshape(len(rows), size, size, 4), tones)
-
-
-def _write_whole(path: Path, rows: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, rows)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
