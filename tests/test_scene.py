@@ -58,5 +58,8 @@ def test_the_same_generator_gives_the_same_shot():
 def test_bad_odds_say_what_is_wrong():
     with pytest.raises(ValueError, match="distance_m"):
         ShotOdds(distance_m=(1.0, 0.5))
-    with pytest.raises(ValueError, match="uniform_share"):
-        ShotOdds(uniform_share=2.0)
+    with pytest.raises(ValueError, match="behind the camera"):
+        ShotOdds(distance_m=(0.1, 0.5))
+    for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
+        with pytest.raises(ValueError, match=name):
+            ShotOdds(**{name: 2.0})

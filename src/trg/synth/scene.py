@@ -27,6 +27,9 @@ FOV_RANGE_DEG = (22.0, 100.0)
 FACE_MIDDLE_M = np.array([0.0, 0.01, -0.08])
 """About the middle of the 68 landmarks in head space."""
 
+NEAREST_M = 0.15
+"""The least depth of a head's origin: noses and chins reach up to 0.13 m in front of it."""
+
 NOMINAL_FACE_BOX_M = 0.21
 """About the side of the face box in space; only keeps faces from overflowing the picture."""
 
@@ -56,12 +59,14 @@ class ShotOdds:
 
     def __post_init__(self) -> None:
         near, far = self.distance_m
-        if not 0.05 <= near <= far:
+        if not NEAREST_M <= near <= far:
             raise ValueError(
-                f"distance_m: expected 0.05 <= nearest <= farthest, got {self.distance_m}"
+                f"distance_m: expected {NEAREST_M} <= nearest <= farthest (nearer, a nose would be "
+                f"behind the camera), got {self.distance_m}"
             )
-        if not 0 <= self.uniform_share <= 1:
-            raise ValueError(f"uniform_share: expected 0 to 1, got {self.uniform_share}")
+        for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
 class Shot(NamedTuple):
