@@ -28,7 +28,8 @@ class EndlessFaces(IterableDataset[Views]):
     spec
         How views are cut.
     first
-        The index to begin with; a multiple of 12 keeps people whole.
+        The index to begin with; a multiple of :data:`~trg.synth.dataset.PICTURES_PER_PERSON` keeps
+        people whole.
     options
         Of :class:`~trg.synth.dataset.SyntheticFaces`.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Individual typology angle (degrees), L*, a*, b* of skin from very light to very dark: after Del
 # Bino and Bernerd 2013, "Variations in skin colour and the biological consequences of ultraviolet
@@ -67,7 +68,7 @@ def sample_skin_tone(rng: np.random.Generator) -> SkinTone:
     return skin_tone(typology, rng.normal(0.0, (1.5, 1.3, 1.6)))
 
 
-def skin_tone(typology_deg: float, lab_offset: np.ndarray | tuple = (0.0, 0.0, 0.0)) -> SkinTone:
+def skin_tone(typology_deg: float, lab_offset: ArrayLike = (0.0, 0.0, 0.0)) -> SkinTone:
     """Return the tone at an individual typology angle, shifted by ``(3,)`` in CIE L*a*b*."""
     density = _density_at(typology_deg, lab_offset)
     darker = _density_at(typology_deg - TAN_STEP_DEG, lab_offset)
@@ -83,7 +84,7 @@ def tone_from_linear(linear: np.ndarray) -> SkinTone:
     return SkinTone(typology, density, melanin)
 
 
-def _density_at(typology_deg: float, lab_offset: np.ndarray | tuple) -> np.ndarray:
+def _density_at(typology_deg: float, lab_offset: ArrayLike) -> np.ndarray:
     order = np.argsort(_TONES[:, 0])
     lab = [np.interp(typology_deg, _TONES[order, 0], _TONES[order, axis]) for axis in (1, 2, 3)]
     # Beyond the table's dark end go on in its direction, so that the melanin axis never vanishes.

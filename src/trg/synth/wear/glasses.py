@@ -1,4 +1,4 @@
-"""Glasses and face masks, fitted to a person's eyes, nose, ears and chin."""
+"""Glasses, fitted to a person's eyes, nose and ears."""
 
 from __future__ import annotations
 
