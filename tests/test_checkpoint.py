@@ -45,7 +45,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     save_checkpoint(path, network, {"step": 1})
 
     def half_written(contents, file) -> None:
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(checkpoint.torch, "save", half_written)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from trg.data.atomic import write_atomic
 from trg.model.backbone import load_state_strictly
 from trg.model.config import TRGConfig
 from trg.model.network import TRGNetwork
@@ -39,8 +39,12 @@ def save_checkpoint(
     ----------
     extra
         Plain containers, numbers, strings and tensors, kept beside the weights.
+
+    Raises
+    ------
+    OSError
+        The disk is full or the folder cannot be written; an older file is left as it was.
     """
-    path = Path(path)
     contents = {
         "format": FORMAT,
         "version": VERSION,
@@ -51,12 +55,7 @@ def save_checkpoint(
         "weights": network.state_dict(),
         "extra": dict(extra or {}),
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(contents, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomic(Path(path), lambda file: torch.save(contents, file))
 
 
 def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:

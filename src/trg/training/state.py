@@ -7,7 +7,6 @@ the position in the data.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class TrainingState:
             "best_score": self.best_score,
             "recipe": recipe,
         }
-        save_synced(folder / LAST, self.network, extra)
+        save_checkpoint(folder / LAST, self.network, extra)
 
     def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
         """Go back to what :meth:`save` wrote.
@@ -74,18 +73,6 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
         self.step = checkpoint.extra["step"]
         self.best_score = checkpoint.extra["best_score"]
-
-
-def save_synced(path: Path, network: TRGNetwork, extra: dict[str, Any]) -> None:
-    """Write a checkpoint, bring it to the disk, and only then give it its name."""
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        save_checkpoint(partial, network, extra)
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
