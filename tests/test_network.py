@@ -256,6 +256,11 @@ def test_backbone_takes_torchvisions_weights(tmp_path) -> None:
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="expected a state dict"):
         load_imagenet_weights(trunk, path)
+    path.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"expected a state dict .* cannot be read safely"):
+        load_imagenet_weights(trunk, path)
+    with pytest.raises(FileNotFoundError, match="resnet18 weights, found no file"):
+        load_imagenet_weights(trunk, tmp_path / "nothing.pth")
 
 
 @pytest.mark.parametrize("config", [*VARIANTS.values(), *(make() for make in PRESETS.values())])

@@ -21,6 +21,7 @@ from trg.data.augment import AugmentConfig, Augmenter, draw
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec, stack_views, view_from_sample
 from trg.geometry import crop_from_rays, rays_from_points, transform
+from trg.model.backbone import ResNet
 from trg.model.checkpoint import load_checkpoint
 from trg.model.losses import TRGLoss
 from trg.model.network import TRGNetwork
@@ -74,7 +75,7 @@ def test_a_killed_training_goes_on_along_the_same_path(tmp_path: Path) -> None:
     assert whole.finished
     with pytest.raises(Killed):
         train(tmp_path / "killed", dots(), on_step=kill_at(12))  # checkpoints at 5 and 10
-    assert not (tmp_path / "killed" / BEST).with_name("best.partial.pt").exists()
+    assert not list((tmp_path / "killed").glob(".*"))
     resumed = train(tmp_path / "killed", dots(), resume=True)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert read_log(tmp_path / "killed") == read_log(tmp_path / "whole")
@@ -100,7 +101,7 @@ def test_a_training_learns_and_leaves_what_it_should(tmp_path: Path) -> None:
     best = load_checkpoint(tmp_path / BEST)
     assert best.extra["recipe"]["name"] == "tiny"
     assert (tmp_path / "holdout.jpg").stat().st_size > 1000
-    assert not list(tmp_path.glob("*partial*"))
+    assert not list(tmp_path.glob(".*"))
     json.dumps(best.extra["figures"])
 
 
@@ -162,7 +163,7 @@ def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(
     with pytest.raises(OSError, match="No space left"):
         train(tmp_path, dots())
     assert load_checkpoint(tmp_path / LAST).extra["step"] == 5
-    assert not list(tmp_path.glob("*partial*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
@@ -170,6 +171,21 @@ def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
     train(tmp_path / "alone", plain)
     train(tmp_path / "helped", plain, workers=2)
     assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
+
+
+def test_a_trunk_can_start_from_given_weights(tmp_path: Path) -> None:
+    given = {
+        name: torch.full_like(tensor, 3.0) if name == "conv1.weight" else tensor
+        for name, tensor in ResNet(dots().model.backbone).state_dict().items()
+    }
+    torch.save(given, tmp_path / "resnet18.pth")
+    started = with_overrides(
+        dots(steps=1, holdout=None),
+        {"backbone_weights": str(tmp_path / "resnet18.pth"), "optim.learning_rate": 1e-9},
+    )
+    train(tmp_path / "run", started)
+    trunk = load_checkpoint(tmp_path / "run" / LAST).network.backbone
+    torch.testing.assert_close(trunk.conv1.weight, given["conv1.weight"])
 
 
 def test_packs_feed_a_training(tmp_path: Path) -> None:

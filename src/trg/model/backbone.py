@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -76,10 +77,20 @@ def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
 
     Raises
     ------
+    FileNotFoundError
+        There is no such file.
     ValueError
         The file is not such a state dict, or a name or shape differs from the trunk's.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected torchvision's resnet18 weights, found no file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(
+            f"{path}: expected a state dict of tensors, as torchvision publishes it, got a file "
+            f"that cannot be read safely as one ({type(error).__name__})"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
     trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}

@@ -32,6 +32,8 @@ from torch.nn.parallel import DistributedDataParallel
 from trg.data.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
 from trg.data.feed import Mixture, Share
 from trg.data.view import Views, ViewSpec
+from trg.model.backbone import load_imagenet_weights
+from trg.model.checkpoint import save_checkpoint
 from trg.model.losses import Losses, Targets, TRGLoss
 from trg.model.network import TRGNetwork
 from trg.topology import FaceTopology
@@ -43,7 +45,7 @@ from trg.training.optim import (
 )
 from trg.training.recipes import Recipe
 from trg.training.sources import Place, holdout_views, open_feed, topology_of
-from trg.training.state import BEST, LAST, RunLog, TrainingState, save_synced, save_tensors
+from trg.training.state import BEST, LAST, RunLog, TrainingState, save_tensors
 from trg.training.validate import SCORE, Holdout
 
 Measure = Callable[[TRGNetwork], tuple[dict[str, float], Image.Image | None]]
@@ -156,6 +158,8 @@ class _Run:
         taps = taps_for(recipe.view_size, recipe.view_margin, recipe.model.crop_size)
         self.augmenter = Augmenter(recipe.model.crop_size, topology.mirror, taps)
         network = TRGNetwork(recipe.model, topology).to(device)
+        if recipe.backbone_weights is not None:
+            load_imagenet_weights(network.backbone, recipe.backbone_weights)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
         average = MovingAverage(network, recipe.optim.ema_decay)
         self.state = TrainingState(network, average, make_optimizer(network, recipe.optim))
@@ -248,7 +252,7 @@ class _Run:
         if score < self.state.best_score or SCORE not in self.figures:
             self.state.best_score = score
             facts = {"step": step, "figures": self.figures, "recipe": self.recipe.to_dict()}
-            save_synced(self.folder / BEST, network, facts)
+            save_checkpoint(self.folder / BEST, network, facts)
 
     def _stop_on_nan(self, step: int, batch: TrainingBatch, numbers: dict[str, float]) -> None:
         path = self.folder / f"not_finite_step{step}_rank{self.rank}.pt"

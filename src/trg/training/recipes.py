@@ -106,6 +106,9 @@ class Recipe:
     optim: OptimConfig = field(default_factory=OptimConfig)
     losses: LossWeights = field(default_factory=LossWeights)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    backbone_weights: str | None = None
+    """A file of torchvision's resnet18 weights for the trunk to start from; the paper starts from
+    ImageNet's. None: random weights."""
     hidden_landmark_weight: float = 1.0
     """In the loss of the 68 points, for those that the camera does not see."""
     view_margin: float = VIEW_MARGIN
@@ -179,6 +182,7 @@ def paper_single(*, arkitface: str) -> Recipe:
     """Return the paper's training on ARKitFace alone (section 4.1 and the authors' release).
 
     Adam, 1e-4, a tenth of it after two thirds, 30 epochs of 717,840 frames in batches of 128.
+    The paper's trunk starts from ImageNet's weights: name the file in ``backbone_weights``.
     Nothing is measured on the way: the data set has no part for it but the test set, on which no
     checkpoint may be chosen. The last one is kept.
 
