@@ -113,6 +113,7 @@ def test_where_the_lens_folds_over_is_an_error_not_a_wrong_ray():
         (lambda: Camera.from_matrix(np.eye(3), 10, 10, [0.1, 0.2]), "0, 4 or 5"),
         (lambda: Camera.from_fov(180, 10, 10), "0 < degrees < 180"),
         (lambda: Camera.from_fov(60, 10, 10, "sideways"), "horizontal"),
+        (lambda: Camera.from_fov(60, 10, 10).fov_deg("sideways"), "horizontal"),
     ],
 )
 def test_bad_cameras_say_what_is_wrong(make, message):

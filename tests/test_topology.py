@@ -94,6 +94,14 @@ def test_storage_round_trip():
         topology.template_m[0] = 0
 
 
+def test_the_callers_arrays_stay_the_callers():
+    template_m = grid_mesh()[0].astype(np.float32)
+    topology = make_topology(template_m=template_m)
+    before = topology.template_m.copy()
+    template_m[0] = 9.0
+    np.testing.assert_array_equal(topology.template_m, before)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -102,6 +110,7 @@ def test_storage_round_trip():
         ({"landmarks68": np.arange(67)}, r"\(68\)"),
         ({"landmarks68": np.zeros(68)}, "at most once"),
         ({"subsample": np.array([5, 5])}, "at most once"),
+        ({"subsample": np.array([5, 6.5])}, "whole numbers"),
         ({"mirror": np.roll(np.arange(315), 1)}, "undoes itself"),
         ({"template_m": np.full((315, 3), np.nan)}, "finite"),
     ],

@@ -130,8 +130,7 @@ class Camera:
             "vertical": float(height),
             "diagonal": float(np.hypot(width, height)),
         }
-        if axis not in sides:
-            raise ValueError(f"field of view axis: expected one of {tuple(sides)}, got {axis!r}")
+        _check_fov_axis(axis)
         if not 0.0 < fov_deg < 180.0:
             raise ValueError(f"field of view: expected 0 < degrees < 180, got {fov_deg}")
         focal_px = 0.5 * sides[axis] / float(np.tan(np.radians(fov_deg) / 2.0))
@@ -149,12 +148,13 @@ class Camera:
 
     def fov_deg(self, axis: FovAxis = "horizontal") -> float:
         """Return the angle in degrees between opposite borders or corners of the picture."""
-        corners = {
+        ends = {
             "horizontal": ((0.0, self.cy), (self.width, self.cy)),
             "vertical": ((self.cx, 0.0), (self.cx, self.height)),
             "diagonal": ((0.0, 0.0), (self.width, self.height)),
-        }[axis]
-        first, second = np.insert(self.unproject(corners), 2, 1.0, axis=-1)
+        }
+        _check_fov_axis(axis)
+        first, second = np.insert(self.unproject(ends[axis]), 2, 1.0, axis=-1)
         cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
         return float(np.degrees(np.arccos(cosine)))
 
@@ -270,6 +270,11 @@ class Camera:
             f"camera distortion {self.distortion}: the lens model folds over inside the region "
             "that was asked for; expected a calibration that is valid there"
         )
+
+
+def _check_fov_axis(axis: str) -> None:
+    if axis not in get_args(FovAxis):
+        raise ValueError(f"field of view axis: expected one of {get_args(FovAxis)}, got {axis!r}")
 
 
 def _keeps_orientation(jacobian: NDArray[np.float64]) -> NDArray[np.bool_]:

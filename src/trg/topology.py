@@ -27,6 +27,7 @@ class FaceTopology:
     """A mesh of n landmarks with everything that the network needs to know of it.
 
     Checked when it is made: indices in range and not repeated, the mirror map its own inverse.
+    Its arrays are read-only.
 
     Attributes
     ----------
@@ -51,7 +52,9 @@ class FaceTopology:
     """``(k, 2)`` int32: each edge of the triangles once, the smaller index first."""
 
     def __post_init__(self) -> None:
+        # A copy: the arrays are frozen below, and the caller's are the caller's.
         template = finite_array("topology template_m", self.template_m, (None, 3), np.float32)
+        template = template.copy()
         count = len(template)
         arrays: dict[str, Any] = {
             "template_m": template,
@@ -134,7 +137,10 @@ def _distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.flo
 def _indices(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], count: int
 ) -> NDArray[np.int32]:
-    indices = finite_array(f"topology {name}", value, shape).astype(np.int32)
+    numbers = finite_array(f"topology {name}", value, shape)
+    indices = numbers.astype(np.int32)
+    if not np.array_equal(indices, numbers):
+        raise ValueError(f"topology {name}: expected whole numbers")
     if indices.size and (indices.min() < 0 or indices.max() >= count):
         raise ValueError(
             f"topology {name}: expected vertex numbers from 0 to {count - 1}, "
