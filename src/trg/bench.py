@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +121,8 @@ def bench_synth(seconds: float = 3.0, size_px: int = 192) -> SynthBench:
 
     The speed is the mean over all: people differ too much in hair and dress to take the fastest.
     """
+    import resource  # not on Windows, where networks can be measured all the same
+
     from trg.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
 
     began = time.perf_counter()

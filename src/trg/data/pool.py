@@ -42,8 +42,8 @@ AHEAD_ROWS = 4
 more where that many workers hold more in their hands."""
 
 CHUNK = 24
-"""A worker takes the samples between two multiples of this: renderers share a person among a dozen
-neighbours, and making one costs as much as the pictures."""
+"""A worker takes the samples between two multiples of this: as many neighbours share a person in
+the renderer, and making one costs as much as the pictures."""
 
 POLL_S = 0.002
 SourceMaker = Callable[[], SampleSource]

@@ -94,11 +94,12 @@ def draw_sheet(
     landmarks68: NDArray[np.int32],
     columns: int = 6,
 ) -> Image.Image:
-    """Draw crops side by side with the head's axes (x red, y green, z blue) and the 68 points."""
+    """Draw crops side by side with the head's axes (x red, y green, -z blue) and the 68 points."""
     pixels = crops.clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     boxes = box_numbers.double().cpu().numpy()
     count, size = len(pixels), pixels.shape[1]
     sheet = Image.new("RGB", (columns * size, -(-count // columns) * size))
+    # The third axis is drawn against z, out of the face, where it can be seen.
     axes_m = np.concatenate([np.zeros((1, 3)), np.diag([1.0, 1.0, -1.0]) * AXIS_LENGTH_M])
     for face in range(count):
         tile = Image.fromarray(pixels[face])
