@@ -222,6 +222,8 @@ def test_damaged_notes_say_what_to_do(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"seed": -1}, "seed"),
+        ({"window": (0, 1.6)}, "window"),
+        ({"window": (96, 0.0)}, "window"),
         ({"shots": {"distance_m": (2.0, 1.0)}}, "distance_m"),
         ({"face_model": "/nowhere/model.npz"}, "ICT-FaceKit"),
     ],

@@ -215,7 +215,7 @@ def test_light_background_and_reflections_turn_together():
         row, column = np.unravel_index(light.surroundings.sum(-1).argmax(), SURROUNDINGS_SHAPE)
         assert grid[row, column] @ ray > np.cos(np.radians(8.0))
         rng = np.random.default_rng(1)
-        view = panorama_background(panorama, camera, M, 200, 150, rng)[..., 0]
+        view = panorama_background(panorama, camera, M, rng)[..., 0]
         view = view - view.min()
         rows, columns = np.indices(view.shape) + 0.5
         found = np.array([(columns * view).sum(), (rows * view).sum()]) / view.sum()
@@ -230,7 +230,7 @@ def test_view_agrees_with_the_slow_lookup():
     columns, rows = np.meshgrid(np.arange(90) + 0.5, np.arange(70) + 0.5)
     rays = np.insert(camera.unproject(np.stack([columns, rows], -1)), 2, 1.0, -1)
     expected = sample_sphere(panorama.radiance, rays @ M)
-    got = panorama_background(panorama, camera, M, 90, 70, FixedOdds())
+    got = panorama_background(panorama, camera, M, FixedOdds())
     np.testing.assert_allclose(got, expected, atol=0.02)
 
 
@@ -244,8 +244,8 @@ class FixedOdds:
 def test_a_windows_view_is_a_cut_out_of_the_whole_view():
     panorama = Panorama.from_radiance("smooth", smooth_map())
     camera, M = Camera.from_fov(70.0, 160, 120), np.eye(3)
-    whole = panorama_background(panorama, camera, M, 160, 120, FixedOdds())
-    window = panorama_background(panorama, camera.crop(30, 20, 64, 48), M, 64, 48, FixedOdds())
+    whole = panorama_background(panorama, camera, M, FixedOdds())
+    window = panorama_background(panorama, camera.crop(30, 20, 64, 48), M, FixedOdds())
     np.testing.assert_allclose(window[8:-8, 8:-8], whole[28:60, 38:86], atol=2e-3)
 
 

@@ -59,7 +59,7 @@ def test_bad_odds_say_what_is_wrong():
     with pytest.raises(ValueError, match="distance_m"):
         ShotOdds(distance_m=(1.0, 0.5))
     with pytest.raises(ValueError, match="behind the camera"):
-        ShotOdds(distance_m=(0.1, 0.5))
+        ShotOdds(distance_m=(0.15, 0.5))
     for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
         with pytest.raises(ValueError, match=name):
             ShotOdds(**{name: 2.0})

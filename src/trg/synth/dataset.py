@@ -115,6 +115,8 @@ class SyntheticFaces:
             raise ValueError(f"seed: expected 0 or more, got {seed}")
         self.seed = seed
         self._window = None if window is None else Window(*window)
+        if self._window is not None and (self._window.size_px < 1 or self._window.margin <= 0):
+            raise ValueError(f"window: expected a size and a margin above 0, got {window}")
         self._camera = None if camera is None else _camera_from_numbers(camera)
         if self._camera is not None:
             picture_size = (self._camera.width, self._camera.height)
@@ -247,7 +249,7 @@ class SyntheticFaces:
         camera_from_world, light = turns[chosen], scale_light(lights[chosen], tint)
         if rng.random() >= PANORAMA_BACKGROUND_SHARE:
             return light, procedural_background(width, height, rng)
-        place = panorama_background(panorama, view, camera_from_world, width, height, rng)
+        place = panorama_background(panorama, view, camera_from_world, rng)
         return light, place * tint.astype(np.float32)
 
 

@@ -171,7 +171,11 @@ class W300LPWriter:
 
 
 class BIWIWriter:
-    """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera."""
+    """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera.
+
+    The format has one mesh for each sequence and no other shape: the vertices of the sequence's
+    first frame, with its expression, stand for the neutral head.
+    """
 
     def __init__(self, folder: Path, records: list[Record], topology: FaceTopology) -> None:
         self._folder = folder / "hpdb"

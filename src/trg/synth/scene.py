@@ -27,8 +27,8 @@ FOV_RANGE_DEG = (22.0, 100.0)
 FACE_MIDDLE_M = np.array([0.0, 0.01, -0.08])
 """About the middle of the 68 landmarks in head space."""
 
-NEAREST_M = 0.15
-"""The least depth of a head's origin: noses and chins reach up to 0.13 m in front of it."""
+NEAREST_M = 0.18
+"""The least depth of a head's origin: large heads' noses reach 0.16 m in front of it."""
 
 NOMINAL_FACE_BOX_M = 0.21
 """About the side of the face box in space; only keeps faces from overflowing the picture."""

@@ -21,11 +21,9 @@ def panorama_background(
     panorama: Panorama,
     camera: Camera,
     camera_from_world: NDArray[np.floating],
-    width: int,
-    height: int,
     rng: np.random.Generator,
 ) -> FloatImage:
-    """Draw what ``camera`` sees of a panorama in its first ``width`` x ``height`` pixels.
+    """Draw what ``camera`` sees of a panorama.
 
     Use the matrix that :func:`~trg.synth.place.panorama.light_from_panorama` got, so that light and
     place agree. Lens distortion is left out: nobody can measure a place at infinity. The picture
@@ -38,13 +36,13 @@ def panorama_background(
         np.float32(1.0 / camera.fy),
         np.float32(camera.cx),
         np.float32(camera.cy),
-        width,
-        height,
+        camera.width,
+        camera.height,
     )
     # One pixel of the panorama covers this many of the picture: bilinear lookups show their grid
     # unless they are smoothed over it.
     grid_px = camera.fx * 2.0 * np.pi / panorama.radiance.shape[1]
-    defocus_px = rng.uniform(0.01, 0.05) * width if rng.random() < 0.5 else 0.0
+    defocus_px = rng.uniform(0.01, 0.05) * camera.width if rng.random() < 0.5 else 0.0
     return blur(pixels, max(0.3 * grid_px if grid_px > 1.5 else 0.0, defocus_px))
 
 
