@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,24 +84,13 @@ def write_pack(
     done = _done_so_far(folder, description)
     if not done:
         _start_files(folder, spec, count)
-    pool = ViewPool(
-        _Shifted(make_source, first),
-        spec,
-        batch_size=ROW,
-        capacity=ROW,
-        workers=workers,
-        start_step=done // ROW,
-    )
-    try:
-        while done < count:
-            views = pool.batch(done // ROW, 0, min(ROW, count - done))
-            _append(folder, spec, count, done, views)
+    with closing(_rows(_Shifted(make_source, first), spec, done, count, workers)) as rows:
+        for views in rows:
+            _append(folder, spec, done, views)
             done += len(views.image)
             _note(folder / PROGRESS, {**description, "done": done})
             if on_progress is not None:
                 on_progress(done)
-    finally:
-        pool.close()
     if topology is not None:
         arrays: dict[str, Any] = topology.to_arrays()
         write_atomic(folder / TOPOLOGY, lambda file: np.savez(file, **arrays))
@@ -203,6 +193,25 @@ class _ShiftedSource:
         return self._source.sample(self._first + index)
 
 
+def _rows(
+    make_source: SourceMaker, spec: ViewSpec, done: int, count: int, workers: int
+) -> Generator[Views, None, None]:
+    """Make views ``done`` to ``count``, row by row; ``done`` is a multiple of ROW."""
+    pool = ViewPool(
+        make_source,
+        spec,
+        batch_size=ROW,
+        capacity=ROW,
+        workers=workers,
+        start_step=done // ROW,
+    )
+    try:
+        for start in range(done, count, ROW):
+            yield pool.batch(start // ROW, 0, min(ROW, count - start))
+    finally:
+        pool.close()
+
+
 def _done_so_far(folder: Path, description: dict[str, Any]) -> int:
     """Return how many views an unfinished pack holds for sure; 0 for a fresh folder."""
     path = folder / PROGRESS
@@ -225,7 +234,7 @@ def _start_files(folder: Path, spec: ViewSpec, count: int) -> None:
             npy.write_array_header_1_0(file, _header(shape, dtype, count))
 
 
-def _append(folder: Path, spec: ViewSpec, count: int, done: int, views: Views) -> None:
+def _append(folder: Path, spec: ViewSpec, done: int, views: Views) -> None:
     """Write views after the first ``done``, over whatever a killed run left there.
 
     Ordinary writes, not through a memory map: a full disk must raise, not kill the process.

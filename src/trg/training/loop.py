@@ -111,22 +111,20 @@ def run_training(
     NotFiniteError
         Training diverged, or a sample is broken.
     """
-    started = time.monotonic()
+    deadline = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     if not resume and (folder / LAST).exists():
         raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
     with _process_group() as (rank, world), _fast_arithmetic():
-        device = device or _default_device(rank)
         run = _Run(recipe, folder, topology or topology_of(recipe), device, rank, world)
         if resume and (folder / LAST).exists():
             run.state.restore(folder, recipe.to_dict())
         run.open(Place(rank, world, workers), measures or {})
         try:
-            for step, share in _ahead(run.feed, run.state.step, recipe.steps, rank, world, device):
+            for step, share in _ahead(run):
                 numbers = run.train_step(step, share)
                 if on_step is not None and rank == 0:
                     on_step(step, numbers)
-                late = max_minutes is not None and time.monotonic() - started > 60 * max_minutes
-                last = run.agree(late) or step + 1 == recipe.steps
+                last = run.agree(time.monotonic() > deadline) or step + 1 == recipe.steps
                 run.keep(numbers, last)
                 if last:
                     break
@@ -147,13 +145,14 @@ class _Run:
         recipe: Recipe,
         folder: Path,
         topology: FaceTopology,
-        device: torch.device,
+        device: torch.device | None,
         rank: int,
         world: int,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.folder, self.device = recipe, folder, device
+        self.recipe, self.folder = recipe, folder
         self.rank, self.world = rank, world
+        self.device = device = device or _default_device(rank)
         self.spec = ViewSpec(recipe.view_size, recipe.view_margin, topology.vertex_count)
         taps = taps_for(recipe.view_size, recipe.view_margin, recipe.model.crop_size)
         self.augmenter = Augmenter(recipe.model.crop_size, topology.mirror, taps)
@@ -284,14 +283,13 @@ def targets_of(batch: TrainingBatch, hidden_weight: float = 1.0) -> Targets:
     )
 
 
-def _ahead(
-    feed: Mixture, first: int, steps: int, rank: int, world: int, device: torch.device
-) -> Iterator[tuple[int, Share]]:
-    """Yield each step's share, read while the step before is trained."""
+def _ahead(run: _Run) -> Iterator[tuple[int, Share]]:
+    """Yield each step that is left with its share, read while the step before is trained."""
+    first, steps = run.state.step, run.recipe.steps
 
     def read(step: int) -> Share:
-        share = feed.share(step, rank, world)
-        return share._replace(views=_pinned(share.views)) if device.type == "cuda" else share
+        share = run.feed.share(step, run.rank, run.world)
+        return share._replace(views=_pinned(share.views)) if run.device.type == "cuda" else share
 
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(read, first) if first < steps else None
