@@ -54,6 +54,7 @@ def test_cli_shows_its_verbs_and_version():
         (("synth",), "expected a folder to write"),
         (("source", "photos", "/nowhere"), "10.6084/m9.figshare.5047666"),
         (("bench", "trg_xxl"), "trg_s"),
+        (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
         (("train", "nonsense", "/nowhere"), "paper_single"),
         (("train", "tiny", "/nowhere", "steps"), "NAME=VALUE"),
     ],

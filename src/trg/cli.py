@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 
 from trg import __version__
 
@@ -306,7 +307,7 @@ def main() -> None:
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
             raise
-        _messages.print(f"[bold red]error:[/] {error}", highlight=False)
+        _messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         _messages.print("stopped")
