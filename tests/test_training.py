@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +26,9 @@ from trg.model.losses import TRGLoss
 from trg.model.network import TRGNetwork
 from trg.training import loop
 from trg.training.loop import NotFiniteError, run_training, targets_of
-from trg.training.optim import MovingAverage, learning_rate, use_bf16_in_layers
+from trg.training.optim import MovingAverage, use_bf16_in_layers
 from trg.training.progress import training_bar
-from trg.training.recipes import (
-    OptimConfig,
-    Recipe,
-    SourceConfig,
-    paper,
-    recipe,
-    tiny,
-    with_overrides,
-)
+from trg.training.recipes import Recipe, SourceConfig, tiny, with_overrides
 from trg.training.sources import ShuffledSource, open_source, topology_of
 from trg.training.state import BEST, LAST, read_log
 
@@ -311,18 +302,6 @@ def test_hidden_and_outside_landmarks_weigh_less() -> None:
     assert (weight[batch.landmarks68_visible[0]].sum() - weight.gt(0.9).sum()).abs() < 1e-6
 
 
-def test_learning_rates_follow_their_plans() -> None:
-    step = OptimConfig(schedule="step", warmup_steps=0, learning_rate=1e-4)
-    assert learning_rate(step, 19, 30) == 1e-4
-    assert learning_rate(step, 20, 30) == pytest.approx(1e-5)
-    cosine = OptimConfig(warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(cosine, s, 100) for s in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[9] == rates[10] == 1.0
-    assert all(a >= b for a, b in pairwise(rates[10:]))
-    assert rates[-1] == pytest.approx(0.01, abs=2e-3)
-
-
 def test_the_average_is_an_average() -> None:
     network = TRGNetwork(dots().model, TOPOLOGY)
     average = MovingAverage(network, 0.5)
@@ -337,36 +316,6 @@ def test_the_average_is_an_average() -> None:
         network.heatmaps.weight += 1.0
     young.update(network, 0)
     torch.testing.assert_close(young.network.heatmaps.weight, network.heatmaps.weight)
-
-
-def test_recipes_by_name() -> None:
-    assert recipe("small").model.crop_size == 128
-    assert recipe("synthetic_r18/landmark-free").model.geometry is False
-    published = recipe("paper", {"arkitface": "a", "w300lp": "b"})
-    assert published == paper(arkitface="a", w300lp="b")
-    optim = published.optim
-    assert (optim.optimizer, optim.learning_rate, published.batch_size) == ("adam", 1e-4, 128)
-    assert published.steps * 128 == pytest.approx(30 * (717_840 + 122_450), abs=128)
-    assert learning_rate(optim, published.steps * 19 // 30, published.steps) == 1e-4
-    assert learning_rate(optim, published.steps * 21 // 30, published.steps) == pytest.approx(1e-5)
-    json.dumps(published.to_dict())
-    with pytest.raises(ValueError, match="expected one of"):
-        recipe("large")
-    with pytest.raises(ValueError, match="expected a row of"):
-        recipe("small/no-such-row")
-    with pytest.raises(ValueError, match="arkitface"):
-        recipe("paper_single")
-
-
-def test_overrides_by_dotted_name() -> None:
-    changed = with_overrides(
-        recipe("small"), {"optim.learning_rate": "3e-4", "steps": "7", "model.crop_size": 96}
-    )
-    assert (changed.optim.learning_rate, changed.steps, changed.model.crop_size) == (3e-4, 7, 96)
-    with pytest.raises(ValueError, match=r"override optim\.lr: expected one of"):
-        with_overrides(recipe("small"), {"optim.lr": 1})
-    with pytest.raises(ValueError, match="expected a value like 64"):
-        with_overrides(recipe("small"), {"batch_size": "many"})
 
 
 def test_sources_are_called_by_name() -> None:
