@@ -143,6 +143,7 @@ def test_no_face_is_no_result(full) -> None:
 
 def test_the_runtime_says_what_it_expected(full) -> None:
     runtime = PoseRuntime(full[1])
+    assert runtime.providers == ("CPUExecutionProvider",)
     crops, boxes = _inputs(2)
     with pytest.raises(ValueError, match=r"crops: expected \(b, 32, 32, 3\) uint8, got .*float64"):
         runtime(crops.astype(float), boxes)

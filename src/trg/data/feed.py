@@ -8,7 +8,7 @@ batch take disjoint slots of the same one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from trg.data.view import Views, concatenate_views
 
 
-@runtime_checkable
 class Feed(Protocol):
     """A source of batches of a fixed size."""
 

@@ -136,10 +136,3 @@ def concatenate_views(batches: Sequence[Views]) -> Views:
 def select_views(views: Views, index: Any) -> Views:
     """Take views out of a batch by any NumPy index on the leading axis."""
     return Views(*(array[index] for array in views))
-
-
-def empty_views(count: int, spec: ViewSpec) -> Views:
-    """Return ``count`` views of zeros, to be filled."""
-    return Views(
-        **{name: np.zeros((count, *shape), dtype) for name, (shape, dtype) in spec.fields().items()}
-    )
