@@ -1,4 +1,9 @@
-"""How the renderer's inner loops are compiled."""
+"""How the renderer's inner loops are compiled.
+
+Numba tells by the file of a compiled function alone whether what lies on disk is stale. After a
+change to a helper that a loop in *another* file calls, delete ``__pycache__/*.nb[ic]`` here, or
+the loop goes on with the helper as it was.
+"""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
     return SkinChart(
         uv, texels, points, unit, x, y, z, azimuth,
         lips, mouth, eyes, along, across, beard, moustache,
-        _scalp_distance(x, y, azimuth, points, unit), noise_lattice(np.random.default_rng(68)),
+        _scalp_distance(y, azimuth, points, unit), noise_lattice(np.random.default_rng(68)),
     )  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def _beard_maps(
 
 
 def _scalp_distance(
-    x: np.ndarray, y: np.ndarray, azimuth: np.ndarray, points: np.ndarray, unit: float
+    y: np.ndarray, azimuth: np.ndarray, points: np.ndarray, unit: float
 ) -> np.ndarray:
     """Distance inside the hairline, by the rule of thirds for its height over the brows."""
     brow_y = float(points[19:25, 1].mean())

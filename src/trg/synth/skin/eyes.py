@@ -48,6 +48,8 @@ class EyeChart:
         ``(size, size)``: around that axis, rad.
     toward_lids_m
         ``(size, size)``: distance above (+) or below (-) the axis.
+    lattice
+        For the fibres of irises, see :func:`~trg.synth.skin.noise.smooth_noise`.
     """
 
     texels: TexelMap

@@ -14,7 +14,7 @@ import numpy as np
 from trg.synth.skin.chart import SkinChart, smoothstep
 from trg.synth.skin.look import SkinLook
 from trg.synth.skin.noise import smooth_noise
-from trg.synth.skin.strokes import hair_coats
+from trg.synth.skin.strokes import Coat, hair_coats
 from trg.synth.skin.tone import BLOOD_DENSITY, linear_from_srgb, srgb_from_linear
 
 BUMP_M = 0.0016
@@ -53,13 +53,6 @@ class SkinLayer(NamedTuple):
 
     density: np.ndarray
     weight: np.ndarray
-
-
-class Coat(NamedTuple):
-    """Something opaque on the skin: ``alpha`` (size, size) and one sRGB colour (0 to 255)."""
-
-    alpha: np.ndarray
-    rgb: tuple[float, float, float]
 
 
 class Field(NamedTuple):
@@ -103,10 +96,10 @@ def paint_skin(
         look.tone.density, melanin, look.tone.melanin, blood, BLOOD_DENSITY, density, weight
     )
     bare = None if photo is None else _lacking_brows(chart, look, photo)
-    for coat in _make_up_coats(chart, look, coarse, middle):
+    coats = _make_up_coats(chart, look, coarse, middle)
+    coats += hair_coats(chart, look, rng, coarse, fine, bare)
+    for coat in coats:
         _mix(linear, coat.alpha, linear_from_srgb(np.asarray(coat.rgb, np.uint8)))
-    for alpha, rgb in hair_coats(chart, look, rng, coarse, fine, bare):
-        _mix(linear, alpha, linear_from_srgb(np.asarray(rgb, np.uint8)))
     albedo = np.empty((*linear.shape[:2], 4), np.uint8)
     albedo[..., :3] = srgb_from_linear(linear)
     albedo[..., 3] = 255

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from trg.synth.skin.chart import SkinChart, smoothstep
 from trg.synth.skin.look import Beard, SkinLook
 from trg.synth.skin.noise import smooth_noise
 
-HairCoat = tuple[np.ndarray, tuple[float, float, float]]
-"""Alpha ``(size, size)`` float32 and an sRGB colour."""
+
+class Coat(NamedTuple):
+    """Something opaque on the skin: ``alpha (size, size)`` and one sRGB colour (0 to 255)."""
+
+    alpha: np.ndarray
+    rgb: tuple[float, float, float]
 
 
 def hair_coats(
@@ -19,7 +25,7 @@ def hair_coats(
     coarse: np.ndarray,
     fine: np.ndarray,
     bare: np.ndarray | None,
-) -> list[HairCoat]:
+) -> list[Coat]:
     """Return what to mix over the skin, in order.
 
     Parameters
@@ -30,22 +36,23 @@ def hair_coats(
         ``(size, size)``: where brows have to be painted because no photograph brings them, or
         None for everywhere.
     """
-    coats: list[HairCoat] = []
+    coats: list[Coat] = []
     shadow = np.maximum(chart.beard, chart.moustache)
     if look.beard.shadow > 0:
         # A shaved beard is hair under the skin: a cool grey veil.
         veil = np.asarray(look.beard.rgb) * 0.6 + np.array([6.0, 9.0, 12.0])
         amount = np.float32(0.24 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
-        coats.append((np.clip(amount, 0.0, 1.0), _rgb(veil)))
+        coats.append(Coat(np.clip(amount, 0.0, 1.0), _rgb(veil)))
     brows = _brow_alpha(chart, look, rng, fine)
-    coats.append((brows if bare is None else brows * bare, look.brows.rgb))
+    coats.append(Coat(brows if bare is None else brows * bare, look.brows.rgb))
     if look.beard.style != "none":
         coats += _beard_coats(chart, look.beard, rng, coarse, fine)
     if look.scalp > 0:
         ragged = chart.scalp_m + 0.004 * coarse + 0.002 * fine
         cover = smoothstep(-0.004, 0.010, ragged) * look.scalp
         strands = 1.0 + 0.04 * fine
-        coats.append((np.clip(cover * 0.985 * strands, 0.0, 1.0).astype(np.float32), look.hair_rgb))
+        alpha = np.clip(cover * 0.985 * strands, 0.0, 1.0).astype(np.float32)
+        coats.append(Coat(alpha, look.hair_rgb))
     return coats
 
 
@@ -80,7 +87,7 @@ def _beard_coats(
     rng: np.random.Generator,
     coarse: np.ndarray,
     fine: np.ndarray,
-) -> list[HairCoat]:
+) -> list[Coat]:
     """A beard, and the strands in it that catch light."""
     area = _beard_area(chart, beard)
     place = np.flatnonzero(area > 0.02)
@@ -100,8 +107,8 @@ def _beard_coats(
     glints[place] = alpha[place] * (0.15 * solid) * smoothstep(0.4, 1.6, stripes)
     bright = _rgb(np.asarray(beard.rgb) * 1.5 + 12.0)
     return [
-        (np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
-        (glints.reshape(area.shape), bright),
+        Coat(np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
+        Coat(glints.reshape(area.shape), bright),
     ]
 
 

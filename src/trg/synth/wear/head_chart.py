@@ -214,7 +214,18 @@ class HeadChart:
 
 @dataclass(frozen=True, slots=True)
 class PersonFit:
-    """How a person's skull differs from the mean one: a size, and what is left per direction."""
+    """How a person's skull differs from the mean one.
+
+    Attributes
+    ----------
+    centre_m
+        ``(3,)``: middle of the mean skull.
+    size
+        The person's skull over the mean one.
+    rest_m
+        ``(37, 72, 3)``: what size leaves over in each direction, laid out as
+        :attr:`HeadChart.skull_m`.
+    """
 
     centre_m: np.ndarray
     size: float
