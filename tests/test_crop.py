@@ -99,6 +99,7 @@ def test_face_box_is_one_and_a_half_times_the_landmarks():
         ((20, 10, 10, 20), "x0 < x1"),
         ((10, 10, np.nan, 20), "finite"),
         ((10, 10, 20), r"shape \(4\)"),
+        ((-1e6, -1e6, 1e6, 1e6), "16 times"),
     ],
 )
 def test_bad_boxes_say_what_is_wrong(box, message):

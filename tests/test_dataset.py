@@ -11,6 +11,7 @@ import pytest
 
 from trg.camera import Camera
 from trg.crop import face_box
+from trg.data.pool import CHUNK
 from trg.data.sample import Sample
 from trg.data.view import ViewSpec, stack_views
 from trg.geometry import transform
@@ -50,6 +51,7 @@ def test_a_sample_depends_on_seed_and_index_alone(faces):
 
 
 def test_neighbouring_indices_share_a_person(faces):
+    assert CHUNK == PICTURES_PER_PERSON  # a worker makes whole people
     identities = [faces.sample(i).identity for i in (0, PICTURES_PER_PERSON - 1)]
     assert identities[0] == identities[1]
     assert faces.sample(PICTURES_PER_PERSON).identity != identities[0]

@@ -190,9 +190,12 @@ class Camera:
         Raises
         ------
         ValueError
-            The distortion model folds over at one of the pixels, so that no ray leads there.
+            A pixel is not finite, or the distortion model folds over there, so that no ray leads
+            to it.
         """
         pixels = np.asarray(pixels, dtype=np.float64)
+        if not np.isfinite(pixels).all():
+            raise ValueError("pixels: expected finite numbers, got NaN or infinity")
         distorted = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         return self._undistort(distorted) if self.is_distorted else distorted
 

@@ -19,6 +19,9 @@ from trg._check import finite_array, rgb_image
 from trg.camera import Camera
 from trg.geometry import crop_from_rays, rays_from_crop
 
+MAX_BOX_SCALE = 16.0
+"""Boxes may be this many times as large as the picture; all that they add is black."""
+
 BOX_MARGIN = 1.5
 """The paper's face box over the larger side of the landmarks' bounding rectangle."""
 
@@ -108,7 +111,8 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
     Raises
     ------
     ValueError
-        The image is no uint8 RGB image, the camera is of another size, or the box is empty.
+        The image is no uint8 RGB image, the camera is of another size, or the box is empty or
+        many times as large as the picture.
     """
     image = rgb_image("image", image)
     if image.shape[:2] != (camera.height, camera.width):
@@ -119,6 +123,12 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
     if size < 1:
         raise ValueError(f"size: expected at least 1 px, got {size}")
     box_numbers = box_numbers_from_box(camera, box_xyxy)
+    side_px = float((box_numbers[2] * camera.pixels_per_ray(box_numbers[:2])).max())
+    if side_px > MAX_BOX_SCALE * max(camera.width, camera.height):
+        raise ValueError(
+            f"box_xyxy: expected a box at most {MAX_BOX_SCALE:.0f} times as large as the picture "
+            f"of {camera.width}x{camera.height} px, got a side of {side_px:.0f} px"
+        )
     if camera.is_distorted:
         return FaceCrop(_resample_distorted(image, camera, box_numbers, size), box_numbers)
     return FaceCrop(_resample_rectangle(image, camera, box_numbers, size), box_numbers)

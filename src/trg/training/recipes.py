@@ -169,7 +169,7 @@ def synthetic_r18(
     return replace(
         small(),
         name="synthetic_r18",
-        model=replace(trg_r18(), regressor=RegressorConfig(dropout=0.0, vertex_unit_m=0.01)),
+        model=replace(trg_r18(), regressor=RegressorConfig(dropout=0.0, vertex_unit_m=0.1)),
         sources=(_synthetic(trg_r18(), pack, without),),
         holdout=_holdout(trg_r18(), holdout_pack),
         steps=100_000,
