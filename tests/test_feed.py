@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dot_faces import DotFaces
+from trg._atomic import write_atomic
 from trg.data import pack as pack_module
-from trg.data.atomic import write_atomic
 from trg.data.feed import Mixture, shuffled, slots_by_weight
 from trg.data.pack import Pack, write_pack
 from trg.data.pool import ViewPool

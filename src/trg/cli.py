@@ -82,7 +82,7 @@ def synth(
                 layout,
                 topology=faces.faces.topology,
                 split=split,
-                made_with={"seed": seed, "count": count},
+                made_with={**faces.faces.made_of, "count": count},
                 resume=resume,
                 on_progress=lambda done: bar.update(task, completed=done),
             )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from trg._atomic import write_atomic
 from trg.topology import FaceTopology
 
 FORMAT_VERSION = 1
@@ -82,12 +82,7 @@ def write_bundle(path: str | PathLike[str], bundle: WeightBundle) -> str:
     }
     members[CARD] = json.dumps(card, indent=2, sort_keys=True).encode()
     archive = _zip(members)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(archive)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomic(path, lambda file: file.write(archive))
     return hashlib.sha256(archive).hexdigest()
 
 

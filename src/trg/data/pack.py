@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.data.feed import shuffled
 from trg.data.pool import SourceMaker, ViewPool
 from trg.data.sample import Sample

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.model.backbone import load_state_strictly
 from trg.model.config import TRGConfig
 from trg.model.network import TRGNetwork

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trg import __version__
 from trg.camera import Camera
 from trg.crop import box_numbers_from_box, face_box
 from trg.data.sample import Sample
@@ -135,6 +136,11 @@ class SyntheticFaces:
     def topology(self) -> FaceTopology:
         """The mesh of the samples' vertices."""
         return self._studio.model.topology
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """The seed and the sources, in plain values: equal ones make equal people."""
+        return {"seed": self.seed, "version": __version__, **self._studio.made_of}
 
     def sample(self, index: int) -> Sample:
         """Make sample number ``index``; any index from 0 on."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trg._atomic import write_atomic
 from trg.camera import Camera
 from trg.crop import crop_face, crop_from_pixels
 from trg.data.arkitface import (
@@ -26,7 +27,6 @@ from trg.data.arkitface import (
     frame_paths,
     projection_from_camera,
 )
-from trg.data.atomic import write_atomic
 from trg.data.biwi import PIXEL_CENTRE
 from trg.data.sample import Sample
 from trg.data.shards import encode_sample

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.data.sample import Sample
 from trg.data.written import COMPLETE_NAME, PROGRESS_NAME, is_complete
 from trg.synth.layout_writers import (

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.synth.cache import cache_folder
 
 NOTES_ENV = "TRG_SOURCES"

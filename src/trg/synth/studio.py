@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,16 @@ class Studio:
             self._skins = load_photo_skins(self.model, self._charts.skin, photos)
         panoramas = _wanted("panoramas", ingredients.panoramas)
         self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """Which sources are in use, in plain values."""
+        return {
+            "face_model": self.model.name,
+            "portraits": 0 if self._skins is None else len(self._skins),
+            "panoramas": [panorama.name for panorama in self.panoramas],
+            "hair_meshes": self._wardrobe.mesh_count,
+        }
 
     def cast(self, rng: np.random.Generator) -> Actor:
         """Draw a person, paint their skin and dress them."""

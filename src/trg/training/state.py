@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.model.checkpoint import load_checkpoint, save_checkpoint
 from trg.model.network import TRGNetwork
 from trg.training.optim import MovingAverage

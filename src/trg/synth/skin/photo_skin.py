@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trg.data.atomic import write_atomic
+from trg._atomic import write_atomic
 from trg.synth.cache import cache_folder
 from trg.synth.skin.chart import SkinChart, polygon_distance, smoothstep
 from trg.synth.skin.paint import SkinLayer
