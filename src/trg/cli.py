@@ -55,17 +55,18 @@ def synth(
     seed
         Other seeds make other people.
     sheet
-        Draw the pictures, cut to their faces, into this one picture.
+        Draw the pictures, cut to their faces, into this one picture. Without a folder, of more
+        people: three pictures each.
     labels
         Draw landmarks and axes onto the sheet.
     workers
-        Processes that render; 0: this one.
+        Processes that render a folder; 0: this one.
     resume
         Complete a folder that an earlier run left unfinished.
     """
     from rich.progress import Progress
 
-    from trg.synth.dataset import LAYOUT_OPTIONS
+    from trg.synth.dataset import LAYOUT_OPTIONS, PICTURES_PER_PERSON
     from trg.synth.layouts import write_layout
     from trg.synth.sheet import contact_sheet
     from trg.synth.stream import FaceSequence
@@ -73,7 +74,9 @@ def synth(
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet PICTURE, or both")
     options = {**(LAYOUT_OPTIONS[layout] if out else {}), "seed": seed}
-    with FaceSequence(count, options, workers) as faces, Progress(console=_messages) as bar:
+    stride = 1 if out else PICTURES_PER_PERSON // 3  # a sheet alone shows many people
+    sequence = FaceSequence(count * stride, options, workers if out else 0)
+    with sequence as faces, Progress(console=_messages) as bar:
         if out is not None:
             task = bar.add_task(f"writing {layout}", total=count)
             written = write_layout(
@@ -89,7 +92,7 @@ def synth(
             bar.update(task, completed=written)
         if sheet is not None:
             task = bar.add_task("drawing the sheet", total=count)
-            cells = bar.track((faces[index] for index in range(count)), task_id=task)
+            cells = bar.track((faces[index * stride] for index in range(count)), task_id=task)
             mesh = faces.faces.topology
             contact_sheet(cells, labels=labels, topology=mesh).save(sheet)
 
