@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Literal, get_args
@@ -117,13 +120,26 @@ def export_bundle(
     return bundle
 
 
+@contextmanager
+def _exporter_kept_quiet() -> Iterator[None]:
+    """Hide what the exporter says of its own internals and of a torchvision that nobody needs."""
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
+    registry.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        registry.setLevel(level)
+
+
 def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
     """Trace a network in evaluation mode into one ONNX graph with any batch size."""
     size = network.config.crop_size
     batch = torch.export.Dim("batch")
     crops = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with warnings.catch_warnings():  # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
+    with _exporter_kept_quiet():
         program = torch.onnx.export(
             ExportedForward(network),
             (crops, torch.ones(2, 3)),
