@@ -295,7 +295,7 @@ def _work(make_source: SourceMaker, shared: _Shared) -> None:
                 for name in ring._fields:
                     getattr(ring, name)[place] = getattr(view, name)
                 made[place] = index + 1
-    except Exception:
+    except Exception:  # whatever it is, the process that reads must hear of it
         shared.failures.put(traceback.format_exc())
 
 

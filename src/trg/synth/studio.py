@@ -259,7 +259,7 @@ class Studio:
         face = appearance_surfaces(self._charts, appearance, neutral_m)
         shares = surface_occlusion([*face, *worn], directions=OCCLUSION_DIRECTIONS)
         occlusion = np.ones(len(neutral_m), np.float32)
-        for surface, share in zip(face, shares, strict=False):
+        for surface, share in zip(face, shares[: len(face)], strict=True):
             occlusion[self._charts.part_vertices[surface.name]] = share
         shaded = [
             replace(surface, occlusion=share, smaller=halvings(surface.texture))

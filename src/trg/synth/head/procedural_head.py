@@ -89,7 +89,7 @@ def procedural_head() -> FullFaceModel:
     rest = np.concatenate([piece.vertices for piece in pieces])
     lid, lip = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("lid", "lip"))
     part_of = np.repeat([piece.part for piece in pieces], np.diff(start))
-    triangles = np.concatenate([p.triangles + s for p, s in zip(pieces, start, strict=False)])
+    triangles = np.concatenate([p.triangles + s for p, s in zip(pieces, start[:-1], strict=True)])
     counts = [len(piece.triangles) for piece in pieces]
     expressions = _expressions(rest, part_of, lid, lip)
     identity = _identity(rest, part_of)

@@ -1,0 +1,57 @@
+"""Made-up samples, written and listed, for the tests of folder formats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthetic_topology import ellipsoid_topology
+from trg.camera import Camera
+from trg.crop import face_box
+from trg.data.sample import Sample
+from trg.data.written import COMPLETE_NAME, PROGRESS_NAME
+from trg.geometry import rotation_from_euler
+from trg.synth.layouts import write_layout
+
+TOPOLOGY = ellipsoid_topology()
+CAMERA = Camera(700.0, 690.0, 331.0, 228.5, 640, 480)
+LAYOUTS = ("webdataset", "arkitface", "300wlp", "biwi")
+
+
+def make_samples(count: int, camera: Camera = CAMERA, seed: int = 0) -> list[Sample]:
+    rng = np.random.default_rng(seed)
+    samples = []
+    for index in range(count):
+        rotation = rotation_from_euler(rng.normal(0.0, 15.0, 3))
+        translation_m = np.array([*rng.normal(0.0, 0.05, 2), rng.uniform(0.5, 0.9)])
+        vertices_m = TOPOLOGY.template_m + rng.normal(0.0, 0.002, (1220, 3))
+        in_camera = vertices_m[TOPOLOGY.landmarks68] @ rotation.T + translation_m
+        landmarks_px = camera.project(in_camera)
+        image = np.full((camera.height, camera.width, 3), 40, dtype=np.uint8)
+        image[100:300, 200:400] = rng.integers(0, 255, 3)
+        samples.append(
+            Sample(
+                image=image,
+                camera=camera,
+                box_xyxy=face_box(landmarks_px),
+                rotation=rotation,
+                translation_m=translation_m,
+                vertices_m=vertices_m.astype(np.float32),
+                landmarks68_px=landmarks_px,
+                landmarks68_visible=rng.random(68) < 0.8,
+                identity=str(7 + index // 2),
+                name=f"made/{index}",
+            )
+        )
+    return samples
+
+
+def write(samples, folder, layout, **options):
+    return write_layout(samples, folder, layout, topology=TOPOLOGY, **options)
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (PROGRESS_NAME, COMPLETE_NAME)
+    }
