@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trg.cli import synth
+from trg.cli.synthetic import synth
 from trg.data.arkitface import ARKitFace
 from trg.data.biwi import BIWI
 from trg.data.shards import read_shards

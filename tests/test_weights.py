@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synthetic_topology import ellipsoid_topology
-from trg.weights import WeightBundle, WeightCard, read_bundle, write_bundle
+from trg.weights import WeightBundle, WeightCard, bundled, read_bundle, write_bundle
 
 TOPOLOGY = ellipsoid_topology()
 
@@ -107,3 +107,8 @@ def test_damage_is_found_and_named(tmp_path) -> None:
 def test_the_runtime_needs_no_torch() -> None:
     code = "import sys, trg.runtime, trg.bench; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_bundle_that_does_not_ship_is_refused_with_the_names_of_those_that_do() -> None:
+    with pytest.raises(ValueError, match="expected one of .*'nothing'"):
+        bundled("nothing")

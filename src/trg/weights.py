@@ -25,8 +25,12 @@ import numpy as np
 from trg._atomic import write_atomic
 from trg.topology import FaceTopology
 
+DEFAULT_BUNDLE = "trg_s"
 FORMAT_VERSION = 1
 MODEL, TOPOLOGY, CARD = "model.onnx", "topology.npz", "card.json"
+SUFFIX = ".trg"
+
+_BUNDLES = Path(__file__).parent / "bundles"
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal contents make equal files
 
@@ -124,6 +128,25 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
     with np.load(io.BytesIO(members[TOPOLOGY])) as arrays:
         topology = FaceTopology.from_arrays(dict(arrays))
     return WeightBundle(members[MODEL], topology, _card(path, card))
+
+
+def bundled(name: str = DEFAULT_BUNDLE) -> Path:
+    """Return where a bundle that ships inside the package lies.
+
+    Raises
+    ------
+    ValueError
+        No bundle of that name ships.
+    """
+    path = _BUNDLES / f"{name}{SUFFIX}"
+    if not path.is_file():
+        raise ValueError(f"model: expected one of {bundled_names()} or a .trg file, got {name!r}")
+    return path
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the names of the bundles that ship inside the package."""
+    return tuple(sorted(path.stem for path in _BUNDLES.glob(f"*{SUFFIX}")))
 
 
 def _card(path: Path, card: Mapping[str, Any]) -> WeightCard:

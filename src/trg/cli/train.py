@@ -1,0 +1,135 @@
+"""Verbs that train, export and measure networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+
+from trg.cli.shared import TRAINING, NotNegative, app, key_values, messages
+
+
+@app.command(group=TRAINING)
+def train(
+    recipe: str,
+    folder: Path,
+    /,
+    *overrides: str,
+    option: dict[str, str] | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    workers: NotNegative = 0,
+    max_minutes: float | None = None,
+    stills: Path | None = None,
+) -> None:
+    """Train a network by a named recipe.
+
+    Parameters
+    ----------
+    recipe
+        ``small``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``; ``NAME/ROW`` changes
+        the network to a row of the paper's Table 1, for example ``small/landmark-free``.
+    folder
+        Where checkpoints, the log and drawn predictions go.
+    overrides
+        Fields of the recipe, as ``optim.learning_rate=3e-4``.
+    option
+        The recipe's own arguments, as ``--option.pack FOLDER``.
+    resume
+        Go on from the folder's checkpoint.
+    device
+        ``cpu`` or ``cuda``; chosen when not given.
+    workers
+        Processes that render.
+    max_minutes
+        Stop in good order after this time.
+    stills
+        Folder of stills with 68 landmarks to measure on, never to train on.
+    """
+    from trg.training.progress import training_bar
+    from trg.training.recipes import recipe as find_recipe
+    from trg.training.recipes import with_overrides
+    from trg.training.run import train as run
+
+    changes = key_values(overrides)
+    chosen = with_overrides(find_recipe(recipe, option), changes)
+    with training_bar(chosen.steps, chosen.batch_size, messages) as on_step:
+        result = run(
+            recipe,
+            folder,
+            options=option,
+            overrides=changes,
+            resume=resume,
+            device=device,
+            workers=workers,
+            max_minutes=max_minutes,
+            stills=stills,
+            on_step=on_step,
+        )
+    messages.print(result)
+
+
+@app.command(group=TRAINING)
+def export(
+    checkpoint: Path,
+    bundle: Path,
+    /,
+    *,
+    name: str,
+    licence: str,
+    attribution: tuple[str, ...] = (),
+    storage: Literal["float32", "float16"] = "float16",
+) -> None:
+    """Turn a checkpoint into a weight bundle: one file that runs without torch.
+
+    Parameters
+    ----------
+    checkpoint
+        ``best.pt`` of a training's folder.
+    bundle
+        The file to write, ``NAME.trg``.
+    name, licence, attribution
+        For the bundle's card.
+    storage
+        How weights are stored; they always compute in float32.
+    """
+    from trg.training.run import export as run
+
+    made = run(
+        checkpoint, bundle, name=name, licence=licence, attribution=attribution, storage=storage
+    )
+    messages.print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
+
+
+@app.command(group=TRAINING)
+def bench(
+    target: str = "trg_s",
+    /,
+    *,
+    seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 3.0,
+) -> None:
+    """Measure how fast something runs: a network, or the renderer.
+
+    Parameters
+    ----------
+    target
+        A preset (``trg_s``, ``trg_r18``), a weight bundle's path, or ``synth``.
+    seconds
+        How long to measure.
+    """
+    from trg import bench as benches
+
+    if target == "synth":
+        result: Any = benches.bench_synth(seconds)
+    elif Path(target).suffix == ".trg":
+        result = benches.bench_bundle(target, seconds)
+    else:
+        from trg.model.config import preset
+        from trg.synth.head.face_model import load_face_model
+        from trg.synth.sources import find_source
+
+        topology = load_face_model(find_source("face-model")).topology
+        result = benches.bench_config(target, preset(target), topology, seconds)
+    Console(soft_wrap=True).print(benches.as_table(result))
