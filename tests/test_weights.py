@@ -110,5 +110,5 @@ def test_the_runtime_needs_no_torch() -> None:
 
 
 def test_a_bundle_that_does_not_ship_is_refused_with_the_names_of_those_that_do() -> None:
-    with pytest.raises(ValueError, match="expected one of .*'nothing'"):
+    with pytest.raises(ValueError, match=r"expected one of .*'nothing'"):
         bundled("nothing")
