@@ -24,6 +24,11 @@ FovAxis = Literal["horizontal", "vertical", "diagonal"]
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 """Brown-Conrady k1, k2, p1, p2, k3 of an ideal lens."""
 
+ASSUMED_FOV_DEG = 60.0
+"""Diagonal field of view where nobody knows the camera: between a phone's or webcam's (about 75)
+and a portrait lens's (about 45). Rotation and landmarks in the picture hardly depend on it;
+distance does, in proportion to the focal length."""
+
 UNDISTORT_STEPS = 20
 UNDISTORT_TOLERANCE = 1e-12
 
@@ -135,6 +140,11 @@ class Camera:
             raise ValueError(f"field of view: expected 0 < degrees < 180, got {fov_deg}")
         focal_px = 0.5 * sides[axis] / float(np.tan(np.radians(fov_deg) / 2.0))
         return cls(focal_px, focal_px, width / 2.0, height / 2.0, width, height, source=source)
+
+    @classmethod
+    def assumed(cls, width: int, height: int) -> Camera:
+        """Build the camera to fall back on: a diagonal field of view of 60 degrees."""
+        return cls.from_fov(ASSUMED_FOV_DEG, width, height, axis="diagonal", source="assumed")
 
     @property
     def matrix(self) -> NDArray[np.float64]:

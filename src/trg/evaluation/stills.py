@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._check import finite_array
-from trg.camera import Camera
+from trg.camera import ASSUMED_FOV_DEG, Camera
 from trg.crop import crop_face, face_box, pixels_from_crop
 from trg.evaluation.metrics import nme, rectangle_size_px
 
@@ -28,10 +28,6 @@ Floats = NDArray[np.float64]
 
 NME_POINTS = (36, 39, 42, 45, 30, 33, 48, 54, 51, 57, 8)
 """Of the 68 landmarks."""
-
-ASSUMED_FOV_DEG = 60.0
-"""Diagonal field of view where nobody knows the camera: between a phone's and a webcam's. The
-landmarks in the picture hardly depend on it; the depth does, and is not measured here."""
 
 POINTS_FILE = "landmarks68.npz"
 
