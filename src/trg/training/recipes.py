@@ -18,6 +18,7 @@ from trg.model.config import (
     trg_s,
 )
 from trg.model.losses import LossWeights
+from trg.synth.holdout import HOLDOUT_COUNT, HOLDOUT_SEED, holdout_options, ingredients
 
 SYNTHETIC = "trg.synth.dataset:SyntheticFaces"
 ARKITFACE = "trg.data.arkitface:ARKitFace"
@@ -25,25 +26,12 @@ W300LP = "trg.data.w300lp:W300LP"
 PACK = "pack"
 
 TRAINING_SEED = 0
-HOLDOUT_SEED = 1_000_003
-"""Seeds of the synthetic people: nobody of the hold-out is ever trained on."""
+"""Of the synthetic people; the hold-out's are others."""
 
 TRAINING_SHOTS = {"distance_m": (0.2, 2.0)}
-HOLDOUT_SHOTS = {
-    "distance_m": (0.25, 2.0),
-    "yaw_sd": 30.0,
-    "yaw_max": 80.0,
-    "uniform_share": 0.1,
-}
-FAR_HOLDOUT_SHOTS = {**HOLDOUT_SHOTS, "distance_m": (2.0, 3.0)}
-"""Beyond all training distances: what Eq. 2 is for."""
-
-HOLDOUT_COUNT = 4000
-"""Samples of the reported hold-outs; a training measures itself on the first of them."""
 
 VALIDATION_COUNT = 1000
-
-INGREDIENTS = ("photo_skin", "panoramas", "hair", "occluders")
+"""A training measures itself on the first of the hold-out's samples."""
 
 UNPROVEN = "panoramas"
 """Ingredients whose use nobody could measure (docs/synthetic.md): trainings leave them out."""
@@ -320,18 +308,8 @@ def with_overrides(base: Recipe, overrides: Mapping[str, Any]) -> Recipe:
 def synthetic_holdout(
     model: TRGConfig, *, far: bool = False, count: int = HOLDOUT_COUNT
 ) -> HoldoutConfig:
-    """Return the fixed synthetic hold-out, or the one at distances that no training sees.
-
-    Hard on purpose: distances log-uniform from 0.25 to 2 m (``far``: 2 to 3 m), yaw with a
-    standard deviation of 30 degrees and for a tenth uniform to +-80, all features of the renderer.
-    """
-    shots = FAR_HOLDOUT_SHOTS if far else HOLDOUT_SHOTS
-    options = {
-        "seed": HOLDOUT_SEED,
-        "window": _window(model),
-        "shots": shots,
-        "ingredients": _ingredients(""),
-    }
+    """Return the fixed synthetic hold-out, or the one at distances that no training sees."""
+    options = holdout_options(_window(model), far=far)
     return HoldoutConfig(SourceConfig(SYNTHETIC, options), count)
 
 
@@ -342,10 +320,7 @@ def _holdout(model: TRGConfig, pack: str | None) -> HoldoutConfig:
 
 
 def _ingredients(without: str) -> dict[str, bool]:
-    left_out = {name.strip() for name in without.split(",") if name.strip()}
-    if unknown := left_out - set(INGREDIENTS):
-        raise ValueError(f"without: expected some of {INGREDIENTS}, got {sorted(unknown)}")
-    return {name: name not in left_out for name in INGREDIENTS}
+    return ingredients([name.strip() for name in without.split(",") if name.strip()])
 
 
 def _synthetic(model: TRGConfig, pack: str | None, without: str) -> SourceConfig:
