@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
-from trg.data.files import existing_file, read_picture
+from trg.data.files import UnreadableFileError, existing_file, read_picture
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.geometry import transform
@@ -169,7 +169,7 @@ def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         with np.load(path) as info:
             verts, R_t = info["verts"], info["R_t"]
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise UnreadableFileError(
             f"{path}: expected the arrays verts and R_t, but it cannot be read ({error})"
         ) from error
     return (
@@ -183,7 +183,7 @@ def _vertex_numbers(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.int
     try:
         stored: Any = np.load(path)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: damaged ({error}); fetch it again") from error
+        raise UnreadableFileError(f"{path}: damaged ({error}); fetch it again") from error
     flat = stored.ravel() if len(shape) == 1 else stored
     numbers = finite_array(str(path), flat, shape, np.int64)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < VERTEX_COUNT:

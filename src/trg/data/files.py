@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
+class UnreadableFileError(ValueError):
+    """A file is there, but cut off, damaged or of another kind; the message names it."""
+
+
 def existing_file(path: Path, dataset: str) -> Path:
     """Return ``path``, or raise FileNotFoundError that says which data set misses it."""
     if not path.is_file():
@@ -23,7 +27,7 @@ def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
     ------
     FileNotFoundError
         There is no such file.
-    ValueError
+    UnreadableFileError
         The file is cut off or no picture.
     """
     try:
@@ -32,4 +36,6 @@ def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError) as error:  # Pillow raises either for damaged files
-        raise ValueError(f"{path}: this picture of {dataset} is damaged ({error})") from error
+        raise UnreadableFileError(
+            f"{path}: this picture of {dataset} is damaged ({error})"
+        ) from error

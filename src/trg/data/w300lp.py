@@ -2,28 +2,32 @@
 
 Layout: ``{AFW,HELEN,IBUG,LFPW}[_Flip]/NAME.jpg`` with ``NAME.mat`` (``Pose_Para``: pitch, yaw,
 roll, translation in px, scale) and ``landmarks/SET/NAME_pts.mat`` (``pts_2d``, ``pts_3d``). The
-landmark files count pixel centres from 0. Needs SciPy for the .mat files.
+landmark files count pixel centres from 0. Where a mirrored set has no labels of its own, those of
+the picture that it mirrors are mirrored with it. Needs SciPy for the .mat files.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
-from trg.data.files import existing_file, read_picture
+from trg.data.files import read_picture
+from trg.data.matlab import matlab_files, read_matlab
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.topology import LANDMARKS68_MIRROR
 
+Outline = Literal["3d", "2d"]
+"""Which 68 points: on the head's true outline, hidden or not, or on the outline that is seen."""
+
 _DATASET = "300W-LP"
+_FLIP = "_Flip"
 
 SETS = ("AFW", "HELEN", "IBUG", "LFPW")
 
@@ -37,6 +41,8 @@ FIRST_PIXEL = 0.5
 class W300LP:
     """All pictures of the sets that are there, with 68 landmarks and, if asked for, rotations.
 
+    A picture is there when it or its ``.mat`` is; reading one that lacks a file says which.
+
     Parameters
     ----------
     folder
@@ -44,6 +50,9 @@ class W300LP:
     rotations
         Also give ``rotation``. It comes from a fitted model whose head frame is not exactly
         other data sets', and is None otherwise.
+    outline
+        ``3d``: ``pts_3d``, the projected points of the fitted head, as in the paper's training.
+        ``2d``: ``pts_2d``, whose jaw line follows the outline that the picture shows.
 
     Raises
     ------
@@ -55,68 +64,83 @@ class W300LP:
         SciPy is not installed.
     """
 
-    def __init__(self, folder: str | Path, rotations: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, rotations: bool = False, outline: Outline = "3d"
+    ) -> None:
         self._folder = require_whole(folder)
+        if outline not in ("3d", "2d"):
+            raise ValueError(f"outline: expected '3d' or '2d', got {outline!r}")
+        self._variable = f"pts_{outline}"
         self._rotations = rotations
         matlab_files()  # say now that it is missing, not at the first picture
-        names = [name for base in SETS for name in (base, f"{base}_Flip")]
-        self._pictures = [
-            path for name in names for path in sorted((self._folder / name).glob("*.jpg"))
-        ]
+        groups = [group for base in SETS for group in (base, base + _FLIP)]
+        self._pictures = [path for group in groups for path in picture_paths(self._folder / group)]
         if not self._pictures:
             raise FileNotFoundError(
-                f"{self._folder}: expected pictures in one of {', '.join(names)}, found none"
+                f"{self._folder}: expected pictures in one of {', '.join(groups)}, found none"
             )
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one picture with the landmarks that follow the head's true (3D) outline."""
+        """Read one picture."""
         path = self._pictures[index]
         image = read_picture(path, _DATASET)
         height, width = image.shape[:2]
         landmarks_px = self._landmarks(path, width)
-        rotation = None
-        if self._rotations:
-            pose = self._load(path.with_suffix(".mat"), "Pose_Para").ravel()
-            rotation = rotation_from_pose(finite_array(f"{path}: Pose_Para", pose[:3], (3,)))
-        group = path.parent.name
         return Sample(
             image=image,
             camera=nominal_camera(width, height),
             box_xyxy=face_box(landmarks_px),
-            rotation=rotation,
+            rotation=rotation_from_pose(self._pose(path)) if self._rotations else None,
             translation_m=None,
             vertices_m=None,
             landmarks68_px=landmarks_px,
             landmarks68_visible=None,
             # NAME_0, NAME_1, ... are one photograph turned; its mirror image is the same person.
             identity=re.sub(r"_\d+$", "", path.stem),
-            name=f"300wlp/{group}/{path.stem}",
+            name=f"300wlp/{path.parent.name}/{path.stem}",
         )
 
     def _landmarks(self, picture: Path, width: int) -> NDArray[np.float64]:
         group = picture.parent.name
         path = landmarks_path(self._folder, group, picture.stem)
-        is_mirrored = False
-        if group.endswith("_Flip") and not path.exists():
-            path = landmarks_path(self._folder, group.removesuffix("_Flip"), picture.stem)
-            is_mirrored = True
-        points = finite_array(f"{path}: pts_3d", self._load(path, "pts_3d"), (68, 2)) + FIRST_PIXEL
-        if is_mirrored:
+        is_borrowed = group.endswith(_FLIP) and not path.exists()
+        if is_borrowed:
+            path = landmarks_path(self._folder, group.removesuffix(_FLIP), picture.stem)
+        points = read_matlab(path, self._variable, (68, 2), _DATASET) + FIRST_PIXEL
+        if is_borrowed:
             points = (points * (-1.0, 1.0) + (width, 0.0))[LANDMARKS68_MIRROR]
         return points
 
-    def _load(self, path: Path, key: str) -> NDArray[Any]:
-        existing_file(path, _DATASET)
-        try:
-            content = matlab_files().loadmat(str(path))
-        except (ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:
-            raise ValueError(f"{path}: expected a MATLAB 5 file, could not read it") from error
-        if key not in content:
-            raise ValueError(f"{path}: expected the variable {key}, got {sorted(content)}")
-        return finite_array(f"{path}: {key}", content[key], (None, None))
+    def _pose(self, picture: Path) -> NDArray[np.float64]:
+        """Return pitch, yaw, roll ``(3,)`` in radians, in the file's signs."""
+        path, group = picture.with_suffix(".mat"), picture.parent.name
+        is_borrowed = group.endswith(_FLIP) and not path.exists()
+        if is_borrowed:
+            path = self._folder / group.removesuffix(_FLIP) / path.name
+        pose = read_pose(path, _DATASET)
+        return pose * (1.0, -1.0, -1.0) if is_borrowed else pose
+
+
+def picture_paths(folder: Path) -> list[Path]:
+    """Return ``NAME.jpg`` for every ``NAME.jpg`` or ``NAME.mat`` of a folder, in order."""
+    files = {
+        path.with_suffix(".jpg") for kind in ("jpg", "mat") for path in folder.glob(f"*.{kind}")
+    }
+    return sorted(files)
+
+
+def read_pose(path: Path, dataset: str) -> NDArray[np.float64]:
+    """Read ``Pose_Para``'s angles pitch, yaw, roll ``(3,)``; radians, in the file's signs.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file is missing or damaged, or has no such variable.
+    """
+    return read_matlab(path, "Pose_Para", (1, 7), dataset)[0, :3]
 
 
 def landmarks_path(folder: Path, group: str, name: str) -> Path:
@@ -147,16 +171,6 @@ def pose_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
     yaw = np.arctan2(turned[2, 0], np.hypot(turned[0, 0], turned[1, 0]))
     roll = -np.arctan2(turned[1, 0], turned[0, 0])
     return np.array([pitch, yaw, roll])
-
-
-def matlab_files() -> Any:
-    """Return SciPy's reader and writer of MATLAB files, or say how to install it."""
-    try:
-        return importlib.import_module("scipy.io")
-    except ImportError as error:
-        raise ImportError(
-            "300W-LP keeps its labels in MATLAB files, which need SciPy: pip install scipy"
-        ) from error
 
 
 def _turn(axis: int, angle_rad: float) -> NDArray[np.float64]:

@@ -28,9 +28,10 @@ from trg.data.arkitface import (
     projection_from_camera,
 )
 from trg.data.biwi import PIXEL_CENTRE
+from trg.data.matlab import matlab_files
 from trg.data.sample import Sample
 from trg.data.shards import encode_sample
-from trg.data.w300lp import FIRST_PIXEL, landmarks_path, matlab_files, pose_from_rotation
+from trg.data.w300lp import FIRST_PIXEL, landmarks_path, pose_from_rotation
 from trg.geometry import rotation_from_euler
 from trg.topology import FaceTopology
 
