@@ -97,22 +97,25 @@ def test_exporting_leaves_the_network_as_it_was(full, tmp_path, monkeypatch) -> 
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
 
 
-def test_float16_storage_halves_the_file_and_says_what_it_costs(
-    full, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("storage", "share", "error_m"), [("float16", 0.75, 1e-3), ("int8", 0.6, 1e-2)]
+)
+def test_compact_storage_shrinks_the_file_and_says_what_it_costs(
+    full, tmp_path, monkeypatch, storage, share, error_m
 ) -> None:
     network, whole, _ = full
     _reuse_graph(monkeypatch, whole)
-    bundle = export_bundle(network, tmp_path / "half.trg", ExportFacts("half"), "float16")
-    assert len(bundle.model) < 0.75 * len(whole.model)  # what is small stays float32
+    bundle = export_bundle(network, tmp_path / "small.trg", ExportFacts("small"), storage)
+    assert len(bundle.model) < share * len(whole.model)  # what is small stays float32
     graph = onnx.load_from_string(bundle.model)
-    halves = [t.name for t in graph.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16]
-    assert "network.backbone.layer4.0.conv1.weight.float16" in halves
-    assert bundle.card.storage == "float16"
+    names = [tensor.name for tensor in graph.graph.initializer]
+    assert f"network.backbone.layer4.0.conv1.weight.{storage}" in names
+    assert bundle.card.storage == storage
     assert bundle.card.parity == measure_parity(network, bundle)
-    assert 1e-6 < bundle.card.parity["vertices_m"] < 1e-3
+    assert 1e-6 < bundle.card.parity["vertices_m"] < error_m
     crops, boxes = _inputs(3)
     a, b = PoseRuntime(whole)(crops, boxes), PoseRuntime(bundle)(crops, boxes)
-    np.testing.assert_allclose(a.vertices_m, b.vertices_m, atol=1e-3)
+    np.testing.assert_allclose(a.vertices_m, b.vertices_m, atol=error_m)
 
 
 def test_a_graph_that_disagrees_is_not_written(full, tmp_path, monkeypatch) -> None:

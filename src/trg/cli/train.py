@@ -80,7 +80,7 @@ def export(
     name: str,
     licence: str,
     attribution: tuple[str, ...] = (),
-    storage: Literal["float32", "float16"] = "float16",
+    storage: Literal["float32", "float16", "int8"] = "float16",
 ) -> None:
     """Turn a checkpoint into a weight bundle: one file that runs without torch.
 

@@ -31,7 +31,7 @@ LIMITED = ("rotation", "translation_m", "vertices_m")
 SMALL_TENSOR = 1024
 """Tensors with fewer numbers stay float32: nothing to gain."""
 
-Storage = Literal["float32", "float16"]
+Storage = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def export_bundle(
     Parameters
     ----------
     storage
-        "float16" halves the file; the graph still computes in float32. The rounding's effect is
-        measured and written to the card, not limited.
+        "float16" halves the file, "int8" quarters it; the graph still computes in float32. The
+        rounding's effect is measured and written to the card, not limited.
 
     Raises
     ------
@@ -111,8 +111,8 @@ def export_bundle(
             f"export of {facts.name!r}: expected the graph to agree with the network within "
             f"{PARITY_LIMIT}, got {too_far}; the network may hold extreme or NaN weights"
         )
-    if storage == "float16":
-        store_as_float16(graph)
+    if storage != "float32":
+        store_compactly(graph, storage)
         bundle = WeightBundle(graph.SerializeToString(), network.topology, card)
         parity = measure_parity(network, bundle)
     card.parity.update(parity)
@@ -178,27 +178,35 @@ def measure_parity(network: TRGNetwork, bundle: WeightBundle, count: int = 4) ->
     }
 
 
-def store_as_float16(graph: onnx.ModelProto) -> None:
-    """Store a graph's weight matrices as float16, each followed by a Cast to float32, in place.
+def store_compactly(graph: onnx.ModelProto, storage: Storage) -> None:
+    """Store a graph's weight matrices in fewer bytes, in place; it computes in float32 as before.
 
-    The runtime folds the casts when it loads the graph. Biases, the template and everything else
-    that is small stays float32.
+    float16 weights are followed by a Cast; int8 weights by a Cast and a multiplication with one
+    scale per row, the largest magnitude over 127. The runtime folds both when it loads the graph.
+    Biases, the template and everything else that is small stays float32.
     """
-    casts = []
-    for tensor in graph.graph.initializer:
+    restored = []
+    for tensor in list(graph.graph.initializer):
         size = int(np.prod(tensor.dims))
         is_weight = tensor.name.endswith(".weight") and len(tensor.dims) >= 2
         if tensor.data_type != TensorProto.FLOAT or size < SMALL_TENSOR or not is_weight:
             continue
-        name = tensor.name
-        half = numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
-        casts.append(
-            helper.make_node(
-                "Cast", [f"{name}.float16"], [name], f"{name}.cast", to=TensorProto.FLOAT
-            )
-        )
-    nodes = casts + list(graph.graph.node)
+        name, stored = tensor.name, f"{tensor.name}.{storage}"
+        weight = numpy_helper.to_array(tensor)
+        cast_to = name
+        if storage == "int8":
+            scale = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True) / 127.0
+            scale = np.maximum(scale, np.finfo(np.float32).tiny)
+            small = np.rint(weight / scale).astype(np.int8)
+            cast_to = f"{name}.steps"
+            graph.graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        else:
+            small = weight.astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(small, stored))
+        restored.append(helper.make_node("Cast", [stored], [cast_to], to=TensorProto.FLOAT))
+        if storage == "int8":
+            restored.append(helper.make_node("Mul", [cast_to, f"{name}.scale"], [name]))
+    nodes = restored + list(graph.graph.node)
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     onnx.checker.check_model(graph)
