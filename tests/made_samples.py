@@ -8,13 +8,13 @@ from synthetic_topology import ellipsoid_topology
 from trg.camera import Camera
 from trg.crop import face_box
 from trg.data.sample import Sample
-from trg.data.written import COMPLETE_NAME, PROGRESS_NAME
+from trg.data.written import complete_name, progress_name
 from trg.geometry import rotation_from_euler
 from trg.synth.layouts import write_layout
 
 TOPOLOGY = ellipsoid_topology()
 CAMERA = Camera(700.0, 690.0, 331.0, 228.5, 640, 480)
-LAYOUTS = ("webdataset", "arkitface", "300wlp", "biwi")
+LAYOUTS = ("webdataset", "arkitface", "300wlp", "aflw2000", "biwi")
 
 
 def make_samples(count: int, camera: Camera = CAMERA, seed: int = 0) -> list[Sample]:
@@ -53,5 +53,5 @@ def files_of(folder):
     return {
         path.relative_to(folder): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (PROGRESS_NAME, COMPLETE_NAME)
+        if path.is_file() and path.name not in (progress_name(), complete_name())
     }

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from made_samples import LAYOUTS, files_of, make_samples, write
+from made_samples import CAMERA, LAYOUTS, TOPOLOGY, files_of, make_samples, write
+from trg.data.aflw2000 import AFLW2000
 from trg.data.arkitface import ARKitFace
 from trg.data.biwi import BIWI
 from trg.data.shards import ShardPosition, read_shards
 from trg.data.w300lp import W300LP
-from trg.data.written import COMPLETE_NAME, PROGRESS_NAME
+from trg.data.written import complete_name, progress_name
 from trg.geometry import geodesic_angle_deg, rotation_from_euler
 from trg.synth.layouts import is_complete, write_layout
 
@@ -74,12 +75,13 @@ def test_an_interrupted_folder_is_no_dataset_and_resume_completes_it(tmp_path, l
             "webdataset": lambda folder: next(read_shards(folder)),
             "arkitface": ARKitFace,
             "300wlp": W300LP,
+            "aflw2000": AFLW2000,
             "biwi": BIWI,
         }[layout](tmp_path / "a")
     with pytest.raises(FileExistsError, match="--resume"):
         write(samples, tmp_path / "a", layout, shard_size=2)
     # The kill may also have cut off the last line of the list.
-    progress = tmp_path / "a" / PROGRESS_NAME
+    progress = tmp_path / "a" / progress_name("train" if layout == "arkitface" else None)
     progress.write_bytes(progress.read_bytes()[:-4])
     assert write(samples, tmp_path / "a", layout, shard_size=2, resume=True) == 5
     assert is_complete(tmp_path / "a")
@@ -108,10 +110,10 @@ def test_resume_asks_a_sequence_only_for_what_is_missing(tmp_path):
             raise AssertionError("a sequence is not iterated over")
 
     write(itertools.islice(samples, 2), tmp_path / "a", "biwi")
-    (tmp_path / "a" / COMPLETE_NAME).unlink()
+    (tmp_path / "a" / complete_name()).unlink()
     assert write(Lazy(), tmp_path / "a", "biwi", resume=True) == 4
     assert asked == [2, 3]
-    assert json.loads((tmp_path / "a" / COMPLETE_NAME).read_text())["count"] == 4
+    assert json.loads((tmp_path / "a" / complete_name()).read_text())["count"] == 4
     assert write(Lazy(), tmp_path / "a", "biwi", resume=True) == 4
     assert asked == [2, 3]
 
@@ -132,9 +134,44 @@ def test_resume_refuses_other_settings_and_foreign_folders(tmp_path):
 
 def test_samples_without_labels_do_not_fit_metric_layouts(tmp_path):
     bare = replace(make_samples(1)[0], rotation=None)
-    for layout in ("arkitface", "biwi", "300wlp"):
+    for layout in ("arkitface", "biwi", "300wlp", "aflw2000"):
         with pytest.raises(ValueError, match="needs"):
             write([bare], tmp_path / layout, layout)
+
+
+def test_arkitface_halves_share_a_folder(tmp_path):
+    train, test = make_samples(2), make_samples(3, seed=5)
+    write(train, tmp_path, "arkitface", split="train")
+    with pytest.raises(FileExistsError, match="--resume"):
+        write(train, tmp_path, "arkitface", split="train")
+    write(itertools.islice(test, 2), tmp_path, "arkitface", split="test")
+    (tmp_path / complete_name("test")).unlink()
+    with pytest.raises(ValueError, match="half written"):
+        ARKitFace(tmp_path, "train")
+    assert write(test, tmp_path, "arkitface", split="test", resume=True) == 3
+    assert is_complete(tmp_path)
+    for split, samples in (("train", train), ("test", test)):
+        read = list(ARKitFace(tmp_path, split))
+        assert len(read) == len(samples)
+        for got, made in zip(read, samples, strict=True):
+            np.testing.assert_allclose(got.rotation, made.rotation, atol=1e-12)
+    with pytest.raises(FileExistsError, match="another"):
+        write(train, tmp_path, "biwi")
+
+
+def test_arkitface_halves_need_one_camera(tmp_path):
+    write(make_samples(1), tmp_path, "arkitface", split="train")
+    other = replace(CAMERA, fx=500.0)
+    with pytest.raises(ValueError, match="one projection matrix"):
+        write(make_samples(1, other), tmp_path, "arkitface", split="test")
+
+
+def test_biwi_gets_the_neutral_head(tmp_path):
+    samples = make_samples(3)
+    write(samples, tmp_path, "biwi", neutral_m=lambda index: TOPOLOGY.template_m + index)
+    meshes = [BIWI(tmp_path).mesh(sequence).vertices_m for sequence in ("01", "02")]
+    np.testing.assert_allclose(meshes[0], TOPOLOGY.template_m, atol=1e-8)
+    np.testing.assert_allclose(meshes[1], TOPOLOGY.template_m + 2, atol=1e-8)
 
 
 def test_rotation_survives_every_layout(tmp_path):
@@ -147,6 +184,7 @@ def test_rotation_survives_every_layout(tmp_path):
     read = [
         ARKitFace(tmp_path / "arkitface")[0],
         W300LP(tmp_path / "300wlp", rotations=True)[0],
+        AFLW2000(tmp_path / "aflw2000")[0],
         BIWI(tmp_path / "biwi")[0],
         next(read_shards(tmp_path / "webdataset"))[1],
     ]

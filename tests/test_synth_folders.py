@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from trg.cli.synthetic import synth
+from trg.data.aflw2000 import AFLW2000
 from trg.data.arkitface import ARKitFace
 from trg.data.biwi import BIWI
 from trg.data.shards import read_shards
 from trg.data.w300lp import W300LP
-from trg.data.written import COMPLETE_NAME, is_complete
+from trg.data.written import complete_name, is_complete
 from trg.synth.dataset import LAYOUT_OPTIONS, PICTURES_PER_PERSON, SyntheticFaces
 from trg.synth.stream import FaceSequence
 
@@ -21,6 +22,7 @@ READERS = {
     "webdataset": lambda folder: [sample for _, sample in read_shards(folder)],
     "arkitface": lambda folder: list(map(ARKitFace(folder).__getitem__, range(COUNT))),
     "300wlp": lambda folder: list(map(W300LP(folder, rotations=True).__getitem__, range(COUNT))),
+    "aflw2000": lambda folder: list(map(AFLW2000(folder).__getitem__, range(COUNT))),
     "biwi": lambda folder: list(map(BIWI(folder).__getitem__, range(COUNT))),
 }
 
@@ -35,7 +37,7 @@ def test_a_folder_of_renders_reads_back_to_the_labels_that_were_drawn(tmp_path, 
     for index, got in enumerate(read):
         made = faces.sample(index)
         np.testing.assert_allclose(got.rotation, made.rotation, atol=1e-9)
-        if layout == "300wlp":  # has neither a camera nor metres
+        if layout in ("300wlp", "aflw2000"):  # have neither a camera nor metres
             continue
         np.testing.assert_allclose(got.translation_m, made.translation_m, atol=1e-9)
         np.testing.assert_allclose(got.camera.matrix, made.camera.matrix, atol=1e-8)
@@ -51,7 +53,7 @@ def test_a_folder_is_resumed_only_with_the_same_faces(tmp_path):
         synth(folder, count=1, layout="biwi", seed=4)
     with pytest.raises(ValueError, match="begun with"):
         synth(folder, count=1, layout="biwi", seed=7, resume=True)
-    (folder / COMPLETE_NAME).unlink()
+    (folder / complete_name()).unlink()
     synth(folder, count=1, layout="biwi", seed=4, resume=True)
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from trg.cli.shared import TRAINING, NotNegative, Positive, app, key_values, messages
 
-Layout = Literal["webdataset", "arkitface", "300wlp", "biwi"]
+Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
 
 
 @app.command(group=TRAINING)
@@ -29,11 +29,12 @@ def synth(
     Parameters
     ----------
     out
-        Folder to write; it must be new or empty, unless ``--resume``.
+        Folder to write; it must be new or empty, unless ``--resume``. ARKitFace's halves may share
+        one.
     count
         How many pictures.
     layout
-        The folder format: tar shards, or that of ARKitFace, 300W-LP or BIWI.
+        The folder format: tar shards, or that of ARKitFace, 300W-LP, AFLW2000-3D or BIWI.
     split
         Which half of an ARKitFace folder.
     seed
@@ -69,6 +70,7 @@ def synth(
                 layout,
                 topology=faces.faces.topology,
                 split=split,
+                neutral_m=faces.faces.neutral_m,
                 made_with={**faces.faces.made_of, "count": count},
                 resume=resume,
                 on_progress=lambda done: bar.update(task, completed=done),

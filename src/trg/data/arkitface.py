@@ -117,6 +117,12 @@ def frame_paths(
     return image / f"{number}_ar.jpg", info / f"{number}_info.npz"
 
 
+def folders_of_split(split: Split) -> tuple[str, ...]:
+    """Return the names of the folders that a split's files lie in; some are both splits'."""
+    own = (f"ARKitFace_image_{split}", f"ARKitFace_info_{split}")
+    return ("ARKitFace_list", RESOURCES_FOLDER, *own)
+
+
 def camera_from_projection(projection: NDArray[np.float64], width: int, height: int) -> Camera:
     """Turn the row-vector OpenGL projection matrix ``(4, 4)`` into a camera of a picture."""
     half_w, half_h = width / 2.0, height / 2.0

@@ -64,6 +64,7 @@ LAYOUT_OPTIONS: dict[str, dict[str, Any]] = {
         "shots": {"distance_m": (0.3, 0.9), "pitch_sd": 12.0, "roll_sd": 10.0},
     },
     "300wlp": {"window": None, "picture_size": (640, 640), "shots": {"distance_m": (0.4, 1.5)}},
+    "aflw2000": {"window": None, "picture_size": (640, 640), "shots": {"distance_m": (0.4, 1.5)}},
     "biwi": {
         "window": None,
         "camera": {"fx": 517.7, "fy": 517.7, "cx": 320.0, "cy": 240.5, "width": 640, "height": 480},
@@ -176,6 +177,10 @@ class SyntheticFaces:
             identity=f"{self.seed}-{person}",
             name=f"synthetic {self.seed} {index}",
         )
+
+    def neutral_m(self, index: int) -> NDArray[np.float32]:
+        """Return the vertices ``(1220, 3)`` of sample ``index``'s person, without expression."""
+        return self._actor(index // PICTURES_PER_PERSON).neutral_m[self._studio.model.dense]
 
     def _actor(self, person: int) -> Actor:
         """Return a person. The last two are kept: a neighbour is the person before."""

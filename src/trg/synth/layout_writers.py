@@ -10,8 +10,9 @@ import csv
 import io
 import re
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from PIL import Image
 from trg._atomic import write_atomic
 from trg.camera import Camera
 from trg.crop import crop_face, crop_from_pixels
+from trg.data import aflw2000, w300lp
 from trg.data.arkitface import (
     FLIP_YZ,
     RESOURCES_FOLDER,
@@ -31,7 +33,7 @@ from trg.data.biwi import PIXEL_CENTRE
 from trg.data.matlab import matlab_files
 from trg.data.sample import Sample
 from trg.data.shards import encode_sample
-from trg.data.w300lp import FIRST_PIXEL, landmarks_path, pose_from_rotation
+from trg.data.w300lp import landmarks_path, pose_from_rotation
 from trg.geometry import rotation_from_euler
 from trg.topology import FaceTopology
 
@@ -40,9 +42,12 @@ Record = dict[str, Any]
 
 ARKIT_ACTION = "synthetic"
 W300LP_SET = "AFW"
-W300LP_SIDE_PX = 450
-W300LP_ROOM = 1.6
-"""Side of 300W-LP's pictures over the side of the face box, about."""
+FITTED_SIDE_PX = 450
+FITTED_ROOM = 1.6
+"""Side of 300W-LP's and AFLW2000-3D's pictures over the side of the face box, about."""
+
+NeutralMaker = Callable[[int], NDArray[np.floating]]
+"""Returns the vertices ``(n, 3)`` in m of sample number i's person, without expression."""
 
 # A Kinect's cameras sit 25 mm apart and a little askew.
 RGB_FROM_DEPTH_ROTATION = rotation_from_euler(np.array([0.9, -0.6, 0.3]))
@@ -83,8 +88,7 @@ class ARKitFaceWriter:
         rotation, translation_m, vertices_m = _pose_and_vertices(sample, "arkitface")
         projection = projection_from_camera(sample.camera)
         if self._projection is None:
-            self._projection = projection
-            self._write_resources(projection)
+            self._projection = self._shared_projection(projection)
         if sample.camera.is_distorted or not np.allclose(projection, self._projection, 0, 1e-12):
             raise ValueError(
                 f"{sample.name}: the arkitface layout has one projection matrix for all frames; "
@@ -116,13 +120,18 @@ class ARKitFaceWriter:
             rows.writerows(self._records)
         return []
 
-    def _write_resources(self, projection: NDArray[np.float64]) -> None:
+    def _shared_projection(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the matrix that the other split left there, or write this one."""
         base = self._folder / RESOURCES_FOLDER
+        path = base / "npy" / "projection_matrix.txt"
+        if path.exists():
+            return np.loadtxt(path)
         for name in ("npy", "data"):
             (base / name).mkdir(parents=True, exist_ok=True)
         np.save(base / "npy" / "kpt_ind.npy", self._topology.landmarks68)
         np.save(base / "data" / "triangles.npy", self._topology.triangles)
-        np.savetxt(base / "npy" / "projection_matrix.txt", projection, fmt="%.17g")
+        np.savetxt(path, projection, fmt="%.17g")
+        return projection
 
 
 class W300LPWriter:
@@ -136,30 +145,12 @@ class W300LPWriter:
 
     def write(self, index: int, sample: Sample) -> list[Record]:
         """Write one crop with its landmarks and angles; there is no place for T and V."""
-        if sample.rotation is None:
-            raise ValueError(f"{sample.name}: the 300wlp layout needs the head's rotation")
-        box = np.asarray(sample.box_xyxy, dtype=np.float64)
-        centre, half = (box[:2] + box[2:]) / 2.0, W300LP_ROOM * (box[2:] - box[:2]) / 2.0
-        window = np.concatenate([centre - half, centre + half])
-        crop = crop_face(sample.image, sample.camera, window, W300LP_SIDE_PX)
-
-        def to_file(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-            in_crop = crop_from_pixels(sample.camera, pixels, crop.box_numbers)
-            return (in_crop + 1.0) * W300LP_SIDE_PX / 2.0 - FIRST_PIXEL
-
-        points = to_file(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
-        origin, scale = np.zeros(2), 0.0
-        if sample.translation_m is not None:
-            origin = to_file(sample.camera.project(sample.translation_m)[None])[0]
-            px_per_m = W300LP_SIDE_PX / crop.box_numbers[2] / sample.translation_m[2]
-            scale = px_per_m * 1e-6  # the original's model is in micrometres
-        angles = pose_from_rotation(sample.rotation)
-        # The original measures the origin upwards from the picture's bottom, and has a depth of 0.
-        pose = [*angles, origin[0], W300LP_SIDE_PX - origin[1], 0.0, scale]
+        fitted = _fit(sample, "300wlp")
         name = f"{_file_name(sample.identity)}_{index:07d}"
         base = self._folder / W300LP_SET / name
-        Image.fromarray(crop.pixels).save(f"{base}.jpg", quality=self._quality, subsampling=0)
-        self._io.savemat(f"{base}.mat", {"Pose_Para": np.array([pose]), "pt2d": points.T})
+        points = fitted.points_px - w300lp.FIRST_PIXEL
+        Image.fromarray(fitted.pixels).save(f"{base}.jpg", quality=self._quality, subsampling=0)
+        self._io.savemat(f"{base}.mat", {"Pose_Para": fitted.pose, "pt2d": points.T})
         self._io.savemat(
             str(landmarks_path(self._folder, W300LP_SET, name)),
             {"pts_2d": points, "pts_3d": points},
@@ -171,16 +162,49 @@ class W300LPWriter:
         return []
 
 
+class AFLW2000Writer:
+    """AFLW2000-3D's folder: 450 px crops around the face. It has no place for identities."""
+
+    def __init__(self, folder: Path, jpeg_quality: int) -> None:
+        self._folder, self._quality = folder, jpeg_quality
+        self._io = matlab_files()
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one crop with its landmarks and angles; their depths are zero."""
+        fitted = _fit(sample, "aflw2000")
+        name = f"image{index + 1:05d}"
+        points = np.zeros((3, 68))
+        points[:2] = (fitted.points_px - aflw2000.FIRST_PIXEL).T
+        Image.fromarray(fitted.pixels).save(
+            self._folder / f"{name}.jpg", quality=self._quality, subsampling=0
+        )
+        self._io.savemat(
+            str(self._folder / f"{name}.mat"), {"Pose_Para": fitted.pose, "pt3d_68": points}
+        )
+        return [{"name": name}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+
 class BIWIWriter:
     """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera.
 
-    The format has one mesh for each sequence and no other shape: the vertices of the sequence's
-    first frame, with its expression, stand for the neutral head.
+    The format has one mesh for each sequence and no other shape: the person's neutral head, or
+    where nobody makes one, the first frame's vertices with their expression.
     """
 
-    def __init__(self, folder: Path, records: list[Record], topology: FaceTopology) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        records: list[Record],
+        topology: FaceTopology,
+        neutral_m: NeutralMaker | None,
+    ) -> None:
         self._folder = folder / "hpdb"
         self._topology = topology
+        self._neutral_m = neutral_m
         self._sequences: dict[str, int] = {}
         self._frame_counts: dict[str, int] = {}
         for record in records:
@@ -202,7 +226,8 @@ class BIWIWriter:
         sequence = self._folder / number
         if frame == 0:
             sequence.mkdir(parents=True, exist_ok=True)
-            self._write_sequence(sequence, camera, vertices_m)
+            head_m = vertices_m if self._neutral_m is None else self._neutral_m(index)
+            self._write_sequence(sequence, camera, np.asarray(head_m, dtype=np.float64))
         depth_rotation = RGB_FROM_DEPTH_ROTATION.T @ rotation
         depth_mm = RGB_FROM_DEPTH_ROTATION.T @ (1000.0 * translation_m - RGB_FROM_DEPTH_MM)
         stem = sequence / f"frame_{frame:05d}"
@@ -267,6 +292,39 @@ class ShardWriter:
                     member = tarfile.TarInfo(f"{key}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
+
+
+class _Fitted(NamedTuple):
+    """A crop in the manner of 300W-LP, its 68 points ``(68, 2)`` px and ``Pose_Para (1, 7)``."""
+
+    pixels: NDArray[np.uint8]
+    points_px: NDArray[np.float64]
+    pose: NDArray[np.float64]
+
+
+def _fit(sample: Sample, layout: str) -> _Fitted:
+    """Cut a sample's face out as the data sets made with a fitted head show theirs."""
+    if sample.rotation is None:
+        raise ValueError(f"{sample.name}: the {layout} layout needs the head's rotation")
+    box = np.asarray(sample.box_xyxy, dtype=np.float64)
+    centre, half = (box[:2] + box[2:]) / 2.0, FITTED_ROOM * (box[2:] - box[:2]) / 2.0
+    window = np.concatenate([centre - half, centre + half])
+    crop = crop_face(sample.image, sample.camera, window, FITTED_SIDE_PX)
+
+    def to_crop_px(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        in_crop = crop_from_pixels(sample.camera, pixels, crop.box_numbers)
+        return (in_crop + 1.0) * FITTED_SIDE_PX / 2.0
+
+    origin, scale = np.zeros(2), 0.0
+    if sample.translation_m is not None:
+        origin = to_crop_px(sample.camera.project(sample.translation_m)[None])[0]
+        px_per_m = FITTED_SIDE_PX / crop.box_numbers[2] / sample.translation_m[2]
+        scale = px_per_m * 1e-6  # the originals' model is in micrometres
+    # The originals measure the origin upwards from the picture's bottom, and have a depth of 0.
+    place = (origin[0] - 0.5, FITTED_SIDE_PX - origin[1] + 0.5, 0.0, scale)
+    points = to_crop_px(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
+    pose = np.array([[*pose_from_rotation(sample.rotation), *place]])
+    return _Fitted(crop.pixels, points, pose)
 
 
 def _pose_and_vertices(

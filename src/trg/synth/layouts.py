@@ -2,7 +2,7 @@
 
 While a folder is being written it holds a list of what is finished, ``trg_progress.jsonl``; the
 marker ``trg_complete.json`` comes last. A file that was cut off is not on the list, and is written
-again on resume.
+again on resume. ARKitFace's two splits share a folder, and each has a list and a marker of its own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trg._atomic import write_atomic
+from trg.data.arkitface import Split, folders_of_split
 from trg.data.sample import Sample
-from trg.data.written import COMPLETE_NAME, PROGRESS_NAME, is_complete
+from trg.data.written import complete_name, is_complete, progress_name
 from trg.synth.layout_writers import (
+    AFLW2000Writer,
     ARKitFaceWriter,
     BIWIWriter,
+    NeutralMaker,
     Record,
     ShardWriter,
     W300LPWriter,
@@ -29,7 +32,7 @@ from trg.topology import FaceTopology
 
 __all__ = ["Layout", "is_complete", "write_layout"]
 
-Layout = Literal["webdataset", "arkitface", "300wlp", "biwi"]
+Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
 
 
 def write_layout(
@@ -38,9 +41,10 @@ def write_layout(
     layout: Layout,
     *,
     topology: FaceTopology | None = None,
-    split: Literal["train", "test"] = "train",
+    split: Split = "train",
     shard_size: int = 1000,
     jpeg_quality: int = 95,
+    neutral_m: NeutralMaker | None = None,
     made_with: Mapping[str, Any] | None = None,
     resume: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -53,14 +57,18 @@ def write_layout(
         The samples from the very first on, also on resume: those that are on disk are skipped.
         A lazy sequence (``__len__`` and ``__getitem__``) is not even asked for them.
     layout
-        ``webdataset`` (tar shards), ``arkitface`` (one camera for all samples), ``300wlp`` (450 px
-        crops, needs SciPy) or ``biwi`` (one sequence for each identity and camera).
+        ``webdataset`` (tar shards), ``arkitface`` (one camera for all samples), ``300wlp`` and
+        ``aflw2000`` (450 px crops, need SciPy) or ``biwi`` (one sequence for each identity and
+        camera).
     topology
         The mesh of the samples' vertices; ``arkitface`` and ``biwi`` write its triangles.
     split
-        Which of ARKitFace's halves to write.
+        Which of ARKitFace's halves to write. It may join the other one in its folder.
     shard_size
         Samples in one tar shard.
+    neutral_m
+        Returns a sample's person without expression ``(n, 3)``, by the sample's number; ``biwi``
+        writes it as a sequence's mesh. None: the mesh of a sequence's first frame.
     made_with
         What else the samples depend on, such as a seed (plain values): a folder is resumed only
         with the same.
@@ -83,49 +91,58 @@ def write_layout(
         "layout": layout, "split": split, "shard_size": shard_size, "jpeg_quality": jpeg_quality,
         "made_with": dict(made_with or {}),
     }  # fmt: skip
-    if is_complete(folder) and resume:
-        return _complete_count(folder, settings)
-    _make_folder(folder, resume)
-    records = _read_progress(folder, settings)
-    writer = _make_writer(layout, folder, records, topology, split, shard_size, jpeg_quality)
-    with open(folder / PROGRESS_NAME, "a", encoding="utf-8") as progress:
+    part: Split | None = split if layout == "arkitface" else None
+    marker = folder / complete_name(part)
+    if marker.is_file() and resume:
+        return _complete_count(marker, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume and not _is_free(folder, part):
+        raise FileExistsError(
+            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
+        )
+    records = _read_progress(folder, part, settings)
+    writer = _make_writer(folder, records, settings, topology, neutral_m)
+    with open(folder / progress_name(part), "a", encoding="utf-8") as progress:
         done = _count(records)
         for index, sample in _skip(samples, done):
             done += _note(progress, writer.write(index, sample))
             if on_progress is not None:
                 on_progress(done)
         done += _note(progress, writer.finish())
-    marker = json.dumps({**settings, "count": done}, indent=1)
-    write_atomic(folder / COMPLETE_NAME, lambda file: file.write(marker.encode()))
+    facts = json.dumps({**settings, "count": done}, indent=1)
+    write_atomic(marker, lambda file: file.write(facts.encode()))
     return done
 
 
-def _make_folder(folder: Path, resume: bool) -> None:
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+def _is_free(folder: Path, part: Split | None) -> bool:
+    """Whether a folder is empty, or holds nothing but the other part of the same data set."""
+    own: set[str] = set()
+    if part is not None:
+        other: Split = "test" if part == "train" else "train"
+        if (folder / progress_name(other)).exists():
+            own = {progress_name(other), complete_name(other), *folders_of_split(other)}
+    return all(entry.name in own for entry in folder.iterdir())
 
 
 def _make_writer(
-    layout: Layout,
     folder: Path,
     records: list[Record],
+    settings: Mapping[str, Any],
     topology: FaceTopology | None,
-    split: Literal["train", "test"],
-    shard_size: int,
-    jpeg_quality: int,
+    neutral_m: NeutralMaker | None,
 ) -> Writer:
+    layout, quality = settings["layout"], settings["jpeg_quality"]
     if layout == "webdataset":
-        return ShardWriter(folder, records, shard_size, jpeg_quality)
+        return ShardWriter(folder, records, settings["shard_size"], quality)
     if layout == "300wlp":
-        return W300LPWriter(folder, jpeg_quality)
+        return W300LPWriter(folder, quality)
+    if layout == "aflw2000":
+        return AFLW2000Writer(folder, quality)
     if topology is None:
         raise ValueError(f"layout {layout}: expected the topology of the samples' vertices")
     if layout == "biwi":
-        return BIWIWriter(folder, records, topology)
-    return ARKitFaceWriter(folder, records, topology, split, jpeg_quality)
+        return BIWIWriter(folder, records, topology, neutral_m)
+    return ARKitFaceWriter(folder, records, topology, settings["split"], quality)
 
 
 def _skip(samples: Iterable[Sample], done: int) -> Iterator[tuple[int, Sample]]:
@@ -149,13 +166,14 @@ def _count(records: list[Record]) -> int:
     return sum(record.get("samples", 1) for record in records)
 
 
-def _read_progress(folder: Path, settings: dict[str, Any]) -> list[Record]:
+def _read_progress(folder: Path, part: Split | None, settings: dict[str, Any]) -> list[Record]:
     """Return what is finished; begin the list where there is none, cut off a half-written line."""
-    path = folder / PROGRESS_NAME
+    path = folder / progress_name(part)
     data = path.read_bytes() if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
-        if any(entry.name != PROGRESS_NAME for entry in folder.iterdir()):
+        path.unlink(missing_ok=True)
+        if not _is_free(folder, part):
             raise FileExistsError(
                 f"{folder}: expected a folder that this program began, but it has no list of what "
                 "is finished; choose another folder"
@@ -169,10 +187,10 @@ def _read_progress(folder: Path, settings: dict[str, Any]) -> list[Record]:
     return records
 
 
-def _complete_count(folder: Path, settings: dict[str, Any]) -> int:
-    marker = json.loads((folder / COMPLETE_NAME).read_text(encoding="utf-8"))
+def _complete_count(path: Path, settings: dict[str, Any]) -> int:
+    marker = json.loads(path.read_text(encoding="utf-8"))
     count = int(marker.pop("count"))
-    _require_same(folder, marker, settings)
+    _require_same(path.parent, marker, settings)
     return count
 
 
