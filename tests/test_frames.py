@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -62,6 +62,7 @@ def described(pose: np.ndarray, frame: str) -> np.ndarray:
 
 
 @FRAMES
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_a_head_looks_the_same_way_in_every_program(frame, seed):
     pose = random_pose(seed)
@@ -71,6 +72,7 @@ def test_a_head_looks_the_same_way_in_every_program(frame, seed):
 
 
 @FRAMES
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_a_pose_comes_back_from_every_program(frame, seed):
     pose = random_pose(seed)
@@ -79,6 +81,7 @@ def test_a_pose_comes_back_from_every_program(frame, seed):
 
 
 @FRAMES
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_a_pose_stays_a_proper_rotation_and_the_same_distance(frame, seed):
     pose = random_pose(seed)
@@ -96,6 +99,7 @@ def test_only_unity_is_left_handed(frame):
 
 
 @FRAMES
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_a_model_under_the_programs_camera_lands_on_the_same_pixels(frame, seed):
     pose, rng = random_pose(seed), np.random.default_rng(seed)
@@ -128,6 +132,7 @@ def test_a_frontal_face_in_every_program():
     np.testing.assert_allclose(place, (0, 0.6, 0), atol=1e-12)
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_ros_optical_frames_are_the_opencv_frame(seed):
     """The fixed rotation that ROS puts between a camera's body and its optical frame."""
@@ -138,6 +143,7 @@ def test_ros_optical_frames_are_the_opencv_frame(seed):
     )
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_quaternions_are_scipys(seed):
     rotation = random_pose(seed)[:3, :3]
@@ -157,6 +163,7 @@ def test_quaternions_of_half_turns_have_one_sign(axis):
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_euler_angles_are_scipys_in_every_order(order, seed):
     rotation = random_pose(seed)[:3, :3]
