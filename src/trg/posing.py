@@ -1,0 +1,205 @@
+"""From face boxes to faces: crops, the network, boxes drawn again, confidence.
+
+::
+
+    picture, camera, box ──> crop, box numbers ──> network ──> R, T, landmarks ──> Face
+                   ▲                                              │
+                   └── box around the landmarks, where it differs ┘   at most twice
+
+Many boxes of many pictures share the network's calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trg.camera import Camera
+from trg.confidence import ConfidenceModel, confidence_features
+from trg.crop import MAX_BOX_SCALE, FaceCrop, crop_face, face_box
+from trg.face import Face
+from trg.geometry import rotation_from_6d, rotation_to_6d, transform
+from trg.runtime import PoseArrays
+from trg.topology import FaceTopology
+from trg.weights import WeightCard
+
+BOX_TOLERANCE = 0.15
+"""A box is drawn again where its centre or side is off by more than this share of its side: as far
+as boxes were shifted in training."""
+
+MAX_REFINEMENTS = 2
+
+SMALLEST_BOX_PX = 4.0
+"""Below this there is nothing to see; the pose would be the network's prejudice."""
+
+LARGEST_BATCH = 64
+"""Crops in one call of the network; more gain no speed and need memory."""
+
+SAME_FACE_OVERLAP = 0.5
+"""Two boxes that share this much of their union are one face: two heads' never do."""
+
+
+class PoseNetwork(Protocol):
+    """What finds poses in crops: :class:`trg.runtime.PoseRuntime`, or a stand-in."""
+
+    @property
+    def topology(self) -> FaceTopology:
+        """The mesh of the landmarks."""
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crops, px."""
+
+    @property
+    def card(self) -> WeightCard:
+        """What is known of the weights."""
+
+    def __call__(self, crops: NDArray[np.uint8], box_numbers: NDArray[np.float32]) -> PoseArrays:
+        """Estimate ``b`` faces from ``(b, s, s, 3)`` and ``(b, 3)``."""
+
+
+class FaceRequest(NamedTuple):
+    """One face to estimate."""
+
+    pixels: NDArray[np.uint8]
+    """``(h, w, 3)``: the whole picture"""
+    camera: Camera
+    """Of the picture's size"""
+    box_xyxy: ArrayLike
+    """``(4,)`` px, of any shape"""
+
+
+class PoseStage:
+    """Runs a network on boxes.
+
+    Parameters
+    ----------
+    network
+        What finds poses in crops.
+    refine
+        Whether boxes that are off are drawn again around the landmarks that were found.
+    """
+
+    def __init__(self, network: PoseNetwork, refine: bool = True) -> None:
+        self._network = network
+        self._confidence = ConfidenceModel.from_training_facts(network.card.training)
+        self._rounds = 1 + (MAX_REFINEMENTS if refine else 0)
+
+    def __call__(self, requests: Sequence[FaceRequest]) -> list[Face | None]:
+        """Estimate a face per request.
+
+        None where there cannot be one: the box shows nothing of the picture, is smaller than
+        4 px, or the head would be behind the camera.
+        """
+        faces: list[Face | None] = [None] * len(requests)
+        pending = {i: np.asarray(r.box_xyxy, np.float64) for i, r in enumerate(requests)}
+        for _ in range(self._rounds):
+            crops = {
+                i: crop
+                for i, box in pending.items()
+                if (crop := _crop(requests[i], box, self._network.crop_size)) is not None
+            }
+            found = self._estimate(requests, crops)
+            faces = [found.get(i, face) for i, face in enumerate(faces)]
+            pending = {
+                i: face.box_xyxy
+                for i, face in found.items()
+                if face is not None and boxes_differ(pending[i], face.box_xyxy)
+            }
+            if not pending:
+                break
+        return faces
+
+    def _estimate(
+        self, requests: Sequence[FaceRequest], crops: dict[int, FaceCrop]
+    ) -> dict[int, Face | None]:
+        """Run the network once on each crop."""
+        found: dict[int, Face | None] = {}
+        numbers = list(crops)
+        for start in range(0, len(numbers), LARGEST_BATCH):
+            chunk = numbers[start : start + LARGEST_BATCH]
+            arrays = self._network(
+                np.stack([crops[i].pixels for i in chunk]),
+                np.stack([crops[i].box_numbers for i in chunk]).astype(np.float32),
+            )
+            topology = self._network.topology
+            confidence = self._confidence(confidence_features(arrays, topology.landmarks68))
+            for row, i in enumerate(chunk):
+                found[i] = _face(arrays, row, float(confidence[row]), requests[i].camera, topology)
+        return found
+
+
+def boxes_differ(box_a: ArrayLike, box_b: ArrayLike, tolerance: float = BOX_TOLERANCE) -> bool:
+    """Say whether two square boxes' sides or centres differ by more than a share of the side."""
+    a, b = np.asarray(box_a, np.float64), np.asarray(box_b, np.float64)
+    side_a, side_b = (a[2:] - a[:2]).max(), (b[2:] - b[:2]).max()
+    apart = np.abs((a[:2] + a[2:]) - (b[:2] + b[2:])).max() / 2.0
+    return bool(max(apart, abs(side_a - side_b)) > tolerance * min(side_a, side_b))
+
+
+def overlaps(boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:
+    """Return the intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, ``(n, m)``."""
+    a = np.asarray(boxes_a, np.float64).reshape(-1, 1, 4)
+    b = np.asarray(boxes_b, np.float64).reshape(1, -1, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.clip(sides, 0.0, None).prod(-1)
+    both = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    return np.divide(shared, both, out=np.zeros_like(shared), where=both > 0)
+
+
+def without_duplicates(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces without those that an earlier one's box nearly covers."""
+    kept: list[Face] = []
+    for face in faces:
+        shared = overlaps([face.box_xyxy], [other.box_xyxy for other in kept])
+        if not (shared > SAME_FACE_OVERLAP).any():
+            kept.append(face)
+    return kept
+
+
+def _crop(request: FaceRequest, box: NDArray[np.float64], size: int) -> FaceCrop | None:
+    """Cut a box out, unless it shows nothing."""
+    camera = request.camera
+    picture_size = np.array([camera.width, camera.height])
+    sides = box[2:] - box[:2]
+    sees_something = (box[2:] > 0).all() and (box[:2] < picture_size).all()
+    square_px = sides.max() * max(camera.fx / camera.fy, camera.fy / camera.fx)  # in rays, at most
+    sizes_fit = SMALLEST_BOX_PX <= square_px < MAX_BOX_SCALE * picture_size.max()
+    if not (sees_something and sizes_fit and sides.min() > 0):
+        return None
+    try:
+        return crop_face(request.pixels, camera, box, size)
+    except ValueError:
+        if camera.is_distorted:  # the lens model folds over there: no light from there comes in
+            return None
+        raise
+
+
+def _face(
+    arrays: PoseArrays, row: int, confidence: float, camera: Camera, topology: FaceTopology
+) -> Face | None:
+    """Build the face of one row, or None where it is no thing before a camera."""
+    translation_m = arrays.translation_m[row].astype(np.float64)
+    landmarks_m = arrays.vertices_m[row].astype(np.float64)
+    rotation = rotation_from_6d(rotation_to_6d(arrays.rotation[row].astype(np.float64)))
+    landmarks_cam = transform(landmarks_m, rotation, translation_m)
+    if not landmarks_cam[:, 2].min() > 0:  # NaN too
+        return None
+    landmarks_px = camera.project(landmarks_cam)
+    if not np.isfinite(landmarks_px).all():
+        return None
+    landmarks68_px = landmarks_px[topology.landmarks68]
+    return Face(
+        rotation=rotation,
+        translation_m=translation_m,
+        landmarks_m=landmarks_m,
+        landmarks_px=landmarks_px,
+        landmarks68_px=landmarks68_px,
+        box_xyxy=face_box(landmarks68_px),
+        confidence=confidence,
+        camera=camera,
+        topology=topology,
+    )
