@@ -21,8 +21,8 @@ def euler_errors_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floa
 
     Angles as SciPy's ``as_euler('yxz')`` gives them; rotations are ``(n, 3, 3)``.
     """
-    predicted = euler_from_rotation(_rotations("rotation_pred", rotation_pred))
-    true = euler_from_rotation(_rotations("rotation_true", rotation_true))
+    predicted = euler_from_rotation(rotations("rotation_pred", rotation_pred))
+    true = euler_from_rotation(rotations("rotation_true", rotation_true))
     _same_count(predicted, true)
     return np.abs((predicted - true + 180.0) % 360.0 - 180.0)
 
@@ -34,8 +34,8 @@ def mae_r_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
 
 def geodesic_error_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
     """Return ``(n,)`` angles of ``R_pred @ R_true.T``: GE."""
-    predicted = _rotations("rotation_pred", rotation_pred)
-    true = _rotations("rotation_true", rotation_true)
+    predicted = rotations("rotation_pred", rotation_pred)
+    true = rotations("rotation_true", rotation_true)
     _same_count(predicted, true)
     return geodesic_angle_deg(predicted, true)
 
@@ -67,12 +67,12 @@ def add_mm(
     vertices = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
     predicted = transform(
         vertices,
-        _rotations("rotation_pred", rotation_pred),
+        rotations("rotation_pred", rotation_pred),
         finite_array("translation_pred_m", translation_pred_m, (None, 3)),
     )
     true = transform(
         vertices,
-        _rotations("rotation_true", rotation_true),
+        rotations("rotation_true", rotation_true),
         finite_array("translation_true_m", translation_true_m, (None, 3)),
     )
     _same_count(predicted, true)
@@ -114,7 +114,8 @@ def rectangle_size_px(points_px: ArrayLike) -> Floats:
     return np.sqrt(np.prod(points.max(1) - points.min(1), axis=-1))
 
 
-def _rotations(name: str, value: ArrayLike) -> Floats:
+def rotations(name: str, value: ArrayLike) -> Floats:
+    """Return ``value`` as rotation matrices ``(n, 3, 3)``, or raise ValueError."""
     rotation = finite_array(name, value, (None, 3, 3))
     deviation = np.abs(rotation @ rotation.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0)
     if deviation > 1e-3 or (np.linalg.det(rotation) < 0).any():

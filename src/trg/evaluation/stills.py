@@ -23,6 +23,7 @@ from trg._check import finite_array
 from trg.camera import ASSUMED_FOV_DEG, Camera
 from trg.crop import crop_face, face_box, pixels_from_crop
 from trg.evaluation.metrics import nme, rectangle_size_px
+from trg.runtime import PoseRuntime
 
 Floats = NDArray[np.float64]
 
@@ -161,6 +162,15 @@ class Stills:
             nme11=nme(predicted[:, chosen], true[:, chosen], size),
             nme68=nme(predicted, true, size),
         )
+
+
+def predictors(runtime: PoseRuntime) -> dict[str, Predictor]:
+    """Return a bundle's two answers by name: ``projected`` dense landmarks, and ``heatmap``."""
+    landmarks68 = runtime.topology.landmarks68
+    return {
+        "projected": lambda crops, boxes: runtime(crops, boxes).vertices_crop[:, landmarks68],
+        "heatmap": lambda crops, boxes: runtime(crops, boxes).landmarks68_crop,
+    }
 
 
 def _read(path: Path, points_px: Floats, crop_size: int, fov_deg: float) -> Still:

@@ -23,6 +23,14 @@ HOLDOUT_COUNT = 4000
 INGREDIENTS = ("photo_skin", "panoramas", "hair", "occluders")
 
 
+WINDOW_SCALE, WINDOW_MARGIN = 1.5, 1.6
+
+
+def holdout_window(crop_size: int) -> tuple[int, float]:
+    """Return what to render around each face for crops of a size: its side in px and margin."""
+    return round(crop_size * WINDOW_SCALE), WINDOW_MARGIN
+
+
 def holdout_options(window: tuple[int, float], *, far: bool = False) -> dict[str, Any]:
     """Return what :class:`~trg.synth.dataset.SyntheticFaces` makes the hold-out's samples from.
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from trg.data.augment import AugmentConfig
+from trg.data.packed import is_packed
 from trg.model.config import (
     BackboneConfig,
     RegressorConfig,
@@ -18,11 +19,20 @@ from trg.model.config import (
     trg_s,
 )
 from trg.model.losses import LossWeights
-from trg.synth.holdout import HOLDOUT_COUNT, HOLDOUT_SEED, holdout_options, ingredients
+from trg.synth.holdout import (
+    HOLDOUT_COUNT,
+    HOLDOUT_SEED,
+    WINDOW_MARGIN,
+    WINDOW_SCALE,
+    holdout_options,
+    holdout_window,
+    ingredients,
+)
 
 SYNTHETIC = "trg.synth.dataset:SyntheticFaces"
 ARKITFACE = "trg.data.arkitface:ARKitFace"
 W300LP = "trg.data.w300lp:W300LP"
+PACKED = "trg.data.packed:PackedViews"
 PACK = "pack"
 
 TRAINING_SEED = 0
@@ -35,9 +45,6 @@ VALIDATION_COUNT = 1000
 
 UNPROVEN = "panoramas"
 """Ingredients whose use nobody could measure (docs/synthetic.md): trainings leave them out."""
-
-VIEW_SCALE = 1.5
-VIEW_MARGIN = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +109,9 @@ class Recipe:
     ImageNet's. None: random weights."""
     hidden_landmark_weight: float = 1.0
     """In the loss of the 68 points, for those that the camera does not see."""
-    view_margin: float = VIEW_MARGIN
+    view_margin: float = WINDOW_MARGIN
     """Side of the stored view over the face box: room for jitter and roll."""
-    view_scale: float = VIEW_SCALE
+    view_scale: float = WINDOW_SCALE
     """Side of the stored view over the network's crop."""
     precision: Literal["bf16", "f32"] = "bf16"
     seed: int = 0
@@ -183,12 +190,12 @@ def paper_single(*, arkitface: str) -> Recipe:
     Parameters
     ----------
     arkitface
-        The data set's folder.
+        The data set's folder, or its shards' (``trg data pack``).
     """
     return Recipe(
         name="paper_single",
         model=trg_r18(),
-        sources=(SourceConfig(ARKITFACE, {"folder": arkitface, "split": "train"}, capacity=512),),
+        sources=(_data_set(ARKITFACE, {"folder": arkitface, "split": "train"}),),
         holdout=None,
         steps=30 * 717_840 // 128,
         batch_size=128,
@@ -211,6 +218,7 @@ def paper(*, arkitface: str, w300lp: str) -> Recipe:
     """Return the paper's training on ARKitFace and 300W-LP, which has 2D labels only.
 
     The two are mixed by their sizes, 717,840 and 122,450 pictures, and the 30 epochs go over both.
+    Either folder may be that of the data set's shards.
     """
     base = paper_single(arkitface=arkitface)
     arkit, loose = 717_840, 122_450
@@ -219,7 +227,7 @@ def paper(*, arkitface: str, w300lp: str) -> Recipe:
         name="paper",
         sources=(
             replace(base.sources[0], weight=float(arkit)),
-            SourceConfig(W300LP, {"folder": w300lp}, weight=float(loose), capacity=512),
+            replace(_data_set(W300LP, {"folder": w300lp}), weight=float(loose)),
         ),
         steps=30 * (arkit + loose) // 128,
         augment=replace(AugmentConfig(), mask_probability=0.2),
@@ -309,8 +317,16 @@ def synthetic_holdout(
     model: TRGConfig, *, far: bool = False, count: int = HOLDOUT_COUNT
 ) -> HoldoutConfig:
     """Return the fixed synthetic hold-out, or the one at distances that no training sees."""
-    options = holdout_options(_window(model), far=far)
+    options = holdout_options(holdout_window(model.crop_size), far=far)
     return HoldoutConfig(SourceConfig(SYNTHETIC, options), count)
+
+
+def _data_set(source: str, options: Mapping[str, Any]) -> SourceConfig:
+    """Read a data set from its own folder, or from its shards where the folder holds those."""
+    if is_packed(options["folder"]):
+        # One row: quick to read, so that each view can come just once in each run through.
+        return SourceConfig(PACKED, {"folder": options["folder"]}, capacity=1)
+    return SourceConfig(source, options, capacity=512)
 
 
 def _holdout(model: TRGConfig, pack: str | None) -> HoldoutConfig:
@@ -330,17 +346,12 @@ def _synthetic(model: TRGConfig, pack: str | None, without: str) -> SourceConfig
         return SourceConfig(PACK, {"folder": pack})
     options = {
         "seed": TRAINING_SEED,
-        "window": _window(model),
+        "window": holdout_window(model.crop_size),
         "shots": TRAINING_SHOTS,
         "ingredients": _ingredients(without),
         "for_training": True,
     }
     return SourceConfig(SYNTHETIC, options, capacity=16_384, reuse=6)
-
-
-def _window(model: TRGConfig) -> tuple[int, float]:
-    """Return what is to be rendered around a face: just the stored view, pixel for pixel."""
-    return round(model.crop_size * VIEW_SCALE), VIEW_MARGIN
 
 
 def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:

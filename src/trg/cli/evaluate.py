@@ -1,0 +1,206 @@
+"""The verb that measures networks and other people's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import Group
+from rich.console import Console
+
+from trg.cli.shared import NotNegative, Positive, app, messages
+
+if TYPE_CHECKING:
+    from trg.evaluation.predict import BoxRule, LabelledPictures, Method
+    from trg.evaluation.protocols import Protocol
+    from trg.evaluation.report import Report
+
+EVALUATION = Group("Evaluation (needs the `train` extra)")
+
+PIPED_WIDTH = 180
+"""Columns of a table that no terminal shows; rich would take 80."""
+
+Name = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
+
+
+@app.command(name="eval", group=EVALUATION)
+def evaluate(
+    name: Name,
+    path: Path | None = None,
+    /,
+    *,
+    bundle: Path | None = None,
+    predictions: Path | None = None,
+    out: Path | None = None,
+    boxes: Literal["truth", "detector", "landmarks"] | None = None,
+    limit: Positive | None = None,
+    far: bool = False,
+    pack: Path | None = None,
+    count: Positive = 4000,
+    workers: NotNegative = 0,
+    plots: bool = True,
+) -> None:
+    """Measure a network on a data set, and print the paper's rows beside it.
+
+    Parameters
+    ----------
+    name
+        The data set. ``synthetic`` is this package's fixed hold-out; ``stills`` is a folder of
+        photographs with 68 points each.
+    path
+        Its folder. ``synthetic`` needs none: it renders, or reads ``--pack``.
+    bundle
+        The weight bundle to measure; by default the one that ships with this package.
+    predictions
+        Score this file of predictions instead (docs/evaluation.md has the format).
+    out
+        Folder for predictions, report and plots; by default ``eval-NAME`` here.
+    boxes
+        Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
+        predicted inside the detection. By default what the data set's protocol says.
+    limit
+        Only so many pictures, evenly spread.
+    far
+        ``synthetic``: the hold-out at 2 to 3 m, beyond all training distances.
+    pack
+        ``synthetic``: a folder of rendered views of the hold-out.
+    count
+        ``synthetic`` without a pack: how many pictures to render.
+    workers
+        Processes that render.
+    plots
+        Draw plots; they need the extra ``plots``.
+    """
+    from trg.evaluation.report import as_table, write_report
+
+    if bundle is not None and predictions is not None:
+        raise ValueError("expected --bundle or --predictions, got both")
+    if name == "stills":
+        _stills(path, bundle)
+        return
+    folder = out if out is not None else Path(f"eval-{name}")
+    with _pictures(name, path, pack, far, count, workers, bundle) as (protocol, pictures):
+        report = _report(protocol, pictures, bundle, predictions, folder, boxes, limit)
+        written = write_report(folder, report)
+    results = Console()
+    if not results.is_terminal:
+        results.width = PIPED_WIDTH
+    results.print(as_table(report))
+    messages.print(f"{folder}: {', '.join(each.name for each in written)}")
+
+
+def _stills(folder: Path | None, bundle: Path | None) -> None:
+    """Print how well a bundle's projected and heatmap landmarks sit on photographs."""
+    from rich.table import Table
+
+    from trg.evaluation.stills import Stills, predictors
+    from trg.runtime import PoseRuntime
+
+    if folder is None:
+        raise ValueError("stills: expected the folder with the pictures and landmarks68.npz")
+    runtime = PoseRuntime(_bundle(bundle))
+    stills = Stills(folder, runtime.crop_size)
+    table = Table(title=f"{len(stills)} photographs: {runtime.card.name}")
+    for heading in ("landmarks", "NME-11 median %", "mean %", "over 10 %", "NME-68 median %"):
+        table.add_column(heading, justify="right" if "%" in heading else "left")
+    for label, predict in predictors(runtime).items():
+        figures = stills.measure(predict).figures()
+        names = ("nme11_median", "nme11_mean", "nme11_over_10_percent", "nme68_median")
+        table.add_row(label, *(f"{100.0 * figures[each]:.2f}" for each in names))
+    Console().print(table)
+
+
+@contextmanager
+def _pictures(
+    name: str,
+    path: Path | None,
+    pack: Path | None,
+    far: bool,
+    count: int,
+    workers: int,
+    bundle: Path | None,
+) -> Iterator[tuple[Protocol, LabelledPictures]]:
+    """Open a data set, or render one."""
+    from trg.evaluation.protocols import is_far, protocol, synthetic_protocol
+
+    if name != "synthetic":
+        if path is None:
+            raise ValueError(f"{name}: expected the data set's folder")
+        chosen = protocol(name)
+        yield chosen, chosen.read(path)
+        return
+    folder = pack if pack is not None else path
+    if folder is not None:
+        chosen = synthetic_protocol(far=far or is_far(folder))
+        yield chosen, chosen.read(folder)
+        return
+
+    from trg.evaluation.predict import LabelledPictures
+    from trg.evaluation.predictions import mesh_sha256
+    from trg.synth.holdout import holdout_options, holdout_window
+    from trg.synth.stream import FaceSequence
+    from trg.weights import read_bundle
+
+    crop_size = read_bundle(_bundle(bundle)).card.crop_size
+    options = holdout_options(holdout_window(crop_size), far=far)
+    with FaceSequence(count, options, workers) as faces:
+        mesh = mesh_sha256(faces.faces.topology.triangles)
+        yield synthetic_protocol(far=far), LabelledPictures(faces, name, None, mesh)
+
+
+def _report(
+    protocol: Protocol,
+    pictures: LabelledPictures,
+    bundle: Path | None,
+    predictions: Path | None,
+    folder: Path,
+    boxes: BoxRule | None,
+    limit: int | None,
+) -> Report:
+    from rich.progress import Progress
+
+    from trg.evaluation import run
+
+    total = len(pictures.samples) if limit is None else min(limit, len(pictures.samples))
+    with Progress(console=messages) as bar:
+        task = bar.add_task(protocol.title, total=total)
+
+        def on_progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        if predictions is not None:
+            return run.score_file(
+                protocol, pictures, predictions, limit=limit, on_progress=on_progress
+            )
+        method = _method(protocol, bundle, boxes or protocol.boxes)
+        return run.evaluate(
+            protocol, pictures, method, folder, limit=limit, on_progress=on_progress
+        )
+
+
+def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule) -> Method:
+    from trg.evaluation.predict import BundleMethod
+    from trg.evaluation.predictions import file_sha256
+    from trg.runtime import PoseRuntime
+
+    path = _bundle(bundle)
+    detector = None
+    if boxes != "truth":
+        from trg.detector import FaceDetector
+
+        detector = FaceDetector()
+    return BundleMethod(
+        PoseRuntime(path),
+        boxes,
+        detector,
+        shift_boxes=protocol.shift_boxes,
+        bundle_sha256=file_sha256(path),
+    )
+
+
+def _bundle(path: Path | None) -> Path:
+    from trg.weights import bundled
+
+    return bundled() if path is None else path

@@ -1,0 +1,70 @@
+"""One evaluation from a data set to a report: predictions are saved first, then scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trg.evaluation.predict import LabelledPictures, Method, gather
+from trg.evaluation.predictions import read_predictions, write_predictions
+from trg.evaluation.protocols import Protocol
+from trg.evaluation.report import Report, make_report
+from trg.evaluation.scores import score
+
+PREDICTIONS = "predictions.npz"
+
+
+def evaluate(
+    protocol: Protocol,
+    pictures: LabelledPictures,
+    method: Method,
+    folder: str | Path,
+    *,
+    limit: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Predict, write ``predictions.npz`` into ``folder``, read it back and score it.
+
+    Parameters
+    ----------
+    limit
+        Use only this many pictures, evenly spread.
+    on_progress
+        Told how many pictures are done.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    ValueError
+        No picture can be read.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    gathered = gather(pictures, method, limit=limit, on_progress=on_progress)
+    assert gathered.predictions is not None
+    write_predictions(folder / PREDICTIONS, gathered.predictions)
+    predictions = read_predictions(folder / PREDICTIONS)
+    scores = score(predictions, gathered.truth)
+    return make_report(protocol, predictions.facts, scores, gathered.unreadable)
+
+
+def score_file(
+    protocol: Protocol,
+    pictures: LabelledPictures,
+    path: str | Path,
+    *,
+    limit: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Score predictions that somebody saved; arguments as :func:`evaluate`'s.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file is missing or damaged, or was made on other pictures or labels.
+    """
+    predictions = read_predictions(path)
+    gathered = gather(pictures, limit=limit, on_progress=on_progress)
+    scores = score(predictions, gathered.truth)
+    return make_report(protocol, predictions.facts, scores, gathered.unreadable)
