@@ -86,7 +86,7 @@ class Face:
     Attributes
     ----------
     rotation
-        ``(3, 3)``: ``camera_from_head``.
+        ``(3, 3)``: ``cam_from_head``.
     translation_m
         ``(3,)``: the head's origin in the camera frame, metres.
     landmarks_m
@@ -216,7 +216,7 @@ class Face:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The pose ``camera_from_head`` as one 4x4 matrix, in OpenCV's axes."""
+        """The pose ``cam_from_head`` as one 4x4 matrix, in OpenCV's axes."""
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = self.rotation, self.translation_m
         return pose
@@ -281,7 +281,7 @@ class Face:
         return sellion + self.interpupillary_m * np.array(NECK_FROM_SELLION)
 
     def to_frame(self, frame: Frame, origin: Origin = "head") -> NDArray[np.float64]:
-        """Return the pose ``camera_from_head`` (4, 4) as another program writes it.
+        """Return the pose ``cam_from_head`` (4, 4) as another program writes it.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """How other programs write a head's pose: their axes, Euler angles in any order, quaternions.
 
-A pose is the 4x4 matrix ``camera_from_head``. Each program has its own axes for a camera and its
+A pose is the 4x4 matrix ``cam_from_head``. Each program has its own axes for a camera and its
 own axes for a body that faces forward; both ends of the pose change, so that a model built the
 program's way, placed by the matrix under the program's camera, appears as the head does in the
 picture.
@@ -70,7 +70,7 @@ HEAD_AXES: Mapping[Frame, NDArray[np.float64]] = MappingProxyType(
 """``(3, 3)`` a frame: ``HEAD_AXES[frame] @ X`` takes head coordinates here to those there."""
 
 
-def pose_to_frame(camera_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]:
+def pose_to_frame(cam_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """Turn a pose ``(4, 4)`` in the axes used here (OpenCV's) into another program's.
 
     Lengths stay metres. The result's rotation is proper in every frame, left-handed ones too.
@@ -81,10 +81,10 @@ def pose_to_frame(camera_from_head: ArrayLike, frame: Frame) -> NDArray[np.float
         The frame is unknown, or the matrix is no pose.
     """
     camera, head = _axes(frame)
-    return camera @ _pose(camera_from_head) @ head.T
+    return camera @ _pose(cam_from_head) @ head.T
 
 
-def pose_from_frame(camera_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]:
+def pose_from_frame(cam_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]:
     """Turn a pose ``(4, 4)`` in another program's axes into ours: undoes :func:`pose_to_frame`.
 
     Raises
@@ -93,7 +93,7 @@ def pose_from_frame(camera_from_head: ArrayLike, frame: Frame) -> NDArray[np.flo
         The frame is unknown, or the matrix is no pose.
     """
     camera, head = _axes(frame)
-    return camera.T @ _pose(camera_from_head) @ head
+    return camera.T @ _pose(cam_from_head) @ head
 
 
 def quaternion_from_rotation(rotation: ArrayLike) -> NDArray[np.float64]:
@@ -185,11 +185,11 @@ def _axes(frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _pose(value: ArrayLike) -> NDArray[np.float64]:
-    pose = finite_array("camera_from_head", value, (4, 4))
-    checked_rotation("camera_from_head rotation", pose[:3, :3])
+    pose = finite_array("cam_from_head", value, (4, 4))
+    checked_rotation("cam_from_head rotation", pose[:3, :3])
     if not np.array_equal(pose[3], (0.0, 0.0, 0.0, 1.0)):
         raise ValueError(
-            f"camera_from_head: expected a last row of (0, 0, 0, 1), got {pose[3].tolist()}; "
+            f"cam_from_head: expected a last row of (0, 0, 0, 1), got {pose[3].tolist()}; "
             "matrices act on columns here, transpose one that acts on rows"
         )
     return pose
