@@ -23,7 +23,7 @@ FRAMES = ("opencv", "opengl", "ros", "unity", "blender")
 ORIGINS = ("head", "sellion", "neck")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES)
 def test_the_pose_in_all_its_forms(angles, place):
     face = make_face(angles, place)
@@ -37,7 +37,7 @@ def test_the_pose_in_all_its_forms(angles, place):
     assert face.distance_m == pytest.approx(sum(number**2 for number in place) ** 0.5)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES, st.sampled_from(FRAMES), st.sampled_from(ORIGINS))
 def test_to_frame_moves_the_origin_and_comes_back(angles, place, frame, origin):
     face = make_face(angles, place)
@@ -91,7 +91,7 @@ LENSES = [
 ]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES, st.floats(0.04, 0.08), st.sampled_from(LENSES))
 def test_a_known_eye_distance_moves_no_pixel(angles, place, known_m, camera):
     face = make_face(angles, place, camera)

@@ -39,6 +39,7 @@ HEAD_DIRECTIONS = {  # the person's left, the crown, out of the face
 }
 FRAMES = pytest.mark.parametrize("frame", CAMERA_DIRECTIONS)
 SEEDS = st.integers(0, 2**32 - 1)
+PROPERTY = settings(deadline=None, max_examples=30)
 ORDERS = [
     "".join(letters)
     for axes in ("xyz", "XYZ")
@@ -62,7 +63,7 @@ def described(pose: np.ndarray, frame: str) -> np.ndarray:
 
 
 @FRAMES
-@settings(deadline=None)
+@PROPERTY
 @given(seed=SEEDS)
 def test_a_head_looks_the_same_way_in_every_program(frame, seed):
     pose = random_pose(seed)
@@ -72,7 +73,7 @@ def test_a_head_looks_the_same_way_in_every_program(frame, seed):
 
 
 @FRAMES
-@settings(deadline=None)
+@PROPERTY
 @given(seed=SEEDS)
 def test_a_pose_comes_back_from_every_program(frame, seed):
     pose = random_pose(seed)
@@ -81,7 +82,7 @@ def test_a_pose_comes_back_from_every_program(frame, seed):
 
 
 @FRAMES
-@settings(deadline=None)
+@PROPERTY
 @given(seed=SEEDS)
 def test_a_pose_stays_a_proper_rotation_and_the_same_distance(frame, seed):
     pose = random_pose(seed)
@@ -99,7 +100,7 @@ def test_only_unity_is_left_handed(frame):
 
 
 @FRAMES
-@settings(deadline=None)
+@PROPERTY
 @given(seed=SEEDS)
 def test_a_model_under_the_programs_camera_lands_on_the_same_pixels(frame, seed):
     pose, rng = random_pose(seed), np.random.default_rng(seed)
@@ -132,7 +133,7 @@ def test_a_frontal_face_in_every_program():
     np.testing.assert_allclose(place, (0, 0.6, 0), atol=1e-12)
 
 
-@settings(deadline=None)
+@PROPERTY
 @given(SEEDS)
 def test_ros_optical_frames_are_the_opencv_frame(seed):
     """The fixed rotation that ROS puts between a camera's body and its optical frame."""
@@ -143,7 +144,7 @@ def test_ros_optical_frames_are_the_opencv_frame(seed):
     )
 
 
-@settings(deadline=None)
+@PROPERTY
 @given(SEEDS)
 def test_quaternions_are_scipys(seed):
     rotation = random_pose(seed)[:3, :3]
@@ -163,7 +164,7 @@ def test_quaternions_of_half_turns_have_one_sign(axis):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@settings(deadline=None)
+@PROPERTY
 @given(seed=SEEDS)
 def test_euler_angles_are_scipys_in_every_order(order, seed):
     rotation = random_pose(seed)[:3, :3]
