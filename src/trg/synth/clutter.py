@@ -34,6 +34,9 @@ from trg.synth.things import strew
 FOV_DEG = (45.0, 110.0)
 """Larger field of view of a view of a panorama; narrower ones show its pixels."""
 
+FACED_LIGHT_SHARE = 0.5
+"""Share of views from where the brighter of two lights falls on faces."""
+
 KEPT_BACK_EVERY = 4
 """Every so many panoramas, one shows in :func:`face_free_pictures` only."""
 
@@ -58,14 +61,16 @@ def panorama_place(panorama: Panorama, width: int, height: int, rng: np.random.G
     turns = [random_orientation(rng), random_orientation(rng)]
     lights = [light_from_panorama(panorama, turn) for turn in turns]
     whites = [white_towards_camera(light) for light in lights]
-    chosen = int(np.argmax([white @ LUMINANCE for white in whites])) if rng.random() < 0.5 else 0
-    fov_deg = float(np.exp(rng.uniform(*np.log(FOV_DEG))))
+    chosen = 0
+    if rng.random() < FACED_LIGHT_SHARE:
+        chosen = int(np.argmax([white @ LUMINANCE for white in whites]))
+    fov_deg = float(np.exp(rng.uniform(np.log(FOV_DEG[0]), np.log(FOV_DEG[1]))))
     focal_px = 0.5 * max(width, height) / float(np.tan(np.radians(fov_deg / 2.0)))
     camera = Camera(focal_px, focal_px, width / 2.0, height / 2.0, width, height)
     tint = random_tint(rng)
     scenery = panorama_background(panorama, camera, turns[chosen], rng)
     key = lights[chosen]
-    share = float(key.key_rgb @ LUMINANCE / max(whites[chosen] @ LUMINANCE, 1e-6))
+    share = float(key.key_rgb @ LUMINANCE) / max(float(whites[chosen] @ LUMINANCE), 1e-6)
     light_x = float(key.key_direction[0]) * min(share, 1.0)
     return Place(scenery * tint, whites[chosen] * tint, light_x)
 

@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.crop import face_box
-from trg.synth.clutter import any_place, sample_sensor, speckle, split_panoramas
+from trg.synth.clutter import Place, any_place, sample_sensor, speckle, split_panoramas
 from trg.synth.cutouts import Cutout, CutoutBank, CutoutMaker, five_points
 from trg.synth.paste import Similarity, paste
 from trg.synth.place.sensor import develop
 from trg.synth.things import strew
 
 MOST_HEADS = 8
-HEAD_COUNT_ODDS = (0.36, 0.2, 0.13, 0.09, 0.07, 0.06, 0.05, 0.04)
+HEAD_COUNT_ODDS = (0.4, 0.19, 0.12, 0.08, 0.07, 0.05, 0.05, 0.04)
 """Of 1 to 8 heads, among scenes with any."""
 
 PANORAMA_SHARE = 0.65
-LARGE_SHARE = 0.4
+LARGE_SHARE = 0.5
 """Share of lone heads that fill a good part of the picture."""
 
 LARGEST_SHARE = 1.4
@@ -36,13 +36,24 @@ LARGEST_SHARE = 1.4
 ALIKE = 0.4
 """Spread of the logarithm of the heads' sizes within a scene."""
 
-FRONT_THINGS_SHARE, BACK_THINGS_SHARE, SPECKLE_SHARE = 0.14, 0.25, 0.08
-DECOY_SHARE = 0.25
+FRONT_THINGS_SHARE, BACK_THINGS_SHARE, ALONE_THINGS_SHARE = 0.14, 0.25, 0.7
+"""Share of scenes with things before people, behind people, and without any people."""
+
+DECOY_SHARE, ALONE_DECOY_SHARE = 0.25, 0.5
+"""How often one more decoy is added, with people and without."""
+
+SPECKLE_SHARE = 0.08
 TILTED_SHARE, ANY_ROLL_SHARE = 0.16, 0.03
 CUT_OFF_SHARE = 0.15
 
-ENDLESS = 50.0
-"""A tail that leaves every picture."""
+TRIES = 8
+"""For a place where a head hides no other."""
+
+KNOWN_LIGHT_SHARE = 0.85
+"""Share of cameras that expose and balance for faces; others go by the whole picture."""
+
+ENDLESS, ENDLESS_SHARE = 50.0, 0.8
+"""A tail that leaves every picture, and how many bodies have one."""
 
 COARSE_BELOW_PX, FINE_ABOVE_PX = 75.0, 190.0
 """Which size of cut-outs serves which size of face boxes."""
@@ -188,33 +199,19 @@ class CrowdScenes:
         if index < 0:
             raise ValueError(f"index: expected 0 or more, got {index}")
         rng = np.random.default_rng((self.seed, _SCENE, index))
-        width, height = self.size
-        place = any_place(self._panoramas, width, height, rng, PANORAMA_SHARE)
+        place = any_place(self._panoramas, *self.size, rng, PANORAMA_SHARE)
         scene = np.ascontiguousarray(place.scenery)
-        owner = np.full((height, width), -1, np.int16)
-        has_faces = rng.random() >= self._face_free_share
         if rng.random() < SPECKLE_SHARE:
             scene = speckle(scene, rng)
-        if rng.random() < (BACK_THINGS_SHARE if has_faces else 0.7):
+        has_faces = rng.random() >= self._face_free_share
+        if rng.random() < (BACK_THINGS_SHARE if has_faces else ALONE_THINGS_SHARE):
             strew(scene, rng, place.white_rgb, int(rng.integers(1, 7)))
-        sides_px = self._sides_px(rng) if has_faces else np.zeros(0)
-        pasted: list[_Pasted] = []
-        crowd = self._crowd(rng, index, sides_px)
-        tilt_rad = float(np.radians(rng.normal(0.0, 4.0)))
-        taken: list[NDArray[np.float64]] = []
-        for cutout, side_px in crowd:
-            pose, mirrored = self._pose(rng, cutout, side_px, tilt_rad, place.light_x, taken)
-            level = _level(cutout, side_px)
-            shine = place.white_rgb * np.exp(rng.normal(0.0, 0.18) + rng.normal(0.0, 0.03, 3))
-            paste(
-                scene, owner, len(pasted), cutout.levels[level], pose.of_level(level), shine,
-                tail=ENDLESS if rng.random() < 0.8 else float(rng.uniform(1.0, 5.0)),
-            )  # fmt: skip
-            pasted.append(_Pasted(cutout, pose, mirrored))
+        crowd = self._crowd(rng, index, self._sides_px(rng) if has_faces else np.zeros(0))
+        owner = np.full(scene.shape[:2], -1, np.int16)
+        pasted = self._paste(rng, scene, owner, crowd, place)
         if rng.random() < FRONT_THINGS_SHARE:
             strew(scene, rng, place.white_rgb, int(rng.integers(1, 4)), owner)
-        knows_light = bool(pasted) and rng.random() < 0.75
-        white = place.white_rgb if knows_light else None
+        white = place.white_rgb if rng.random() < KNOWN_LIGHT_SHARE else None
         image = develop(scene, rng, sample_sensor(rng), white)
         return _labelled(image, owner, pasted)
 
@@ -238,13 +235,36 @@ class CrowdScenes:
             person = self._bank.person(first + int(rng.integers(self._people)))
             heads = [c for c in person if c.kind != "decoy" and _serves(c, side_px)]
             chosen.append((heads[int(rng.integers(len(heads)))], float(side_px)))
-        share = DECOY_SHARE if len(sides_px) else 0.5
+        share = DECOY_SHARE if len(sides_px) else ALONE_DECOY_SHARE
         while rng.random() < share:
             decoy = self._bank.person(first + int(rng.integers(self._people)))[-1]
             side = np.exp(rng.uniform(np.log(self._least_box_px), np.log(0.8 * min(self.size))))
             chosen.append((decoy, float(side)))
         depth = np.array([side for _, side in chosen]) * np.exp(rng.normal(0.0, 0.15, len(chosen)))
         return [chosen[i] for i in np.argsort(depth)]
+
+    def _paste(
+        self,
+        rng: np.random.Generator,
+        scene: NDArray[np.float32],
+        owner: NDArray[np.int16],
+        crowd: list[tuple[Cutout, float]],
+        place: Place,
+    ) -> list[_Pasted]:
+        """Lay cut-outs over the scene; ``owner`` says which of them each pixel shows."""
+        tilt_rad = float(np.radians(rng.normal(0.0, 4.0)))
+        taken: list[NDArray[np.float64]] = []
+        pasted = []
+        for number, (cutout, side_px) in enumerate(crowd):
+            pose, mirrored = self._pose(rng, cutout, side_px, tilt_rad, place.light_x, taken)
+            level = _level(cutout, side_px)
+            shine = place.white_rgb * np.exp(rng.normal(0.0, 0.18) + rng.normal(0.0, 0.03, 3))
+            tail = ENDLESS if rng.random() < ENDLESS_SHARE else float(rng.uniform(1.0, 5.0))
+            paste(
+                scene, owner, number, cutout.levels[level], pose.of_level(level), shine, tail=tail
+            )
+            pasted.append(_Pasted(cutout, pose, mirrored))
+        return pasted
 
     def _pose(
         self,
@@ -271,10 +291,9 @@ class CrowdScenes:
         inside = np.minimum(0.42 * side_px, 0.5 * size_px)
         if rng.random() < CUT_OFF_SHARE:
             inside = np.full(2, -0.15 * side_px)
-        for _ in range(6):
+        for _ in range(TRIES):
             place = rng.uniform(inside, np.maximum(size_px - inside, inside + 1e-6))
-            reach = [np.hypot(*(place - at[:2])) > 0.3 * (side_px + at[2]) for at in taken]
-            if all(reach):
+            if not any(_hides(place, side_px, other) for other in taken):
                 break
         taken.append(np.append(place, side_px))
         return Similarity.about(centre, place, scale, roll_rad, mirrored), mirrored
@@ -282,6 +301,13 @@ class CrowdScenes:
 
 def _scenes_from_options(options: dict[str, Any]) -> CrowdScenes:
     return CrowdScenes(**options)
+
+
+def _hides(place_px: NDArray[np.float64], side_px: float, other: NDArray[np.float64]) -> bool:
+    """Say whether a head or its body would hide most of a farther head ``(x, y, side)``."""
+    across, below = other[:2] - place_px
+    near = np.hypot(across, below) < 0.3 * (side_px + other[2])
+    return bool(near or (below > 0 and abs(across) < 0.5 * side_px))
 
 
 def _serves(cutout: Cutout, side_px: float) -> bool:

@@ -20,6 +20,10 @@ LEAST_PX, MOST_PX = 6.0, 0.45
 """Radius of a thing: at least so many pixels, at most this share of the picture's width."""
 
 
+GRAINY_SHARE, SOFT_SHARE = 0.4, 0.3
+"""Share of things with a rough surface, and of those whose marks are washed out."""
+
+
 class Patch(NamedTuple):
     """Coordinates of a patch's pixels, turned and squeezed; ``soft`` is a pixel in these units."""
 
@@ -73,10 +77,12 @@ def strew(
         patch = _patch(rng, np.arange(x0, x1) + 0.5 - x, np.arange(y0, y1) + 0.5 - y, radius)
         rgb, cover = PAINTERS[names[int(rng.integers(len(names)))]](rng, patch)
         shine = light_rgb * np.exp(rng.normal(0.0, 0.25)) * _shading(rng, patch)
-        if rng.random() < 0.3:
-            sharp = np.concatenate([rgb, cover[..., None]], -1).astype(np.float32)
-            soft = blur(sharp[..., :3], rng.uniform(0.01, 0.06) * radius)
-            rgb = soft
+        if rng.random() < GRAINY_SHARE:
+            cells = int(np.exp(rng.uniform(np.log(3.0), np.log(max(x1 - x0, 4)))))
+            grain = fractal_noise(x1 - x0, y1 - y0, rng, cells, 3)
+            shine = shine * np.exp(rng.uniform(0.1, 0.9) * grain)
+        if rng.random() < SOFT_SHARE:
+            rgb = blur(rgb, rng.uniform(0.01, 0.06) * radius)
         part = scene[y0:y1, x0:x1]
         part += cover[..., None] * ((rgb * shine).astype(np.float32) - part)
         if owner is not None:
