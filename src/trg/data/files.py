@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+T = TypeVar("T")
 
 
 class UnreadableFileError(ValueError):
@@ -39,3 +43,14 @@ def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
         raise UnreadableFileError(
             f"{path}: this picture of {dataset} is damaged ({error})"
         ) from error
+
+
+def read_or_error(read: Callable[[int], T], index: int) -> T | OSError | ValueError:
+    """Read an item of a data set; return the error where it is missing, damaged or wrong.
+
+    For loops that report such items and go on; all other errors are raised.
+    """
+    try:
+        return read(index)
+    except (OSError, ValueError) as error:
+        return error

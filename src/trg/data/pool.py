@@ -32,9 +32,9 @@ from trg.data.view import (
     SampleSource,
     Views,
     ViewSpec,
+    make_view,
     select_views,
     stack_views,
-    view_from_sample,
 )
 
 AHEAD_ROWS = 4
@@ -141,7 +141,7 @@ class _LocalRing:
             del self._views[index]
         for index in indices.tolist():
             if index not in self._views:
-                self._views[index] = view_from_sample(self._source.sample(index), self._spec)
+                self._views[index] = make_view(self._source, index, self._spec)
         return stack_views([self._views[index] for index in indices.tolist()])
 
     def close(self) -> None:
@@ -290,7 +290,7 @@ def _work(make_source: SourceMaker, shared: _Shared) -> None:
                     time.sleep(POLL_S)
                 index = layout.sample_of(order)
                 place = int(layout.place_of(np.array([index]))[0])
-                view = view_from_sample(source.sample(index), shared.spec)
+                view = make_view(source, index, shared.spec)
                 made[place] = 0
                 for name in ring._fields:
                     getattr(ring, name)[place] = getattr(view, name)

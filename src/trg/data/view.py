@@ -85,6 +85,22 @@ class SampleSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ViewSource(Protocol):
+    """A source whose views are cut already."""
+
+    def view(self, index: int, spec: ViewSpec) -> Views:
+        """Return view number ``index``, or raise ValueError where it was cut otherwise."""
+        ...
+
+
+def make_view(source: SampleSource, index: int, spec: ViewSpec) -> Views:
+    """Return a source's view number ``index``; cut now, unless the source has it already."""
+    if isinstance(source, ViewSource):
+        return source.view(index, spec)
+    return view_from_sample(source.sample(index), spec)
+
+
 def view_from_sample(sample: Sample, spec: ViewSpec) -> Views:
     """Cut one view out of a sample.
 

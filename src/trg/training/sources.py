@@ -9,21 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from trg.data.endless import EndlessOrder
 from trg.data.feed import Feed, Mixture, rank_range, slots_by_weight
+from trg.data.mesh import topology_of_samples
 from trg.data.pack import Pack
+from trg.data.packed import PackedViews
 from trg.data.pool import ViewPool
 from trg.data.sample import Sample
-from trg.data.view import SampleSource, Views, ViewSpec, concatenate_views, select_views
-from trg.topology import FaceTopology, mirror_map, subsample_by_decimation
-from trg.training.recipes import PACK, HoldoutConfig, Recipe, SourceConfig
+from trg.data.view import (
+    SampleSource,
+    Views,
+    ViewSource,
+    ViewSpec,
+    concatenate_views,
+    select_views,
+    view_from_sample,
+)
+from trg.topology import FaceTopology
+from trg.training.recipes import PACK, PACKED, HoldoutConfig, Recipe, SourceConfig
 
 HOLDOUT_ROW = 64
-
-TEMPLATE_SAMPLES = 200
-SUBSAMPLE = 305
-"""Vertices that features are sampled at (section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +41,24 @@ class Place:
 
 
 class ShuffledSource:
-    """A data set, read endlessly, in an order of its own each time through."""
+    """A data set, read endlessly, in an order of its own each time through.
+
+    Samples that cannot be read are reported in the log and passed over.
+    """
 
     def __init__(self, samples: Sequence[Sample], seed: int) -> None:
         self._samples = samples
-        self._seed = seed
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self._order = EndlessOrder(len(samples), seed)
 
     def sample(self, index: int) -> Sample:
         """Return sample number ``index`` of the endless order."""
-        epoch, position = divmod(index, len(self._samples))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._samples))
-        return self._samples[int(self._order[position])]
+        return self._order.read(index, self._samples.__getitem__)
+
+    def view(self, index: int, spec: ViewSpec) -> Views:
+        """Return its view; as it is stored, where the data set is packed."""
+        if isinstance(self._samples, ViewSource):
+            return self._order.read(index, partial(self._samples.view, spec=spec))
+        return view_from_sample(self.sample(index), spec)
 
 
 def open_source(config: SourceConfig) -> Any:
@@ -91,6 +99,8 @@ def open_feed(recipe: Recipe, place: Place, spec: ViewSpec, first_step: int) -> 
         if source.source == PACK:
             feeds.append(open_pack(source, spec, count, seed))
             continue
+        if source.source == PACKED:
+            PackedViews(source.options["folder"]).require(spec)  # say so before workers start
         feeds.append(
             ViewPool(
                 partial(_open_endless, source, seed),
@@ -154,7 +164,7 @@ def topology_of(recipe: Recipe) -> FaceTopology:
             source = open_source(config)
             topology = getattr(source, "topology", None)
             if topology is None and hasattr(source, "triangles"):
-                topology = _data_set_topology(source)
+                topology = topology_of_samples(source)
         if topology is not None:
             return topology
     raise ValueError(
@@ -166,20 +176,3 @@ def topology_of(recipe: Recipe) -> FaceTopology:
 def _open_endless(config: SourceConfig, seed: int) -> SampleSource:
     source = open_source(config)
     return source if isinstance(source, SampleSource) else ShuffledSource(source, seed)
-
-
-def _data_set_topology(samples: Any) -> FaceTopology:
-    """Make the mesh of a data set that gives triangles and the numbers of the 68 landmarks.
-
-    The template is the mean over some faces; the mirror map and the subsample are computed.
-    """
-    chosen = np.linspace(0, len(samples) - 1, min(TEMPLATE_SAMPLES, len(samples))).astype(int)
-    template_m = np.mean([samples[int(index)].vertices_m for index in chosen], axis=0)
-    count = min(SUBSAMPLE, len(template_m))
-    return FaceTopology(
-        template_m=template_m.astype(np.float32),
-        triangles=samples.triangles,
-        landmarks68=samples.landmarks68,
-        subsample=subsample_by_decimation(template_m, samples.triangles, count),
-        mirror=mirror_map(template_m),
-    )
