@@ -13,10 +13,10 @@ from trg.camera import Camera
 from trg.crop import face_box
 from trg.data.pool import CHUNK
 from trg.data.sample import Sample
+from trg.data.sheet import contact_sheet
 from trg.data.view import ViewSpec, stack_views
 from trg.geometry import transform
 from trg.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
-from trg.synth.sheet import contact_sheet
 from trg.synth.sources import find_source, remember_source, require_source
 
 PLAIN = {"photo_skin": False, "panoramas": False}
@@ -159,7 +159,7 @@ def test_distances_keep_to_what_was_asked(faces):
 
 def test_contact_sheet_draws_every_sample(faces):
     sheet = contact_sheet(
-        (faces.sample(i) for i in range(3)), columns=2, cell_px=64, topology=faces.topology
+        (faces.sample(i) for i in range(3)), columns=2, cell_px=64, edges=faces.topology.edges
     )
     assert sheet.size == (128, 128)
     cells = np.asarray(sheet).reshape(2, 64, 2, 64, 3).swapaxes(1, 2).reshape(4, -1)

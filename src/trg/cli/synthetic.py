@@ -51,9 +51,9 @@ def synth(
     """
     from rich.progress import Progress
 
+    from trg.data.sheet import contact_sheet
     from trg.synth.dataset import LAYOUT_OPTIONS, PICTURES_PER_PERSON
     from trg.synth.layouts import write_layout
-    from trg.synth.sheet import contact_sheet
     from trg.synth.stream import FaceSequence
 
     if out is None and sheet is None:
@@ -79,8 +79,8 @@ def synth(
         if sheet is not None:
             task = bar.add_task("drawing the sheet", total=count)
             cells = bar.track((faces[index * stride] for index in range(count)), task_id=task)
-            mesh = faces.faces.topology
-            contact_sheet(cells, labels=labels, topology=mesh).save(sheet)
+            edges = faces.faces.topology.edges
+            contact_sheet(cells, labels=labels, edges=edges).save(sheet)
 
 
 @app.command(group=TRAINING)
