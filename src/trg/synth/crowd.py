@@ -46,8 +46,8 @@ SPECKLE_SHARE = 0.08
 TILTED_SHARE, ANY_ROLL_SHARE = 0.16, 0.03
 CUT_OFF_SHARE = 0.15
 
-TRIES = 8
-"""For a place where a head hides no other."""
+TRIES, HIDING_SHARE = 12, 0.35
+"""For a place where a head hides no other, and how often it stands there if there is none."""
 
 KNOWN_LIGHT_SHARE = 0.85
 """Share of cameras that expose and balance for faces; others go by the whole picture."""
@@ -164,7 +164,7 @@ class CrowdScenes:
             "for_training": for_training,
         }
         self.seed = seed
-        self.size = self._options["size"]
+        self.size: tuple[int, int] = self._options["size"]
         self._people = people
         self._scenes_per_person = scenes_per_person
         self._face_free_share = face_free_share
@@ -254,14 +254,23 @@ class CrowdScenes:
         """Lay cut-outs over the scene; ``owner`` says which of them each pixel shows."""
         tilt_rad = float(np.radians(rng.normal(0.0, 4.0)))
         taken: list[NDArray[np.float64]] = []
-        pasted = []
-        for number, (cutout, side_px) in enumerate(crowd):
-            pose, mirrored = self._pose(rng, cutout, side_px, tilt_rad, place.light_x, taken)
+        pasted: list[_Pasted] = []
+        for cutout, side_px in crowd:
+            posed = self._pose(rng, cutout, side_px, tilt_rad, place.light_x, taken)
+            if posed is None:
+                continue
+            pose, mirrored = posed
             level = _level(cutout, side_px)
             shine = place.white_rgb * np.exp(rng.normal(0.0, 0.18) + rng.normal(0.0, 0.03, 3))
             tail = ENDLESS if rng.random() < ENDLESS_SHARE else float(rng.uniform(1.0, 5.0))
             paste(
-                scene, owner, number, cutout.levels[level], pose.of_level(level), shine, tail=tail
+                scene,
+                owner,
+                len(pasted),
+                cutout.levels[level],
+                pose.of_level(level),
+                shine,
+                tail=tail,
             )
             pasted.append(_Pasted(cutout, pose, mirrored))
         return pasted
@@ -274,8 +283,8 @@ class CrowdScenes:
         tilt_rad: float,
         light_x: float,
         taken: list[NDArray[np.float64]],
-    ) -> tuple[Similarity, bool]:
-        """Place a cut-out: mostly whole in the picture, and not where another head is."""
+    ) -> tuple[Similarity, bool] | None:
+        """Place a cut-out, mostly whole in the picture; None where it would hide other heads."""
         box = cutout.box_xyxy
         centre = (box[:2] + box[2:]) / 2.0
         scale = side_px / float(box[2] - box[0])
@@ -295,6 +304,9 @@ class CrowdScenes:
             place = rng.uniform(inside, np.maximum(size_px - inside, inside + 1e-6))
             if not any(_hides(place, side_px, other) for other in taken):
                 break
+        else:
+            if rng.random() >= HIDING_SHARE:
+                return None
         taken.append(np.append(place, side_px))
         return Similarity.about(centre, place, scale, roll_rad, mirrored), mirrored
 
