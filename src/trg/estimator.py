@@ -19,7 +19,7 @@ from trg.camera_choice import CameraLike, camera_of, is_one_camera
 from trg.detector import Detector, FaceDetector
 from trg.face import Face
 from trg.media.images import Picture, read_picture
-from trg.posing import FaceRequest, PoseNetwork, PoseStage, without_duplicates
+from trg.posing import CPU_BATCH, FaceRequest, PoseNetwork, PoseStage, without_duplicates
 from trg.runtime import PoseRuntime
 from trg.smoothing import FaceSmoothing
 from trg.topology import FaceTopology
@@ -34,6 +34,7 @@ ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | Pictu
 
 DEFAULT_MODEL = "trg_s"
 MIN_CONFIDENCE = 0.5
+GPU_BATCH = 64
 
 HELD_BYTES = 256 * 2**20
 """Pixels that a batch keeps in memory at most, unless one picture alone is larger."""
@@ -110,7 +111,9 @@ class HeadPoseEstimator:
         if not 0.0 <= min_confidence <= 1.0:
             raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
         self._network = _network(model, device, threads)
-        self._stage = PoseStage(self._network, refine)
+        self._stage = PoseStage(
+            self._network, refine, batch_size=CPU_BATCH if device == "cpu" else GPU_BATCH
+        )
         self._threads = threads
         self._given_detector = detector
         self._min_confidence = min_confidence
