@@ -13,9 +13,10 @@ confidence                      4
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from trg.camera import Camera
 from trg.face import Face
@@ -89,14 +90,12 @@ def error_record(source: str, message: str) -> dict[str, Any]:
 
 
 def rounded(value: Any, decimals: int) -> Any:
-    """Round a number, or all numbers in lists and dicts; what JSON cannot hold becomes None."""
-    if isinstance(value, float):
-        return round(value, decimals) + 0.0 if math.isfinite(value) else None  # no -0.0
-    if isinstance(value, list):
-        return [rounded(each, decimals) for each in value]
+    """Round a number, or all numbers in an array, a list or a dict, to plain values; keep None."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {key: rounded(each, decimals) for key, each in value.items()}
-    return value
+    return (np.round(value, decimals) + 0.0).tolist()  # the sum turns -0.0 into 0.0
 
 
 _INTRINSICS = ("fx", "fy", "cx", "cy")

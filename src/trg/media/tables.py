@@ -184,4 +184,4 @@ def _openface_row(face: Face) -> dict[str, Any]:
 def _named(
     names: Iterable[str], values: NDArray[np.float64], decimals: int
 ) -> Iterable[tuple[str, float]]:
-    return zip(names, rounded(values.ravel().tolist(), decimals), strict=True)
+    return zip(names, rounded(values.ravel(), decimals), strict=True)
