@@ -146,6 +146,9 @@ class VideoReader:
         streams = [s for s in self._container.streams.video if not s.disposition & pictures]
         if not streams:
             raise ValueError(f"{self._name}: expected a video, got a file without a video stream")
+        streams = [s for s in streams if s.codec_context is not None]
+        if not streams:
+            raise ValueError(f"{self._name}: its video is coded in a way that FFmpeg does not know")
         stream = max(streams, key=lambda s: (s.width or 0) * (s.height or 0))
         stream.thread_type = "SLICE" if self._live else "AUTO"  # frame threads hold frames back
         stream.codec_context.options = {"max_pixels": str(LARGEST_FRAME_PX)}

@@ -204,7 +204,8 @@ class _SoundCopy:
                     source.close()
                     return None
                 stream = source.streams.audio[0]
-                coding = stream.codec_context.name
+                context = stream.codec_context
+                coding = "something unknown" if context is None else context.name
                 if coding not in target.supported_codecs:
                     raise ValueError(
                         f"{target_path}: {target_path.suffix} cannot hold the sound of {path}, "
