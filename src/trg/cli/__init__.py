@@ -7,7 +7,7 @@ import sys
 
 from rich.markup import escape
 
-from trg.cli import evaluate, synthetic, train  # noqa: F401  (they add their verbs)
+from trg.cli import data, evaluate, synthetic, train  # noqa: F401  (they add their verbs)
 from trg.cli.shared import app, messages
 
 __all__ = ["app", "main"]

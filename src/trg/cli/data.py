@@ -1,0 +1,156 @@
+"""Verbs for whoever has the data sets on disk."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+from rich.console import Console
+
+from trg.cli.shared import TRAINING, NotNegative, Positive, app, messages
+
+DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
+
+SHOWN_FAULTS = 20
+
+data = App(name="data", help="Check and pack data sets that lie on disk.", group=TRAINING)
+app.command(data)
+
+
+@data.command
+def check(
+    name: DataSetName,
+    path: Path,
+    /,
+    *,
+    split: Literal["train", "test"] | None = None,
+    resources: Path | None = None,
+    every: Positive = 1,
+    sheet: Path | None = None,
+) -> None:
+    """Read a data set's folder and say what is missing, damaged or wrong; exit code 1 if any is.
+
+    Parameters
+    ----------
+    name
+        Which data set; ``packed`` for what ``trg data pack`` wrote, whose hashes are verified too.
+    path
+        Its folder.
+    split
+        Which half of ARKitFace; the training half if not given.
+    resources
+        ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
+        where it is not the data set's own.
+    every
+        Read only each such sample, for a quick look at a large folder.
+    sheet
+        Draw samples with their labels into this picture.
+    """
+    from rich.progress import Progress
+
+    from trg.data.catalogue import DataSet
+    from trg.data.check import check_data_set, data_set_sheet
+
+    data_set = DataSet(name, str(path), _options(split, resources))
+    with Progress(console=messages) as bar:
+        task = bar.add_task(f"reading {name}", total=None)
+        report = check_data_set(
+            data_set,
+            every=every,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    out = Console(soft_wrap=True, highlight=False, markup=False)
+    of = "" if report.published is None else f" (the whole data set: {report.published})"
+    out.print(f"listed       {report.listed}{of}")
+    out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
+    sizes = sorted(report.picture_sizes.items(), key=lambda item: -item[1])
+    out.print(f"pictures     {', '.join(f'{count} of {size}' for size, count in sizes[:5])}")
+    for kind in ("missing", "unreadable", "wrong"):
+        out.print(f"{kind:12} {report.count(kind)}")
+    for note in report.notes:
+        out.print(f"note: {note}")
+    for fault in report.faults[:SHOWN_FAULTS]:
+        out.print(f"{fault.kind}: {fault.message}")
+    if len(report.faults) > SHOWN_FAULTS:
+        out.print(f"and {len(report.faults) - SHOWN_FAULTS} more")
+    if sheet is not None and report.readable:
+        data_set_sheet(data_set).save(sheet)
+        messages.print(f"drawn: {sheet}")
+    if not report.is_whole:
+        sys.exit(1)
+
+
+@data.command
+def pack(
+    name: Literal["arkitface", "300wlp", "aflw2000"],
+    path: Path,
+    out: Path,
+    /,
+    *,
+    split: Literal["train", "test"] | None = None,
+    resources: Path | None = None,
+    size: Positive = 288,
+    margin: float = 1.6,
+    shard_size: Positive = 1000,
+    jpeg_quality: Positive = 92,
+    workers: NotNegative = 0,
+) -> None:
+    """Cut a data set's faces out once, into tar shards for fast training. Goes on where it stopped.
+
+    Train with the shards' folder in place of the data set's: ``trg train paper OUT
+    --option.arkitface SHARDS``. Samples that cannot be read are left out and listed.
+
+    Parameters
+    ----------
+    name
+        Which data set. (BIWI is a test set, and without landmarks.)
+    path
+        Its folder.
+    out
+        Folder for the shards, in WebDataset's layout.
+    split
+        Which half of ARKitFace; the training half if not given.
+    resources
+        ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
+        where it is not the data set's own.
+    size
+        Side of the stored pictures in px; 1.5 times the network's crop for the paper's recipes.
+    margin
+        Side of the stored window over the face box's.
+    shard_size
+        Samples in a shard.
+    jpeg_quality
+        Of the stored pictures.
+    workers
+        Processes that cut; 0: this one.
+    """
+    from rich.progress import Progress
+
+    from trg.data.catalogue import DataSet
+    from trg.data.packing import pack_samples
+
+    data_set = DataSet(name, str(path), _options(split, resources))
+    with Progress(console=messages) as bar:
+        task = bar.add_task(f"packing {name}", total=len(data_set()))
+        report = pack_samples(
+            out,
+            data_set,
+            size=size,
+            margin=margin,
+            shard_size=shard_size,
+            jpeg_quality=jpeg_quality,
+            workers=workers,
+            facts=data_set.facts,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
+    for reason in report.skipped[:SHOWN_FAULTS]:
+        messages.print(f"left out: {reason}", markup=False, highlight=False)
+    messages.print(f"{out}: {report.count} views, {len(report.skipped)} samples left out")
+
+
+def _options(split: str | None, resources: Path | None) -> dict[str, str]:
+    """Return the reader's options that were given."""
+    given = {"split": split, "resources": None if resources is None else str(resources)}
+    return {name: value for name, value in given.items() if value is not None}
