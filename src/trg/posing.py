@@ -72,6 +72,14 @@ class FaceRequest(NamedTuple):
     """``(4,)`` px, of any shape"""
 
 
+class Measured(NamedTuple):
+    """A face, and what its confidence was made of."""
+
+    face: Face
+    features: NDArray[np.float64]
+    """As :func:`trg.confidence.confidence_features` gives them"""
+
+
 class PoseStage:
     """Runs a network on boxes.
 
@@ -99,7 +107,11 @@ class PoseStage:
         None where there cannot be one: the box shows nothing of the picture, is smaller than
         4 px, or the head would be behind the camera.
         """
-        faces: list[Face | None] = [None] * len(requests)
+        return [each and each.face for each in self.measure(requests)]
+
+    def measure(self, requests: Sequence[FaceRequest]) -> list[Measured | None]:
+        """Estimate faces as a plain call does, and say what their confidences were made of."""
+        results: list[Measured | None] = [None] * len(requests)
         pending = {i: np.asarray(r.box_xyxy, np.float64) for i, r in enumerate(requests)}
         for _ in range(self._rounds):
             crops = {
@@ -107,22 +119,23 @@ class PoseStage:
                 for i, box in pending.items()
                 if (crop := _crop(requests[i], box, self._network.crop_size)) is not None
             }
-            found = self._estimate(requests, crops)
-            faces = [found.get(i, face) for i, face in enumerate(faces)]
+            found = self._run(requests, crops)
+            results = [found.get(i, result) for i, result in enumerate(results)]
             pending = {
-                i: face.box_xyxy
-                for i, face in found.items()
-                if face is not None and boxes_differ(pending[i], face.box_xyxy)
+                i: each.face.box_xyxy
+                for i, each in found.items()
+                if each is not None and boxes_differ(pending[i], each.face.box_xyxy)
             }
             if not pending:
                 break
-        return faces
+        return results
 
-    def _estimate(
+    def _run(
         self, requests: Sequence[FaceRequest], crops: dict[int, FaceCrop]
-    ) -> dict[int, Face | None]:
+    ) -> dict[int, Measured | None]:
         """Run the network once on each crop."""
-        found: dict[int, Face | None] = {}
+        found: dict[int, Measured | None] = {}
+        topology = self._network.topology
         numbers = list(crops)
         for start in range(0, len(numbers), self._batch_size):
             chunk = numbers[start : start + self._batch_size]
@@ -130,10 +143,11 @@ class PoseStage:
                 np.stack([crops[i].pixels for i in chunk]),
                 np.stack([crops[i].box_numbers for i in chunk]).astype(np.float32),
             )
-            topology = self._network.topology
-            confidence = self._confidence(confidence_features(arrays, topology.landmarks68))
+            features = confidence_features(arrays, topology.landmarks68)
+            confidence = self._confidence(features)
             for row, i in enumerate(chunk):
-                found[i] = _face(arrays, row, float(confidence[row]), requests[i].camera, topology)
+                face = _face(arrays, row, float(confidence[row]), requests[i].camera, topology)
+                found[i] = None if face is None else Measured(face, features[row])
         return found
 
 
