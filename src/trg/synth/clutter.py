@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.camera import Camera
+from trg.geometry import rotation_from_euler
 from trg.synth.place.backgrounds import (
     PAINTERS,
     fractal_noise,
@@ -34,6 +35,7 @@ from trg.synth.things import strew
 FOV_DEG = (45.0, 110.0)
 """Larger field of view of a view of a panorama; narrower ones show its pixels."""
 
+STEEP_SHARE = 0.2
 FACED_LIGHT_SHARE = 0.5
 """Share of views from where the brighter of two lights falls on faces."""
 
@@ -59,6 +61,9 @@ class Place(NamedTuple):
 def panorama_place(panorama: Panorama, width: int, height: int, rng: np.random.Generator) -> Place:
     """Look into a panorama with some lens, towards where faces are lit rather than not."""
     turns = [random_orientation(rng), random_orientation(rng)]
+    if rng.random() < STEEP_SHARE:  # looking up to the ceiling, down to the floor, askew
+        steep = rotation_from_euler(rng.uniform((0.0, -75.0, -30.0), (0.0, 75.0, 30.0)))
+        turns = [steep @ turn for turn in turns]
     lights = [light_from_panorama(panorama, turn) for turn in turns]
     whites = [white_towards_camera(light) for light in lights]
     chosen = 0
