@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cyclopts import App
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.console import Console
 from trg.cli.shared import TRAINING, NotNegative, Positive, app, messages
 
 DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
+Outline = Literal["3d", "2d"]
 
 SHOWN_FAULTS = 20
 
@@ -27,6 +28,7 @@ def check(
     *,
     split: Literal["train", "test"] | None = None,
     resources: Path | None = None,
+    outline: Outline | None = None,
     every: Positive = 1,
     sheet: Path | None = None,
 ) -> None:
@@ -43,6 +45,9 @@ def check(
     resources
         ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
         where it is not the data set's own.
+    outline
+        300W-LP: its points on the head's true outline (``3d``, as the paper trains), or on the one
+        that is seen (``2d``).
     every
         Read only each such sample, for a quick look at a large folder.
     sheet
@@ -53,7 +58,10 @@ def check(
     from trg.data.catalogue import DataSet
     from trg.data.check import check_data_set, data_set_sheet
 
-    data_set = DataSet(name, str(path), _options(split, resources))
+    options = _options(split=split, resources=resources, outline=outline)
+    if name == "300wlp":
+        options["rotations"] = True  # so that the files with the angles are read too
+    data_set = DataSet(name, str(path), options)
     with Progress(console=messages) as bar:
         task = bar.add_task(f"reading {name}", total=None)
         report = check_data_set(
@@ -91,6 +99,7 @@ def pack(
     *,
     split: Literal["train", "test"] | None = None,
     resources: Path | None = None,
+    outline: Outline | None = None,
     size: Positive = 288,
     margin: float = 1.6,
     shard_size: Positive = 1000,
@@ -115,6 +124,9 @@ def pack(
     resources
         ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
         where it is not the data set's own.
+    outline
+        300W-LP: its points on the head's true outline (``3d``, as the paper trains), or on the one
+        that is seen (``2d``).
     size
         Side of the stored pictures in px; 1.5 times the network's crop for the paper's recipes.
     margin
@@ -131,7 +143,7 @@ def pack(
     from trg.data.catalogue import DataSet
     from trg.data.packing import pack_samples
 
-    data_set = DataSet(name, str(path), _options(split, resources))
+    data_set = DataSet(name, str(path), _options(split=split, resources=resources, outline=outline))
     with Progress(console=messages) as bar:
         task = bar.add_task(f"packing {name}", total=len(data_set()))
         report = pack_samples(
@@ -150,7 +162,6 @@ def pack(
     messages.print(f"{out}: {report.count} views, {len(report.skipped)} samples left out")
 
 
-def _options(split: str | None, resources: Path | None) -> dict[str, str]:
-    """Return the reader's options that were given."""
-    given = {"split": split, "resources": None if resources is None else str(resources)}
-    return {name: value for name, value in given.items() if value is not None}
+def _options(**options: str | Path | None) -> dict[str, Any]:
+    """Return the reader's options that were given, as plain values."""
+    return {name: str(value) for name, value in options.items() if value is not None}
