@@ -185,6 +185,8 @@ def test_a_folder_serves_other_processes(maker, person, tmp_path):
     first = CutoutBank(maker, 2, tmp_path / "bank").person(0)
 
     class NeverMakes:
+        made_of = maker.made_of
+
         def person(self, number):
             raise AssertionError("made again")
 
@@ -196,6 +198,16 @@ def test_a_folder_serves_other_processes(maker, person, tmp_path):
         np.testing.assert_array_equal(read.landmarks68_px, fresh.landmarks68_px)
         for a, b in zip(read.levels, fresh.levels, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_folder_of_other_people_is_refused(maker, tmp_path):
+    CutoutBank(maker, 2, tmp_path)
+
+    class Other:
+        made_of = maker.made_of | {"seed": 4}
+
+    with pytest.raises(ValueError, match="another folder"):
+        CutoutBank(Other(), 2, tmp_path)
 
 
 def test_a_bank_forgets_who_is_out_of_use():

@@ -121,7 +121,7 @@ class CrowdScenes:
     Raises
     ------
     ValueError
-        A number out of its range; the message says which.
+        A number out of its range, or a folder of other people; the message says which.
     """
 
     def __init__(

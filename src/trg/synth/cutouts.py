@@ -9,6 +9,7 @@ the direction of each cut-out's own light stays in it.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,9 @@ FACE_SAMPLES = 96
 PANORAMA_LIGHT_SHARE = 0.65
 WHITE_FLOOR = 0.4
 """A head against the light is shown no brighter than this share of its light from all sides."""
+
+MADE_OF = "made_of.json"
+"""In a folder of people: what they are made of."""
 
 _FACE_PARTS = ("skin", "mouth", "teeth", "eye", "lashes", "beard", "glasses", "lenses")
 """What shows a face rather than hides it; names begin like this."""
@@ -217,6 +221,8 @@ class CutoutBank:
 
     Raises
     ------
+    ValueError
+        The folder holds people of another seed, other sources or another version.
     OSError
         The folder cannot be written.
     """
@@ -227,7 +233,7 @@ class CutoutBank:
         self._folder = folder
         self._people: OrderedDict[int, list[Cutout]] = OrderedDict()
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            _claim(folder, maker.made_of)
 
     def person(self, number: int) -> list[Cutout]:
         """Return a person's cut-outs; the last is the decoy."""
@@ -244,6 +250,22 @@ class CutoutBank:
         if not labels.exists():
             _save(labels, self._maker.person(number))
         return _load(labels)
+
+
+def _claim(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Note whose people a folder keeps, or check that it is these."""
+    note = folder / MADE_OF
+    wanted = json.loads(json.dumps(made_of))
+    if note.exists():
+        found = json.loads(note.read_text())
+        if found != wanted:
+            raise ValueError(
+                f"folder {folder}: expected people made of {wanted}, found those of {found}; "
+                "give another folder, or empty this one"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(note, lambda file: file.write(json.dumps(wanted, indent=2).encode()))
 
 
 def _save(path: Path, cutouts: list[Cutout]) -> None:
