@@ -13,7 +13,7 @@ import pytest
 from known_methods import YAW_DEG, Z_MM, Known, disturbed
 from made_samples import TOPOLOGY, make_samples
 from trg.camera import Camera
-from trg.evaluation.protocols import protocol
+from trg.evaluation.protocols import open_data_set, protocol
 from trg.evaluation.report import write_report
 from trg.evaluation.run import PREDICTIONS, evaluate, score_file
 from trg.geometry import rotation_from_euler
@@ -41,6 +41,18 @@ def write_made(folder: Path, layout: str, count: int):
     return samples, protocol(layout)
 
 
+def test_a_stand_in_says_so(tmp_path: Path) -> None:
+    write_made(tmp_path / "data", "biwi", 2)
+    rules, pictures = open_data_set("biwi", tmp_path / "data")
+    assert rules.title == "Synthetic stand-in for BIWI"
+    assert len(pictures.samples) == 2
+    for mark in (tmp_path / "data").glob("trg_*"):
+        mark.unlink()
+    assert open_data_set("biwi", tmp_path / "data")[0].title == "BIWI"
+    with pytest.raises(ValueError, match="data set: expected one of"):
+        open_data_set("aflw", tmp_path)
+
+
 def add_by_loop(points_m, rotation, disturbed_rotation) -> float:
     """Eq. 8 in millimetres, one vertex after the other."""
     total = 0.0
@@ -57,14 +69,14 @@ def check(layout: str, folder: Path, out: Path, count: int) -> None:
     def label(sample):
         return made[drawn_index(layout, sample.name)]
 
-    report = evaluate(rules, rules.read(folder), Known(label=label), out / "exact")
+    report, _, _ = evaluate(rules, rules.read(folder), Known(label=label), out / "exact")
     assert set(rules.columns) <= set(report.scores.plain)
     assert len(report.scores) == count
     for errors in (report.scores.plain, report.scores.aligned):
         for name, values in errors.items():
             assert np.abs(values).max() < 1e-3, name  # mm and degrees
 
-    report = evaluate(rules, rules.read(folder), Known(disturbed, label), out / "disturbed")
+    report, _, _ = evaluate(rules, rules.read(folder), Known(disturbed, label), out / "disturbed")
     plain = report.scores.plain
     for name, size in {"yaw_deg": YAW_DEG, "mae_r_deg": YAW_DEG / 3, "ge_deg": YAW_DEG}.items():
         np.testing.assert_allclose(plain[name], size, atol=1e-3, err_msg=name)
@@ -110,7 +122,9 @@ def test_six_hundred_renders_are_evaluated(layout: str, tmp_path: Path) -> None:
 
     synth(tmp_path / "data", count=600, layout=layout, split="test", seed=3, workers=2)
     rules = protocol(layout)
-    report = evaluate(rules, rules.read(tmp_path / "data"), Known(disturbed), tmp_path / "out")
+    report, _, _ = evaluate(
+        rules, rules.read(tmp_path / "data"), Known(disturbed), tmp_path / "out"
+    )
     assert report.summary.images == 600 or layout == "aflw2000"  # which leaves out wide angles
     assert report.summary.subjects >= 25
     np.testing.assert_allclose(report.scores.plain["yaw_deg"], YAW_DEG, atol=1e-3)
@@ -125,7 +139,7 @@ def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
     def change(estimate):
         return None if np.array_equal(estimate.rotation, silent) else disturbed(estimate)
 
-    report = evaluate(rules, rules.read(tmp_path / "data"), Known(change), tmp_path / "out")
+    report, _, _ = evaluate(rules, rules.read(tmp_path / "data"), Known(change), tmp_path / "out")
     write_report(tmp_path / "out", report)
     stored = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (stored["images"], stored["subjects"], stored["not_found"]) == (6, 3, 1)
@@ -144,7 +158,7 @@ def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
     assert "1 without a face found" in text
     assert "## By distance" in text
 
-    again = score_file(rules, rules.read(tmp_path / "data"), tmp_path / "out" / PREDICTIONS)
+    again, _, _ = score_file(rules, rules.read(tmp_path / "data"), tmp_path / "out" / PREDICTIONS)
     write_report(tmp_path / "again", again)
     for name in ("report.json", "table.csv", "pictures.csv", "report.md"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
@@ -154,7 +168,7 @@ def test_unreadable_pictures_are_counted(tmp_path: Path) -> None:
     _, rules = write_made(tmp_path / "data", "arkitface", 4)
     picture = sorted((tmp_path / "data").rglob("*_ar.jpg"))[2]
     picture.write_bytes(picture.read_bytes()[:300])
-    report = evaluate(rules, rules.read(tmp_path / "data"), Known(), tmp_path / "out")
+    report, _, _ = evaluate(rules, rules.read(tmp_path / "data"), Known(), tmp_path / "out")
     assert len(report.scores) == 3
     assert len(report.unreadable) == 1
     assert picture.name in report.unreadable[0]

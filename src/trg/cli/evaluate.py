@@ -15,7 +15,7 @@ from trg.cli.shared import NotNegative, Positive, app, messages
 if TYPE_CHECKING:
     from trg.evaluation.predict import BoxRule, LabelledPictures, Method
     from trg.evaluation.protocols import Protocol
-    from trg.evaluation.report import Report
+    from trg.evaluation.run import Evaluation
 
 EVALUATION = Group("Evaluation (needs the `train` extra)")
 
@@ -82,8 +82,11 @@ def evaluate(
         return
     folder = out if out is not None else Path(f"eval-{name}")
     with _pictures(name, path, pack, far, count, workers, bundle) as (protocol, pictures):
-        report = _report(protocol, pictures, bundle, predictions, folder, boxes, limit)
+        evaluation = _evaluation(protocol, pictures, bundle, predictions, folder, boxes, limit)
+        report = evaluation.report
         written = write_report(folder, report)
+        if plots:
+            written += _plots(folder, evaluation, pictures)
     results = Console()
     if not results.is_terminal:
         results.width = PIPED_WIDTH
@@ -123,13 +126,17 @@ def _pictures(
     bundle: Path | None,
 ) -> Iterator[tuple[Protocol, LabelledPictures]]:
     """Open a data set, or render one."""
-    from trg.evaluation.protocols import is_far, protocol, synthetic_protocol
+    from trg.evaluation.protocols import (
+        is_far,
+        open_data_set,
+        synthetic_pictures,
+        synthetic_protocol,
+    )
 
     if name != "synthetic":
         if path is None:
             raise ValueError(f"{name}: expected the data set's folder")
-        chosen = protocol(name)
-        yield chosen, chosen.read(path)
+        yield open_data_set(name, path)
         return
     folder = pack if pack is not None else path
     if folder is not None:
@@ -137,8 +144,6 @@ def _pictures(
         yield chosen, chosen.read(folder)
         return
 
-    from trg.evaluation.predict import LabelledPictures
-    from trg.evaluation.predictions import mesh_sha256
     from trg.synth.holdout import holdout_options, holdout_window
     from trg.synth.stream import FaceSequence
     from trg.weights import read_bundle
@@ -146,11 +151,10 @@ def _pictures(
     crop_size = read_bundle(_bundle(bundle)).card.crop_size
     options = holdout_options(holdout_window(crop_size), far=far)
     with FaceSequence(count, options, workers) as faces:
-        mesh = mesh_sha256(faces.faces.topology.triangles)
-        yield synthetic_protocol(far=far), LabelledPictures(faces, name, None, mesh)
+        yield synthetic_protocol(far=far), synthetic_pictures(faces, faces.faces.topology)
 
 
-def _report(
+def _evaluation(
     protocol: Protocol,
     pictures: LabelledPictures,
     bundle: Path | None,
@@ -158,7 +162,7 @@ def _report(
     folder: Path,
     boxes: BoxRule | None,
     limit: int | None,
-) -> Report:
+) -> Evaluation:
     from rich.progress import Progress
 
     from trg.evaluation import run
@@ -178,6 +182,17 @@ def _report(
         return run.evaluate(
             protocol, pictures, method, folder, limit=limit, on_progress=on_progress
         )
+
+
+def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> list[Path]:
+    """Draw plots where matplotlib is installed, and say so where it is not."""
+    from trg.evaluation.figures import write_figures
+
+    try:
+        return write_figures(folder, evaluation, pictures)
+    except ImportError as error:
+        messages.print(f"no plots: {error}", markup=False)
+        return []
 
 
 def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule) -> Method:

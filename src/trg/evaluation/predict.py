@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trg.crop import crop_face, face_box, pixels_from_crop
 from trg.data.biwi import shift_inside
 from trg.data.sample import Sample
+from trg.detector import Detector
 from trg.evaluation.predictions import PredictionFacts, Predictions, mesh_sha256
 from trg.evaluation.truth import Truth, truth_from_samples, without_picture
 from trg.runtime import PoseRuntime
@@ -28,23 +29,6 @@ paper does on BIWI, the landmarks predicted inside the best detection."""
 
 LARGEST_BOX = 4.0
 """A box from landmarks larger than this many pictures is none; the detection's stays."""
-
-
-class Detections(Protocol):
-    """Faces in a picture, the best first: boxes ``(k, 4)`` px, the paper's 1.5 times."""
-
-    @property
-    def boxes_xyxy(self) -> Floats:
-        """The boxes."""
-        ...
-
-
-class Detector(Protocol):
-    """Anything that finds faces."""
-
-    def detect(self, image: NDArray[np.uint8], max_faces: int | None = None) -> Detections:
-        """Find faces in ``(h, w, 3)`` uint8 RGB."""
-        ...
 
 
 class Estimate(NamedTuple):
@@ -87,6 +71,8 @@ class LabelledPictures(NamedTuple):
     """What ADD moves, where it is not the sample's own vertices."""
     mesh_sha256: str = ""
     """Of the triangles of the samples' vertices."""
+    triangles: Callable[[Sample], NDArray[np.integer]] | None = None
+    """``(m, 3)`` of what ADD moves, for drawings."""
 
 
 class Gathered(NamedTuple):
@@ -96,6 +82,8 @@ class Gathered(NamedTuple):
     predictions: Predictions | None
     unreadable: tuple[str, ...]
     """One message for each picture that could not be read; they count nowhere else."""
+    rows: NDArray[np.int64]
+    """``(n,)``: the data set's number of each picture of the truth"""
 
 
 class BundleMethod:
@@ -229,19 +217,20 @@ def gather(
         No picture at all can be read.
     """
     labels: list[Sample] = []
+    rows: list[int] = []
     points: list[NDArray[np.float32]] = []
     estimates: list[Estimate | None] = []
     unreadable: list[str] = []
-    done = 0
-    for batch in _batches(pictures.samples, limit, unreadable):
+    for numbered in _batches(pictures.samples, limit, unreadable):
+        batch = [sample for _, sample in numbered]
         estimates += method(batch) if method is not None else ()
+        rows += [row for row, _ in numbered]
         for sample in batch:
             labels.append(without_picture(sample))
             if pictures.points_m is not None:
                 points.append(np.asarray(pictures.points_m(sample), dtype=np.float32))
-        done += len(batch)
         if on_progress is not None:
-            on_progress(done + len(unreadable))
+            on_progress(len(labels) + len(unreadable))
     if not labels:
         raise ValueError(f"{pictures.name}: expected pictures, could read none: {unreadable[:1]}")
     truth = truth_from_samples(labels, points or None, pictures.mesh_sha256)
@@ -255,7 +244,7 @@ def gather(
             settings=settings,
         )
         predictions = predictions_from_estimates(truth.names, estimates, facts)
-    return Gathered(truth, predictions, tuple(unreadable))
+    return Gathered(truth, predictions, tuple(unreadable), np.array(rows))
 
 
 def predictions_from_estimates(
@@ -283,16 +272,18 @@ def predictions_from_estimates(
     return Predictions(tuple(names), found=found, facts=facts, **arrays)
 
 
-def _batches(samples: Pictures, limit: int | None, unreadable: list[str]) -> Iterator[list[Sample]]:
-    """Read a few pictures at a time; note those that cannot be read."""
+def _batches(
+    samples: Pictures, limit: int | None, unreadable: list[str]
+) -> Iterator[list[tuple[int, Sample]]]:
+    """Read a few pictures at a time, with their numbers; note those that cannot be read."""
     count = len(samples)
     chosen = np.arange(count)
     if limit is not None and limit < count:
         chosen = np.linspace(0, count - 1, limit).astype(np.int64)
-    batch: list[Sample] = []
-    for index in chosen:
+    batch: list[tuple[int, Sample]] = []
+    for row in map(int, chosen):
         try:
-            batch.append(samples[int(index)])
+            batch.append((row, samples[row]))
         except (ValueError, OSError) as error:  # what readers raise for damaged or missing files
             unreadable.append(str(error))
         if len(batch) == BATCH:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,11 @@ from trg.data.pack import Pack
 from trg.data.sample import Sample
 from trg.data.view import Views
 from trg.data.w300lp import W300LP
-from trg.evaluation.predict import BoxRule, LabelledPictures
+from trg.data.written import is_complete
+from trg.evaluation.predict import BoxRule, LabelledPictures, Pictures
 from trg.evaluation.predictions import mesh_sha256
 from trg.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
+from trg.topology import FaceTopology
 
 ROTATION = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
 TRANSLATION = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
@@ -48,12 +50,19 @@ class Protocol:
 
 def _arkitface(folder: Path) -> LabelledPictures:
     frames = ARKitFace(folder, "test")
-    return LabelledPictures(frames, "arkitface", mesh_sha256=mesh_sha256(frames.triangles))
+    return LabelledPictures(
+        frames, "arkitface", None, mesh_sha256(frames.triangles), lambda _: frames.triangles
+    )
 
 
 def _biwi(folder: Path) -> LabelledPictures:
     frames = BIWI(folder)
-    return LabelledPictures(frames, "biwi", lambda sample: frames.mesh(sample.identity).vertices_m)
+    return LabelledPictures(
+        frames,
+        "biwi",
+        lambda sample: frames.mesh(sample.identity).vertices_m,
+        triangles=lambda sample: frames.mesh(sample.identity).triangles,
+    )
 
 
 def _aflw2000(folder: Path) -> LabelledPictures:
@@ -120,6 +129,21 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def open_data_set(name: str, folder: Path) -> tuple[Protocol, LabelledPictures]:
+    """Open a data set's folder by the protocol's name; a stand-in's title says what it is.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        What the data set's reader raises; there is no such protocol.
+    """
+    chosen = protocol(name)
+    pictures = chosen.read(folder)
+    if is_complete(folder):
+        chosen = replace(chosen, title=f"Synthetic stand-in for {chosen.title}")
+    return chosen, pictures
+
+
 def synthetic_protocol(*, far: bool = False) -> Protocol:
     """Return the protocol of the fixed synthetic hold-out; its pictures are a pack of views."""
     where = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
@@ -145,9 +169,13 @@ def read_pack(folder: Path) -> LabelledPictures:
     topology = pack.topology
     if topology is None:
         raise ValueError(f"{folder}: expected a pack with the mesh of its vertices, found none")
-    return LabelledPictures(
-        PackedPictures(pack), "synthetic", None, mesh_sha256(topology.triangles)
-    )
+    return synthetic_pictures(PackedPictures(pack), topology)
+
+
+def synthetic_pictures(samples: Pictures, topology: FaceTopology) -> LabelledPictures:
+    """Return synthetic samples, packed or rendered when asked for, as a data set."""
+    triangles = topology.triangles
+    return LabelledPictures(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
 
 
 def is_far(folder: Path) -> bool:

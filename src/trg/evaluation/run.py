@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from trg.evaluation.predict import LabelledPictures, Method, gather
-from trg.evaluation.predictions import read_predictions, write_predictions
+from trg.evaluation.predict import Gathered, LabelledPictures, Method, gather
+from trg.evaluation.predictions import Predictions, read_predictions, write_predictions
 from trg.evaluation.protocols import Protocol
 from trg.evaluation.report import Report, make_report
 from trg.evaluation.scores import score
 
 PREDICTIONS = "predictions.npz"
+
+
+class Evaluation(NamedTuple):
+    """A report and what it was made from, a row for each picture."""
+
+    report: Report
+    predictions: Predictions
+    gathered: Gathered
 
 
 def evaluate(
@@ -22,7 +31,7 @@ def evaluate(
     *,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> Evaluation:
     """Predict, write ``predictions.npz`` into ``folder``, read it back and score it.
 
     Parameters
@@ -44,9 +53,7 @@ def evaluate(
     gathered = gather(pictures, method, limit=limit, on_progress=on_progress)
     assert gathered.predictions is not None
     write_predictions(folder / PREDICTIONS, gathered.predictions)
-    predictions = read_predictions(folder / PREDICTIONS)
-    scores = score(predictions, gathered.truth)
-    return make_report(protocol, predictions.facts, scores, gathered.unreadable)
+    return _scored(protocol, read_predictions(folder / PREDICTIONS), gathered)
 
 
 def score_file(
@@ -56,7 +63,7 @@ def score_file(
     *,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> Evaluation:
     """Score predictions that somebody saved; arguments as :func:`evaluate`'s.
 
     Raises
@@ -66,5 +73,10 @@ def score_file(
     """
     predictions = read_predictions(path)
     gathered = gather(pictures, limit=limit, on_progress=on_progress)
+    return _scored(protocol, predictions, gathered)
+
+
+def _scored(protocol: Protocol, predictions: Predictions, gathered: Gathered) -> Evaluation:
     scores = score(predictions, gathered.truth)
-    return make_report(protocol, predictions.facts, scores, gathered.unreadable)
+    report = make_report(protocol, predictions.facts, scores, gathered.unreadable)
+    return Evaluation(report, predictions.in_order(gathered.truth.names), gathered)
