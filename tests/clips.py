@@ -18,6 +18,9 @@ CODECS = {
     ".mpg": ("mpeg2video", "mp2"),
     ".mjpeg": ("mjpeg", None),
 }
+CAN_TURN = hasattr(av.VideoStream, "set_display_rotation")
+"""PyAV 18 can write display rotations; older ones only read them."""
+
 SAMPLE_RATE = 48_000
 
 

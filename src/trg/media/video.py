@@ -266,14 +266,15 @@ def _existing_file(path: Path) -> Path:
 def _open(source: str | PathLike[str] | int, live: bool, timeout_s: float) -> Any:
     if isinstance(source, int):
         file, format_name, options = webcam_input(source, sys.platform)
-        return av.open(file, format=format_name, options=options, timeout=timeout_s)
+        return av.open(file, format=format_name, container_options=options, timeout=timeout_s)
     if live:
         options = {"rtsp_transport": "tcp"} if str(source).lower().startswith("rtsp") else {}
-        return av.open(str(source), options=options, timeout=timeout_s)
+        return av.open(str(source), container_options=options, timeout=timeout_s)
+    # Not "options": PyAV before 18 crashes with those where streams show up late (MPEG).
     # A playlist must not reach out to the network from a file that was thought to be a video.
     return av.open(
         os.path.abspath(source),  # so that no colon in a name makes a protocol of it
-        options={"protocol_whitelist": "file", "max_pixels": str(LARGEST_FRAME_PX)},
+        container_options={"protocol_whitelist": "file"},
         metadata_errors="replace",
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from trg._check import rgb_image
@@ -24,6 +24,9 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 TICKS_PER_SECOND = 90_000
 """MPEG's clock; frames at common rates fall on whole ticks."""
+
+BT709 = 1
+"""ITU-T H.273's number for that standard's primaries and transfer curve."""
 
 ENCODER_OPTIONS = {"crf": "18", "preset": "veryfast"}
 """Visually lossless, and quick: an overlay is often watched once."""
@@ -197,7 +200,7 @@ class _SoundCopy:
             with _plain_errors(path):
                 source = av.open(
                     os.path.abspath(path),
-                    options={"protocol_whitelist": "file"},
+                    container_options={"protocol_whitelist": "file"},
                     metadata_errors="replace",
                 )
                 if not source.streams.audio:
@@ -278,8 +281,7 @@ def _h264_stream(container: Any, width: int, height: int, fps: float) -> Any:
     context = stream.codec_context
     context.color_range = ColorRange.MPEG
     context.colorspace = Colorspace.ITU709
-    context.color_primaries = ColorPrimaries.BT709
-    context.color_trc = ColorTrc.BT709
+    context.color_primaries = context.color_trc = BT709
     return stream
 
 
