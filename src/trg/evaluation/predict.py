@@ -15,7 +15,7 @@ from trg.data.sample import Sample
 from trg.detector import Detector
 from trg.evaluation.predictions import PredictionFacts, Predictions, mesh_sha256
 from trg.evaluation.truth import Truth, truth_from_samples, without_picture
-from trg.runtime import PoseRuntime
+from trg.posing import PoseNetwork
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ class BundleMethod:
     Parameters
     ----------
     runtime
-        The bundle.
+        The bundle, or anything that answers as one does.
     boxes
         Where face boxes come from.
     detector
@@ -105,7 +105,7 @@ class BundleMethod:
 
     def __init__(
         self,
-        runtime: PoseRuntime,
+        runtime: PoseNetwork,
         boxes: BoxRule = "truth",
         detector: Detector | None = None,
         *,
