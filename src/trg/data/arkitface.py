@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import csv
 import sys
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,12 @@ RESOURCES_FOLDER = "ARKitFace_resources"
 VERTEX_COUNT = 1220
 
 _DATASET = "ARKitFace"
+
+_DAMAGED_NPZ = (
+    OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises for files that are cut off or have flipped bits."""
 
 
 class ARKitFace:
@@ -174,7 +182,7 @@ def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     try:
         with np.load(path) as info:
             verts, R_t = info["verts"], info["R_t"]
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED_NPZ as error:
         raise UnreadableFileError(
             f"{path}: expected the arrays verts and R_t, but it cannot be read ({error})"
         ) from error

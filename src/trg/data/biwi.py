@@ -65,8 +65,8 @@ class BIWI:
         The folder that holds ``hpdb``, or that folder itself.
     boxes
         Face boxes ``(4,)`` in px by frame, ``"NN/frame_XXXXX"``. Frames without a box are left
-        out, as the paper's protocol does where no face was detected. Without it every frame is
-        used, with a box from the projected mesh.
+        out, as the paper's protocol does where no face was detected; :mod:`trg.data.boxes` makes
+        and reads them. Without it every frame is used, with a box from the projected mesh.
     shift_boxes
         Move boxes that stick out back inside the picture, as the protocol does.
 
@@ -86,14 +86,15 @@ class BIWI:
     ) -> None:
         root = require_whole(folder)
         self._folder = root / "hpdb" if (root / "hpdb").is_dir() else root
-        suffix = "_pose.txt"
-        frames = [
+        frames = sorted(
             f"{path.parent.name}/{path.name.removesuffix(suffix)}"
-            for path in sorted(self._folder.glob(f"[0-9]*/frame_*{suffix}"))
-        ]
+            for suffix in ("_pose.txt", "_rgb.png")
+            for path in self._folder.glob(f"[0-9]*/frame_*{suffix}")
+        )
+        frames = list(dict.fromkeys(frames))  # a frame is there when one of its files is
         if not frames:
             raise FileNotFoundError(
-                f"{self._folder}: expected BIWI's NN/frame_XXXXX{suffix}, found none"
+                f"{self._folder}: expected BIWI's NN/frame_XXXXX_pose.txt, found none"
             )
         self._boxes = boxes
         self._shift_boxes = shift_boxes
@@ -108,7 +109,7 @@ class BIWI:
         """Read one frame; the pose is turned from the depth into the colour camera."""
         frame = self._frames[index]
         sequence = frame.partition("/")[0]
-        image = read_picture(self._folder / f"{frame}_rgb.png", _DATASET)
+        image = self.picture(frame)
         numbers = _numbers(self._folder / f"{frame}_pose.txt", 12)
         colour = self._calibration(sequence)
         rotation = colour.rotation @ numbers[:9].reshape(3, 3)
@@ -131,6 +132,10 @@ class BIWI:
     def frames(self) -> tuple[str, ...]:
         """The frames in order, ``"NN/frame_XXXXX"``."""
         return tuple(self._frames)
+
+    def picture(self, frame: str) -> NDArray[np.uint8]:
+        """Read a frame's picture ``(480, 640, 3)``."""
+        return read_picture(self._folder / f"{frame}_rgb.png", _DATASET)
 
     def mesh(self, sequence: str) -> Mesh:
         """Return the neutral mesh of a sequence, such as ``"01"``; its identity in samples."""

@@ -12,6 +12,9 @@ from PIL import Image
 
 T = TypeVar("T")
 
+DAMAGED_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are cut off or have flipped bits."""
+
 
 class UnreadableFileError(ValueError):
     """A file is there, but cut off, damaged or of another kind; the message names it."""
@@ -39,7 +42,7 @@ def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
             return np.array(picture.convert("RGB"))
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:  # Pillow raises either for damaged files
+    except DAMAGED_PICTURE as error:
         raise UnreadableFileError(
             f"{path}: this picture of {dataset} is damaged ({error})"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,11 @@ def read_matlab(
         The variable is missing, of another shape or not finite.
     """
     existing_file(path, dataset)
+    matlab = matlab_files()
+    damaged = (ValueError, TypeError, LookupError, NotImplementedError, OSError, zlib.error)
     try:
-        content = matlab_files().loadmat(str(path))
-    except (ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:
+        content = matlab.loadmat(str(path))
+    except (*damaged, matlab.matlab.MatReadError) as error:
         raise UnreadableFileError(
             f"{path}: expected a MATLAB 5 file, could not read it ({error})"
         ) from error

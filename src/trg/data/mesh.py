@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.data.files import read_or_error
-from trg.data.sample import Sample
+from trg.data.sample import Sample, Samples
 from trg.topology import FaceTopology, mirror_map, subsample_by_decimation
 
 TEMPLATE_SAMPLES = 200
@@ -16,17 +16,11 @@ SUBSAMPLE = 305
 """Vertices that features are sampled at (section 4.1 of the paper)."""
 
 
-class MeshedSamples(Protocol):
+class MeshedSamples(Samples, Protocol):
     """A data set with vertices, their triangles and the numbers of the 68 landmarks."""
 
     triangles: NDArray[np.int64]
     landmarks68: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Return how many samples there are."""
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read one."""
 
 
 def topology_of_samples(samples: MeshedSamples) -> FaceTopology:

@@ -30,7 +30,7 @@ from PIL import Image
 
 from trg.camera import Camera
 from trg.crop import box_from_box_numbers
-from trg.data.files import UnreadableFileError
+from trg.data.files import DAMAGED_PICTURE, UnreadableFileError
 from trg.data.sample import Sample
 from trg.data.view import Views, ViewSpec
 from trg.topology import FaceTopology
@@ -141,7 +141,7 @@ class PackedViews:
                 content = file.read(wanted)
             with Image.open(io.BytesIO(content[:size]), formats=("JPEG",)) as picture:
                 pixels = np.asarray(picture)
-        except (OSError, SyntaxError) as error:  # Pillow raises either for damaged files
+        except DAMAGED_PICTURE as error:
             raise UnreadableFileError(f"{self._where(number)} is damaged ({error})") from error
         record_offset = labels_offset + len(self._header)
         is_whole = content[labels_offset:record_offset] == self._header and len(content) == wanted

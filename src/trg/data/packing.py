@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +36,7 @@ from trg.data.packed import (
     record_dtype,
     view_camera,
 )
-from trg.data.sample import Sample
+from trg.data.sample import Sample, Samples
 from trg.data.view import Views, ViewSpec, view_from_sample
 
 BEGUN = "begun.json"
@@ -44,16 +44,6 @@ BEGUN = "begun.json"
 
 PROBES = 100
 """Samples that are tried to learn what labels a data set has."""
-
-
-class Samples(Protocol):
-    """A data set: samples by number."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read one; ValueError or OSError where it cannot be read."""
 
 
 SamplesMaker = Callable[[], Samples]

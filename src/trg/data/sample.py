@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,3 +55,14 @@ class Sample:
         if self.landmarks68_px is None:
             raise ValueError(f"sample {self.name}: expected 68 landmarks, its source has none")
         return self.landmarks68_px
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A data set: samples by number; what every reader is."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Read one; ValueError or OSError where it is missing, damaged or wrong."""

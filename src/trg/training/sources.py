@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from trg.data.mesh import topology_of_samples
 from trg.data.pack import Pack
 from trg.data.packed import PackedViews
 from trg.data.pool import ViewPool
-from trg.data.sample import Sample
+from trg.data.sample import Sample, Samples
 from trg.data.view import (
     SampleSource,
     Views,
@@ -46,7 +45,7 @@ class ShuffledSource:
     Samples that cannot be read are reported in the log and passed over.
     """
 
-    def __init__(self, samples: Sequence[Sample], seed: int) -> None:
+    def __init__(self, samples: Samples, seed: int) -> None:
         self._samples = samples
         self._order = EndlessOrder(len(samples), seed)
 
