@@ -8,7 +8,7 @@ import pytest
 from oracle_network import Head, OracleDetector, OracleNetwork, picture
 from trg.camera import Camera
 from trg.estimator import HeadPoseEstimator
-from trg.posing import PoseStage, boxes_differ, overlaps
+from trg.posing import PoseStage, boxes_differ
 from trg.tracking import FaceTracker, TrackingOptions
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
@@ -160,22 +160,6 @@ def test_bad_options_say_what_is_wrong():
         TrackingOptions(max_faces=0)
     with pytest.raises(ValueError, match="redetect_every"):
         TrackingOptions(redetect_every=0)
-
-
-def test_overlaps_equal_a_count_of_pixels():
-    rng = np.random.default_rng(0)
-    corners = rng.integers(0, 30, (6, 2))
-    boxes = np.concatenate([corners, corners + rng.integers(1, 20, (6, 2))], 1)
-    y, x = np.mgrid[:60, :60] + 0.5
-
-    def mask(box):
-        return (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
-
-    expected = [
-        [(mask(a) & mask(b)).sum() / (mask(a) | mask(b)).sum() for b in boxes] for a in boxes
-    ]
-    np.testing.assert_allclose(overlaps(boxes, boxes), expected)
-    assert overlaps(boxes, []).shape == (6, 0)
 
 
 def test_boxes_differ_by_side_or_by_place():

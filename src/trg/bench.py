@@ -1,4 +1,4 @@
-"""What things cost: a network per face, the renderer per sample."""
+"""What things cost: a network and the whole pose stage per face, the renderer per sample."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from trg.camera import Camera
+from trg.detections import FixedBoxes
+from trg.detector import FaceDetector
+from trg.posing import FaceRequest, PoseStage
 from trg.runtime import PoseRuntime
 from trg.topology import FaceTopology
+from trg.tracking import FaceTracker, TrackingOptions
 from trg.weights import WeightBundle, read_bundle
 
 if TYPE_CHECKING:
@@ -75,14 +82,77 @@ def _fastest_ms(runtime: PoseRuntime, seconds: float) -> float:
     size = runtime.crop_size
     crops = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
     boxes = np.array([[0.0, 0.0, 0.3]], dtype=np.float32)
-    runtime(crops, boxes)
+    return _fastest_call_ms(lambda: runtime(crops, boxes), seconds)
+
+
+def _fastest_call_ms(call: Callable[[], Any], seconds: float) -> float:
+    call()
     fastest = float("inf")
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop:
         start = time.perf_counter()
-        runtime(crops, boxes)
+        call()
         fastest = min(fastest, time.perf_counter() - start)
     return fastest * 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoseBench:
+    """What faces cost on one thread, from a picture in memory to :class:`~trg.face.Face`."""
+
+    ms_per_face: float
+    """Crop, network and result, one face at a time"""
+    ms_per_face_in_batch: float
+    """The same, 64 faces at a time"""
+    batch_gain: float
+    """Faces per second of batches over those of single faces"""
+    ms_detection: float | None
+    """The detector on a 640x480 picture; None: none is installed"""
+    ms_per_tracking_frame: float
+    """A 640x480 frame with one face that is followed, its share of the detections included;
+    decoding is not"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+BENCH_BOX = (220.0, 120.0, 420.0, 320.0)
+BENCH_BATCH = 64
+
+
+def bench_pose(bundle: WeightBundle | str | PathLike[str], seconds: float = 2.0) -> PoseBench:
+    """Measure pose stage, detection and tracking for about ``seconds`` each, on one thread.
+
+    The picture is noise, which costs what a face does; nothing is refined or dropped.
+    """
+    network = PoseRuntime(bundle, threads=1)
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    camera = Camera.assumed(640, 480)
+    stage = PoseStage(network, refine=False)
+    requests = [FaceRequest(picture, camera, BENCH_BOX)]
+    one_ms = _fastest_call_ms(lambda: stage(requests), seconds)
+    batch_ms = _fastest_call_ms(lambda: stage(requests * BENCH_BATCH), seconds) / BENCH_BATCH
+    options = TrackingOptions(new_confidence=0.0, keep_confidence=0.0, redetect_every=10**9)
+    tracker = FaceTracker(stage, FixedBoxes([BENCH_BOX]), options)
+    times_s = count(step=1.0 / 30.0)
+    frame_ms = _fastest_call_ms(lambda: tracker(picture, camera, next(times_s)), seconds)
+    detection_ms = _detection_ms(picture, seconds)
+    return PoseBench(
+        ms_per_face=one_ms,
+        ms_per_face_in_batch=batch_ms,
+        batch_gain=one_ms / batch_ms,
+        ms_detection=detection_ms,
+        ms_per_tracking_frame=frame_ms + (detection_ms or 0.0) / TrackingOptions().redetect_every,
+    )
+
+
+def _detection_ms(picture: NDArray[np.uint8], seconds: float) -> float | None:
+    try:
+        detector = FaceDetector(threads=1)
+    except FileNotFoundError:
+        return None
+    return _fastest_call_ms(lambda: detector.detect(picture), seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +203,17 @@ def bench_synth(seconds: float = 3.0, size_px: int = 192) -> SynthBench:
     for index in range(1, first):
         faces.sample(index)  # compiled code and caches of every kind
     spent = dict.fromkeys((name for name, *_ in SYNTH_STAGES), 0.0)
-    count, began = 0, time.perf_counter()
+    done, began = 0, time.perf_counter()
     with _timed_stages(spent):
         while time.perf_counter() - began < seconds:
             for _ in range(PICTURES_PER_PERSON):
-                faces.sample(first + count)
-                count += 1
-    per_second = count / (time.perf_counter() - began)
+                faces.sample(first + done)
+                done += 1
+    per_second = done / (time.perf_counter() - began)
     return SynthBench(
         samples_per_second=per_second,
         ms_per_sample=1000.0 / per_second,
-        ms_by_stage={name: 1000.0 * total / count for name, total in spent.items()},
+        ms_by_stage={name: 1000.0 * total / done for name, total in spent.items()},
         start_seconds=start_seconds,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
     )
@@ -179,7 +249,7 @@ def _timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> 
     return timed
 
 
-def as_table(result: ModelBench | SynthBench) -> str:
+def as_table(result: ModelBench | PoseBench | SynthBench) -> str:
     """Return the numbers as lines of text."""
     lines = []
     for name, value in result.to_dict().items():

@@ -16,7 +16,8 @@ from PIL import Image
 from trg._check import finite_array, rgb_image
 from trg.camera import Camera
 from trg.camera_choice import CameraLike, camera_of, is_one_camera
-from trg.detector import Detector, FaceDetector
+from trg.detections import Detector
+from trg.detector import FaceDetector
 from trg.face import Face
 from trg.media.images import Picture, read_picture
 from trg.posing import CPU_BATCH, FaceRequest, PoseNetwork, PoseStage, without_duplicates

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from trg.camera import Camera
 from trg.confidence import ConfidenceModel, confidence_features
 from trg.crop import MAX_BOX_SCALE, FaceCrop, crop_face, face_box
+from trg.detections import overlap
 from trg.face import Face
 from trg.geometry import rotation_from_6d, rotation_to_6d, transform
 from trg.runtime import PoseArrays
@@ -159,22 +160,16 @@ def boxes_differ(box_a: ArrayLike, box_b: ArrayLike, tolerance: float = BOX_TOLE
     return bool(max(apart, abs(side_a - side_b)) > tolerance * min(side_a, side_b))
 
 
-def overlaps(boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:
-    """Return the intersection over union of boxes ``(n, 4)`` and ``(m, 4)``, ``(n, m)``."""
-    a = np.asarray(boxes_a, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(boxes_b, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.clip(sides, 0.0, None).prod(-1)
-    both = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return np.divide(shared, both, out=np.zeros_like(shared), where=both > 0)
+def is_same_face(box: NDArray[np.float64], boxes: Sequence[NDArray[np.float64]]) -> bool:
+    """Say whether a box nearly covers one of others, so that both show one face."""
+    return bool(boxes) and bool((overlap(np.stack(boxes), box) > SAME_FACE_OVERLAP).any())
 
 
 def without_duplicates(faces: Sequence[Face]) -> list[Face]:
     """Return the faces without those that an earlier one's box nearly covers."""
     kept: list[Face] = []
     for face in faces:
-        shared = overlaps([face.box_xyxy], [other.box_xyxy for other in kept])
-        if not (shared > SAME_FACE_OVERLAP).any():
+        if not is_same_face(face.box_xyxy, [other.box_xyxy for other in kept]):
             kept.append(face)
     return kept
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.camera import Camera
-from trg.detector import Detector
+from trg.detections import Detector, overlap
 from trg.face import Face
-from trg.posing import SAME_FACE_OVERLAP, FaceRequest, PoseStage, overlaps
+from trg.posing import FaceRequest, PoseStage, is_same_face
 from trg.smoothing import FaceSmoother, FaceSmoothing
 
 SPARE_CANDIDATES = 2
@@ -153,12 +153,12 @@ class FaceTracker:
         wanted = None if limit is None else limit + SPARE_CANDIDATES
         boxes = list(self._detector.detect(pixels, max_faces=wanted).boxes_xyxy)
         seen = [track.box_xyxy for track in self._tracks if track.face is not None]
-        boxes = [box for box in boxes if not (overlaps([box], seen) > SAME_FACE_OVERLAP).any()]
+        boxes = [box for box in boxes if not is_same_face(box, seen)]
         lost = [track for track in self._tracks if track.face is None]
         found = []
         for track in lost:
-            shared = overlaps([track.box_xyxy], boxes)[0]
-            if len(shared) and shared.max() >= self._options.min_overlap:
+            shared = overlap(np.reshape(boxes, (-1, 4)), track.box_xyxy)
+            if shared.max(initial=0.0) >= self._options.min_overlap:
                 track.box_xyxy = boxes.pop(int(shared.argmax()))
                 found.append(track)
         self._measure(found, pixels, camera)
@@ -194,4 +194,4 @@ class FaceTracker:
     @staticmethod
     def _is_seen(face: Face, tracks: Sequence[_Track]) -> bool:
         boxes = [track.face.box_xyxy for track in tracks if track.face is not None]
-        return bool((overlaps([face.box_xyxy], boxes) > SAME_FACE_OVERLAP).any())
+        return is_same_face(face.box_xyxy, boxes)

@@ -110,26 +110,32 @@ def bench(
     *,
     seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 3.0,
 ) -> None:
-    """Measure how fast something runs: a network, or the renderer.
+    """Measure how fast something runs: a network with all around it, or the renderer.
 
     Parameters
     ----------
     target
-        A preset (``trg_s``, ``trg_r18``), a weight bundle's path, or ``synth``.
+        A bundled model's name, a weight bundle's path, a preset to try untrained (``trg_r18``), or
+        ``synth``.
     seconds
         How long to measure.
     """
     from trg import bench as benches
+    from trg.weights import bundled, bundled_names, read_bundle
 
+    path = bundled(target) if target in bundled_names() else Path(target)
+    results: list[Any]
     if target == "synth":
-        result: Any = benches.bench_synth(seconds)
-    elif Path(target).suffix == ".trg":
-        result = benches.bench_bundle(target, seconds)
+        results = [benches.bench_synth(seconds)]
+    elif path.suffix == ".trg":
+        bundle = read_bundle(path)
+        results = [benches.bench_bundle(bundle, seconds), benches.bench_pose(bundle, seconds)]
     else:
         from trg.model.config import preset
         from trg.synth.head.face_model import load_face_model
         from trg.synth.sources import find_source
 
         topology = load_face_model(find_source("face-model")).topology
-        result = benches.bench_config(target, preset(target), topology, seconds)
-    Console(soft_wrap=True).print(benches.as_table(result))
+        results = [benches.bench_config(target, preset(target), topology, seconds)]
+    for result in results:
+        Console(soft_wrap=True).print(benches.as_table(result))
