@@ -55,9 +55,12 @@ class ShuffledSource:
 
     def view(self, index: int, spec: ViewSpec) -> Views:
         """Return its view; as it is stored, where the data set is packed."""
+        return self._order.read(index, partial(self._view, spec=spec))
+
+    def _view(self, number: int, spec: ViewSpec) -> Views:
         if isinstance(self._samples, ViewSource):
-            return self._order.read(index, partial(self._samples.view, spec=spec))
-        return view_from_sample(self.sample(index), spec)
+            return self._samples.view(number, spec)
+        return view_from_sample(self._samples[number], spec)
 
 
 def open_source(config: SourceConfig) -> Any:
