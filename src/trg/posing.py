@@ -12,7 +12,7 @@ Many boxes of many pictures share the network's calls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +43,7 @@ SAME_FACE_OVERLAP = 0.5
 """Two boxes that share this much of their union are one face: two heads' never do."""
 
 
+@runtime_checkable
 class PoseNetwork(Protocol):
     """What finds poses in crops: :class:`trg.runtime.PoseRuntime`, or a stand-in."""
 

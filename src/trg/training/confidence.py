@@ -32,8 +32,8 @@ RIGHT_NME = 0.1
 GOOD_BOXES, ASTRAY_BOXES, EMPTY_BOXES = 2, 1, 3
 """Per face: boxes as a detector places them, and boxes gone astray; per picture without a face."""
 
-HELD_OUT_EVERY = 4
-"""Every so many samples measure the regression and do not fit it."""
+HELD_OUT_SHARE = 0.25
+"""Share of the outcomes that measure the regression and do not fit it."""
 
 PICTURES_APART = 6
 """Every so many pictures of each person are used, for people vary more than their pictures."""
@@ -109,7 +109,7 @@ def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
     ValueError
         The outcomes are all right, or all wrong.
     """
-    held_out = np.arange(len(outcomes.is_right)) % HELD_OUT_EVERY == 0
+    held_out = np.random.default_rng(0).random(len(outcomes.is_right)) < HELD_OUT_SHARE
     weights = fit_logistic(outcomes.features[~held_out], outcomes.is_right[~held_out])
     model = ConfidenceModel(tuple(weights.tolist()))
     confidence, is_right = model(outcomes.features[held_out]), outcomes.is_right[held_out]
