@@ -7,7 +7,15 @@ import sys
 
 from rich.markup import escape
 
-from trg.cli import data, evaluate, synthetic, train  # noqa: F401  (they add their verbs)
+from trg.cli import (  # noqa: F401  (they add their verbs)
+    data,
+    doctor,
+    evaluate,
+    predict,
+    synthetic,
+    table,
+    train,
+)
 from trg.cli.shared import app, messages
 
 __all__ = ["app", "main"]
