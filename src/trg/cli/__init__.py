@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from trg.cli import (  # noqa: F401  (they add their verbs)
     data,
+    detect,
     doctor,
     evaluate,
     predict,

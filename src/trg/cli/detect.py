@@ -1,0 +1,251 @@
+"""Verbs that make, train, export and measure face detectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from trg.cli.shared import TRAINING, NotNegative, Positive, app, messages
+
+detector = App(
+    name="detector",
+    help="Make, train, export and measure face detectors.",
+    group=TRAINING,
+)
+app.command(detector)
+
+HOLDOUT_SEEDS = (1_000_003, 1_000_004)
+"""Of the empty pictures: one set for the threshold, another one for the figures."""
+
+
+@detector.command
+def pack(
+    folder: Path,
+    /,
+    *,
+    count: Positive = 8000,
+    empty: bool = False,
+    width: Positive = 448,
+    height: Positive = 352,
+    seed: NotNegative = 0,
+) -> None:
+    """Render scenes once, to be trained on many times. A killed run goes on where it stopped.
+
+    Parameters
+    ----------
+    folder
+        Where they go.
+    count
+        How many scenes.
+    empty
+        Scenes that show nobody, instead of scenes with up to eight heads.
+    width, height
+        Of the scenes, px.
+    seed
+        Other seeds make other people and places.
+    """
+    from rich.progress import Progress
+
+    from trg.synth.crowd import CrowdScenes
+    from trg.training.detection_scenes import write_scenes
+
+    share = 1.0 if empty else 0.05
+    scenes = CrowdScenes(
+        seed,
+        (width, height),
+        people=30 if empty else 120,
+        scenes_per_person=60,
+        face_free_share=share,
+        for_training=True,
+    )
+    with Progress(console=messages) as bar:
+        task = bar.add_task("rendering scenes", total=count)
+        write_scenes(
+            folder,
+            scenes.sample,
+            count,
+            facts={"seed": seed, "face_free_share": share, "made_of": scenes.made_of},
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+@detector.command(name="train")
+def train_verb(
+    folder: Path,
+    /,
+    *,
+    empty: Path,
+    scenes: Path | None = None,
+    views: Path | None = None,
+    steps: Positive = 5000,
+    seed: NotNegative = 0,
+    resume: bool = False,
+    start_from: Path | None = None,
+    device: str | None = None,
+    max_minutes: float | None = None,
+) -> None:
+    """Train a detector on packs.
+
+    Parameters
+    ----------
+    folder
+        Where the checkpoint and the log go.
+    empty
+        A pack of scenes without a face, from ``trg detector pack --empty``.
+    scenes
+        A pack of scenes, from ``trg detector pack``.
+    views
+        A pack of single faces, from ``trg pack``.
+    steps
+        Length of the training; the learning rate falls to its end.
+    seed
+        Of the weights and of how pictures are mixed.
+    resume
+        Go on from the folder's checkpoint.
+    start_from
+        ``last.pt`` of another training to begin with.
+    device
+        ``cpu`` (the default) or ``cuda``.
+    max_minutes
+        Stop in good order after this time.
+    """
+    import torch
+
+    from trg.training.detection import DetectionRecipe, train_detector
+    from trg.training.detection_scenes import SceneMixer, ScenePictures, ViewPictures
+    from trg.training.progress import training_bar
+
+    recipe = DetectionRecipe(steps=steps, seed=seed)
+    mixer = SceneMixer(
+        seed,
+        recipe.canvas_px,
+        empty=ScenePictures(empty),
+        scenes=None if scenes is None else ScenePictures(scenes),
+        views=None if views is None else ViewPictures(views),
+    )
+    with training_bar(steps, recipe.batch_size, messages) as on_step:
+        done = train_detector(
+            recipe,
+            mixer,
+            folder,
+            resume=resume,
+            start_from=start_from,
+            device=None if device is None else torch.device(device),
+            max_minutes=max_minutes,
+            on_step=on_step,
+        )
+    messages.print(f"{folder}: {done} of {steps} steps done")
+
+
+@detector.command(name="export")
+def export_verb(
+    checkpoint: Path,
+    model: Path,
+    /,
+    *,
+    threshold: float | None = None,
+    name: str = "trg_detector",
+    licence: str = "unknown",
+    attribution: tuple[str, ...] = (),
+    stills: Path | None = None,
+    empty_pictures: Positive = 1000,
+) -> None:
+    """Turn a training's averaged weights into an ONNX file, with what is known of it on its card.
+
+    Parameters
+    ----------
+    checkpoint
+        ``last.pt`` of a training.
+    model
+        The ONNX file to write.
+    threshold
+        Score from which on a face counts. None: the lowest at which at most 0.5 % of the empty
+        pictures show one; the figures then come from other empty pictures.
+    name, licence, attribution
+        For the card.
+    stills
+        Folder of photographs with 68 landmarks whose found share the card shall state.
+    empty_pictures
+        How many pictures without a face are looked at.
+    """
+    from trg.detector import FaceDetector
+    from trg.evaluation.detection import (
+        labelled_stills,
+        report,
+        scores_of_empty,
+        scores_of_labelled,
+        threshold_for,
+    )
+    from trg.model.detection_export import export_detector
+    from trg.synth.clutter import face_free_pictures
+    from trg.training.detection import trained_network
+
+    network, training = trained_network(checkpoint)
+    card: dict[str, Any] = {
+        "name": name,
+        "licence": licence,
+        "attribution": list(attribution),
+        "training": training,
+    }
+    export_detector(network, model, {**card, "threshold": threshold or 0.5})
+    found = FaceDetector(model)
+    if threshold is None:
+        some = face_free_pictures(HOLDOUT_SEEDS[0], empty_pictures)
+        threshold = threshold_for(scores_of_empty(found, some), 0.005)
+    labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
+    empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+    card |= {"threshold": threshold, "figures": report(labelled, empty, threshold)}
+    print(json.dumps(export_detector(network, model, card), indent=2))
+
+
+@detector.command
+def measure(
+    model: Path | None = None,
+    /,
+    *,
+    stills: Path | None = None,
+    photos: Path | None = None,
+    empty_pictures: Positive = 1000,
+    side: Positive = 320,
+) -> None:
+    """Measure a detector: faces found, false alarms, turned photographs. JSON on stdout.
+
+    Parameters
+    ----------
+    model
+        An exported detector; None: the package's own.
+    stills
+        Folder of photographs with 68 landmarks.
+    photos
+        Folder of JPEG photographs with one face in the middle each, looked at in four turns.
+    empty_pictures
+        How many pictures without a face are looked at.
+    side
+        Larger side of the network's input, px.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from trg.detector import FaceDetector
+    from trg.evaluation.detection import (
+        found_when_turned,
+        labelled_stills,
+        report,
+        scores_of_empty,
+        scores_of_labelled,
+    )
+    from trg.synth.clutter import face_free_pictures
+
+    found = FaceDetector(model, side_px=side)
+    labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
+    empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+    figures = report(labelled, empty, found.threshold)
+    if photos is not None:
+        pictures = (
+            np.asarray(Image.open(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))
+        )
+        figures["found_when_turned"] = found_when_turned(found, pictures)
+    print(json.dumps(figures, indent=2))
