@@ -11,7 +11,7 @@ from PIL import Image
 from made_samples import make_samples, write
 from trg.data.catalogue import DataSet
 from trg.data.check import check_data_set, data_set_sheet, nonsense
-from trg.data.packing import pack_samples
+from trg.data.packing import PackSettings, pack_samples
 
 LAYOUTS = ("arkitface", "300wlp", "aflw2000", "biwi")
 
@@ -83,7 +83,7 @@ def test_nonsense_is_noticed():
 
 def test_packs_are_hashed(tmp_path):
     write(make_samples(3), tmp_path / "a", "arkitface")
-    pack_samples(tmp_path / "p", DataSet("arkitface", str(tmp_path / "a")), size=48)
+    pack_samples(tmp_path / "p", DataSet("arkitface", str(tmp_path / "a")), PackSettings(48))
     packed = DataSet("packed", str(tmp_path / "p"))
     assert check_data_set(packed).is_whole
     shard = tmp_path / "p" / "shard-000000.tar"

@@ -20,7 +20,7 @@ from trg.data.catalogue import DataSet
 from trg.data.endless import EndlessOrder
 from trg.data.files import UnreadableFileError
 from trg.data.packed import PackedViews, damaged_files, is_packed
-from trg.data.packing import pack_samples
+from trg.data.packing import PackSettings, pack_samples
 from trg.data.pool import ViewPool
 from trg.data.view import ViewSpec, view_from_sample
 from trg.data.w300lp import W300LP
@@ -29,7 +29,7 @@ from trg.training.sources import ShuffledSource, open_source, topology_of
 
 COUNT = 7
 SIZE = 48
-SMALL = {"size": SIZE, "shard_size": 3}
+SMALL = PackSettings(SIZE, shard_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def arkit(tmp_path_factory):
 @pytest.fixture(scope="module")
 def packed(arkit, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
-    report = pack_samples(folder, partial(ARKitFace, arkit), facts={"a": 1}, **SMALL)
+    report = pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
     assert (report.count, report.skipped) == (COUNT, ())
     return folder
 
@@ -101,7 +101,7 @@ def test_other_programs_can_read_the_shards(packed):
 
 def test_2d_labels_take_no_room_for_vertices(tmp_path):
     write(make_samples(3), tmp_path / "w", "300wlp")
-    pack_samples(tmp_path / "p", partial(W300LP, tmp_path / "w"), **SMALL)
+    pack_samples(tmp_path / "p", partial(W300LP, tmp_path / "w"), SMALL)
     pack = PackedViews(tmp_path / "p")
     view = pack.view(1, pack.spec)
     assert not view.has_pose
@@ -130,29 +130,27 @@ class Stops:
 def test_an_interrupted_pack_goes_on_and_ends_the_same(arkit, packed, tmp_path):
     folder, made = tmp_path / "p", []
     with pytest.raises(KeyboardInterrupt):
-        pack_samples(folder, partial(Stops, arkit, after=6), facts={"a": 1}, **SMALL)
+        pack_samples(folder, partial(Stops, arkit, after=6), SMALL, facts={"a": 1})
     assert not is_packed(folder)
     with pytest.raises(FileNotFoundError, match="expected a finished pack"):
         PackedViews(folder)
     with pytest.raises(FileExistsError, match="same settings"):
-        pack_samples(folder, partial(ARKitFace, arkit), facts={"a": 2}, **SMALL)
+        pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 2})
     # A shard that is not what its note tells of is made anew.
     damaged = folder / "shard-000001.tar"
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     before = (folder / "shard-000000.tar").stat().st_mtime_ns
-    pack_samples(
-        folder, partial(ARKitFace, arkit), facts={"a": 1}, **SMALL, on_progress=made.append
-    )
+    pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1}, on_progress=made.append)
     assert made == [6, 7]
     assert (folder / "shard-000000.tar").stat().st_mtime_ns == before
     assert files_of(folder) == files_of(packed)
     with pytest.raises(FileExistsError, match="no finished pack"):
-        pack_samples(folder, partial(ARKitFace, arkit), facts={"a": 1}, **SMALL)
+        pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
 
 
 def test_workers_pack_the_same_bytes(arkit, packed, tmp_path):
     source = DataSet("arkitface", str(arkit), {"split": "train"})
-    pack_samples(tmp_path / "p", source, facts={"a": 1}, workers=2, **SMALL)
+    pack_samples(tmp_path / "p", source, SMALL, facts={"a": 1}, workers=2)
     assert files_of(tmp_path / "p") == files_of(packed)
 
 
@@ -162,7 +160,7 @@ def test_what_cannot_be_read_is_left_out_and_listed(arkit, tmp_path):
     image.write_bytes(image.read_bytes()[:700])
     info = next((tmp_path / "a").rglob("*4_info.npz"))
     info.write_bytes(info.read_bytes()[:3000])
-    report = pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), **SMALL)
+    report = pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), SMALL)
     assert report.count == COUNT - 2
     assert "sample 1: " in report.skipped[0]
     assert str(image) in report.skipped[0]
@@ -177,9 +175,9 @@ def test_a_pack_of_nothing_is_an_error(tmp_path):
     for image in (tmp_path / "a").rglob("*.jpg"):
         image.unlink()
     with pytest.raises(ValueError, match="can be read"):
-        pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), **SMALL)
+        pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), SMALL)
     with pytest.raises(ValueError, match="shard_size of at least 1"):
-        pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), shard_size=0)
+        pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), PackSettings(shard_size=0))
 
 
 def copy_of(folder, target):
@@ -277,7 +275,7 @@ def test_machines_share_each_run_through_without_repeats_or_gaps(packed, world):
 
 def test_the_papers_recipes_take_shards_in_place_of_folders(arkit, packed, tmp_path):
     write(make_samples(2), tmp_path / "w", "300wlp")
-    pack_samples(tmp_path / "pw", partial(W300LP, tmp_path / "w"), **SMALL)
+    pack_samples(tmp_path / "pw", partial(W300LP, tmp_path / "w"), SMALL)
     chosen = recipe("paper", {"arkitface": str(packed), "w300lp": str(tmp_path / "pw")})
     assert [source.source for source in chosen.sources] == [PACKED, PACKED]
     assert [source.weight for source in chosen.sources] == [717_840, 122_450]
@@ -326,7 +324,7 @@ def test_a_core_reads_1500_views_a_second(tmp_path):
     smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC)).astype(np.int64)
     image = np.clip(smooth + rng.normal(0.0, 3.0, smooth.shape), 0, 255).astype(np.uint8)
     write([replace(sample, image=image) for sample in make_samples(8)], tmp_path / "a", "arkitface")
-    pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), size=192)
+    pack_samples(tmp_path / "p", partial(ARKitFace, tmp_path / "a"), PackSettings(192))
     pack = PackedViews(tmp_path / "p")
 
     def seconds_each():

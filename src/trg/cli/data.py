@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 from rich.console import Console
 
 from trg.cli.shared import TRAINING, NotNegative, Positive, app, messages
+
+if TYPE_CHECKING:
+    from trg.data.check import CheckReport
 
 DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
 Outline = Literal["3d", "2d"]
@@ -69,20 +72,7 @@ def check(
             every=every,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    out = Console(soft_wrap=True, highlight=False, markup=False)
-    of = "" if report.published is None else f" (the whole data set: {report.published})"
-    out.print(f"listed       {report.listed}{of}")
-    out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
-    sizes = sorted(report.picture_sizes.items(), key=lambda item: -item[1])
-    out.print(f"pictures     {', '.join(f'{count} of {size}' for size, count in sizes[:5])}")
-    for kind in ("missing", "unreadable", "wrong"):
-        out.print(f"{kind:12} {report.count(kind)}")
-    for note in report.notes:
-        out.print(f"note: {note}")
-    for fault in report.faults[:SHOWN_FAULTS]:
-        out.print(f"{fault.kind}: {fault.message}")
-    if len(report.faults) > SHOWN_FAULTS:
-        out.print(f"and {len(report.faults) - SHOWN_FAULTS} more")
+    _print(report)
     if sheet is not None and report.readable:
         data_set_sheet(data_set).save(sheet)
         messages.print(f"drawn: {sheet}")
@@ -141,7 +131,7 @@ def pack(
     from rich.progress import Progress
 
     from trg.data.catalogue import DataSet
-    from trg.data.packing import pack_samples
+    from trg.data.packing import PackSettings, pack_samples
 
     data_set = DataSet(name, str(path), _options(split=split, resources=resources, outline=outline))
     with Progress(console=messages) as bar:
@@ -149,10 +139,7 @@ def pack(
         report = pack_samples(
             out,
             data_set,
-            size=size,
-            margin=margin,
-            shard_size=shard_size,
-            jpeg_quality=jpeg_quality,
+            PackSettings(size, margin, shard_size, jpeg_quality),
             workers=workers,
             facts=data_set.facts,
             on_progress=lambda done: bar.update(task, completed=done),
@@ -165,3 +152,20 @@ def pack(
 def _options(**options: str | Path | None) -> dict[str, Any]:
     """Return the reader's options that were given, as plain values."""
     return {name: str(value) for name, value in options.items() if value is not None}
+
+
+def _print(report: CheckReport) -> None:
+    out = Console(soft_wrap=True, highlight=False, markup=False)
+    of = "" if report.published is None else f" (the whole data set: {report.published})"
+    out.print(f"listed       {report.listed}{of}")
+    out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
+    sizes = sorted(report.picture_sizes.items(), key=lambda item: -item[1])
+    out.print(f"pictures     {', '.join(f'{count} of {size}' for size, count in sizes[:5])}")
+    for kind in ("missing", "unreadable", "wrong"):
+        out.print(f"{kind:12} {report.count(kind)}")
+    for note in report.notes:
+        out.print(f"note: {note}")
+    for fault in report.faults[:SHOWN_FAULTS]:
+        out.print(f"{fault.kind}: {fault.message}")
+    if len(report.faults) > SHOWN_FAULTS:
+        out.print(f"and {len(report.faults) - SHOWN_FAULTS} more")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ SUBSAMPLE = 305
 """Vertices that features are sampled at (section 4.1 of the paper)."""
 
 
+@runtime_checkable
 class MeshedSamples(Samples, Protocol):
     """A data set with vertices, their triangles and the numbers of the 68 landmarks."""
 

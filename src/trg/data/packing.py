@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -24,7 +24,7 @@ from PIL import Image
 
 from trg._atomic import write_atomic
 from trg.data.files import read_or_error
-from trg.data.mesh import topology_of_samples
+from trg.data.mesh import MeshedSamples, topology_of_samples
 from trg.data.packed import (
     FORMAT,
     INDEX,
@@ -59,27 +59,44 @@ class PackReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PackSettings:
+    """How a data set is packed."""
+
+    size: int = 288
+    """Side of the stored views, px; 1.5 times the network's crop for the paper's recipes."""
+    margin: float = 1.6
+    """Side of the window over the side of the face box."""
+    shard_size: int = 1000
+    """Samples of the data set in one shard."""
+    jpeg_quality: int = 92
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1 or not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(
+                "pack: expected shard_size of at least 1 and jpeg_quality from 1 to 100, got "
+                f"{self.shard_size} and {self.jpeg_quality}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """All that a process needs to make a shard."""
 
     open_samples: SamplesMaker
     folder: Path
+    settings: PackSettings
     spec: ViewSpec
     vertices: int
-    shard_size: int
-    jpeg_quality: int
+    """How many a sample has; 0: none."""
 
 
 def pack_samples(
     folder: str | Path,
     open_samples: SamplesMaker,
+    settings: PackSettings | None = None,
     *,
-    size: int = 288,
-    margin: float = 1.6,
-    shard_size: int = 1000,
-    jpeg_quality: int = 92,
     workers: int = 0,
-    facts: dict[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> PackReport:
     """Cut the views of a data set and keep them in ``folder``. Goes on where it was stopped.
@@ -90,10 +107,8 @@ def pack_samples(
     ----------
     open_samples
         Opens the data set.
-    size, margin
-        How views are cut, see :class:`~trg.data.view.ViewSpec`; 288 and 1.6 suit a crop of 192 px.
-    shard_size
-        Samples of the data set in one shard.
+    settings
+        None: the defaults.
     workers
         Processes that cut views; 0: this one.
     facts
@@ -107,44 +122,35 @@ def pack_samples(
     FileExistsError
         The folder holds something else, a finished pack, or one begun with other settings.
     ValueError
-        A setting is impossible, the samples have no landmarks, or none can be read.
+        The samples have no landmarks, or none can be read.
     OSError
         The disk is full or the folder cannot be written. What is there can be continued.
     """
-    if shard_size < 1 or workers < 0 or not 1 <= jpeg_quality <= 100:
-        raise ValueError(
-            "pack: expected shard_size of at least 1, workers of at least 0 and jpeg_quality from "
-            f"1 to 100, got {shard_size}, {workers} and {jpeg_quality}"
-        )
-    folder, samples = Path(folder), open_samples()
-    probe = _probe(samples)
-    probe.require_landmarks68_px()
-    vertices = 0 if probe.vertices_m is None else len(probe.vertices_m)
-    spec = ViewSpec(size, margin, vertices or ViewSpec().vertex_count)
-    plan = _Plan(open_samples, folder, spec, vertices, shard_size, jpeg_quality)
-    _begin(
-        folder,
-        {
-            "format": FORMAT,
-            "spec": asdict(spec),
-            "vertices": vertices,
-            "samples": len(samples),
-            "shard_size": shard_size,
-            "jpeg_quality": jpeg_quality,
-            "facts": facts or {},
-        },
-    )
-    shards = -(-len(samples) // shard_size)
-    missing = [shard for shard in range(shards) if _finished_note(folder, shard) is None]
+    samples = open_samples()
+    plan = _plan(Path(folder), open_samples, samples, settings or PackSettings())
+    _begin(plan, len(samples), facts or {})
+    shards = -(-len(samples) // plan.settings.shard_size)
+    missing = [shard for shard in range(shards) if not _is_finished(plan.folder, shard)]
     done = len(samples) - sum(len(_range(plan, shard, len(samples))) for shard in missing)
     for shard in _make_shards(plan, samples, missing, workers):
         done += len(_range(plan, shard, len(samples)))
         if on_progress is not None:
             on_progress(done)
-    if vertices and hasattr(samples, "triangles"):
-        topology: dict[str, Any] = topology_of_samples(samples).to_arrays()  # type: ignore[arg-type]
-        write_atomic(folder / TOPOLOGY, lambda file: np.savez(file, **topology))
-    return _finish(folder, shards)
+    if isinstance(samples, MeshedSamples):
+        topology: dict[str, Any] = topology_of_samples(samples).to_arrays()
+        write_atomic(plan.folder / TOPOLOGY, lambda file: np.savez(file, **topology))
+    return _finish(plan.folder, shards)
+
+
+def _plan(
+    folder: Path, open_samples: SamplesMaker, samples: Samples, settings: PackSettings
+) -> _Plan:
+    """Look at a sample to learn what labels the data set has."""
+    probe = _probe(samples)
+    probe.require_landmarks68_px()
+    vertices = 0 if probe.vertices_m is None else len(probe.vertices_m)
+    spec = ViewSpec(settings.size, settings.margin, vertices or ViewSpec().vertex_count)
+    return _Plan(open_samples, folder, settings, spec, vertices)
 
 
 def _probe(samples: Samples) -> Sample:
@@ -157,7 +163,18 @@ def _probe(samples: Samples) -> Sample:
     raise ValueError(f"pack: none of the data set's first {PROBES} samples can be read: {found}")
 
 
-def _begin(folder: Path, description: dict[str, Any]) -> None:
+def _begin(plan: _Plan, samples: int, facts: Mapping[str, Any]) -> None:
+    """Note what the pack is begun with, or see that it was begun with the same."""
+    folder = plan.folder
+    description = {
+        "format": FORMAT,
+        "spec": asdict(plan.spec),
+        "vertices": plan.vertices,
+        "samples": samples,
+        "shard_size": plan.settings.shard_size,
+        "jpeg_quality": plan.settings.jpeg_quality,
+        "facts": dict(facts),
+    }
     if (folder / MANIFEST).exists():
         raise FileExistsError(f"{folder}: expected no finished pack there; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,7 +267,7 @@ def _add(tar: tarfile.TarFile, key: str, contents: dict[str, bytes]) -> tuple[in
 def _encode(sample: Sample, view: Views, plan: _Plan) -> dict[str, bytes]:
     """Return the contents of a sample's files by suffix, in the order in which they are stored."""
     picture = io.BytesIO()
-    Image.fromarray(view.image).save(picture, "JPEG", quality=plan.jpeg_quality)
+    Image.fromarray(view.image).save(picture, "JPEG", quality=plan.settings.jpeg_quality)
     record = np.zeros((), record_dtype(plan.vertices))
     for name in record.dtype.names or ():
         record[name] = getattr(view, name)
@@ -293,16 +310,14 @@ def _finish(folder: Path, shards: int) -> PackReport:
     return PackReport(len(index), tuple(skipped))
 
 
-def _finished_note(folder: Path, shard: int) -> dict[str, Any] | None:
-    """Return a shard's note if the shard is what the note says."""
+def _is_finished(folder: Path, shard: int) -> bool:
+    """Whether a shard has a note, and is what the note says."""
     path = _note_path(folder, shard)
     if not path.exists():
-        return None
-    note: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return False
+    note = json.loads(path.read_text(encoding="utf-8"))
     tar = _shard_path(folder, shard)
-    if note["samples"] and (not tar.exists() or file_sha256(tar) != note["sha256"]):
-        return None
-    return note
+    return not note["samples"] or (tar.exists() and file_sha256(tar) == note["sha256"])
 
 
 def _shard_path(folder: Path, shard: int) -> Path:
@@ -316,7 +331,9 @@ def _note_path(folder: Path, shard: int) -> Path:
 
 def _range(plan: _Plan, shard: int, count: int) -> range:
     """Return the numbers of a shard's samples."""
-    return range(shard * plan.shard_size, min((shard + 1) * plan.shard_size, count))
+    return range(
+        shard * plan.settings.shard_size, min((shard + 1) * plan.settings.shard_size, count)
+    )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
