@@ -221,3 +221,29 @@ def test_a_calibration_holds_for_scaled_pictures():
 def test_a_calibration_of_another_shape_is_refused(size, hint):
     with pytest.raises(ValueError, match=rf"640x480 px.*{size[0]}x{size[1]}.*{hint}"):
         fit_camera(LENS, *size)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cv.yml", opencv_yaml(LENS)),
+        ("cv.json", opencv_json(LENS)),
+        ("ros.yaml", ros_yaml(LENS)),
+        ("cameras.txt", colmap_text(RADIAL, "RADIAL")),
+        ("own.json", json.dumps(LENS.to_dict())),
+    ],
+)
+def test_damaged_files_give_a_camera_or_a_plain_error(name, text, tmp_path):
+    generator = np.random.default_rng(3)
+    path = tmp_path / name
+    fates = set()
+    for _ in range(60):
+        data = bytearray(text.encode())
+        for at in generator.integers(0, len(data), 1 + generator.integers(3)):
+            data[at] = generator.integers(32, 127)
+        path.write_bytes(data[: int(generator.integers(1, 2 * len(data)))])
+        try:
+            fates.add(type(read_calibration(path)))
+        except ValueError as error:
+            fates.add(name in str(error))
+    assert fates <= {Camera, True}

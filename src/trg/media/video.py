@@ -246,8 +246,9 @@ class VideoReader:
             yield
         except av.error.FFmpegError as error:
             plain = _plain_error(self._name, error, self._live)
-            # An interrupted wait comes back as any error; and as one that shows the password.
-            if self._live and time.monotonic() - began_s > 0.95 * self._timeout_s:
+            # FFmpeg's own error shows the password; and a wait that was cut short may be any.
+            late = time.monotonic() - began_s > 0.95 * self._timeout_s
+            if self._live and (late or isinstance(error, av.error.ExitError)):
                 plain = TimeoutError(f"{self._name}: nothing came within {self._timeout_s:g} s")
             raise plain from (None if self._live else error)
         except (MemoryError, LookupError, ArithmeticError, RuntimeError) as error:
