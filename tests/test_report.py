@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from constant_bundle import write_constant_bundle
 from dot_faces import TOPOLOGY, DotFaces
 from known_methods import Known, disturbed
 from made_samples import make_samples
-from network_cases import seeded_network, tiny_config, wake_heads
 from trg.cli.evaluate import evaluate as eval_verb
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec
@@ -21,6 +21,7 @@ from trg.evaluation.protocols import protocol
 from trg.evaluation.report import as_json, as_markdown, as_table, make_report, table_rows
 from trg.evaluation.scores import score
 
+PLACE_M = (0.01, -0.02, 0.5)
 MESH = mesh_sha256(TOPOLOGY.triangles)
 
 
@@ -92,28 +93,34 @@ def test_numbers_are_numbers_with_units_in_their_names() -> None:
 
 @pytest.fixture(scope="module")
 def bundle_and_pack(tmp_path_factory) -> tuple[Path, Path]:
-    """A tiny untrained bundle, and a pack of eight views that it can be measured on."""
-    from trg.model.export import ExportFacts, export_bundle
-
+    """A bundle that always says the same, and a pack of eight views to measure it on."""
     folder = tmp_path_factory.mktemp("eval")
-    network = wake_heads(seeded_network(tiny_config(), TOPOLOGY)).eval()
-    export_bundle(network, folder / "tiny.trg", ExportFacts("tiny"))
+    write_constant_bundle(folder / "constant.trg", TOPOLOGY, PLACE_M)
     spec = ViewSpec(size=48)
     write_pack(folder / "pack", partial(DotFaces), spec, 8, topology=TOPOLOGY)
-    return folder / "tiny.trg", folder / "pack"
+    return folder / "constant.trg", folder / "pack"
 
 
 def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
     out, again = tmp_path / "out", tmp_path / "again"
     eval_verb("synthetic", pack=pack, bundle=bundle, out=out, plots=False)
-    assert "tiny, mean" in capsys.readouterr().out
+    assert "constant, mean" in capsys.readouterr().out
     stored = json.loads((out / "report.json").read_text())
     assert stored["bundle_sha256"] == file_sha256(bundle)
     assert (stored["images"], stored["not_found"]) == (8, 0)
     assert stored["settings"] == {"boxes": "truth"}
-    assert stored["figures"]["landmarks_mm"]["mean"] > 0.0
-    assert stored["figures"]["tz_relative"]["mean"] > 0.0
+    faces = [DotFaces().sample(index) for index in range(8)]
+    tz_mm = [1000.0 * abs(face.translation_m[2] - PLACE_M[2]) for face in faces]
+    assert stored["figures"]["tz_mm"]["mean"] == pytest.approx(np.mean(tz_mm), abs=1e-3)
+    assert stored["figures"]["tz_mm"]["median"] == pytest.approx(np.median(tz_mm), abs=1e-3)
+    distances_mm = [
+        1000.0 * np.linalg.norm(face.vertices_m - TOPOLOGY.template_m, axis=-1).mean()
+        for face in faces
+    ]
+    landmarks = stored["figures"]["landmarks_mm"]
+    assert landmarks["mean"] == pytest.approx(np.mean(distances_mm), abs=1e-3)
+    assert landmarks["median"] == pytest.approx(np.median(distances_mm), abs=1e-3)
     saved = out / "predictions.npz"
     eval_verb("synthetic", pack, predictions=saved, out=again, plots=False)
     assert (again / "report.json").read_bytes() == (out / "report.json").read_bytes()

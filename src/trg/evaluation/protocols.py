@@ -119,7 +119,7 @@ PROTOCOLS = {
 }
 """By name; ``synthetic`` is made by :func:`synthetic_protocol`."""
 
-SYNTHETIC_COLUMNS = (*ROTATION, *TRANSLATION, "tz_relative", "landmarks_mm", "nme68")
+SYNTHETIC_COLUMNS = (*ROTATION, *TRANSLATION, "tz_relative", "nme68", "landmarks_mm")
 
 
 def protocol(name: str) -> Protocol:
