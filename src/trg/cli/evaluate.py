@@ -56,7 +56,7 @@ def evaluate(
     predictions
         Score this file of predictions instead (docs/evaluation.md has the format).
     out
-        Folder for predictions, report and plots; by default ``eval-NAME`` here.
+        Folder for predictions, report and plots; by default ``out/eval-NAME``.
     boxes
         Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
         predicted inside the detection. By default what the data set's protocol says.
@@ -80,7 +80,7 @@ def evaluate(
     if name == "stills":
         _stills(path, bundle)
         return
-    folder = out if out is not None else Path(f"eval-{name}")
+    folder = out if out is not None else Path("out") / f"eval-{name}"
     with _pictures(name, path, pack, far, count, workers, bundle) as (protocol, pictures):
         evaluation = _evaluation(protocol, pictures, bundle, predictions, folder, boxes, limit)
         report = evaluation.report
