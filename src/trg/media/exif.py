@@ -17,6 +17,11 @@ FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
 PLAUSIBLE_FOCAL_35MM = (3.0, 5000.0)
 """Fisheyes to astronomy; what lies outside, zero above all, means that nobody filled it in."""
 
+RATIO_TOLERANCE = 0.01
+"""Thumbnails round their sides; cuts change the ratio by more."""
+
+_SIDES = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+
 
 def exif_turn(exif: Image.Exif) -> Turn:
     """Return what makes the stored pixels upright; nothing to do where EXIF does not say."""
@@ -26,11 +31,17 @@ def exif_turn(exif: Image.Exif) -> Turn:
 def exif_camera(exif: Image.Exif, width: int, height: int) -> Camera | None:
     """Return the camera of a stored picture of ``width`` x ``height`` px, if EXIF tells it.
 
-    Only the 35 mm equivalent is read. It holds for the whole picture as the camera took it: that
-    somebody has cut it afterwards cannot be seen.
+    The 35 mm equivalent is read. It holds for the whole picture as the camera took it, at any
+    scale. A picture that was cut afterwards is known by sides of another ratio than the block
+    tells of, and has no camera; a cut that kept the ratio, or changed the block too, stays unseen.
     """
-    focal_35mm = _number(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm))
+    tags = exif.get_ifd(ExifTags.IFD.Exif)
+    focal_35mm = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
     if not PLAUSIBLE_FOCAL_35MM[0] <= focal_35mm <= PLAUSIBLE_FOCAL_35MM[1]:
+        return None
+    # Sorted: some phones tell the sides as the picture is stored, some as it is shown.
+    short, long = sorted(_number(tags.get(side)) for side in _SIDES)
+    if short > 0 and abs(short / long - min(width, height) / max(width, height)) > RATIO_TOLERANCE:
         return None
     focal_px = focal_35mm / FILM_DIAGONAL_MM * math.hypot(width, height)
     return Camera(focal_px, focal_px, width / 2.0, height / 2.0, width, height, source="exif")
