@@ -152,6 +152,8 @@ class VideoWriter:
                 if self._sound is not None:
                     self._sound.copy_until(float("inf"))
                 self._container.close()
+            with open(self._partial, "rb+") as file:
+                os.fsync(file.fileno())  # on the disk before it has its name
             os.replace(self._partial, self.path)
         except BaseException:
             self._discard()
