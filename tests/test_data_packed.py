@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from made_samples import TOPOLOGY, files_of, make_samples, write
+from trg._atomic import write_atomic
+from trg.data import packing
 from trg.data.arkitface import ARKitFace
 from trg.data.catalogue import DataSet
 from trg.data.endless import EndlessOrder
@@ -146,6 +149,21 @@ def test_an_interrupted_pack_goes_on_and_ends_the_same(arkit, packed, tmp_path):
     assert files_of(folder) == files_of(packed)
     with pytest.raises(FileExistsError, match="no finished pack"):
         pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
+
+
+def test_a_full_disk_is_no_damaged_sample(arkit, packed, tmp_path, monkeypatch):
+    def full(path, write):
+        if path.suffix == ".tar":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomic(path, write)
+
+    folder = tmp_path / "p"
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(packing, "write_atomic", full)
+        pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
+    assert not is_packed(folder)
+    pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
+    assert files_of(folder) == files_of(packed)
 
 
 def test_workers_pack_the_same_bytes(arkit, packed, tmp_path):

@@ -18,6 +18,7 @@ DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
 Outline = Literal["3d", "2d"]
 
 SHOWN_FAULTS = 20
+SHOWN_SIZES = 5
 
 data = App(name="data", help="Check and pack data sets that lie on disk.", group=TRAINING)
 app.command(data)
@@ -160,7 +161,8 @@ def _print(report: CheckReport) -> None:
     out.print(f"listed       {report.listed}{of}")
     out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
     sizes = sorted(report.picture_sizes.items(), key=lambda item: -item[1])
-    out.print(f"pictures     {', '.join(f'{count} of {size}' for size, count in sizes[:5])}")
+    shown = ", ".join(f"{count} of {size}" for size, count in sizes[:SHOWN_SIZES])
+    out.print(f"pictures     {shown or 'none'}{', ...' if len(sizes) > SHOWN_SIZES else ''}")
     for kind in ("missing", "unreadable", "wrong"):
         out.print(f"{kind:12} {report.count(kind)}")
     for note in report.notes:
