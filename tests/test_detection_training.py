@@ -57,10 +57,12 @@ def test_targets_give_back_the_face_in_every_cell_that_learns_it(centre, side) -
     row, column = np.unravel_index(targets.heat.argmax(), targets.heat.shape)
     assert (column, row) == (centre[0] // STRIDE, centre[1] // STRIDE)
     assert (targets.heat == 1.0).sum() == 1
-    assert (targets.weight == 1.0).all()
+    importance = np.clip(side / 48.0, 0.25, 1.0)
+    assert targets.weight[row, column] == pytest.approx(importance)
+    assert (np.delete(targets.weight.ravel(), targets.heat.argmax()) == 1.0).all()
     learning = np.argwhere(targets.faces_weight[..., 0] > 0)
     assert len(learning) >= 1
-    np.testing.assert_allclose(targets.faces_weight.sum((0, 1)), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(targets.faces_weight.sum((0, 1)), importance, rtol=1e-5)
     for row, column in learning:
         cell = (np.array([column, row]) + 0.5) * STRIDE
         numbers = targets.faces[row, column].astype(float)
@@ -83,7 +85,7 @@ def test_what_is_too_small_outside_or_unknown_is_ignored() -> None:
     box, points = one_face((64.0, 48.0), 32.0)
     targets = targets_for(box, points, np.array([[0.0, 0.0, 128.0, 96.0]]))
     assert targets.heat.max() == 1.0
-    assert targets.weight[6, 8] == 1.0
+    assert targets.weight[6, 8] == pytest.approx(32 / 48)
     assert targets.weight[0, 0] == 0.0
 
 
@@ -93,7 +95,7 @@ def test_an_unknown_point_teaches_nothing() -> None:
     targets = targets_for(box, points)
     assert np.isfinite(targets.faces).all()
     np.testing.assert_array_equal(targets.faces_weight[..., 7:9], 0.0)
-    assert targets.faces_weight[..., 0].sum() == pytest.approx(1.0)
+    assert targets.faces_weight[..., 0].sum() == pytest.approx(32 / 48)
 
 
 def as_batch(targets: DetectionTargets) -> DetectionTargets:
@@ -115,7 +117,7 @@ def test_losses_equal_their_naive_twins() -> None:
     for cell in np.ndindex(targets.heat.shape):
         share = 1.0 / (1.0 + np.exp(-float(logits[cell])))
         if targets.heat[cell] == 1.0:
-            heat -= (1.0 - share) ** 2 * np.log(share)
+            heat -= targets.weight[cell] * (1.0 - share) ** 2 * np.log(share)
         else:
             heat -= (
                 targets.weight[cell]
@@ -268,6 +270,7 @@ def test_a_training_can_begin_with_anothers_weights_and_stop_in_time(tmp_path) -
     assert done == 1
     run = DetectionRun(recipe, dots_mixer())
     run.start_from(tmp_path / "first" / "last.pt")
+    assert run.steps_before == 2
     expected = trained_network(tmp_path / "first" / "last.pt")[0].state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in run.network.state_dict().items())
     assert learning_rate(recipe.optim, 0, 2) < recipe.optim.learning_rate

@@ -209,9 +209,10 @@ def measure(
     stills: Path | None = None,
     photos: Path | None = None,
     empty_pictures: Positive = 1000,
+    crowds: NotNegative = 0,
     side: Positive = 320,
 ) -> None:
-    """Measure a detector: faces found, false alarms, turned photographs. JSON on stdout.
+    """Measure a detector: faces found, false alarms, sizes, turned photographs, time. JSON.
 
     Parameters
     ----------
@@ -223,6 +224,8 @@ def measure(
         Folder of JPEG photographs with one face in the middle each, looked at in four turns.
     empty_pictures
         How many pictures without a face are looked at.
+    crowds
+        How many synthetic scenes of people, whom no training shows, are looked at.
     side
         Larger side of the network's input, px.
     """
@@ -231,18 +234,25 @@ def measure(
 
     from trg.detector import FaceDetector
     from trg.evaluation.detection import (
+        found_by_size,
         found_when_turned,
         labelled_stills,
+        milliseconds,
         report,
         scores_of_empty,
         scores_of_labelled,
     )
     from trg.synth.clutter import face_free_pictures
+    from trg.synth.crowd import CrowdScenes
 
     found = FaceDetector(model, side_px=side)
     labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
     empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
     figures = report(labelled, empty, found.threshold)
+    figures["ms_640x480_one_thread"] = milliseconds(found)
+    if crowds:
+        scenes = CrowdScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
+        figures["found_by_size"] = found_by_size(found, map(scenes.sample, range(crowds)))
     if photos is not None:
         pictures = (
             np.asarray(Image.open(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))

@@ -11,8 +11,10 @@ A picture without such an answer counts with the score 0: it is a miss at every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +25,16 @@ from PIL import Image
 from trg._check import finite_array
 from trg.crop import face_box
 from trg.detections import Detector, overlap
+from trg.synth.crowd import FaceScene
 
 Floats = NDArray[np.float64]
 
 FOUND_IOU = 0.5
 LEAST_SCORE = 0.005
 """Answers below this are as good as none."""
+
+LEAST_SEEN = 0.5
+SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
 
 POINTS_FILE = "landmarks68.npz"
 
@@ -146,6 +152,55 @@ def found_when_turned(
             centre = np.array([turned.shape[1], turned.shape[0]]) / 2.0
             results.append(bool(((boxes[:, :2] < centre) & (boxes[:, 2:] > centre)).all(1).any()))
     return {f"{90 * quarters} deg": float(np.mean(each)) for quarters, each in found.items()}
+
+
+def found_by_size(
+    detector: Detector,
+    scenes: Iterable[FaceScene],
+    threshold: float | None = None,
+    edges_px: Sequence[float] = SIZE_EDGES_PX,
+) -> dict[str, dict[str, float]]:
+    """Return the share of the faces found, by the side of their box in the picture.
+
+    Faces of which less than half is seen are left out. The entry ``"all"`` also holds the share of
+    the answers that overlap no labelled head at all, hidden ones and heads from behind included.
+    """
+    sides: list[float] = []
+    hits: list[bool] = []
+    strangers: list[bool] = []
+    for scene in scenes:
+        answers = detector.detect(scene.image, threshold=threshold).boxes_xyxy
+        heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
+        strangers += [bool((overlap(heads, answer) < 0.2).all()) for answer in answers]
+        for box, seen in zip(scene.boxes_xyxy, scene.visible, strict=True):
+            if seen >= LEAST_SEEN:
+                sides.append(float(box[2] - box[0]))
+                hits.append(bool((overlap(answers, box) >= FOUND_IOU).any()))
+    side, hit = np.array(sides), np.array(hits, bool)
+    table = {}
+    for low, high in pairwise(edges_px):
+        chosen = (side >= low) & (side < high)
+        if chosen.any():
+            name = f"{low:.0f} to {high:.0f} px"
+            table[name] = {"faces": int(chosen.sum()), "found": float(hit[chosen].mean())}
+    table["all"] = {
+        "faces": len(hit),
+        "found": float(hit.mean()) if len(hit) else float("nan"),
+        "answers_at_no_head": float(np.mean(strangers)) if strangers else 0.0,
+    }
+    return table
+
+
+def milliseconds(detector: Detector, width: int = 640, height: int = 480, runs: int = 60) -> float:
+    """Return the fastest of several detections in a picture of noise, ms."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        detector.detect(pixels)
+        times.append(time.perf_counter() - began)
+    return 1e3 * min(times)
 
 
 def report(labelled: Floats, empty: Floats, threshold: float) -> dict[str, Any]:

@@ -42,8 +42,13 @@ SIGMA_MIN_CELLS = 0.6
 RESPONSIBLE = 0.3
 """Cells where the bump is at least this high learn the face's box and points."""
 
-MIN_SIDE_PX = 11.0
+MIN_SIDE_PX = 12.0
 """Smaller boxes are neither faces nor background to a detector that looks at every 8th pixel."""
+
+FULL_SIDE_PX = 48.0
+LEAST_SHARE = 0.25
+"""Boxes below :data:`FULL_SIDE_PX` count in proportion to their side, but at least this much: at
+16 px little tells a face from a blob, and whoever must be sure of those sees faces everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,13 @@ class DetectionTargets(NamedTuple):
     heat: Any
     """``(rows, columns)`` float32: 1 in a face's central cell, falling around it"""
     weight: Any
-    """``(rows, columns)`` float32: 0 where nobody knows whether there is a face"""
+    """``(rows, columns)`` float32: 0 where nobody knows whether there is a face, a face's importance
+    in its central cell, 1 elsewhere"""
     faces: Any
     """``(rows, columns, 13)`` float32"""
     faces_weight: Any
-    """``(rows, columns, 13)`` float32; each face's cells sum to 1 in each number it has"""
+    """``(rows, columns, 13)`` float32; each face's cells sum to its importance in each number that
+    it has: 1, or less for a small face"""
 
 
 class DetectionLosses(NamedTuple):
@@ -198,10 +205,12 @@ def detection_targets(
         weight[np.ix_(down, across)] = 0.0
     for k in np.flatnonzero(learnt)[np.argsort(-sides[learnt])]:  # small ones on top
         side = sides[k]
+        importance = np.clip(side / FULL_SIDE_PX, LEAST_SHARE, 1.0)
         bump = np.outer(_bump(y, centres[k, 1], side), _bump(x, centres[k, 0], side))
         own = (bump >= RESPONSIBLE) & (bump >= heat)
         heat = np.maximum(heat, bump)
         weight[bump >= 0.05] = 1.0
+        weight[bump == 1.0] = importance
         cell = np.stack(np.meshgrid(x, y), -1)[own]
         values = np.concatenate(
             [
@@ -211,7 +220,7 @@ def detection_targets(
             ],
             1,
         )
-        share = (bump[own] / max(bump[own].sum(), 1e-6))[:, None]
+        share = importance * (bump[own] / max(bump[own].sum(), 1e-6))[:, None]
         faces[own] = np.nan_to_num(values)
         faces_weight[own] = np.where(np.isfinite(values), share, 0.0)
     return DetectionTargets(heat, weight, faces, faces_weight)

@@ -53,8 +53,8 @@ class DetectionRecipe:
     )
     grey_share: float = 0.1
     blur_share: float = 0.2
-    noise_share: float = 0.25
-    shrink_share: float = 0.15
+    noise_share: float = 0.15
+    shrink_share: float = 0.1
     """Share of the scenes that are shown at half or a third of their resolution."""
     seed: int = 0
     log_every: int = 20
@@ -92,6 +92,8 @@ class DetectionRun:
         self.optimizer = make_optimizer(self.network, recipe.optim)
         self.step = 0
         """Steps done."""
+        self.steps_before = 0
+        """Steps of the trainings that this one began with."""
 
     def train_step(self) -> dict[str, float]:
         """Move the weights once; return the losses and the gradient's norm.
@@ -159,6 +161,7 @@ class DetectionRun:
         contents = {
             "format": FORMAT,
             "step": self.step,
+            "steps_before": self.steps_before,
             "recipe": self.recipe.to_dict(),
             "weights": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -186,12 +189,14 @@ class DetectionRun:
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step = saved["step"]
+        self.steps_before = saved["steps_before"]
 
     def start_from(self, checkpoint: Path) -> None:
         """Begin with the averaged weights of another training of the same network."""
         saved = _read(checkpoint)
         self.network.load_state_dict(saved["average"])
         self.average.load_state_dict(saved["average"])
+        self.steps_before = saved["steps_before"] + saved["step"]
 
 
 def train_detector(
@@ -256,7 +261,7 @@ def trained_network(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
     }
     network = DetectorNetwork(DetectorConfig(**model))
     network.load_state_dict(saved["average"])
-    facts = {"step": saved["step"], "recipe": saved["recipe"]}
+    facts = {name: saved[name] for name in ("step", "steps_before", "recipe")}
     return network.eval(), facts
 
 

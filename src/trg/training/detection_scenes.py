@@ -48,11 +48,11 @@ HINTED = 0.08
 """Of a smaller share than :data:`SHOWN`, but more than this, nobody says what it is."""
 
 KINDS = ("whole", "mosaic", "scatter")
-KIND_SHARES = (0.35, 0.35, 0.3)
+KIND_SHARES = (0.5, 0.25, 0.25)
 LARGEST_SHARE = 1.35
 """Largest side of a face's box over the canvas's."""
 
-CUT_SHARE = 0.25
+CUT_SHARE = 0.2
 """Share of the pictures whose chosen face may be cut off by the border."""
 
 Floats = NDArray[np.float64]
@@ -244,7 +244,7 @@ class SceneMixer:
         side = self.canvas_px
         canvas = _Canvas(side)
         if kind == "whole":
-            canvas.place(rng, self._picture(rng, 0.25, 0.25), (0, 0, side, side))
+            canvas.place(rng, self._picture(rng, 0.4, 0.25), (0, 0, side, side))
         elif kind == "mosaic":
             for part in _split(rng, (0, 0, side, side)):
                 canvas.place(rng, self._picture(rng, 0.5, 0.25), part)
@@ -351,7 +351,7 @@ def _fit(
         return scale, corner - rng.random(2) * (extent * scale - size)
     box = picture.boxes_xyxy[rng.integers(len(picture.boxes_xyxy))]
     side = box[2] - box[0]
-    low, high = MIN_SIDE_PX + 2.0, LARGEST_SHARE * size.min()
+    low, high = MIN_SIDE_PX + 3.0, LARGEST_SHARE * size.min()
     wanted = float(np.exp(rng.uniform(np.log(low), np.log(max(high, low * 1.1)))))
     scale = min(wanted / side, 4.0)
     if rng.random() < 0.5:  # rather a larger face than a border that nothing fills
