@@ -158,9 +158,10 @@ def test_a_full_disk_is_no_damaged_sample(arkit, packed, tmp_path, monkeypatch):
         write_atomic(path, write)
 
     folder = tmp_path / "p"
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+    with monkeypatch.context() as patch:
         patch.setattr(packing, "write_atomic", full)
-        pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
+        with pytest.raises(OSError, match="No space left"):
+            pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
     assert not is_packed(folder)
     pack_samples(folder, partial(ARKitFace, arkit), SMALL, facts={"a": 1})
     assert files_of(folder) == files_of(packed)
