@@ -84,8 +84,8 @@ class DetectionTargets(NamedTuple):
     heat: Any
     """``(rows, columns)`` float32: 1 in a face's central cell, falling around it"""
     weight: Any
-    """``(rows, columns)`` float32: 0 where nobody knows whether there is a face, a face's importance
-    in its central cell, 1 elsewhere"""
+    """``(rows, columns)`` float32: 0 where nobody knows whether there is a face, a face's
+    importance in its central cell, 1 elsewhere"""
     faces: Any
     """``(rows, columns, 13)`` float32"""
     faces_weight: Any
