@@ -1,7 +1,8 @@
 """A stand-in for the network that knows the truth: heads in rays, whatever the camera.
 
 A picture that is filled with the grey value k shows the k-th scene. Boxes near a head give that
-head, all others a head that the heatmaps contradict.
+head, all others a head that the heatmaps contradict. What the turned camera of a crop looks at
+cannot be told from grey pixels, so crops are numbered: use :func:`numbered_crops`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from synthetic_topology import ellipsoid_topology
 from trg.crop import BOX_MARGIN
 from trg.detector import Detections
+from trg.facing import crop_facing
 from trg.geometry import crop_from_rays, rays_from_points, rotation_from_euler, transform
 from trg.runtime import PoseArrays
 from trg.weights import WeightCard
 
 TOPOLOGY = ellipsoid_topology()
+TEMPLATE = TOPOLOGY.template_m.astype(float)
 CARD = WeightCard(name="oracle", crop_size=32, config={}, licence="MIT")
 
 
@@ -35,10 +39,7 @@ class Head:
 
     @property
     def rays(self):
-        points = transform(
-            TOPOLOGY.template_m.astype(float), self.rotation, np.array(self.translation_m)
-        )
-        return rays_from_points(points)
+        return rays_from_points(transform(TEMPLATE, self.rotation, np.array(self.translation_m)))
 
     @property
     def box_rays(self):
@@ -62,7 +63,7 @@ class OracleNetwork:
     calls: list[int] = field(default_factory=list)
     """How many faces each call had"""
     reach: float = 0.6
-    """A head is found from boxes whose centre is at most so many of its sides away."""
+    """A head is found from boxes whose centre is at most so many of the box's sides away."""
 
     topology = TOPOLOGY
     crop_size = CARD.crop_size
@@ -70,23 +71,57 @@ class OracleNetwork:
 
     def __call__(self, crops, box_numbers):
         self.calls.append(len(crops))
-        scenes = [self.scenes[min(crop.max(), len(self.scenes) - 1)] for crop in crops]
-        rows = [self._one(s, b.astype(float)) for s, b in zip(scenes, box_numbers, strict=True)]
+        rows = [self._one(c, b.astype(float)) for c, b in zip(crops, box_numbers, strict=True)]
         return PoseArrays(*(np.stack(each).astype(np.float32) for each in zip(*rows, strict=True)))
 
-    def _one(self, heads, numbers):
+    def _one(self, crop, numbers):
+        turn = TURNS.get(int.from_bytes(crop[0, 0].tobytes(), "big"), np.eye(3))
+        heads = self.scenes[min(int(crop[crop.shape[0] // 2 :].max()), len(self.scenes) - 1)]
+
+        def seen(head):
+            """The head's points in rays of the turned camera."""
+            points = transform(TEMPLATE, turn.T @ head.rotation, turn.T @ head.translation_m)
+            return rays_from_points(points)
+
         def away(head):
-            return np.abs(head.box_rays[:2] - numbers[:2]).max() / head.box_rays[2]
+            sparse = seen(head)[TOPOLOGY.landmarks68]
+            return np.abs((sparse.min(0) + sparse.max(0)) / 2 - numbers[:2]).max() / numbers[2]
 
         near = [head for head in heads if away(head) < self.reach]
-        head = min(near, key=away, default=Head((*(numbers[:2] * 0.7), 0.7), sure=False))
-        vertices = crop_from_rays(head.rays, numbers)
+        head = min(near, key=away, default=Head(tuple(turn @ (0.0, 0.0, 0.7)), sure=False))
+        vertices = crop_from_rays(seen(head), numbers)
         heat = vertices[TOPOLOGY.landmarks68]
         if not head.sure:
             heat = np.random.default_rng(0).uniform(-1, 1, (68, 2))
         peaks = np.full(68, 0.5 if head.sure else 0.02)
-        translation = np.array(head.translation_m)
-        return head.rotation, translation, TOPOLOGY.template_m, vertices, heat, peaks
+        return turn.T @ head.rotation, turn.T @ head.translation_m, TEMPLATE, vertices, heat, peaks
+
+
+TURNS: dict[int, np.ndarray] = {}
+"""Where the turned camera of each numbered crop looks."""
+
+
+@pytest.fixture
+def numbered_crops(monkeypatch):
+    """See :func:`number_crops`."""
+    number_crops(monkeypatch)
+
+
+def number_crops(monkeypatch):
+    """Write a number into the first pixel of each crop, and remember where its camera looks."""
+
+    def numbered(image, camera, box_xyxy, size):
+        crop = crop_facing(image, camera, box_xyxy, size)
+        if crop is None:
+            return None
+        number = len(TURNS)
+        TURNS[number] = crop.camera_from_facing
+        pixels = crop.pixels.copy()
+        pixels[0, 0] = list(number.to_bytes(3, "big"))
+        return crop._replace(pixels=pixels)
+
+    TURNS.clear()
+    monkeypatch.setattr("trg.posing.crop_facing", numbered)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from oracle_network import CARD, TOPOLOGY, Head, OracleNetwork, picture
+from oracle_network import CARD, TOPOLOGY, Head, OracleNetwork, numbered_crops, picture  # noqa: F401 -- a fixture
 from trg.camera import Camera
 from trg.confidence import (
     CARD_KEY,
@@ -21,6 +21,8 @@ from trg.confidence import (
 )
 from trg.posing import FaceRequest
 from trg.training import confidence as training
+
+pytestmark = pytest.mark.usefixtures("numbered_crops")
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
 

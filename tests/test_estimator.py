@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oracle_network import Head, OracleDetector, OracleNetwork, picture
+from oracle_network import Head, OracleDetector, OracleNetwork, numbered_crops, picture  # noqa: F401 -- a fixture
 from trg.camera import ASSUMED_FOV_DEG, Camera
 from trg.camera_choice import assumed_distance_range
 from trg.estimator import HeadPoseEstimator
 from trg.media.images import Picture
+
+pytestmark = pytest.mark.usefixtures("numbered_crops")
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
 ALONE = Head((0.05, -0.03, 0.7), (20.0, -10.0, 5.0))

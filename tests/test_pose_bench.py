@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oracle_network import Head, OracleNetwork
+from oracle_network import Head, OracleNetwork, numbered_crops  # noqa: F401 -- a fixture
 from trg import bench
+
+pytestmark = pytest.mark.usefixtures("numbered_crops")
 
 
 def test_the_pose_bench_measures_stage_batch_and_tracking(monkeypatch):

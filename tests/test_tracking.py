@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oracle_network import Head, OracleDetector, OracleNetwork, picture
+from oracle_network import Head, OracleDetector, OracleNetwork, numbered_crops, picture  # noqa: F401 -- a fixture
 from trg.camera import Camera
 from trg.estimator import HeadPoseEstimator
 from trg.posing import PoseStage, boxes_differ
 from trg.tracking import FaceTracker, TrackingOptions
+
+pytestmark = pytest.mark.usefixtures("numbered_crops")
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
 LEFT, RIGHT = Head((-0.15, 0.0, 0.7)), Head((0.15, 0.0, 0.7))

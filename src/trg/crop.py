@@ -168,13 +168,13 @@ def _resample_distorted(
     axis = (np.arange(fine) + 0.5) / fine * 2.0 - 1.0
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     rays = rays_from_crop(grid, box_numbers)
-    colours = _bilinear(image, camera.pixels_from_rays(rays))
+    colours = bilinear(image, camera.pixels_from_rays(rays))
     colours[np.isnan(camera.pixels_per_ray(rays)).any(-1)] = 0.0
     blocks = colours.reshape(size, per_pixel, size, per_pixel, 3)
     return np.rint(blocks.mean((1, 3))).astype(np.uint8)
 
 
-def _bilinear(image: NDArray[np.uint8], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+def bilinear(image: NDArray[np.uint8], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Read ``(n, 2)`` pixel positions from an image; black outside."""
     height, width = image.shape[:2]
     limit = np.array([width, height], dtype=np.float64)

@@ -3,7 +3,7 @@
 ::
 
     picture, camera, box ──> crop, box numbers ──> network ──> R, T, landmarks ──> Face
-                   ▲                                              │
+                   ▲         (trg.facing)                         │
                    └── box around the landmarks, where it differs ┘   at most twice
 
 Many boxes of many pictures share the network's calls.
@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg.camera import Camera
 from trg.confidence import ConfidenceModel, confidence_features
-from trg.crop import MAX_BOX_SCALE, FaceCrop, crop_face, face_box
+from trg.crop import face_box
 from trg.detections import overlap
 from trg.face import Face
+from trg.facing import FacingCrop, crop_facing
 from trg.geometry import rotation_from_6d, rotation_to_6d, transform
 from trg.runtime import PoseArrays
 from trg.topology import FaceTopology
@@ -32,9 +33,6 @@ BOX_TOLERANCE = 0.15
 as boxes were shifted in training."""
 
 MAX_REFINEMENTS = 2
-
-SMALLEST_BOX_PX = 4.0
-"""Below this there is nothing to see; the pose would be the network's prejudice."""
 
 CPU_BATCH = 8
 """Crops in one call of the network: on a CPU more at once fall out of its caches."""
@@ -119,7 +117,7 @@ class PoseStage:
             crops = {
                 i: crop
                 for i, box in pending.items()
-                if (crop := _crop(requests[i], box, self._network.crop_size)) is not None
+                if (crop := self._crop(requests[i], box)) is not None
             }
             found = self._run(requests, crops)
             results = [found.get(i, result) for i, result in enumerate(results)]
@@ -132,8 +130,11 @@ class PoseStage:
                 break
         return results
 
+    def _crop(self, request: FaceRequest, box: NDArray[np.float64]) -> FacingCrop | None:
+        return crop_facing(request.pixels, request.camera, box, self._network.crop_size)
+
     def _run(
-        self, requests: Sequence[FaceRequest], crops: dict[int, FaceCrop]
+        self, requests: Sequence[FaceRequest], crops: dict[int, FacingCrop]
     ) -> dict[int, Measured | None]:
         """Run the network once on each crop."""
         found: dict[int, Measured | None] = {}
@@ -148,7 +149,8 @@ class PoseStage:
             features = confidence_features(arrays, topology.landmarks68)
             confidence = self._confidence(features)
             for row, i in enumerate(chunk):
-                face = _face(arrays, row, float(confidence[row]), requests[i].camera, topology)
+                pose = _turned_back(arrays, row, crops[i].camera_from_facing)
+                face = _face(*pose, float(confidence[row]), requests[i].camera, topology)
                 found[i] = None if face is None else Measured(face, features[row])
         return found
 
@@ -175,31 +177,27 @@ def without_duplicates(faces: Sequence[Face]) -> list[Face]:
     return kept
 
 
-def _crop(request: FaceRequest, box: NDArray[np.float64], size: int) -> FaceCrop | None:
-    """Cut a box out, unless it shows nothing."""
-    camera = request.camera
-    picture_size = np.array([camera.width, camera.height])
-    sides = box[2:] - box[:2]
-    sees_something = (box[2:] > 0).all() and (box[:2] < picture_size).all()
-    square_px = sides.max() * max(camera.fx / camera.fy, camera.fy / camera.fx)  # in rays, at most
-    sizes_fit = SMALLEST_BOX_PX <= square_px < MAX_BOX_SCALE * picture_size.max()
-    if not (sees_something and sizes_fit and sides.min() > 0):
-        return None
-    try:
-        return crop_face(request.pixels, camera, box, size)
-    except ValueError:
-        if camera.is_distorted:  # the lens model folds over there: no light from there comes in
-            return None
-        raise
+def _turned_back(
+    arrays: PoseArrays, row: int, camera_from_facing: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return rotation and translation in the picture's camera, and the landmarks in head space."""
+    rotation_6d = rotation_to_6d(arrays.rotation[row].astype(np.float64))
+    return (
+        camera_from_facing @ rotation_from_6d(rotation_6d),
+        camera_from_facing @ arrays.translation_m[row].astype(np.float64),
+        arrays.vertices_m[row].astype(np.float64),
+    )
 
 
 def _face(
-    arrays: PoseArrays, row: int, confidence: float, camera: Camera, topology: FaceTopology
+    rotation: NDArray[np.float64],
+    translation_m: NDArray[np.float64],
+    landmarks_m: NDArray[np.float64],
+    confidence: float,
+    camera: Camera,
+    topology: FaceTopology,
 ) -> Face | None:
-    """Build the face of one row, or None where it is no thing before a camera."""
-    translation_m = arrays.translation_m[row].astype(np.float64)
-    landmarks_m = arrays.vertices_m[row].astype(np.float64)
-    rotation = rotation_from_6d(rotation_to_6d(arrays.rotation[row].astype(np.float64)))
+    """Build a face, or return None where it is no thing before a camera."""
     landmarks_cam = transform(landmarks_m, rotation, translation_m)
     if not landmarks_cam[:, 2].min() > 0:  # NaN too
         return None

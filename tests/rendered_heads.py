@@ -1,0 +1,48 @@
+"""One synthetic head, rendered wherever a test wants it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trg.camera import Camera
+from trg.geometry import rotation_from_euler
+from trg.synth.place.light import white_towards_camera
+from trg.synth.place.sensor import SensorParams, develop
+from trg.synth.place.sky import procedural_light
+from trg.synth.render.raster import render
+from trg.synth.scene import rotation_towards_camera
+from trg.synth.studio import Ingredients, Studio
+
+
+class RenderedHead:
+    """One person with one expression under one light, to be placed and turned."""
+
+    def __init__(self, studio: Studio, seed: int) -> None:
+        self._studio = studio
+        self._seed = seed
+        rng = np.random.default_rng((17, seed))
+        self._actor = studio.cast(rng)
+        self.vertices_m = studio.express(rng, self._actor, np.eye(3))
+        self._light = procedural_light(rng)
+        model = studio.model
+        self.dense_m = self.vertices_m[model.dense].astype(float)
+        self.sparse_m = self.vertices_m[model.landmarks68].astype(float)
+
+    def picture(self, camera: Camera, rotation, translation_m, noise_seed: int = 0):
+        """Take a picture ``(h, w, 3)`` uint8; only the sensor's noise depends on that seed."""
+        surfaces = self._studio.surfaces(
+            np.random.default_rng(self._seed), self._actor, self.vertices_m, np.eye(3)
+        )
+        behind = np.full((camera.height, camera.width, 3), 0.25, np.float32)
+        drawn = render(surfaces, rotation, np.asarray(translation_m), camera, self._light, behind)
+        rng = np.random.default_rng(noise_seed)
+        sensor = SensorParams(noise=0.004)
+        return develop(drawn.rgb, rng, sensor, white_towards_camera(self._light))
+
+
+def plain_studio(face_model=None) -> Studio:
+    """People without anything before their faces."""
+    return Studio(Ingredients(occluders=False), face_model)
+
+
+__all__ = ["RenderedHead", "plain_studio", "rotation_from_euler", "rotation_towards_camera"]

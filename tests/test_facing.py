@@ -1,0 +1,119 @@
+"""Crops of turned cameras: things land where their rays say, with any lens, anywhere alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from trg.camera import Camera
+from trg.facing import crop_facing, facing_rotation
+
+PLAIN = Camera.from_fov(90.0, 640, 480)
+SKEWED = Camera(420.0, 380.0, 250.0, 280.0, 640, 480)
+BENT = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (0.05, -0.02, 0.001, -0.002, 0.0))
+STRAIGHT = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (1e-12, 0, 0, 0, 0))
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.1, 3))
+def test_the_turn_is_the_smallest_that_faces_a_direction(x, y, z):
+    direction = np.array([x, y, z]) / np.linalg.norm([x, y, z])
+    turn = facing_rotation((x, y, z))
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(turn @ (0, 0, 1), direction, atol=1e-12)
+    angle = np.linalg.norm(Rotation.from_matrix(turn).as_rotvec())
+    assert angle == pytest.approx(np.arccos(direction[2]), abs=1e-6)
+
+
+def picture_of_rays(camera: Camera) -> np.ndarray:
+    """Colours that tell the direction that each pixel looks in, smoothly."""
+    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    rays = camera.unproject(np.stack([x, y], -1))
+    return colours_of(rays)
+
+
+def colours_of(rays):
+    blue = np.full(rays.shape[:-1], 90.0)
+    colours = [128 + 80 * np.sin(2 * rays[..., 0]), 128 + 80 * np.sin(2 * rays[..., 1]), blue]
+    return np.rint(np.stack(colours, -1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("camera", [PLAIN, SKEWED, BENT])
+@pytest.mark.parametrize("box", [(270, 190, 370, 290), (480, 20, 620, 160), (20, 200, 300, 470)])
+@pytest.mark.parametrize("size", [32, 192])
+def test_each_crop_pixel_shows_what_its_ray_meets(camera, box, size):
+    crop = crop_facing(picture_of_rays(camera), camera, box, size)
+    middles = ((np.arange(size) + 0.5) / size * 2 - 1) * crop.box_numbers[2] / 2
+    x, y = np.meshgrid(middles, middles)
+    directions = np.stack([x, y, np.ones_like(x)], -1) @ crop.camera_from_facing.T
+    expected = colours_of(directions[..., :2] / directions[..., 2:])
+    seen = crop.pixels[..., 2] >= 89  # not at the picture's border
+    assert seen.mean() > 0.9
+    difference = np.abs(crop.pixels.astype(int) - expected)[seen]
+    assert difference.mean() < 1.0
+    assert difference.max() <= 6
+
+
+@pytest.mark.parametrize("box", [(270, 190, 370, 290), (480, 20, 620, 160), (-90, -80, 60, 70)])
+def test_bent_and_straight_lenses_take_two_ways_to_one_crop(box):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC))
+    straight = crop_facing(image, SKEWED, box, 96)
+    bent = crop_facing(image, STRAIGHT, box, 96)
+    np.testing.assert_allclose(straight.box_numbers, bent.box_numbers, atol=1e-9)
+    inner = np.abs(straight.pixels.astype(int) - bent.pixels)[2:-2, 2:-2]
+    assert np.median(inner) <= 1
+    assert np.percentile(inner, 97) <= 12
+
+
+def test_the_box_is_seen_whole_and_little_more():
+    """Its borders' middles lie within the crop, two of them on its border."""
+    box = np.array([400.0, 100.0, 600.0, 300.0])
+    crop = crop_facing(np.zeros((480, 640, 3), np.uint8), PLAIN, box, 64)
+    middles = np.array([(400, 200), (600, 200), (500, 100), (500, 300)])
+    rays = np.append(PLAIN.unproject(middles), np.ones((4, 1)), 1) @ crop.camera_from_facing
+    places = rays[:, :2] / rays[:, 2:] / (crop.box_numbers[2] / 2)
+    assert np.abs(places).max() == pytest.approx(1.0, abs=0.15)
+    assert crop.box_numbers[:2].tolist() == [0.0, 0.0]
+
+
+def test_fine_patterns_become_grey_and_not_coarse():
+    x, y = np.meshgrid(np.arange(1920), np.arange(1080))
+    checks = np.repeat((((x + y) % 2) * 255).astype(np.uint8)[..., None], 3, -1)
+    crop = crop_facing(checks, Camera.from_fov(60, 1920, 1080), (400, 100, 1200, 900), 96)
+    assert np.abs(crop.pixels.astype(int) - 127).max() <= 8
+
+
+def test_what_sticks_out_is_black_and_nothing_is_shifted():
+    white = np.full((480, 640, 3), 255, np.uint8)
+    half = crop_facing(white, PLAIN, (-100, 140, 100, 340), 100).pixels
+    assert (half[:, :40] == 0).all()
+    assert (half[:, 60:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(900, 900, 1000, 1000), (-50, 0, -1, 49), (10, 10, 12, 12), (-9e6, -9e6, 9e6, 9e6)],
+)
+@pytest.mark.parametrize("camera", [PLAIN, BENT])
+def test_boxes_that_show_nothing_give_none(box, camera):
+    assert crop_facing(np.zeros((480, 640, 3), np.uint8), camera, box, 64) is None
+
+
+@given(
+    st.floats(-300, 800), st.floats(-300, 700), st.floats(1, 3000), st.sampled_from([PLAIN, BENT])
+)
+def test_any_box_gives_a_crop_or_none(x, y, side, camera):
+    crop = crop_facing(np.zeros((480, 640, 3), np.uint8), camera, (x, y, x + side, y + side), 16)
+    assert crop is None or (crop.pixels.shape == (16, 16, 3) and crop.box_numbers[2] > 0)
+
+
+def test_bad_input_says_what_is_wrong():
+    with pytest.raises(ValueError, match="100x100"):
+        crop_facing(np.zeros((100, 100, 3), np.uint8), PLAIN, (0, 0, 50, 50), 64)
+    with pytest.raises(ValueError, match="finite"):
+        crop_facing(np.zeros((480, 640, 3), np.uint8), PLAIN, (0, 0, np.nan, 50), 64)
