@@ -28,8 +28,8 @@ SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "openface": ".openface.csv", "parq
 SEVERAL = "faces"
 """What the results of several arguments are called."""
 
-BROKEN_PIPE = 141
-"""What a shell says of a program whose reader has gone."""
+STOPPED, BROKEN_PIPE = 130, 141
+"""What a shell says of programs that Ctrl-C ended, and whose reader has gone."""
 
 
 @app.command
@@ -137,7 +137,13 @@ def predict(
         open_records(record_format, path, landmarks=landmarks, resume=resume) as records,
         console,
     ):
-        summary = Predictor(estimator, records, console, options, outputs).run(found)
+        predictor = Predictor(estimator, records, console, options, outputs)
+        try:
+            summary = predictor.run(found)
+        except KeyboardInterrupt:
+            hint = "" if out is None else "; --resume goes on from here"
+            messages.print(f"stopped after {_what_was_seen(predictor.summary)}{hint}")
+            sys.exit(STOPPED)
     _say_what_came_out(summary, out, path, draw, mesh)
     if summary.failed:
         sys.exit(1)
@@ -188,6 +194,10 @@ class _Console:
         """Say what could not be read."""
         self._bar.advance(self._all)
         messages.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+
+    def noted(self, source: MediaSource, message: str) -> None:
+        """Say what is not as it should be."""
+        messages.print(escape(f"{source.name}: {message}"), highlight=False)
 
     def should_stop(self) -> bool:
         """Whether Ctrl-C was pressed."""
@@ -247,7 +257,7 @@ def _records_path(
 def _say_what_came_out(
     summary: Summary, folder: Path | None, records: Path | None, draw: bool, mesh: str | None
 ) -> None:
-    parts = [_count(summary.faces, "face"), f"in {_count(summary.pictures, 'picture')}"]
+    parts = [_count(summary.faces, "face"), "in", _what_was_seen(summary)]
     if summary.skipped:
         parts.append(f"({_count(summary.skipped, 'source')} finished earlier)")
     text = " ".join(parts)
@@ -259,6 +269,12 @@ def _say_what_came_out(
     messages.print(escape(text), highlight=False)
     if summary.failed:
         messages.print(f"[bold red]{_count(summary.failed, 'source')} could not be read[/]")
+
+
+def _what_was_seen(summary: Summary) -> str:
+    seen = [_count(summary.photos, "photo")] if summary.photos or not summary.frames else []
+    seen += [_count(summary.frames, "frame")] if summary.frames else []
+    return " and ".join(seen)
 
 
 def _count(number: int, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -28,6 +28,8 @@ JPEG_QUALITY = 92
 
 VIDEO_SUFFIXES = (".mp4", ".mkv")
 """The second is for sound that the first cannot hold."""
+
+NO_SOUND = "its sound is coded in a way that neither MP4 nor Matroska can hold: drawn without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,9 @@ class Outputs:
         """
         animation = HeadAnimation() if self.mesh else None
         if self.draw:
-            with _video_writer(self._path(source, ".mp4"), reader) as overlay:
-                yield VideoOutputs(overlay, animation)
+            overlay, note = _video_writer(self._path(source, ".mp4"), reader)
+            with overlay:
+                yield VideoOutputs(overlay, animation, note)
         else:
             yield VideoOutputs(None, animation)
         if animation:
@@ -136,6 +139,8 @@ class VideoOutputs:
 
     overlay: VideoWriter | None
     animation: HeadAnimation | None
+    note: str = ""
+    """What the user should know about them"""
 
     def add(self, pixels: NDArray[np.uint8], faces: Sequence[Face], time_s: float) -> None:
         """Add a frame."""
@@ -179,10 +184,10 @@ def _is_within(path: str, folder: str) -> bool:
     return os.path.join(path, "").startswith(os.path.join(folder, ""))
 
 
-def _video_writer(path: Path, reader: VideoReader) -> VideoWriter:
-    """Open the overlay, with the original's sound."""
-    size_and_rate = (reader.width, reader.height, reader.fps, reader.path)
-    try:
-        return VideoWriter(path, *size_and_rate)
-    except ValueError:  # the sound is coded in a way that MP4 cannot hold
-        return VideoWriter(path.with_suffix(VIDEO_SUFFIXES[1]), *size_and_rate)
+def _video_writer(path: Path, reader: VideoReader) -> tuple[VideoWriter, str]:
+    """Open the overlay with the original's sound, if there is a way, and say if there is none."""
+    size_and_rate = (reader.width, reader.height, reader.fps)
+    for suffix in VIDEO_SUFFIXES:
+        with suppress(ValueError):  # this container cannot hold it
+            return VideoWriter(path.with_suffix(suffix), *size_and_rate, reader.path), ""
+    return VideoWriter(path, *size_and_rate), NO_SOUND

@@ -45,6 +45,9 @@ class Listener(Protocol):
     def failed(self, source: MediaSource, message: str) -> None:
         """Note that a source could not be read, or not to its end."""
 
+    def noted(self, source: MediaSource, message: str) -> None:
+        """Note what is not as it should be with a source's files."""
+
     def should_stop(self) -> bool:
         """Say whether the user wants to stop; asked after every photo and frame."""
 
@@ -53,8 +56,9 @@ class Listener(Protocol):
 class Summary:
     """What a run came to."""
 
-    pictures: int = 0
-    """Photos, and frames of videos."""
+    photos: int = 0
+    frames: int = 0
+    """Of videos, webcams and streams."""
     faces: int = 0
     failed: int = 0
     """Sources that could not be read, or not to their end."""
@@ -245,6 +249,8 @@ class Predictor:
         )
         frames = _Guarded(stream)
         with self._outputs.open_video(source, reader) as files:
+            if files.note:
+                self._listener.noted(source, files.note)
             for frame in frames:
                 faces = self._scaled(frame.faces)
                 self._write(source, frame.index, frame.time_s, frame.pixels.shape, camera, faces)
@@ -266,7 +272,10 @@ class Predictor:
     ) -> None:
         assert camera is not None
         self._records.write(source.name, frame, time_s, (shape[1], shape[0]), camera, faces)
-        self.summary.pictures += 1
+        if frame is None:
+            self.summary.photos += 1
+        else:
+            self.summary.frames += 1
         self.summary.faces += len(faces)
 
     def _scaled(self, faces: Sequence[Face]) -> list[Face]:
