@@ -25,12 +25,8 @@ from trg.model.detection import (
 )
 from trg.model.detection_export import export_detector
 from trg.training.detection import DetectionRecipe, DetectionRun, train_detector, trained_network
-from trg.training.detection_scenes import (
-    SceneMixer,
-    ScenePictures,
-    mirrored,
-    write_scenes,
-)
+from trg.training.detection_packs import ScenePictures, write_scenes
+from trg.training.detection_scenes import SceneMixer, mirrored
 from trg.training.optim import learning_rate
 from trg.training.state import read_log
 

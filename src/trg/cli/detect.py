@@ -50,7 +50,7 @@ def pack(
     from rich.progress import Progress
 
     from trg.synth.crowd import CrowdScenes
-    from trg.training.detection_scenes import write_scenes
+    from trg.training.detection_packs import write_scenes
 
     share = 1.0 if empty else 0.05
     scenes = CrowdScenes(
@@ -99,23 +99,20 @@ def train_verb(
         A pack of scenes, from ``trg detector pack``.
     views
         A pack of single faces, from ``trg pack``.
-    steps
-        Length of the training; the learning rate falls to its end.
-    seed
-        Of the weights and of how pictures are mixed.
-    resume
-        Go on from the folder's checkpoint.
+    steps, seed
+        Length of the training, to whose end the learning rate falls, and its chance.
+    resume, max_minutes
+        Go on from the folder's checkpoint; stop in good order after this time.
     start_from
         ``last.pt`` of another training to begin with.
     device
         ``cpu`` (the default) or ``cuda``.
-    max_minutes
-        Stop in good order after this time.
     """
     import torch
 
     from trg.training.detection import DetectionRecipe, train_detector
-    from trg.training.detection_scenes import SceneMixer, ScenePictures, ViewPictures
+    from trg.training.detection_packs import ScenePictures, ViewPictures
+    from trg.training.detection_scenes import SceneMixer
     from trg.training.progress import training_bar
 
     recipe = DetectionRecipe(steps=steps, seed=seed)

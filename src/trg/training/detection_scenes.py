@@ -1,9 +1,9 @@
-"""What the detector is trained on: packs of labelled pictures, cut and mixed into new scenes.
+"""Training scenes for the detector: labelled pictures, cut and mixed.
 
-    scene packs   many heads, few, none       (trg.synth.crowd)      --+
-    view packs    one head each, close        (trg pack)             --+--> whole | mosaic | scatter
-    empty packs   nobody, but much to mistake (trg.synth.crowd)      --+          |
-                                                                     flipped, spoilt --> targets
+    scenes, views, empty pictures (trg.training.detection_packs)
+      | whole, as a mosaic, or several stuck on one
+      | mirrored, recompressed
+    training scene
 
 Everything in a scene is a :class:`~trg.synth.crowd.FaceScene`; placing one into a part of a canvas
 gives another one.
@@ -12,31 +12,19 @@ gives another one.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trg._atomic import write_atomic
-from trg.crop import face_box
-from trg.data.pack import Pack
 from trg.detections import POINT_COUNT
-from trg.geometry import crop_from_rays
 from trg.model.detection import MIN_SIDE_PX
 from trg.synth.crowd import FaceScene
-from trg.synth.cutouts import five_points
+from trg.training.detection_packs import Pictures
 
-MANIFEST, IMAGES, LABELS = "scenes.json", "images.u8", "labels.jsonl"
 MIRRORED_POINTS = [1, 0, 2, 4, 3]
 """The five points' order in a mirrored picture."""
-
-KNOWN_MARGIN = 1.15
-"""Around a view's face box this much is known to show nobody else; beyond it there may be somebody
-without a label."""
 
 SHOWN = 0.4
 """A face counts where at least this share of its box is in the picture, and its centre too."""
@@ -56,159 +44,6 @@ CUT_SHARE = 0.2
 """Share of the pictures whose chosen face may be cut off by the border."""
 
 Floats = NDArray[np.float64]
-
-
-@runtime_checkable
-class Pictures(Protocol):
-    """Labelled pictures by number."""
-
-    def __len__(self) -> int: ...
-
-    def scene(self, index: int) -> FaceScene:
-        """Return picture ``index``."""
-        ...
-
-
-def write_scenes(
-    folder: Path,
-    make: Callable[[int], FaceScene],
-    count: int,
-    *,
-    facts: dict[str, Any] | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> None:
-    """Keep pictures 0 to ``count`` of ``make``, all of one size, in a folder.
-
-    A killed run goes on where it stopped, and a finished one can be made longer.
-
-    Parameters
-    ----------
-    facts
-        What is known of the source, kept in the manifest.
-    on_progress
-        Told how many are done.
-
-    Raises
-    ------
-    FileExistsError
-        The folder holds scenes of another source.
-    OSError
-        The disk is full or the folder cannot be written. What is there can be continued.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / MANIFEST
-    facts = json.loads(json.dumps(facts or {}))
-    if manifest.exists() and json.loads(manifest.read_text())["facts"] != facts:
-        raise FileExistsError(f"{folder}: expected a new folder or the same source's, found other")
-    text = json.dumps({"facts": facts}, indent=2)
-    write_atomic(manifest, lambda file: file.write(text.encode()))
-    done = len(_labels(folder))
-    with open(folder / IMAGES, "ab") as images, open(folder / LABELS, "ab") as labels:
-        for index in range(done, count):
-            scene = make(index)
-            if index == done:  # cut off what a killed run left
-                images.truncate(done * scene.image.size)
-                labels.truncate(sum(len(line) for line in _lines(folder)))
-            images.write(np.ascontiguousarray(scene.image).tobytes())
-            images.flush()
-            line = {
-                name: array.tolist() for name, array in scene._asdict().items() if name != "image"
-            }
-            line["size"] = scene.image.shape[1::-1]
-            labels.write(json.dumps(line).encode() + b"\n")
-            labels.flush()
-            if on_progress is not None:
-                on_progress(index + 1)
-
-
-def _lines(folder: Path) -> list[bytes]:
-    """Return the whole lines of a pack's labels."""
-    path = folder / LABELS
-    if not path.exists():
-        return []
-    return [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")]
-
-
-def _labels(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in _lines(folder)]
-
-
-class ScenePictures:
-    """What :func:`write_scenes` kept.
-
-    Raises
-    ------
-    FileNotFoundError
-        The folder holds no scenes.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._labels = _labels(folder)
-        if not self._labels:
-            raise FileNotFoundError(f"{folder}: expected scenes; run `trg detector pack` first")
-        width, height = self._labels[0]["size"]
-        shape = (len(self._labels), height, width, 3)
-        self._images = np.memmap(folder / IMAGES, np.uint8, "r", shape=shape)
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def scene(self, index: int) -> FaceScene:
-        """Return picture ``index``."""
-        labels = self._labels[index]
-        return FaceScene(
-            image=np.array(self._images[index]),
-            boxes_xyxy=np.array(labels["boxes_xyxy"], float).reshape(-1, 4),
-            points=np.array(labels["points"], float).reshape(-1, POINT_COUNT, 2),
-            visible=np.array(labels["visible"], float),
-            ignore_xyxy=np.array(labels["ignore_xyxy"], float).reshape(-1, 4),
-        )
-
-
-class ViewPictures:
-    """A pack of views (``trg pack``) as labelled pictures of one face each.
-
-    Somebody else may stand in a view's margin without a label, so that what lies beyond the face's
-    box teaches nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._pack = Pack(folder)
-
-    def __len__(self) -> int:
-        return len(self._pack)
-
-    def scene(self, index: int) -> FaceScene:
-        """Return view ``index`` without its black borders."""
-        views = self._pack.views(slice(index, index + 1))
-        image = views.image[0]
-        size = image.shape[0]
-        landmarks = views.landmarks68.astype(np.float64)
-        crop = np.asarray(crop_from_rays(landmarks, views.view_box))[0]
-        landmarks_px = (crop + 1.0) / 2.0 * size
-        rows, columns = (np.flatnonzero(image.any(axis)) for axis in ((1, 2), (0, 2)))
-        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, size)
-        left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, size)
-        landmarks_px = landmarks_px - (left, top)
-        image = image[top:bottom, left:right]
-        box = face_box(landmarks_px)
-        middle, half = (box[:2] + box[2:]) / 2.0, KNOWN_MARGIN * (box[2] - box[0]) / 2.0
-        height, width = image.shape[:2]
-        return FaceScene(
-            image=image,
-            boxes_xyxy=box[None],
-            points=five_points(landmarks_px)[None],
-            visible=np.ones(1),
-            ignore_xyxy=_around((*(middle - half), *(middle + half)), width, height),
-        )
-
-
-def _around(hole_xyxy: tuple[float, ...], width: int, height: int) -> Floats:
-    """Return the four rectangles of a picture around a hole."""
-    x0, y0, x1, y1 = hole_xyxy
-    return np.array(
-        [(0, 0, width, y0), (0, y1, width, height), (0, y0, x0, y1), (x1, y0, width, y1)], float
-    )
 
 
 class SceneMixer:
