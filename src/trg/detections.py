@@ -7,7 +7,7 @@ bounding rectangle. It may stick out of the picture.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,7 @@ class Detections(NamedTuple):
     """``(k, 5, 2)`` px; NaN from detectors that give none"""
 
 
+@runtime_checkable
 class Detector(Protocol):
     """What the estimator needs to find faces."""
 
