@@ -110,8 +110,8 @@ def numbered_crops(monkeypatch):
 def number_crops(monkeypatch):
     """Write a number into the first pixel of each crop, and remember where its camera looks."""
 
-    def numbered(image, camera, box_xyxy, size):
-        crop = crop_facing(image, camera, box_xyxy, size)
+    def numbered(image, camera, view, size):
+        crop = crop_facing(image, camera, view, size)
         if crop is None:
             return None
         number = len(TURNS)

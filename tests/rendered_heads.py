@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from scenes import lit
 from trg.camera import Camera
-from trg.geometry import rotation_from_euler
 from trg.synth.place.light import white_towards_camera
 from trg.synth.place.sensor import SensorParams, develop
-from trg.synth.place.sky import procedural_light
 from trg.synth.render.raster import render
-from trg.synth.scene import rotation_towards_camera
 from trg.synth.studio import Ingredients, Studio
 
 
 class RenderedHead:
-    """One person with one expression under one light, to be placed and turned."""
+    """One person with one expression in even light, to be placed and turned."""
 
     def __init__(self, studio: Studio, seed: int) -> None:
         self._studio = studio
@@ -23,7 +21,7 @@ class RenderedHead:
         rng = np.random.default_rng((17, seed))
         self._actor = studio.cast(rng)
         self.vertices_m = studio.express(rng, self._actor, np.eye(3))
-        self._light = procedural_light(rng)
+        self._light = lit(ambient=0.8)  # from all sides: no turn changes the shading
         model = studio.model
         self.dense_m = self.vertices_m[model.dense].astype(float)
         self.sparse_m = self.vertices_m[model.landmarks68].astype(float)
@@ -43,6 +41,3 @@ class RenderedHead:
 def plain_studio(face_model=None) -> Studio:
     """People without anything before their faces."""
     return Studio(Ingredients(occluders=False), face_model)
-
-
-__all__ = ["RenderedHead", "plain_studio", "rotation_from_euler", "rotation_towards_camera"]

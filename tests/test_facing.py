@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from trg import facing
 from trg.camera import Camera
-from trg.facing import crop_facing, facing_rotation
+from trg.facing import facing_rotation, view_of_box, view_of_landmarks
 
 PLAIN = Camera.from_fov(90.0, 640, 480)
 SKEWED = Camera(420.0, 380.0, 250.0, 280.0, 640, 480)
 BENT = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (0.05, -0.02, 0.001, -0.002, 0.0))
 STRAIGHT = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (1e-12, 0, 0, 0, 0))
+
+
+def crop_facing(image, camera, box, size):
+    view = view_of_box(camera, box)
+    return None if view is None else facing.crop_facing(image, camera, view, size)
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.1, 3))
@@ -70,15 +76,30 @@ def test_bent_and_straight_lenses_take_two_ways_to_one_crop(box):
     assert np.percentile(inner, 97) <= 12
 
 
-def test_the_box_is_seen_whole_and_little_more():
-    """Its borders' middles lie within the crop, two of them on its border."""
-    box = np.array([400.0, 100.0, 600.0, 300.0])
-    crop = crop_facing(np.zeros((480, 640, 3), np.uint8), PLAIN, box, 64)
-    middles = np.array([(400, 200), (600, 200), (500, 100), (500, 300)])
-    rays = np.append(PLAIN.unproject(middles), np.ones((4, 1)), 1) @ crop.camera_from_facing
-    places = rays[:, :2] / rays[:, 2:] / (crop.box_numbers[2] / 2)
-    assert np.abs(places).max() == pytest.approx(1.0, abs=0.15)
-    assert crop.box_numbers[:2].tolist() == [0.0, 0.0]
+def test_square_boxes_keep_their_middle_and_about_their_size():
+    """In the middle exactly; towards an edge between what width and height become."""
+    middle = view_of_box(PLAIN, (270, 190, 370, 290))
+    np.testing.assert_allclose(middle.sight, (0, 0, 1), atol=1e-12)
+    assert middle.side == pytest.approx(100 / PLAIN.fx, rel=1e-2)
+    edge = view_of_box(PLAIN, (490, 190, 590, 290))
+    cos = np.cos(np.arctan(220 / PLAIN.fx))
+    np.testing.assert_allclose(edge.sight[:2], PLAIN.unproject((540, 240)))
+    assert edge.side == pytest.approx(100 / PLAIN.fx * cos**1.5, rel=2e-2)
+
+
+@given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9))
+def test_landmarks_fill_two_thirds_of_their_view_wherever_they_are(x, y):
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 0.04, (68, 3)) + (0, 0, 0.6)
+    turn = facing_rotation((x, y, 1.0))
+    view = view_of_landmarks(points @ turn.T)
+    straight = view_of_landmarks(points)
+    turned = points @ turn.T @ facing_rotation(view.sight)
+    rays = turned[:, :2] / turned[:, 2:]
+    low, high = rays.min(0), rays.max(0)
+    np.testing.assert_allclose(low + high, 0, atol=1e-3)
+    assert (high - low).max() * 1.5 == pytest.approx(view.side, rel=1e-3)
+    assert view.side == pytest.approx(straight.side, rel=0.15)  # the turn may roll a little
 
 
 def test_fine_patterns_become_grey_and_not_coarse():
@@ -112,8 +133,20 @@ def test_any_box_gives_a_crop_or_none(x, y, side, camera):
     assert crop is None or (crop.pixels.shape == (16, 16, 3) and crop.box_numbers[2] > 0)
 
 
+def test_views_that_show_nothing_give_none():
+    image = np.zeros((480, 640, 3), np.uint8)
+    for sight, side in [
+        ((2.0, 0.0, 1.0), 0.3),
+        ((0.0, 0.0, -1.0), 0.3),
+        ((0.0, 0.0, 1.0), 50.0),
+        ((0.0, 0.0, 1.0), 1e-3),
+        ((0.0, 0.0, 1.0), 0.0),
+    ]:
+        assert facing.crop_facing(image, PLAIN, facing.View(np.array(sight), side), 64) is None
+
+
 def test_bad_input_says_what_is_wrong():
     with pytest.raises(ValueError, match="100x100"):
         crop_facing(np.zeros((100, 100, 3), np.uint8), PLAIN, (0, 0, 50, 50), 64)
     with pytest.raises(ValueError, match="finite"):
-        crop_facing(np.zeros((480, 640, 3), np.uint8), PLAIN, (0, 0, np.nan, 50), 64)
+        view_of_box(PLAIN, (0, 0, np.nan, 50))

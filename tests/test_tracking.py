@@ -8,7 +8,7 @@ import pytest
 from oracle_network import Head, OracleDetector, OracleNetwork, numbered_crops, picture  # noqa: F401 -- a fixture
 from trg.camera import Camera
 from trg.estimator import HeadPoseEstimator
-from trg.posing import PoseStage, boxes_differ
+from trg.posing import PoseStage
 from trg.tracking import FaceTracker, TrackingOptions
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
@@ -162,11 +162,3 @@ def test_bad_options_say_what_is_wrong():
         TrackingOptions(max_faces=0)
     with pytest.raises(ValueError, match="redetect_every"):
         TrackingOptions(redetect_every=0)
-
-
-def test_boxes_differ_by_side_or_by_place():
-    box = np.array([100.0, 100, 200, 200])
-    assert not boxes_differ(box, box + 14)
-    assert boxes_differ(box, box + (16, 0, 16, 0))
-    assert not boxes_differ(box, box + (-7, -7, 7, 7))
-    assert boxes_differ(box, box + (-8, -8, 8, 8))

@@ -8,7 +8,7 @@ head gives the same rotation and size wherever it is in the picture.
 ::
 
     box in the picture ──> line of sight ──> turned camera ──> crop, box numbers (0, 0, b / f)
-                                                                       │ network
+                                                                   │ network
     R, T in the picture's camera  <── turned back ── R, T in the turned camera
 """
 
@@ -22,7 +22,7 @@ from PIL import Image
 
 from trg._check import finite_array
 from trg.camera import Camera
-from trg.crop import MAX_BOX_SCALE, bilinear
+from trg.crop import BOX_MARGIN, MAX_BOX_SCALE, bilinear
 from trg.geometry import cross, normalize
 
 Floats = NDArray[np.float64]
@@ -32,6 +32,15 @@ SMALLEST_BOX_PX = 4.0
 
 LARGEST_SIDE = 6.0
 """Of a box in rays, about 140 degrees: nearer, a face would touch the lens."""
+
+
+class View(NamedTuple):
+    """Where a turned camera looks, and how much of it the crop shows."""
+
+    sight: Floats
+    """``(3,)``: a direction in the picture's camera frame, z > 0"""
+    side: float
+    """Of the square box around it, in rays of the turned camera"""
 
 
 class FacingCrop(NamedTuple):
@@ -57,13 +66,57 @@ def facing_rotation(sight: ArrayLike) -> Floats:
     return turn
 
 
-def crop_facing(
-    image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, size: int
-) -> FacingCrop | None:
-    """Cut a face out of a picture as a camera turned to its box would see it.
+def view_of_box(camera: Camera, box_xyxy: ArrayLike) -> View | None:
+    """Return the view of the square around a pixel box of any shape.
 
     None where the box shows nothing of the picture, is smaller than 4 px or far larger than the
-    picture, or lies where the lens model folds over.
+    picture, or lies where the lens model folds over. A box that is stretched with the picture does
+    not say by which side it was measured: the mean of what both sides become is taken.
+
+    Raises
+    ------
+    ValueError
+        The box is not four finite numbers.
+    """
+    box = finite_array("box_xyxy", box_xyxy, (4,))
+    picture_size = np.array([camera.width, camera.height])
+    side_px = (box[2:] - box[:2]).max()
+    in_picture = (box[2:] > 0).all() and (box[:2] < picture_size).all()
+    if not (in_picture and SMALLEST_BOX_PX <= side_px <= MAX_BOX_SCALE * picture_size.max()):
+        return None
+    middle, half = (box[:2] + box[2:]) / 2.0, side_px / 2.0
+    steps = np.array([(0.0, 0.0), (-half, 0.0), (half, 0.0), (0.0, -half), (0.0, half)])
+    try:
+        rays = camera.unproject(middle + steps)
+    except ValueError:
+        if camera.is_distorted:  # the lens model folds over: no light from there comes in
+            return None
+        raise
+    directions = np.concatenate([rays, np.ones((5, 1))], axis=1)
+    turned = directions[1:] @ facing_rotation(directions[0])
+    if turned[:, 2].min() <= 0.0:
+        return None
+    ends = turned[:, :2] / turned[:, 2:]
+    across, down = np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2])
+    return View(directions[0], float(np.sqrt(across * down)))
+
+
+def view_of_landmarks(landmarks_cam: Floats) -> View:
+    """Return the view of the paper's box around a face's 68 landmarks ``(68, 3)``, z > 0."""
+    sight = normalize(landmarks_cam).mean(0)
+    for _ in range(2):  # aim at the middle of the box, which depends on where one looks from
+        camera_from_facing = facing_rotation(sight)
+        turned = landmarks_cam @ camera_from_facing
+        rays = turned[:, :2] / np.clip(turned[:, 2:], 1e-3, None)
+        low, high = rays.min(0), rays.max(0)
+        sight = camera_from_facing @ np.append((low + high) / 2.0, 1.0)
+    return View(sight, BOX_MARGIN * float((high - low).max()))
+
+
+def crop_facing(
+    image: NDArray[np.uint8], camera: Camera, view: View, size: int
+) -> FacingCrop | None:
+    """Cut a view out of a picture; None where it shows nothing of it.
 
     Parameters
     ----------
@@ -71,53 +124,37 @@ def crop_facing(
         ``(height, width, 3)`` uint8.
     camera
         The picture's camera; its size must be the picture's.
-    box_xyxy
-        ``(4,)`` px, of any shape; the crop shows the square around it.
+    view
+        Where to look.
     size
         Side of the crop in pixels.
 
     Raises
     ------
     ValueError
-        The box is not four finite numbers, or the camera is of another size than the picture.
+        The camera is of another size than the picture.
     """
     if image.shape[:2] != (camera.height, camera.width):
         raise ValueError(
             f"camera: expected one for {image.shape[1]}x{image.shape[0]} px, the picture's size, "
             f"got {camera.width}x{camera.height}"
         )
-    box = finite_array("box_xyxy", box_xyxy, (4,))
-    picture_size = np.array([camera.width, camera.height])
-    side_px = (box[2:] - box[:2]).max()
-    in_picture = (box[2:] > 0).all() and (box[:2] < picture_size).all()
-    if not (in_picture and SMALLEST_BOX_PX <= side_px <= MAX_BOX_SCALE * picture_size.max()):
+    if not (view.sight[2] > 0 and 0 < view.side <= LARGEST_SIDE):
         return None
-    middle = (box[:2] + box[2:]) / 2.0
-    (left, top), (right, bottom) = box[:2], box[2:]
-    borders = [(left, middle[1]), (right, middle[1]), (middle[0], top), (middle[0], bottom)]
-    try:
-        rays = camera.unproject(np.array([middle, *borders]))
-    except ValueError:
-        if camera.is_distorted:  # the lens model folds over: no light from there comes in
-            return None
-        raise
-    directions = np.concatenate([rays, np.ones((5, 1))], axis=1)
-    camera_from_facing = facing_rotation(directions[0])
-    turned = directions[1:] @ camera_from_facing
-    if turned[:, 2].min() <= 0.0:
+    scale = camera.pixels_per_ray(view.sight[:2] / view.sight[2])
+    if not view.side * scale.max() >= SMALLEST_BOX_PX:  # NaN where the lens folds over
         return None
-    ends = turned[:, :2] / turned[:, 2:]
-    side = max(np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2]))
-    if side > LARGEST_SIDE:
+    camera_from_facing = facing_rotation(view.sight)
+    pixels = _seen(image, camera, camera_from_facing, view.side, size)
+    if pixels is None:
         return None
-    pixels = _seen(image, camera, camera_from_facing, float(side), size)
-    return FacingCrop(pixels, np.array([0.0, 0.0, side]), camera_from_facing)
+    return FacingCrop(pixels, np.array([0.0, 0.0, view.side]), camera_from_facing)
 
 
 def _seen(
     image: NDArray[np.uint8], camera: Camera, camera_from_facing: Floats, side: float, size: int
-) -> NDArray[np.uint8]:
-    """Resample the square of a side in rays around the turned camera's axis."""
+) -> NDArray[np.uint8] | None:
+    """Resample the square of a side in rays around the turned camera's axis, if it is there."""
     # From crop pixels (x, y, 1) to directions in the picture's camera.
     unit = side / size
     facing_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
@@ -130,7 +167,7 @@ def _seen(
     places = picture_from_crop @ corners
     part, picture_from_part = _part(image, (places[:2] / places[2]).T, size * size)
     if part is None:
-        return np.zeros((size, size, 3), np.uint8)
+        return None
     part_from_crop = np.linalg.inv(picture_from_part) @ picture_from_crop
     numbers = (part_from_crop / part_from_crop[2, 2]).ravel()[:8].tolist()
     seen = part.transform(
@@ -141,7 +178,7 @@ def _seen(
 
 def _resample_rays(
     image: NDArray[np.uint8], camera: Camera, camera_from_crop: Floats, size: int
-) -> NDArray[np.uint8]:
+) -> NDArray[np.uint8] | None:
     """Follow each crop pixel's ray through the lens."""
     middles = np.arange(size) + 0.5
     x, y = np.meshgrid(middles, middles)
@@ -149,12 +186,13 @@ def _resample_rays(
     forward = directions[:, 2] > 1e-6
     rays = directions[:, :2] / np.where(forward, directions[:, 2], 1.0)[:, None]
     seen = forward & ~np.isnan(camera.pixels_per_ray(rays)).any(-1)
-    colours = np.zeros((size * size, 3))
     places = camera.pixels_from_rays(rays[seen])
     part, picture_from_part = _part(image, places, int(seen.sum()))
-    if part is not None:
-        scale, shift = picture_from_part[0, 0], picture_from_part[:2, 2]
-        colours[seen] = bilinear(np.asarray(part), (places - shift) / scale)
+    if part is None:
+        return None
+    colours = np.zeros((size * size, 3))
+    scale, shift = picture_from_part[0, 0], picture_from_part[:2, 2]
+    colours[seen] = bilinear(np.asarray(part), (places - shift) / scale)
     return np.rint(colours).astype(np.uint8).reshape(size, size, 3)
 
 

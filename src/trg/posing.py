@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trg.camera import Camera
-from trg.confidence import ConfidenceModel, confidence_features
+from trg.confidence import FEATURES, ConfidenceModel, confidence_features
 from trg.crop import face_box
 from trg.detections import overlap
 from trg.face import Face
-from trg.facing import FacingCrop, crop_facing
+from trg.facing import FacingCrop, View, crop_facing, view_of_box, view_of_landmarks
 from trg.geometry import rotation_from_6d, rotation_to_6d, transform
 from trg.runtime import PoseArrays
 from trg.topology import FaceTopology
@@ -68,8 +68,8 @@ class FaceRequest(NamedTuple):
     """``(h, w, 3)``: the whole picture"""
     camera: Camera
     """Of the picture's size"""
-    box_xyxy: ArrayLike
-    """``(4,)`` px, of any shape"""
+    place: ArrayLike | Face
+    """A box ``(4,)`` px, of any shape, or a face that was there a moment ago"""
 
 
 class Measured(NamedTuple):
@@ -112,26 +112,26 @@ class PoseStage:
     def measure(self, requests: Sequence[FaceRequest]) -> list[Measured | None]:
         """Estimate faces as a plain call does, and say what their confidences were made of."""
         results: list[Measured | None] = [None] * len(requests)
-        pending = {i: np.asarray(r.box_xyxy, np.float64) for i, r in enumerate(requests)}
+        pending = {i: _view(request) for i, request in enumerate(requests)}
         for _ in range(self._rounds):
             crops = {
                 i: crop
-                for i, box in pending.items()
-                if (crop := self._crop(requests[i], box)) is not None
+                for i, view in pending.items()
+                if view is not None and (crop := self._crop(requests[i], view)) is not None
             }
             found = self._run(requests, crops)
             results = [found.get(i, result) for i, result in enumerate(results)]
             pending = {
-                i: each.face.box_xyxy
+                i: _view_of_face(each.face)
                 for i, each in found.items()
-                if each is not None and boxes_differ(pending[i], each.face.box_xyxy)
+                if each is not None and box_is_off(each.features)
             }
             if not pending:
                 break
         return results
 
-    def _crop(self, request: FaceRequest, box: NDArray[np.float64]) -> FacingCrop | None:
-        return crop_facing(request.pixels, request.camera, box, self._network.crop_size)
+    def _crop(self, request: FaceRequest, view: View) -> FacingCrop | None:
+        return crop_facing(request.pixels, request.camera, view, self._network.crop_size)
 
     def _run(
         self, requests: Sequence[FaceRequest], crops: dict[int, FacingCrop]
@@ -155,12 +155,21 @@ class PoseStage:
         return found
 
 
-def boxes_differ(box_a: ArrayLike, box_b: ArrayLike, tolerance: float = BOX_TOLERANCE) -> bool:
-    """Say whether two square boxes' sides or centres differ by more than a share of the side."""
-    a, b = np.asarray(box_a, np.float64), np.asarray(box_b, np.float64)
-    side_a, side_b = (a[2:] - a[:2]).max(), (b[2:] - b[:2]).max()
-    apart = np.abs((a[:2] + a[2:]) - (b[:2] + b[2:])).max() / 2.0
-    return bool(max(apart, abs(side_a - side_b)) > tolerance * min(side_a, side_b))
+def box_is_off(features: NDArray[np.float64]) -> bool:
+    """Say whether a face's own box differs too much from the box that it was seen in."""
+    named = dict(zip(FEATURES, features, strict=True))
+    return bool(named["offset"] > BOX_TOLERANCE or named["side"] > np.log1p(BOX_TOLERANCE))
+
+
+def _view(request: FaceRequest) -> View | None:
+    if isinstance(request.place, Face):
+        return _view_of_face(request.place)
+    return view_of_box(request.camera, request.place)
+
+
+def _view_of_face(face: Face) -> View:
+    sparse_m = face.landmarks_m[face.topology.landmarks68]
+    return view_of_landmarks(transform(sparse_m, face.rotation, face.translation_m))
 
 
 def is_same_face(box: NDArray[np.float64], boxes: Sequence[NDArray[np.float64]]) -> bool:

@@ -67,11 +67,17 @@ class _Track:
     """Somebody who is followed."""
 
     id: int
-    box_xyxy: NDArray[np.float64]
+    place: NDArray[np.float64] | Face
+    """Where to look next: a detected box, or the last face"""
     smoother: FaceSmoother | None
     missed: int = 0
     face: Face | None = field(default=None, repr=False)
     """In the present frame, as measured."""
+
+    @property
+    def box_xyxy(self) -> NDArray[np.float64]:
+        """The box where to look next, px."""
+        return self.place.box_xyxy if isinstance(self.place, Face) else self.place
 
 
 class FaceTracker:
@@ -120,8 +126,7 @@ class FaceTracker:
                 track.missed += 1
                 continue
             track.missed = 0
-            track.box_xyxy = track.face.box_xyxy
-            face = track.face
+            track.place = face = track.face
             if track.smoother is not None:
                 face = track.smoother(face, time_s)
             faces.append(replace(face, id=track.id, time_s=time_s))
@@ -132,7 +137,7 @@ class FaceTracker:
 
     def _measure(self, tracks: Sequence[_Track], pixels: NDArray[np.uint8], camera: Camera) -> None:
         """Estimate the faces of tracks from their boxes."""
-        requests = [FaceRequest(pixels, camera, track.box_xyxy) for track in tracks]
+        requests = [FaceRequest(pixels, camera, track.place) for track in tracks]
         for track, face in zip(tracks, self._stage(requests), strict=True):
             options = self._options
             needed = options.new_confidence if track.missed else options.keep_confidence
@@ -152,14 +157,14 @@ class FaceTracker:
         limit = self._options.max_faces
         wanted = None if limit is None else limit + SPARE_CANDIDATES
         boxes = list(self._detector.detect(pixels, max_faces=wanted).boxes_xyxy)
-        seen = [track.box_xyxy for track in self._tracks if track.face is not None]
+        seen = [track.face.box_xyxy for track in self._tracks if track.face is not None]
         boxes = [box for box in boxes if not is_same_face(box, seen)]
         lost = [track for track in self._tracks if track.face is None]
         found = []
         for track in lost:
             shared = overlap(np.reshape(boxes, (-1, 4)), track.box_xyxy)
             if shared.max(initial=0.0) >= self._options.min_overlap:
-                track.box_xyxy = boxes.pop(int(shared.argmax()))
+                track.place = boxes.pop(int(shared.argmax()))
                 found.append(track)
         self._measure(found, pixels, camera)
         self._welcome(boxes, pixels, camera)
@@ -179,7 +184,7 @@ class FaceTracker:
                 continue
             smoothing = self._options.smoothing
             smoother = None if smoothing is None else FaceSmoother(smoothing)
-            self._tracks.append(_Track(self._next_id, face.box_xyxy, smoother, face=face))
+            self._tracks.append(_Track(self._next_id, face, smoother, face=face))
             self._next_id += 1
             present += 1
 
