@@ -32,7 +32,7 @@ STOPPED, BROKEN_PIPE = 130, 141
 """What a shell says of programs that Ctrl-C ended, and whose reader has gone."""
 
 
-@app.command
+@app.command(sort_key=0)
 def predict(
     *sources: str,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
