@@ -17,6 +17,7 @@ from trg.detector import Detections
 from trg.evaluation.predict import BundleMethod
 from trg.evaluation.predictions import mesh_sha256
 from trg.evaluation.protocols import PROTOCOLS, is_far, read_pack, synthetic_protocol
+from trg.facing import facing_rotation, view_of_box
 from trg.geometry import crop_from_rays, rays_from_points, transform
 from trg.runtime import PoseArrays
 from trg.weights import WeightCard
@@ -145,6 +146,26 @@ def test_boxes_are_moved_inside_only_where_the_protocol_says_so() -> None:
         BundleMethod(runtime, "detector", OneBox(outside), shift_boxes=shift)(samples)
         expected = box_numbers_from_box(samples[0].camera, box)
         np.testing.assert_allclose(runtime.boxes[0][0], expected, atol=1e-6)
+
+
+def test_what_a_turned_camera_sees_is_turned_back() -> None:
+    samples = make_samples(3)
+    turns = [facing_rotation(view_of_box(s.camera, s.box_xyxy).sight) for s in samples]
+    seen = [
+        replace(
+            sample, rotation=turn.T @ sample.rotation, translation_m=turn.T @ sample.translation_m
+        )
+        for sample, turn in zip(samples, turns, strict=True)
+    ]
+    runtime = OracleRuntime(seen)
+    method = BundleMethod(runtime, view="turned")
+    assert method.facts.settings["view"] == "turned"
+    estimates = method(samples)
+    np.testing.assert_array_equal(runtime.boxes[0][:, :2], 0.0)
+    for estimate, sample in zip(estimates, samples, strict=True):
+        np.testing.assert_allclose(estimate.rotation, sample.rotation, atol=1e-6)
+        np.testing.assert_allclose(estimate.translation_m, sample.translation_m, atol=1e-6)
+        np.testing.assert_allclose(estimate.landmarks68_px, sample.landmarks68_px, atol=0.01)
 
 
 def test_a_picture_without_a_detection_has_no_estimate() -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from trg.cli.shared import NotNegative, Positive, app, messages
 
 if TYPE_CHECKING:
-    from trg.evaluation.predict import BoxRule, LabelledPictures, Method
+    from trg.evaluation.predict import BoxRule, LabelledPictures, Method, ViewRule
     from trg.evaluation.protocols import Protocol
     from trg.evaluation.run import Evaluation
 
@@ -35,6 +35,7 @@ def evaluate(
     predictions: Path | None = None,
     out: Path | None = None,
     boxes: Literal["truth", "detector", "landmarks"] | None = None,
+    view: Literal["crop", "turned"] = "crop",
     limit: Positive | None = None,
     far: bool = False,
     pack: Path | None = None,
@@ -60,6 +61,9 @@ def evaluate(
     boxes
         Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
         predicted inside the detection. By default what the data set's protocol says.
+    view
+        How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
+        camera ``turned`` to the face sees them, as `trg predict` does.
     limit
         Only so many pictures, evenly spread.
     far
@@ -82,7 +86,9 @@ def evaluate(
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
     with _pictures(name, path, pack, far, count, workers, bundle) as (protocol, pictures):
-        evaluation = _evaluation(protocol, pictures, bundle, predictions, folder, boxes, limit)
+        evaluation = _evaluation(
+            protocol, pictures, bundle, predictions, folder, boxes, view, limit
+        )
         report = evaluation.report
         written = write_report(folder, report)
         if plots:
@@ -161,6 +167,7 @@ def _evaluation(
     predictions: Path | None,
     folder: Path,
     boxes: BoxRule | None,
+    view: ViewRule,
     limit: int | None,
 ) -> Evaluation:
     from rich.progress import Progress
@@ -178,7 +185,7 @@ def _evaluation(
             return run.score_file(
                 protocol, pictures, predictions, limit=limit, on_progress=on_progress
             )
-        method = _method(protocol, bundle, boxes or protocol.boxes)
+        method = _method(protocol, bundle, boxes or protocol.boxes, view)
         return run.evaluate(
             protocol, pictures, method, folder, limit=limit, on_progress=on_progress
         )
@@ -195,7 +202,7 @@ def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> 
         return []
 
 
-def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule) -> Method:
+def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule, view: ViewRule) -> Method:
     from trg.evaluation.predict import BundleMethod
     from trg.evaluation.predictions import file_sha256
     from trg.runtime import PoseRuntime
@@ -211,6 +218,7 @@ def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule) -> Method:
         boxes,
         detector,
         shift_boxes=protocol.shift_boxes,
+        view=view,
         bundle_sha256=file_sha256(path),
     )
 

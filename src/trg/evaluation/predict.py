@@ -9,12 +9,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.crop import crop_face, face_box, pixels_from_crop
+from trg.crop import crop_face, face_box
 from trg.data.biwi import shift_inside
 from trg.data.sample import Sample
 from trg.detector import Detector
 from trg.evaluation.predictions import PredictionFacts, Predictions, mesh_sha256
 from trg.evaluation.truth import Truth, truth_from_samples, without_picture
+from trg.facing import FacingCrop, crop_facing, view_of_box
+from trg.geometry import rays_from_crop
 from trg.posing import PoseNetwork
 
 Floats = NDArray[np.float64]
@@ -29,6 +31,11 @@ paper does on BIWI, the landmarks predicted inside the best detection."""
 
 LARGEST_BOX = 4.0
 """A box from landmarks larger than this many pictures is none; the detection's stays."""
+
+
+ViewRule = Literal["crop", "turned"]
+"""How a network is shown a face: the window that the box is in the picture, as in the paper; or
+what a camera turned to the face would see, as :class:`~trg.estimator.HeadPoseEstimator` does."""
 
 
 class Estimate(NamedTuple):
@@ -99,6 +106,8 @@ class BundleMethod:
         Finds faces, for boxes other than ``truth``; in a picture with several the best counts.
     shift_boxes
         Move boxes that stick out back inside the picture, as the paper does on BIWI.
+    view
+        How faces are shown to the network.
     bundle_sha256
         Of the bundle's file, for the predictions' facts.
     """
@@ -110,12 +119,13 @@ class BundleMethod:
         detector: Detector | None = None,
         *,
         shift_boxes: bool = False,
+        view: ViewRule = "crop",
         bundle_sha256: str = "",
     ) -> None:
         if boxes != "truth" and detector is None:
             raise ValueError(f"boxes {boxes!r}: expected a detector, got none")
         self._runtime, self._boxes, self._detector = runtime, boxes, detector
-        self._shift_boxes = shift_boxes
+        self._shift_boxes, self._view = shift_boxes, view
         self._bundle_sha256 = bundle_sha256
 
     @property
@@ -128,6 +138,7 @@ class BundleMethod:
             settings={
                 "boxes": self._boxes,
                 **({"moved_inside": True} if self._shift_boxes else {}),
+                **({"view": self._view} if self._view != "crop" else {}),
             },
         )
 
@@ -169,28 +180,36 @@ class BundleMethod:
     ) -> list[Estimate | None]:
         """Run the network on the pictures that have a box, all in one call."""
         estimates: list[Estimate | None] = [None] * len(samples)
-        found = [(row, box) for row, box in enumerate(boxes) if box is not None]
-        if not found:
-            return estimates
-        size = self._runtime.crop_size
-        crops = [
-            crop_face(samples[row].image, samples[row].camera, box, size) for row, box in found
+        shown = [
+            (row, box, crop)
+            for row, box in enumerate(boxes)
+            if box is not None and (crop := self._show(samples[row], box)) is not None
         ]
-        numbers = np.stack([crop.box_numbers for crop in crops])
-        pixels = np.stack([crop.pixels for crop in crops])
+        if not shown:
+            return estimates
+        pixels = np.stack([crop.pixels for _, _, crop in shown])
+        numbers = np.stack([crop.box_numbers for _, _, crop in shown])
         result = self._runtime(pixels, numbers.astype(np.float32))
         landmarks_crop = result.vertices_crop[:, self._runtime.topology.landmarks68]
-        for place, (row, box) in enumerate(found):
+        for place, (row, box, crop) in enumerate(shown):
+            turn = crop.camera_from_facing
+            rays = rays_from_crop(landmarks_crop[place].astype(np.float64), crop.box_numbers)
+            sights = np.column_stack([rays, np.ones(len(rays))]) @ turn.T
             estimates[row] = Estimate(
-                rotation=result.rotation[place].astype(np.float64),
-                translation_m=result.translation_m[place].astype(np.float64),
+                rotation=turn @ result.rotation[place].astype(np.float64),
+                translation_m=turn @ result.translation_m[place].astype(np.float64),
                 vertices_m=result.vertices_m[place],
-                landmarks68_px=pixels_from_crop(
-                    samples[row].camera, landmarks_crop[place], numbers[place]
-                ),
+                landmarks68_px=samples[row].camera.project(sights),
                 box_xyxy=box,
             )
         return estimates
+
+    def _show(self, sample: Sample, box_xyxy: Floats) -> FacingCrop | None:
+        size = self._runtime.crop_size
+        if self._view == "turned":
+            view = view_of_box(sample.camera, box_xyxy)
+            return None if view is None else crop_facing(sample.image, sample.camera, view, size)
+        return FacingCrop(*crop_face(sample.image, sample.camera, box_xyxy, size), np.eye(3))
 
 
 def gather(
