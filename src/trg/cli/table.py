@@ -13,10 +13,11 @@ from trg.cli.shared import NotNegative, Positive, app, key_values, messages
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.table import Table
 
     from trg.training.loop import OnStep
     from trg.training.recipes import Recipe
-    from trg.training.tables import TableData
+    from trg.training.tables import TableData, Workshop
 
 
 @app.command(group=EVALUATION)
@@ -111,25 +112,28 @@ def table(
             on_scoring=lambda label, total: _bar(bar, label, total),
         )
         shown, written = _make(number, workshop, _names(rows))
-    if shown is not None:
-        results.print(shown)
+    for each in shown:
+        results.print(each)
     messages.print(", ".join(str(path) for path in written), markup=False)
 
 
-def _make(number: str, workshop: Any, rows: list[str] | None) -> tuple[Any, list[Path]]:
+def _make(
+    number: str, workshop: Workshop, rows: list[str] | None
+) -> tuple[list[Table], list[Path]]:
     """Return what to print, and the files written."""
-    from trg.training.comparison import as_table, write_comparison
+    from trg.training.comparison import as_table, differences_table, write_comparison
     from trg.training.table_figures import make_figure_3, make_figure_4
     from trg.training.table_plans import TABLES
     from trg.training.tables import make_table
 
     if number == "fig3":
         path, spreads = make_figure_3(workshop)
-        return spreads, [path]
+        return [spreads], [path]
     if number == "fig4":
-        return None, [make_figure_4(workshop)]
+        return [], [make_figure_4(workshop)]
     made = make_table(TABLES[number], workshop, rows)
-    return as_table(made), write_comparison(workshop.folder, made)
+    shown = [as_table(made), differences_table(made)]
+    return [each for each in shown if each is not None], write_comparison(workshop.folder, made)
 
 
 def _names(rows: str | None) -> list[str] | None:

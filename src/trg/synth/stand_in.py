@@ -72,8 +72,9 @@ def _write(
     folder: Path, layout: Layout, part: str, count: int, workers: int, on_part: OnPart | None
 ) -> None:
     options = {**LAYOUT_OPTIONS[layout], "seed": _SEEDS[part]}
+    on_progress = None if on_part is None else on_part(part, count)
     with FaceSequence(count, options, workers) as faces:
-        write_layout(
+        written = write_layout(
             faces,
             folder,
             layout,
@@ -82,5 +83,7 @@ def _write(
             neutral_m=faces.faces.neutral_m,
             made_with={**faces.faces.made_of, "count": count},
             resume=True,
-            on_progress=None if on_part is None else on_part(part, count),
+            on_progress=on_progress,
         )
+    if on_progress is not None:
+        on_progress(written)  # of a folder that was complete nothing else is told

@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.table import Table
 
 from trg import __version__
 from trg._atomic import write_atomic
+from trg.evaluation.bootstrap import Interval
 from trg.evaluation.report import HEADINGS
 from trg.training.table_plans import Column
 
 SCHEMA = "trg table 1"
+
+DIFFERENCES_TITLE = "Minus the full network, picture by picture: mean (95 % over people)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,22 @@ class ComparisonRow:
     label: str
     source: Literal["paper", "ours"]
     values: Mapping[str, float]
+
+
+class PairedDifference(NamedTuple):
+    """The mean over pictures of one method's error minus another's on the same picture."""
+
+    mean: float
+    interval: Interval | None
+    """95 %, over people; None with one person"""
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """One of our methods against the full network, by column key."""
+
+    label: str
+    values: Mapping[str, PairedDifference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,8 @@ class Comparison:
     rows: tuple[ComparisonRow, ...]
     notes: tuple[str, ...]
     """Sentences that go under the table."""
+    differences: tuple[DifferenceRow, ...] = ()
+    """Of our other rows to the full network; empty where it is not among them."""
 
     @property
     def headings(self) -> list[str]:
@@ -65,18 +86,31 @@ def as_table(table: Comparison) -> Table:
     return shown
 
 
+def differences_table(table: Comparison) -> Table | None:
+    """Return the paired differences for a terminal, or None where there are none."""
+    if not table.differences:
+        return None
+    shown = Table(title=DIFFERENCES_TITLE)
+    shown.add_column("", no_wrap=True)
+    for heading in table.headings:
+        shown.add_column(heading, justify="right", overflow="fold")
+    for row in table.differences:
+        shown.add_row(*_difference_texts(table, row))
+    return shown
+
+
 def as_markdown(table: Comparison) -> str:
-    """Return the table as Markdown, our rows in bold."""
-    lines = [f"## {table.title}", ""]
-    lines.append("| | " + " | ".join(table.headings) + " |")
-    lines.append("|---|" + "---:|" * len(table.columns))
-    for row in table.rows:
-        texts = _texts(table, row)
+    """Return the table as Markdown, our rows in bold, and the differences under it."""
+    rows = [_texts(table, row) for row in table.rows]
+    for row, texts in zip(table.rows, rows, strict=True):
         if row.source == "ours":
-            texts = [text if text == "-" else f"**{text}**" for text in texts]
-        lines.append("| " + " | ".join(texts) + " |")
+            texts[:] = [text if text == "-" else f"**{text}**" for text in texts]
+    lines = [f"## {table.title}", "", *_markdown(table, rows)]
     for note in table.notes:
         lines += ["", note]
+    if table.differences:
+        differences = [_difference_texts(table, row) for row in table.differences]
+        lines += ["", f"### {DIFFERENCES_TITLE}", "", *_markdown(table, differences)]
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +130,16 @@ def as_json(table: Comparison) -> dict[str, Any]:
                 **{key: value for key, value in row.values.items() if isfinite(value)},
             }
             for row in table.rows
+        ],
+        "differences_to_full": [
+            {
+                "label": row.label,
+                **{
+                    key: {"mean": found.mean, "mean_95": found.interval}
+                    for key, found in row.values.items()
+                },
+            }
+            for row in table.differences
         ],
         "notes": list(table.notes),
     }
@@ -134,6 +178,24 @@ def _texts(table: Comparison, row: ComparisonRow) -> list[str]:
     """Return one text for the label and each column."""
     label = f"paper: {row.label}" if row.source == "paper" else row.label
     return [label, *(_number(row.values.get(column.key), column) for column in table.columns)]
+
+
+def _difference_texts(table: Comparison, row: DifferenceRow) -> list[str]:
+    return [row.label, *(_difference(row.values.get(column.key)) for column in table.columns)]
+
+
+def _difference(found: PairedDifference | None) -> str:
+    if found is None:
+        return "-"
+    if found.interval is None:
+        return f"{found.mean:+.2f}"
+    return f"{found.mean:+.2f} ({found.interval.low:+.2f} to {found.interval.high:+.2f})"
+
+
+def _markdown(table: Comparison, rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| | " + " | ".join(table.headings) + " |"]
+    lines.append("|---|" + "---:|" * len(table.columns))
+    return lines + ["| " + " | ".join(texts) + " |" for texts in rows]
 
 
 def _number(value: float | None, column: Column) -> str:

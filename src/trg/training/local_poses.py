@@ -64,9 +64,9 @@ class LocalPoses:
         return local_views(make_view(self._inner, index, spec))
 
     def sample(self, index: int) -> Sample:
-        """Return the view as a picture of its own, at the usual size."""
-        view = self.view(index, ViewSpec())
-        return sample_from_view(stack_views([view]), f"local/{index}")
+        """Return a view as a picture of its own: a pack's as stored, others at the usual size."""
+        spec = self._inner.spec if isinstance(self._inner, _ShuffledPack) else ViewSpec()
+        return sample_from_view(stack_views([self.view(index, spec)]), f"local/{index}")
 
     def _open(self, seed: int) -> SampleSource:
         samples = open_source(self._config)
@@ -79,7 +79,7 @@ class _ShuffledPack:
     def __init__(self, options: Mapping[str, Any], seed: int) -> None:
         self._pack = Pack(Path(options["folder"]))
         self._order = EndlessOrder(len(self._pack), seed)
-        self.topology = self._pack.topology
+        self.spec, self.topology = self._pack.spec, self._pack.topology
 
     def sample(self, index: int) -> Sample:
         """Return a view as a picture of its own."""
@@ -88,8 +88,6 @@ class _ShuffledPack:
 
     def view(self, index: int, spec: ViewSpec) -> Views:
         """Return a view as it is stored; ValueError where it was cut otherwise."""
-        if spec != self._pack.spec:
-            raise ValueError(
-                f"{self._pack.folder}: expected views of {spec}, got {self._pack.spec}"
-            )
+        if spec != self.spec:
+            raise ValueError(f"{self._pack.folder}: expected views of {spec}, got {self.spec}")
         return select_views(self._pack.views(np.array([self._order.number(index)])), 0)

@@ -13,23 +13,27 @@ code as everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from trg.detector import Detector
 from trg.evaluation.baselines import LocalNetwork, PnPNetwork
+from trg.evaluation.bootstrap import SubjectBootstrap
 from trg.evaluation.predict import BoxRule, BundleMethod, LabelledPictures
 from trg.evaluation.predictions import PredictionFacts, file_sha256, read_predictions
 from trg.evaluation.protocols import Protocol
-from trg.evaluation.report import write_report
+from trg.evaluation.report import SEED, Report, write_report
 from trg.evaluation.run import PREDICTIONS, Evaluation, evaluate, score_file
 from trg.model.checkpoint import load_checkpoint
 from trg.posing import PoseNetwork
 from trg.runtime import PoseRuntime
-from trg.training.comparison import Comparison, ComparisonRow
+from trg.training.comparison import Comparison, ComparisonRow, DifferenceRow, PairedDifference
 from trg.training.recipes import Recipe
-from trg.training.table_plans import Line, Role, TablePlan
+from trg.training.table_plans import Column, Line, Role, TablePlan
 from trg.training.variants import Budget, CheckpointNetwork, OnTraining, train_variant
 
 TRAINED, SCORES = "trained", "scores"
@@ -158,16 +162,22 @@ def make_table(
         )
     ours = []
     for line, (network, sha256, steps) in _with_networks(chosen, workshop):
-        found = {role: workshop.measure(line, role, network, sha256) for role in sorted(needed)}
-        ours.append((line, _row(line, plan, found, _unfinished(steps, data.recipe.steps))))
+        found = {
+            role: workshop.measure(line, role, network, sha256).report for role in sorted(needed)
+        }
+        label = line.label + _unfinished(steps, data.recipe.steps)
+        ours.append(_Measured(line, label, found))
     roles = [role for role in data.tests if role in needed]
+    full = next((each for each in ours if each.line.name == "full"), None)
+    others = [each for each in ours if full is not None and each is not full]
     return Comparison(
         number=plan.number,
         title=f"{plan.title} ({data.title})",
         columns=plan.columns,
         test_sets={role: data.tests[role].short for role in roles},
         rows=_side_by_side(plan, ours),
-        notes=(*_notes(workshop, roles), *data.notes),
+        notes=(*_notes(workshop, chosen, roles), *data.notes),
+        differences=tuple(each.minus(full, plan) for each in others if full is not None),
     )
 
 
@@ -182,36 +192,61 @@ def _with_networks(
         yield line, last[1]
 
 
-def _row(line: Line, plan: TablePlan, found: Mapping[Role, Evaluation], note: str) -> ComparisonRow:
-    values = {}
-    for column in plan.columns:
-        figures = found[column.role].report.summary.figures
-        shapeless = column.error == "landmarks_mm" and not line.has_shape
-        if column.error in figures and not shapeless:
-            figure = figures[column.error]
-            values[column.key] = figure.mean if column.statistic == "mean" else figure.median
-    return ComparisonRow(line.label + note, "ours", values)
+class _Measured(NamedTuple):
+    """One of our lines with what it reached on each test set."""
+
+    line: Line
+    label: str
+    found: Mapping[Role, Report]
+
+    def row(self, plan: TablePlan) -> ComparisonRow:
+        values = {}
+        for column in plan.columns:
+            figures = self.found[column.role].summary.figures
+            if self.says(column, figures):
+                figure = figures[column.error]
+                values[column.key] = figure.mean if column.statistic == "mean" else figure.median
+        return ComparisonRow(self.label, "ours", values)
+
+    def minus(self, other: _Measured, plan: TablePlan) -> DifferenceRow:
+        values = {}
+        for column in plan.columns:
+            own = self.found[column.role].scores
+            theirs = other.found[column.role].scores.plain
+            both = self.says(column, own.plain) and other.says(column, theirs)
+            if column.statistic == "mean" and both:
+                paired = own.plain[column.error] - theirs[column.error]
+                if np.isfinite(paired).any():
+                    bootstrap = SubjectBootstrap(own.subjects, np.random.default_rng(SEED))
+                    mean = float(np.nanmean(paired))
+                    values[column.key] = PairedDifference(mean, bootstrap.mean(paired))
+        return DifferenceRow(self.label, values)
+
+    def says(self, column: Column, known: Container[str]) -> bool:
+        shapeless = column.error == "landmarks_mm" and not self.line.has_shape
+        return column.error in known and not shapeless
 
 
-def _side_by_side(
-    plan: TablePlan, ours: Sequence[tuple[Line, ComparisonRow]]
-) -> tuple[ComparisonRow, ...]:
+def _side_by_side(plan: TablePlan, ours: Sequence[_Measured]) -> tuple[ComparisonRow, ...]:
     """Put each of the paper's rows over ours of the same kind, and those without one on top."""
     printed = {line.label: ComparisonRow(line.label, "paper", line.values) for line in plan.paper}
     paired = {line.published for line in plan.lines}
     rows = [row for label, row in printed.items() if label not in paired]
-    for line, row in ours:
-        rows += [printed[line.published]] if line.published else []
-        rows.append(row)
+    for measured in ours:
+        rows += [printed[measured.line.published]] if measured.line.published else []
+        rows.append(measured.row(plan))
     return tuple(rows)
 
 
-def _notes(workshop: Workshop, roles: Sequence[Role]) -> list[str]:
+def _notes(workshop: Workshop, lines: Sequence[Line], roles: Sequence[Role]) -> list[str]:
     data, recipe = workshop.data, workshop.data.recipe
-    notes = [
-        f"Each network: {recipe.steps} steps of {recipe.batch_size} pictures by the recipe "
-        f"{recipe.name}, the last weights, no choice among them."
-    ]
+    given = {"full"} if workshop.bundle is not None else set()
+    notes = []
+    if {line.network for line in lines} - given:
+        notes.append(
+            f"Each network: {recipe.steps} steps of {recipe.batch_size} pictures by the recipe "
+            f"{recipe.name}, the last weights, no choice among them."
+        )
     if workshop.bundle is not None:
         notes.append(f"The full network is not trained here but read from {workshop.bundle.name}.")
     for role in roles:
