@@ -25,7 +25,7 @@ def table(
     number: Literal["1", "2", "3", "4", "fig3", "fig4"],
     /,
     *overrides: str,
-    folder: Path = Path("tables"),
+    folder: Path = Path("out/tables"),
     arkitface: Path | None = None,
     biwi: Path | None = None,
     w300lp: Path | None = None,
