@@ -27,6 +27,9 @@ FEATURES = ("bias", "disagreement", "tail", "peak", "side", "offset")
 CARD_KEY = "confidence"
 """Where a weight card's training facts hold the regression that was fitted to those weights."""
 
+WORST = (1.0, 7.0, 7.0, -9.0, 7.0, 3.0)
+"""Features that are no face's, for estimates with numbers that are not finite."""
+
 LARGEST_LOGIT = 9.0
 """A few thousand samples cannot tell more than one error in ten thousand."""
 
@@ -86,20 +89,19 @@ def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> F
     * offset: distance between the two boxes' centres.
     """
     projected = arrays.vertices_crop[:, landmarks68].astype(np.float64) / 2.0
-    apart = np.linalg.norm(projected - arrays.landmarks68_crop / 2.0, axis=-1)
-    apart = np.sort(np.nan_to_num(apart, nan=1e3, posinf=1e3), axis=1)
+    apart = np.sqrt(((projected - arrays.landmarks68_crop / 2.0) ** 2).sum(-1))
+    apart.sort(axis=1)  # NaN comes last
     low, high = projected.min(1), projected.max(1)
-    side = np.clip(BOX_MARGIN * (high - low).max(-1), 1e-3, 1e3)
-    offset = np.clip(np.linalg.norm((low + high) / 2.0, axis=-1), 0.0, 3.0)
-    features = [
-        np.ones(len(apart)),
-        np.log(apart[:, 34] + 1e-3),
-        np.log(apart[:, 61] + 1e-3),
-        np.log(np.clip(arrays.peaks.mean(1, dtype=np.float64), 1e-4, None)),
-        np.abs(np.log(side)),
-        offset,
-    ]
-    return np.stack([np.nan_to_num(each, nan=10.0) for each in features], axis=1)
+    middle = (low + high) / 2.0
+    features = np.empty((len(apart), len(FEATURES)))
+    features[:, 0] = 1.0
+    features[:, 1] = np.log(apart[:, 34] + 1e-3)
+    features[:, 2] = np.log(apart[:, 61] + 1e-3)
+    features[:, 3] = np.log(np.maximum(arrays.peaks.mean(1, dtype=np.float64), 1e-4))
+    features[:, 4] = np.abs(np.log(np.clip(BOX_MARGIN * (high - low).max(-1), 1e-3, 1e3)))
+    features[:, 5] = np.minimum(np.sqrt((middle**2).sum(-1)), 3.0)
+    features[~np.isfinite(features).all(1)] = WORST
+    return features
 
 
 def fit_logistic(
