@@ -16,7 +16,7 @@ from trg.data.view import ViewSpec
 from trg.detector import Detections
 from trg.evaluation.predict import BundleMethod
 from trg.evaluation.predictions import mesh_sha256
-from trg.evaluation.protocols import PROTOCOLS, is_far, read_pack, synthetic_protocol
+from trg.evaluation.protocols import PROTOCOLS, open_pack, read_pack
 from trg.facing import facing_rotation, view_of_box
 from trg.geometry import crop_from_rays, rays_from_points, transform
 from trg.runtime import PoseArrays
@@ -102,11 +102,14 @@ def test_a_pack_says_how_far_its_faces_are(tmp_path: Path) -> None:
     for name, nearest in (("near", 0.25), ("far", 2.0)):
         facts = {"options": {"shots": {"distance_m": [nearest, 3.0]}}}
         write_pack(tmp_path / name, partial(DotFaces), SPEC, 1, topology=TOPOLOGY, facts=facts)
-    assert not is_far(tmp_path / "near")
-    assert is_far(tmp_path / "far")
-    assert "beyond all training" in synthetic_protocol(far=True).title
+    assert "0.25 to 2 m" in open_pack(tmp_path / "near")[0].title
+    assert "beyond all training" in open_pack(tmp_path / "far")[0].title
+    with pytest.raises(ValueError, match="expected faces beyond 2 m"):
+        open_pack(tmp_path / "near", far=True)
+    write_pack(tmp_path / "silent", partial(DotFaces), SPEC, 1, topology=TOPOLOGY)
+    for far in (False, True):
+        assert ("beyond" in open_pack(tmp_path / "silent", far=far)[0].title) == far
     write_pack(tmp_path / "bare", partial(DotFaces), SPEC, 1)
-    assert not is_far(tmp_path / "bare")
     with pytest.raises(ValueError, match="mesh of its vertices"):
         read_pack(tmp_path / "bare")
 

@@ -12,6 +12,7 @@ from constant_bundle import write_constant_bundle
 from dot_faces import TOPOLOGY, DotFaces
 from known_methods import Known, disturbed
 from made_samples import make_samples
+from trg.cli.evaluate import Holdout, Measured
 from trg.cli.evaluate import evaluate as eval_verb
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec
@@ -104,7 +105,8 @@ def bundle_and_pack(tmp_path_factory) -> tuple[Path, Path]:
 def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
     out, again = tmp_path / "out", tmp_path / "again"
-    eval_verb("synthetic", pack=pack, bundle=bundle, out=out, plots=False)
+    holdout = Holdout(pack=pack)
+    eval_verb("synthetic", measured=Measured(bundle), holdout=holdout, out=out, plots=False)
     assert "constant, mean" in capsys.readouterr().out
     stored = json.loads((out / "report.json").read_text())
     assert stored["bundle_sha256"] == file_sha256(bundle)
@@ -122,14 +124,16 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
     assert landmarks["mean"] == pytest.approx(np.mean(distances_mm), abs=1e-3)
     assert landmarks["median"] == pytest.approx(np.median(distances_mm), abs=1e-3)
     saved = out / "predictions.npz"
-    eval_verb("synthetic", pack, predictions=saved, out=again, plots=False)
+    measured = Measured(predictions=saved)
+    eval_verb("synthetic", pack, measured=measured, out=again, plots=False)
     assert (again / "report.json").read_bytes() == (out / "report.json").read_bytes()
     assert not (again / "predictions.npz").exists()
 
 
 def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
-    eval_verb("synthetic", pack, bundle=bundle, out=tmp_path, limit=3, far=True, plots=False)
+    measured, holdout = Measured(bundle, limit=3), Holdout(far=True)
+    eval_verb("synthetic", pack, measured=measured, holdout=holdout, out=tmp_path, plots=False)
     assert "2 to 3 m" in capsys.readouterr().out
     stored = json.loads((tmp_path / "report.json").read_text())
     assert stored["images"] == 3
@@ -139,20 +143,20 @@ def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
 def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
     bundle, _ = bundle_and_pack
     with pytest.raises(ValueError, match="got both"):
-        eval_verb("biwi", tmp_path, bundle=bundle, predictions=tmp_path / "p.npz")
+        eval_verb("biwi", tmp_path, measured=Measured(bundle, tmp_path / "p.npz"))
     with pytest.raises(ValueError, match="biwi: expected the data set's folder"):
-        eval_verb("biwi", bundle=bundle)
+        eval_verb("biwi", measured=Measured(bundle))
     with pytest.raises(ValueError, match="stills: expected the folder"):
-        eval_verb("stills", bundle=bundle)
+        eval_verb("stills", measured=Measured(bundle))
     with pytest.raises(FileNotFoundError, match="expected a dataset folder"):
-        eval_verb("biwi", tmp_path / "nowhere", bundle=bundle)
+        eval_verb("biwi", tmp_path / "nowhere", measured=Measured(bundle))
 
 
 def test_stills_are_measured_by_both_kinds_of_landmarks(bundle_and_pack, tmp_path, capsys) -> None:
     from test_stills import write_folder
 
     write_folder(tmp_path)
-    eval_verb("stills", tmp_path, bundle=bundle_and_pack[0])
+    eval_verb("stills", tmp_path, measured=Measured(bundle_and_pack[0]))
     printed = capsys.readouterr().out
     assert "projected" in printed
     assert "heatmap" in printed
@@ -164,7 +168,7 @@ def test_plots_are_drawn(bundle_and_pack, tmp_path: Path) -> None:
     from PIL import Image
 
     bundle, pack = bundle_and_pack
-    eval_verb("synthetic", pack, bundle=bundle, out=tmp_path)
+    eval_verb("synthetic", pack, measured=Measured(bundle), out=tmp_path)
     for name in ("errors", "distributions", "faces"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             pixels = np.asarray(picture.convert("RGB"))
@@ -177,6 +181,6 @@ def test_without_matplotlib_the_report_is_there(bundle_and_pack, tmp_path, monke
 
     bundle, pack = bundle_and_pack
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    eval_verb("synthetic", pack, bundle=bundle, out=tmp_path)
+    eval_verb("synthetic", pack, measured=Measured(bundle), out=tmp_path)
     assert (tmp_path / "report.json").is_file()
     assert not (tmp_path / "errors.png").exists()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Group
+from cyclopts import Group, Parameter
 from rich.console import Console
 
 from trg.cli.shared import NotNegative, Positive, app, messages
 
 if TYPE_CHECKING:
-    from trg.evaluation.predict import BoxRule, LabelledPictures, Method, ViewRule
+    from trg.evaluation.predict import LabelledPictures, Method
     from trg.evaluation.protocols import Protocol
     from trg.evaluation.run import Evaluation
 
@@ -25,22 +26,72 @@ PIPED_WIDTH = 180
 Name = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is measured, and how.
+
+    Parameters
+    ----------
+    bundle
+        The weight bundle to measure; by default the one that ships with this package.
+    predictions
+        Score this file of predictions instead (docs/evaluation.md has the format).
+    boxes
+        Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
+        predicted inside the detection. By default what the data set's protocol says.
+    view
+        How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
+        camera ``turned`` to the face sees them, as `trg predict` does.
+    limit
+        Only so many pictures, evenly spread.
+    """
+
+    bundle: Path | None = None
+    predictions: Path | None = None
+    boxes: Literal["truth", "detector", "landmarks"] | None = None
+    view: Literal["crop", "turned"] = "crop"
+    limit: Positive | None = None
+
+    def bundle_path(self) -> Path:
+        """Return where the bundle lies."""
+        from trg.weights import bundled
+
+        return bundled() if self.bundle is None else self.bundle
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """Which synthetic hold-out.
+
+    Parameters
+    ----------
+    far
+        ``synthetic``: the hold-out at 2 to 3 m, beyond all training distances.
+    pack
+        ``synthetic``: a folder of rendered views of the hold-out.
+    count
+        ``synthetic`` without a pack: how many pictures to render.
+    workers
+        Processes that render.
+    """
+
+    far: bool = False
+    pack: Path | None = None
+    count: Positive = 4000
+    workers: NotNegative = 0
+
+
 @app.command(name="eval", group=EVALUATION)
 def evaluate(
     name: Name,
     path: Path | None = None,
     /,
     *,
-    bundle: Path | None = None,
-    predictions: Path | None = None,
+    measured: Measured = Measured(),
+    holdout: Holdout = Holdout(),
     out: Path | None = None,
-    boxes: Literal["truth", "detector", "landmarks"] | None = None,
-    view: Literal["crop", "turned"] = "crop",
-    limit: Positive | None = None,
-    far: bool = False,
-    pack: Path | None = None,
-    count: Positive = 4000,
-    workers: NotNegative = 0,
     plots: bool = True,
 ) -> None:
     """Measure a network on a data set, and print the paper's rows beside it.
@@ -52,43 +103,21 @@ def evaluate(
         photographs with 68 points each.
     path
         Its folder. ``synthetic`` needs none: it renders, or reads ``--pack``.
-    bundle
-        The weight bundle to measure; by default the one that ships with this package.
-    predictions
-        Score this file of predictions instead (docs/evaluation.md has the format).
     out
         Folder for predictions, report and plots; by default ``out/eval-NAME``.
-    boxes
-        Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
-        predicted inside the detection. By default what the data set's protocol says.
-    view
-        How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
-        camera ``turned`` to the face sees them, as `trg predict` does.
-    limit
-        Only so many pictures, evenly spread.
-    far
-        ``synthetic``: the hold-out at 2 to 3 m, beyond all training distances.
-    pack
-        ``synthetic``: a folder of rendered views of the hold-out.
-    count
-        ``synthetic`` without a pack: how many pictures to render.
-    workers
-        Processes that render.
     plots
         Draw plots; they need the extra ``plots``.
     """
     from trg.evaluation.report import as_table, write_report
 
-    if bundle is not None and predictions is not None:
+    if measured.bundle is not None and measured.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
     if name == "stills":
-        _stills(path, bundle)
+        _stills(path, measured.bundle_path())
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
-    with _pictures(name, path, pack, far, count, workers, bundle) as (protocol, pictures):
-        evaluation = _evaluation(
-            protocol, pictures, bundle, predictions, folder, boxes, view, limit
-        )
+    with _pictures(name, path, holdout, measured) as (protocol, pictures):
+        evaluation = _evaluation(protocol, pictures, measured, folder)
         report = evaluation.report
         written = write_report(folder, report)
         if plots:
@@ -100,7 +129,7 @@ def evaluate(
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 
-def _stills(folder: Path | None, bundle: Path | None) -> None:
+def _stills(folder: Path | None, bundle: Path) -> None:
     """Print how well a bundle's projected and heatmap landmarks sit on photographs."""
     from rich.table import Table
 
@@ -109,7 +138,7 @@ def _stills(folder: Path | None, bundle: Path | None) -> None:
 
     if folder is None:
         raise ValueError("stills: expected the folder with the pictures and landmarks68.npz")
-    runtime = PoseRuntime(_bundle(bundle))
+    runtime = PoseRuntime(bundle)
     stills = Stills(folder, runtime.crop_size)
     table = Table(title=f"{len(stills)} photographs: {runtime.card.name}")
     for heading in ("landmarks", "NME-11 median %", "mean %", "over 10 %", "NME-68 median %"):
@@ -123,18 +152,12 @@ def _stills(folder: Path | None, bundle: Path | None) -> None:
 
 @contextmanager
 def _pictures(
-    name: str,
-    path: Path | None,
-    pack: Path | None,
-    far: bool,
-    count: int,
-    workers: int,
-    bundle: Path | None,
+    name: str, path: Path | None, holdout: Holdout, measured: Measured
 ) -> Iterator[tuple[Protocol, LabelledPictures]]:
     """Open a data set, or render one."""
     from trg.evaluation.protocols import (
-        is_far,
         open_data_set,
+        open_pack,
         synthetic_pictures,
         synthetic_protocol,
     )
@@ -144,48 +167,42 @@ def _pictures(
             raise ValueError(f"{name}: expected the data set's folder")
         yield open_data_set(name, path)
         return
-    folder = pack if pack is not None else path
+    folder = holdout.pack if holdout.pack is not None else path
     if folder is not None:
-        chosen = synthetic_protocol(far=far or is_far(folder))
-        yield chosen, chosen.read(folder)
+        yield open_pack(folder, far=holdout.far)
         return
 
     from trg.synth.holdout import holdout_options, holdout_window
     from trg.synth.stream import FaceSequence
     from trg.weights import read_bundle
 
-    crop_size = read_bundle(_bundle(bundle)).card.crop_size
-    options = holdout_options(holdout_window(crop_size), far=far)
-    with FaceSequence(count, options, workers) as faces:
-        yield synthetic_protocol(far=far), synthetic_pictures(faces, faces.faces.topology)
+    crop_size = read_bundle(measured.bundle_path()).card.crop_size
+    options = holdout_options(holdout_window(crop_size), far=holdout.far)
+    with FaceSequence(holdout.count, options, holdout.workers) as faces:
+        rules = synthetic_protocol(far=holdout.far)
+        yield rules, synthetic_pictures(faces, faces.faces.topology)
 
 
 def _evaluation(
-    protocol: Protocol,
-    pictures: LabelledPictures,
-    bundle: Path | None,
-    predictions: Path | None,
-    folder: Path,
-    boxes: BoxRule | None,
-    view: ViewRule,
-    limit: int | None,
+    protocol: Protocol, pictures: LabelledPictures, measured: Measured, folder: Path
 ) -> Evaluation:
     from rich.progress import Progress
 
     from trg.evaluation import run
 
-    total = len(pictures.samples) if limit is None else min(limit, len(pictures.samples))
+    limit, count = measured.limit, len(pictures.samples)
+    total = count if limit is None else min(limit, count)
     with Progress(console=messages) as bar:
         task = bar.add_task(protocol.title, total=total)
 
         def on_progress(done: int) -> None:
             bar.update(task, completed=done)
 
-        if predictions is not None:
+        if measured.predictions is not None:
             return run.score_file(
-                protocol, pictures, predictions, limit=limit, on_progress=on_progress
+                protocol, pictures, measured.predictions, limit=limit, on_progress=on_progress
             )
-        method = _method(protocol, bundle, boxes or protocol.boxes, view)
+        method = _method(protocol, measured)
         return run.evaluate(
             protocol, pictures, method, folder, limit=limit, on_progress=on_progress
         )
@@ -202,12 +219,13 @@ def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> 
         return []
 
 
-def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule, view: ViewRule) -> Method:
+def _method(protocol: Protocol, measured: Measured) -> Method:
     from trg.evaluation.predict import BundleMethod
     from trg.evaluation.predictions import file_sha256
     from trg.runtime import PoseRuntime
 
-    path = _bundle(bundle)
+    path = measured.bundle_path()
+    boxes = measured.boxes or protocol.boxes
     detector = None
     if boxes != "truth":
         from trg.detector import FaceDetector
@@ -218,12 +236,6 @@ def _method(protocol: Protocol, bundle: Path | None, boxes: BoxRule, view: ViewR
         boxes,
         detector,
         shift_boxes=protocol.shift_boxes,
-        view=view,
+        view=measured.view,
         bundle_sha256=file_sha256(path),
     )
-
-
-def _bundle(path: Path | None) -> Path:
-    from trg.weights import bundled
-
-    return bundled() if path is None else path

@@ -26,10 +26,15 @@ from trg.data.written import is_complete
 from trg.evaluation.predict import BoxRule, LabelledPictures, Pictures
 from trg.evaluation.predictions import mesh_sha256
 from trg.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
+from trg.synth.holdout import FAR_HOLDOUT_SHOTS
 from trg.topology import FaceTopology
 
 ROTATION = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
 TRANSLATION = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
+
+
+FAR_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
+"""Where the far hold-out begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +183,39 @@ def synthetic_pictures(samples: Pictures, topology: FaceTopology) -> LabelledPic
     return LabelledPictures(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
 
 
+def open_pack(folder: Path, *, far: bool = False) -> tuple[Protocol, LabelledPictures]:
+    """Open a pack of the synthetic hold-out, with the protocol that its own account asks for.
+
+    Parameters
+    ----------
+    far
+        What a pack is taken for that does not say how far its faces are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no finished pack, it has no mesh, or it says that it is not the far one.
+    """
+    pictures = read_pack(folder)
+    nearest_m = _nearest_m(folder)
+    if far and nearest_m is not None and nearest_m < FAR_M:
+        raise ValueError(
+            f"{folder}: expected faces beyond {FAR_M:g} m, got a pack from {nearest_m:g} m on"
+        )
+    return synthetic_protocol(far=far or is_far(folder)), pictures
+
+
 def is_far(folder: Path) -> bool:
-    """Whether a pack's faces are all beyond the training's distances, by its own account."""
+    """Whether a pack says that all its faces are beyond the trainings' distances."""
+    nearest_m = _nearest_m(folder)
+    return nearest_m is not None and nearest_m >= FAR_M
+
+
+def _nearest_m(folder: Path) -> float | None:
+    """Return from which distance on a pack's faces were made; None: it does not say."""
     facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("facts", {})
-    nearest = facts.get("options", {}).get("shots", {}).get("distance_m", [0.0])[0]
-    return bool(nearest >= 2.0)
+    distances_m = facts.get("options", {}).get("shots", {}).get("distance_m")
+    return None if distances_m is None else float(distances_m[0])
 
 
 class PackedPictures:
