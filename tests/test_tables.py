@@ -13,6 +13,7 @@ import pytest
 from dot_faces import TOPOLOGY, DotFaces
 from made_samples import make_samples, write
 from trg.camera import Camera
+from trg.cli import app
 from trg.crop import face_box
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec
@@ -172,6 +173,31 @@ def test_data_sets_train_on_arkitface_whatever_the_recipe(stand_in):
     assert small.recipe.model.crop_size == 128
     assert small.recipe.steps == 7
     assert small.recipe.sources == own.recipe.sources
+
+
+def test_the_command(workshop, stand_in, capsys):
+    """On the folder that another test has filled: nothing is left to train."""
+    make_table(TABLES["1"], workshop, ["1-iter"])
+    own = {"steps": 2, "batch_size": 4}
+    folders = ("--arkitface", str(stand_in.arkitface), "--biwi", str(stand_in.biwi))
+
+    def run(*tokens):
+        changes = [f"{name}={value}" for name, value in own.items()]
+        app(
+            ["table", *tokens, *changes, "--folder", str(workshop.folder)],
+            exit_on_error=False,
+            result_action="return_value",
+        )
+
+    run("1", "--rows", "1-iter", "--recipe", "tiny", *folders)
+    printed = capsys.readouterr().out
+    assert "paper: 1-iter (w/o MS)" in printed
+    assert "synthetic stand-in" in printed
+    assert (workshop.folder / "table-1.json").is_file()
+    with pytest.raises(ValueError, match="rows: expected some of"):
+        run("1", "--rows", "fuller")
+    with pytest.raises(ValueError, match="table: expected --arkitface; or --recipe"):
+        run("1", "--far", str(stand_in.biwi))
 
 
 def test_figures(workshop):

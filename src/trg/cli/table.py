@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from trg.cli.evaluate import EVALUATION, PIPED_WIDTH
@@ -20,27 +22,80 @@ if TYPE_CHECKING:
     from trg.training.tables import TableData, Workshop
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What networks are trained and measured on.
+
+    Parameters
+    ----------
+    arkitface
+        ARKitFace's folder: the real one, or what ``trg synth --layout`` wrote. So for the next.
+    biwi
+        BIWI's folder.
+    w300lp
+        300W-LP's folder, to train on as well.
+    near
+        Pack of the synthetic hold-out, to measure on instead of data sets; by default the recipe's
+        ``--option.holdout_pack``.
+    far
+        Pack of the hold-out beyond the training's distances.
+    pictures
+        In the training part of the stand-in; its test sets have an eighth each.
+    limit
+        Measure on this many pictures of each test set.
+    """
+
+    arkitface: Path | None = None
+    biwi: Path | None = None
+    w300lp: Path | None = None
+    near: Path | None = None
+    far: Path | None = None
+    pictures: Positive = 1920
+    limit: Positive | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How networks are trained.
+
+    Parameters
+    ----------
+    recipe
+        What every network is trained by; by default the paper's, and ``tiny`` on the stand-in.
+    option
+        The recipe's own arguments, as ``--option.pack FOLDER``.
+    steps
+        Of every training; the same as the override ``steps=N``.
+    minutes
+        Stop each training after this time; the next call goes on.
+    bundle
+        Weights that stand for the full network.
+    workers
+        Processes that render or read.
+    device
+        ``cpu`` or ``cuda``; chosen when not given.
+    """
+
+    recipe: str | None = None
+    option: dict[str, str] | None = None
+    steps: Positive | None = None
+    minutes: float | None = None
+    bundle: Path | None = None
+    workers: NotNegative = 0
+    device: str | None = None
+
+
 @app.command(group=EVALUATION)
 def table(
     number: Literal["1", "2", "3", "4", "fig3", "fig4"],
     /,
     *overrides: str,
     folder: Path = Path("out/tables"),
-    arkitface: Path | None = None,
-    biwi: Path | None = None,
-    w300lp: Path | None = None,
-    near: Path | None = None,
-    far: Path | None = None,
-    recipe: str | None = None,
-    option: dict[str, str] | None = None,
     rows: str | None = None,
-    steps: Positive | None = None,
-    minutes: float | None = None,
-    bundle: Path | None = None,
-    limit: Positive | None = None,
-    pictures: Positive = 1920,
-    workers: NotNegative = 0,
-    device: str | None = None,
+    data: Data = Data(),
+    training: Training = Training(),
 ) -> None:
     """Make a table or figure of the paper: train what it needs, measure, print both side by side.
 
@@ -56,65 +111,76 @@ def table(
         Fields of the recipe, as ``optim.learning_rate=3e-4``.
     folder
         Where everything goes.
-    arkitface, biwi, w300lp
-        The data sets' folders, real or written by ``trg synth --layout``.
-    near, far
-        Packs of the synthetic hold-outs to measure on instead; ``near`` is by default the recipe's
-        ``--option.holdout_pack``.
-    recipe
-        What every network is trained by; by default the paper's, and ``tiny`` on the stand-in.
-    option
-        The recipe's own arguments, as ``--option.pack FOLDER``.
     rows
         Names of rows, with commas between; by default all.
-    steps
-        Of every training; the same as the override ``steps=N``.
-    minutes
-        Stop each training after this time; the next call goes on.
-    bundle
-        Weights that stand for the full network.
-    limit
-        Measure on this many pictures of each test set.
-    pictures
-        In the stand-in's training part; its test sets have an eighth each.
-    workers
-        Processes that render or read.
-    device
-        ``cpu`` or ``cuda``; chosen when not given.
     """
     from rich.progress import Progress
 
     from trg.training.table_plans import TABLES
-    from trg.training.tables import Workshop
-    from trg.training.variants import Budget
 
-    changes = key_values(overrides) | ({} if steps is None else {"steps": steps})
-    if TABLES.get(number):
-        TABLES[number].chosen(_names(rows))  # say so before anything is trained
+    names = None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
+    if number in TABLES:
+        TABLES[number].chosen(names)  # say so before anything is trained
+    changes = key_values(overrides)
+    if training.steps is not None:
+        changes["steps"] = training.steps
     results = Console()
     if not results.is_terminal:
         results.width = PIPED_WIDTH
     folder.mkdir(parents=True, exist_ok=True)
     with Progress(console=messages) as bar:
-        if arkitface is not None:
-            data = _from_data_sets(arkitface, biwi, w300lp, recipe, changes)
-        elif near is not None or far is not None or "holdout_pack" in (option or {}):
-            data = _from_packs(recipe, option or {}, near, far, changes)
-        else:
-            data = _from_stand_in(folder, recipe, changes, pictures, workers, bar)
-        workshop = Workshop(
-            folder=folder,
-            data=data,
-            budget=Budget(minutes, workers, device),
-            bundle=bundle,
-            limit=limit,
-            on_training=lambda name, chosen: _training_bar(bar, name, chosen),
-            on_scoring=lambda label, total: _bar(bar, label, total),
-        )
-        shown, written = _make(number, workshop, _names(rows))
+        opened = _open(data, training, changes, folder, bar)
+        shown, written = _make(number, _workshop(folder, opened, data, training, bar), names)
     for each in shown:
         results.print(each)
     messages.print(", ".join(str(path) for path in written), markup=False)
+
+
+def _open(
+    data: Data, training: Training, changes: dict[str, Any], folder: Path, bar: Progress
+) -> TableData:
+    """Open what there is to train and measure on, or make a stand-in."""
+    from trg.synth.stand_in import StandInSize, write_stand_in
+    from trg.training.table_data import from_data_sets, from_packs, from_stand_in
+
+    option = training.option or {}
+    if data.arkitface is not None:
+        return from_data_sets(data.arkitface, data.biwi, data.w300lp, training.recipe, changes)
+    near = data.near
+    if near is None and "holdout_pack" in option:
+        near = Path(option["holdout_pack"])
+    if near is not None and training.recipe is not None:
+        return from_packs(training.recipe, option, near, data.far, changes)
+    if near is not None or data.far is not None or data.biwi is not None:
+        raise ValueError(
+            "table: expected --arkitface; or --recipe, with --near or --option.holdout_pack; "
+            "or none of them, for a stand-in"
+        )
+    eighth = max(1, data.pictures // 8)
+    parts = write_stand_in(
+        folder / "stand-in",
+        StandInSize(data.pictures, eighth, eighth),
+        workers=training.workers,
+        on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
+    )
+    return from_stand_in(parts, training.recipe, changes)
+
+
+def _workshop(
+    folder: Path, opened: TableData, data: Data, training: Training, bar: Progress
+) -> Workshop:
+    from trg.training.tables import Workshop
+    from trg.training.variants import Budget
+
+    return Workshop(
+        folder=folder,
+        data=opened,
+        budget=Budget(training.minutes, training.workers, training.device),
+        bundle=training.bundle,
+        limit=data.limit,
+        on_training=lambda name, recipe: _training_bar(bar, name, recipe),
+        on_scoring=lambda label, total: _bar(bar, label, total),
+    )
 
 
 def _make(
@@ -134,62 +200,6 @@ def _make(
     made = make_table(TABLES[number], workshop, rows)
     shown = [as_table(made), differences_table(made)]
     return [each for each in shown if each is not None], write_comparison(workshop.folder, made)
-
-
-def _names(rows: str | None) -> list[str] | None:
-    return None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
-
-
-def _from_data_sets(
-    arkitface: Path,
-    biwi: Path | None,
-    w300lp: Path | None,
-    recipe: str | None,
-    changes: dict[str, Any],
-) -> TableData:
-    from trg.training.table_data import from_data_sets
-
-    return from_data_sets(arkitface, biwi, w300lp, recipe, changes)
-
-
-def _from_packs(
-    recipe: str | None,
-    option: dict[str, str],
-    near: Path | None,
-    far: Path | None,
-    changes: dict[str, Any],
-) -> TableData:
-    from trg.training.table_data import from_packs
-
-    if near is None and "holdout_pack" in option:
-        near = Path(option["holdout_pack"])
-    if near is None or recipe is None:
-        raise ValueError(
-            "tables on packs: expected --recipe, and --near or --option.holdout_pack, "
-            f"got recipe {recipe} and near {near}"
-        )
-    return from_packs(recipe, option, near, far, changes)
-
-
-def _from_stand_in(
-    folder: Path,
-    recipe: str | None,
-    changes: dict[str, Any],
-    pictures: int,
-    workers: int,
-    bar: Progress,
-) -> TableData:
-    from trg.synth.stand_in import StandInSize, write_stand_in
-    from trg.training.table_data import from_stand_in
-
-    eighth = max(1, pictures // 8)
-    parts = write_stand_in(
-        folder / "stand-in",
-        StandInSize(pictures, eighth, eighth),
-        workers=workers,
-        on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
-    )
-    return from_stand_in(parts, recipe, changes)
 
 
 def _bar(bar: Progress, label: str, total: int) -> Callable[[int], None]:

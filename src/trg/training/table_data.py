@@ -14,7 +14,7 @@ from trg.data.sample import Sample
 from trg.data.written import is_complete
 from trg.detector import FaceDetector
 from trg.evaluation.predict import LabelledPictures
-from trg.evaluation.protocols import is_far, open_data_set, read_pack, synthetic_protocol
+from trg.evaluation.protocols import open_data_set, open_pack
 from trg.geometry import transform
 from trg.synth.stand_in import StandIn
 from trg.training.recipes import PACK, recipe, tiny, with_overrides
@@ -128,18 +128,15 @@ def from_packs(
     Raises
     ------
     FileNotFoundError, ValueError
-        A pack or the recipe is not what it should be.
+        A pack or the recipe is not what it should be, or the far pack says that it is near.
     """
-    tests: dict[Role, TestSet] = {
-        "near": TestSet("near", synthetic_protocol(far=is_far(near)), read_pack(near))
-    }
+    tests: dict[Role, TestSet] = {"near": TestSet("near", *open_pack(near))}
     if far is not None:
-        tests["far"] = TestSet("far", synthetic_protocol(far=is_far(far)), read_pack(far))
+        tests["far"] = TestSet("far", *open_pack(far, far=True))
     base = with_overrides(recipe(name, options), overrides or {})
     training = None
     if base.sources[0].source == PACK:
-        pictures = read_pack(Path(base.sources[0].options["folder"]))
-        training = TestSet("training", synthetic_protocol(), pictures)
+        training = TestSet("training", *open_pack(Path(base.sources[0].options["folder"])))
     note = (
         "The paper's figures are ARKitFace's where ours are of the near hold-out, and BIWI's where "
         "they are of the far one: only the order of rows can be compared."
