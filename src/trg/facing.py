@@ -165,7 +165,8 @@ def _seen(
         return _resample_rays(image, camera, camera_from_crop, size)
     picture_from_crop = camera.matrix @ camera_from_crop
     places = picture_from_crop @ corners
-    part, picture_from_part = _part(image, (places[:2] / places[2]).T, size * size)
+    block = _block(camera, camera_from_crop, size)
+    part, picture_from_part = _part(image, (places[:2] / places[2]).T, block)
     if part is None:
         return None
     part_from_crop = np.linalg.inv(picture_from_part) @ picture_from_crop
@@ -187,7 +188,7 @@ def _resample_rays(
     rays = directions[:, :2] / np.where(forward, directions[:, 2], 1.0)[:, None]
     seen = forward & ~np.isnan(camera.pixels_per_ray(rays)).any(-1)
     places = camera.pixels_from_rays(rays[seen])
-    part, picture_from_part = _part(image, places, int(seen.sum()))
+    part, picture_from_part = _part(image, places, _block(camera, camera_from_crop, size))
     if part is None:
         return None
     colours = np.zeros((size * size, 3))
@@ -196,21 +197,30 @@ def _resample_rays(
     return np.rint(colours).astype(np.uint8).reshape(size, size, 3)
 
 
-def _part(
-    image: NDArray[np.uint8], places_px: Floats, crop_pixels: int
-) -> tuple[Image.Image | None, Floats]:
-    """Cut out what lies around places ``(n, 2)``, in blocks where the crop shrinks the picture.
+def _block(camera: Camera, camera_from_crop: Floats, size: int) -> int:
+    """Return about how many of the picture's pixels one in the middle of the crop spans."""
+    middle = size / 2.0
+    steps = np.array([(middle, middle, 1), (middle + 1, middle, 1), (middle, middle + 1, 1)])
+    directions = steps @ camera_from_crop.T
+    places = camera.pixels_from_rays(directions[:, :2] / directions[:, 2:])
+    across, down = np.linalg.norm(places[1:] - places[0], axis=1)
+    return int(np.clip(round(float(np.sqrt(across * down))), 1, min(camera.width, camera.height)))
 
-    Averaging blocks first keeps fine patterns from becoming coarse ones. Returns the part, None if
-    it is empty, and ``picture_from_part`` ``(3, 3)``.
+
+def _part(
+    image: NDArray[np.uint8], places_px: Floats, block: int
+) -> tuple[Image.Image | None, Floats]:
+    """Cut out what lies around places ``(n, 2)``, with blocks of pixels averaged to one.
+
+    Averaging keeps fine patterns from becoming coarse ones where the crop shrinks the picture.
+    Returns the part, None if it is empty, and ``picture_from_part`` ``(3, 3)``.
     """
     height, width = image.shape[:2]
     if not len(places_px):
         return None, np.eye(3)
-    low, high = places_px.min(0), places_px.max(0)
-    block = max(1, round(float(np.sqrt((high - low).prod() / crop_pixels))))
-    left, top = np.clip(np.floor(low) - 2 * block, 0, (width, height)).astype(int).tolist()
-    right, bottom = np.clip(np.ceil(high) + 2 * block, 0, (width, height)).astype(int).tolist()
+    low, high = places_px.min(0) - 2 * block, places_px.max(0) + 2 * block
+    left, top = np.floor(np.clip(low, 0, (width, height))).astype(int).tolist()
+    right, bottom = np.ceil(np.clip(high, 0, (width, height))).astype(int).tolist()
     if right <= left or bottom <= top:
         return None, np.eye(3)
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
