@@ -170,13 +170,14 @@ class _Console:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._end_video()
         self._bar.stop()
         signal.signal(signal.SIGINT, self._before)
 
     def begins(self, source: MediaSource, frame_count: int | None) -> None:
         """Show a bar for a video."""
         self._end_video()
-        self._frames = self._bar.add_task(escape(source.name), total=frame_count)
+        self._frames = self._bar.add_task(escape(Path(source.name).name), total=frame_count)
 
     def done(self, source: MediaSource, faces: Sequence[Face]) -> None:
         """Move the bar on; say once what an assumed camera means."""
@@ -192,7 +193,9 @@ class _Console:
 
     def failed(self, source: MediaSource, message: str) -> None:
         """Say what could not be read."""
-        self._bar.advance(self._all)
+        if self._frames is None:
+            self._bar.advance(self._all)
+        self._end_video()
         messages.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
 
     def noted(self, source: MediaSource, message: str) -> None:
@@ -249,7 +252,7 @@ def _records_path(
     folder.mkdir(parents=True, exist_ok=True)
     name = SEVERAL
     if len(arguments) == 1 and os.path.exists(arguments[0]):
-        path = Path(os.path.realpath(arguments[0]))
+        path = Path(os.path.abspath(arguments[0]))
         name = (path.name if path.is_dir() else path.stem) or SEVERAL
     return folder / f"{name}{SUFFIXES[record_format]}"
 
