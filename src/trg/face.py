@@ -96,7 +96,7 @@ class Face:
     landmarks68_px
         ``(68, 2)``: the standard 68 landmarks in the picture, pixels.
     box_xyxy
-        ``(4,)``: the square face box ``(x0, y0, x1, y1)`` that the pose was found in, pixels.
+        ``(4,)``: the paper's square box ``(x0, y0, x1, y1)`` around the 68 landmarks, pixels.
     confidence
         0 to 1.
     camera
