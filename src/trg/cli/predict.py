@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -130,12 +130,12 @@ def predict(
     outputs.check(found)
     estimator = HeadPoseEstimator(model, threads=threads)
     path = _records_path(out, sources, record_format)
-    console = _Console(found, results_on_screen=out is None and sys.stdout.isatty())
+    on_screen = out is None and sys.stdout.isatty()
     with (
         _reader_may_go(),
         # Last, for it replaces earlier results.
         open_records(record_format, path, landmarks=landmarks, resume=resume) as records,
-        console,
+        _Console(found, records.finished, on_screen) as console,
     ):
         predictor = Predictor(estimator, records, console, options, outputs)
         try:
@@ -152,13 +152,20 @@ def predict(
 class _Console:
     """Shows how it goes on stderr, and listens for Ctrl-C."""
 
-    def __init__(self, sources: Sequence[MediaSource], results_on_screen: bool) -> None:
+    def __init__(
+        self, sources: Sequence[MediaSource], finished: Set[str], results_on_screen: bool
+    ) -> None:
         # A bar between lines of results is of no use.
         shown = messages.is_terminal and not results_on_screen
         self._bar = Progress(
             console=messages, redirect_stdout=False, redirect_stderr=False, disable=not shown
         )
-        self._all = self._bar.add_task("sources", total=len(sources), visible=len(sources) > 1)
+        self._all = self._bar.add_task(
+            "sources",
+            total=len(sources),
+            completed=sum(source.name in finished for source in sources),
+            visible=len(sources) > 1,
+        )
         self._frames: TaskID | None = None
         self._camera_said = False
         self._stop = False
