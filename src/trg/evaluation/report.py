@@ -157,7 +157,7 @@ def as_markdown(report: Report) -> str:
         ("By yaw (size)", report.summary.by_yaw),
         ("By person", report.summary.by_subject),
     ):
-        if groups:
+        if 0 < len(groups) < report.summary.images:  # one picture each says nothing new
             lines += ["", f"## {title}: means", "", *_group_table(columns, groups)]
     return "\n".join(lines) + "\n"
 
