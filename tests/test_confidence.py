@@ -95,6 +95,8 @@ def test_reliability_counts_what_is_right_per_bin():
 def test_cards_carry_the_regression_and_old_ones_are_noticed():
     model = ConfidenceModel((1.0, -2.0, -1.0, 0.5, -3.0, 0.0))
     assert ConfidenceModel.from_training_facts({CARD_KEY: model.to_facts()}) == model
+    by_name = dict(sorted(model.to_facts().items()))  # as a bundle's card keeps them
+    assert ConfidenceModel.from_training_facts({CARD_KEY: by_name}) == model
     assert ConfidenceModel.from_training_facts({}) is UNCALIBRATED
     with pytest.raises(ValueError, match="fit them again"):
         ConfidenceModel.from_training_facts({CARD_KEY: {"bias": 1.0}})

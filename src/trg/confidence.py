@@ -55,7 +55,7 @@ class ConfidenceModel:
         stored = facts.get(CARD_KEY)
         if stored is None:
             return UNCALIBRATED
-        if tuple(stored) != FEATURES:
+        if set(stored) != set(FEATURES):  # a card's entries are sorted by name
             raise ValueError(
                 f"weight card, {CARD_KEY}: expected weights for {FEATURES}, got {tuple(stored)}; "
                 "fit them again"
