@@ -26,6 +26,11 @@ def gathered(count: int = 6, change=lambda estimate: estimate, **options):
     return gather(pictures, Known(change, mesh_sha256=MESH), **options)
 
 
+def _predictions_and_truth(change):
+    run = gathered(change=change)
+    return run.predictions, run.truth
+
+
 def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
     turn = rotation_from_euler(np.array([7.0, -3.0, 2.0]))
     origin_m = np.array([0.01, -0.02, 0.03])
@@ -114,6 +119,24 @@ def test_more_silence_than_answers_has_an_infinite_median() -> None:
     summary = summarize(score(run.predictions, run.truth), RNG(0))
     assert summary.figures["ge_deg"].median == np.inf
     assert summary.figures["ge_deg"].mean == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_face_taken_too_small_and_too_near_is_right_at_its_true_size() -> None:
+    def shrunk(estimate):
+        return estimate._replace(
+            vertices_m=0.9 * estimate.vertices_m,
+            translation_m=0.9 * estimate.translation_m,
+        )
+
+    scores = score(*_predictions_and_truth(shrunk)).plain
+    np.testing.assert_allclose(scores["tz_relative"], 0.1, atol=1e-6)
+    np.testing.assert_allclose(scores["tz_sized_relative"], 0.0, atol=1e-6)
+    assert scores["landmarks_mm"].min() > 1.0
+    np.testing.assert_allclose(scores["landmarks_sized_mm"], 0.0, atol=1e-4)
+    deeper = score(
+        *_predictions_and_truth(lambda each: each._replace(translation_m=1.1 * each.translation_m))
+    ).plain
+    np.testing.assert_allclose(deeper["tz_sized_relative"], 0.1, atol=1e-6)
 
 
 def test_landmarks_of_another_mesh_are_not_compared() -> None:

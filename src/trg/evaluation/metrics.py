@@ -93,6 +93,18 @@ def landmark_error_mm(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) ->
     return np.linalg.norm(predicted - true, axis=-1).mean(-1) * MM_PER_M
 
 
+def size_ratio(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats:
+    """Return ``(n,)``: what predicted faces ``(n, v, 3)`` must be multiplied by to fit best.
+
+    Nobody can read a face's absolute size off a picture; a face and its depth scale together
+    (Eq. 2). Least squares over the vertices, in head space.
+    """
+    predicted = finite_array("vertices_pred_m", vertices_pred_m, (None, None, 3))
+    true = finite_array("vertices_true_m", vertices_true_m, predicted.shape)
+    ratio: Floats = (predicted * true).sum((1, 2)) / (predicted**2).sum((1, 2))
+    return ratio
+
+
 def nme(points_pred_px: ArrayLike, points_true_px: ArrayLike, size_px: ArrayLike) -> Floats:
     """Return ``(n,)``: mean distance of points ``(n, k, 2)`` as a fraction of sizes ``(n,)``."""
     predicted = finite_array("points_pred_px", points_pred_px, (None, None, 2))

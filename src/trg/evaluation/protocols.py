@@ -124,7 +124,15 @@ PROTOCOLS = {
 }
 """By name; ``synthetic`` is made by :func:`synthetic_protocol`."""
 
-SYNTHETIC_COLUMNS = (*ROTATION, *TRANSLATION, "tz_relative", "nme68", "landmarks_mm")
+SYNTHETIC_COLUMNS = (
+    *ROTATION,
+    *TRANSLATION,
+    "tz_relative",
+    "tz_sized_relative",
+    "nme68",
+    "landmarks_sized_mm",
+    "landmarks_mm",
+)
 
 
 def protocol(name: str) -> Protocol:

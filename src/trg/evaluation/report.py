@@ -40,12 +40,14 @@ HEADINGS = {
     "add_mm": "ADD mm",
     "tz_relative": "t_z %",
     "landmarks_mm": "landmarks mm",
+    "tz_sized_relative": "t_z at true size %",
+    "landmarks_sized_mm": "landmarks at true size mm",
     "nme68": "NME-68 %",
 }
 LANDMARK_MEDIAN = "landmarks median mm"
 """Table 3 has both statistics of one error, so it has a column of its own."""
 
-_IN_PERCENT = ("tz_relative", "nme68")
+_IN_PERCENT = ("tz_relative", "tz_sized_relative", "nme68")
 Row = tuple[str, list[str]]
 """A method's or statistic's name, and one text for each column."""
 

@@ -22,6 +22,7 @@ from trg.evaluation.metrics import (
     landmark_error_mm,
     nme,
     rectangle_size_px,
+    size_ratio,
     translation_errors_mm,
 )
 from trg.evaluation.predictions import Predictions
@@ -123,6 +124,7 @@ def _plain(
             errors["landmarks_mm"] = _each(
                 found, lambda row: landmark_error_mm(vertices_m[row, None], points_m[row][None])
             )
+            errors |= _errors_at_true_size(vertices_m, translation_m, truth, found)
     landmarks68_px = predictions.landmarks68_px
     if landmarks68_px is not None and truth.landmarks68_px is not None:
         true_px = truth.landmarks68_px[found]
@@ -162,6 +164,30 @@ def _pose_errors(
                 translation_true_m[place[row], None],
             ),
         )
+    return errors
+
+
+def _errors_at_true_size(
+    vertices_m: NDArray[np.float32],
+    translation_m: Floats | None,
+    truth: Truth,
+    found: NDArray[np.int64],
+) -> dict[str, Floats]:
+    """Return what is left of two errors where the face's size is known, face and depth scaled."""
+    points_m, translation_true_m = truth.points_m, truth.translation_m
+    assert points_m is not None
+    ratio = _each(found, lambda row: size_ratio(vertices_m[row, None], points_m[row][None]))
+    of_row = dict(zip(found, ratio, strict=True))
+    errors = {
+        "landmarks_sized_mm": _each(
+            found,
+            lambda row: landmark_error_mm(of_row[row] * vertices_m[row, None], points_m[row][None]),
+        )
+    }
+    if translation_m is not None and translation_true_m is not None:
+        depth_true_m = translation_true_m[found, 2]
+        depth_m = ratio * translation_m[found, 2]
+        errors["tz_sized_relative"] = np.abs(depth_m - depth_true_m) / depth_true_m
     return errors
 
 
