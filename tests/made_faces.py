@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 
 from synthetic_topology import ellipsoid_topology
 from trg.camera import Camera
-from trg.crop import face_box
 from trg.face import Face
 from trg.topology import FaceTopology
 
@@ -57,9 +56,6 @@ def make_face(
     topology = face_topology()
     rotation = Rotation.from_euler("yxz", yaw_pitch_roll_deg, degrees=True).as_matrix()
     landmarks_m = topology.template_m.astype(np.float64)
-    if "box_xyxy" not in changes:
-        points_px = camera.project(landmarks_m @ rotation.T + translation_m)
-        changes["box_xyxy"] = face_box(points_px[topology.landmarks68])
     arguments = {
         "rotation": rotation,
         "translation_m": np.array(translation_m),

@@ -8,9 +8,8 @@ import numpy as np
 
 from synthetic_topology import ellipsoid_topology
 from trg.camera import Camera
-from trg.crop import face_box
 from trg.face import Face
-from trg.geometry import rotation_from_euler, transform
+from trg.geometry import rotation_from_euler
 
 VGA = Camera(600.0, 600.0, 320.0, 240.0, 640, 480)
 
@@ -22,9 +21,7 @@ def posed_face(
 ) -> Face:
     rotation = rotation_from_euler(np.array(yaw_pitch_roll_deg, dtype=float))
     template_m = more.pop("landmarks_m", topology().template_m.astype(float))
-    points_px = camera.project(transform(template_m, rotation, np.array(translation_m)))
-    box = face_box(points_px[topology().landmarks68])
-    return Face.from_pose(rotation, translation_m, template_m, box, 0.9, camera, topology(), **more)
+    return Face.from_pose(rotation, translation_m, template_m, 0.9, camera, topology(), **more)
 
 
 def random_faces(rng: np.random.Generator, count: int, **more) -> list[Face]:

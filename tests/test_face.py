@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from made_faces import face_topology, make_face
 from trg.camera import Camera
+from trg.crop import face_box
 from trg.face import NECK_FROM_SELLION, Face, Mesh
 from trg.frames import pose_from_frame
 
@@ -116,7 +117,8 @@ def test_an_eye_distance_in_other_units_is_refused(wrong):
 
 
 def test_eyes_that_coincide_set_no_scale():
-    flat = make_face(landmarks_m=np.zeros((1220, 3)))
+    face = make_face()
+    flat = replace(face, landmarks_m=np.zeros_like(face.landmarks_m))
     with pytest.raises(ValueError, match="coincide"):
         flat.with_interpupillary(0.063)
 
@@ -129,7 +131,15 @@ def test_from_pose_projects_the_landmarks():
         np.testing.assert_allclose(face.landmarks_px[vertex], expected)
     np.testing.assert_array_equal(face.landmarks68_px, face.landmarks_px[face.topology.landmarks68])
     with pytest.raises(ValueError, match="in front of the camera"):
-        make_face(translation_m=(0.0, 0.0, 0.05), box_xyxy=(0, 0, 9, 9))
+        make_face(translation_m=(0.0, 0.0, 0.05))
+    before = make_face().landmarks_m + (0.0, 0.0, 0.5)
+    with pytest.raises(ValueError, match=r"head's origin .* at a depth of -0\.1"):
+        make_face((0.0, 0.0, 0.0), (0.0, 0.0, -0.1), landmarks_m=before)
+
+
+def test_the_box_is_the_papers_around_the_projected_landmarks():
+    face = make_face()
+    np.testing.assert_allclose(face.box_xyxy, face_box(face.landmarks68_px))
 
 
 def test_mesh_lies_in_the_camera_frame_and_its_normals_point_outwards():
@@ -240,6 +250,6 @@ def test_an_unknown_origin_names_the_known_ones():
 def test_wrong_input_never_makes_a_face_by_halves():
     with pytest.raises(ValueError, match="face translation_m"):
         Face.from_pose(
-            np.eye(3), (0, 0), face_topology().template_m, (0, 0, 9, 9), 0.5, LENSES[0],
+            np.eye(3), (0, 0), face_topology().template_m, 0.5, LENSES[0],
             face_topology(),
         )  # fmt: skip

@@ -106,10 +106,19 @@ def make_face(rng: np.random.Generator, noise: float = 1.0) -> Face:
     rotation = rotation_from_euler(rng.normal(0, 0.7 * noise, 3))
     translation_m = np.array([0.05, 0.02, 0.7 * np.exp(rng.normal(0, 0.01 * noise))])
     landmarks_m = TOPOLOGY.template_m + rng.normal(0, 0.0005 * noise, (TOPOLOGY.vertex_count, 3))
-    pixels = CAMERA.project(landmarks_m @ rotation.T + translation_m)[TOPOLOGY.landmarks68]
-    return Face.from_pose(
-        rotation, translation_m, landmarks_m, face_box(pixels), 0.9, CAMERA, TOPOLOGY
-    )
+    return Face.from_pose(rotation, translation_m, landmarks_m, 0.9, CAMERA, TOPOLOGY)
+
+
+def test_a_head_whose_smoothed_self_has_no_picture_comes_out_as_it_is():
+    smoother = FaceSmoother()
+    beside = rotation_from_euler(np.array([90.0, 0.0, 0.0]))
+    shape_m = TOPOLOGY.template_m
+    depth_m = -float(shape_m[:, 2].min()) + 0.002
+    frontal = Face.from_pose(np.eye(3), (0, 0, depth_m), shape_m, 0.9, CAMERA, TOPOLOGY)
+    width_m = float(np.abs(shape_m[:, 0]).max()) + 0.002
+    profile = Face.from_pose(beside, (0, 0, width_m), shape_m, 0.9, CAMERA, TOPOLOGY)
+    assert smoother(profile, 0.0).translation_m[2] == pytest.approx(width_m)
+    assert smoother(frontal, 1 / 30) is frontal, "still too near for a frontal head"
 
 
 def test_a_still_face_trembles_less_and_all_its_numbers_agree():
@@ -148,7 +157,6 @@ def test_a_turning_head_is_followed_closely():
             rotation_from_euler(np.array([yaw, 0.0, 0.0])),
             face.translation_m,
             face.landmarks_m,
-            face.box_xyxy,
             0.9,
             CAMERA,
             TOPOLOGY,

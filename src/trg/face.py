@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._check import finite_array
 from trg.camera import Camera
+from trg.crop import face_box
 from trg.frames import (
     Frame,
     checked_rotation,
@@ -176,37 +177,39 @@ class Face:
         rotation: ArrayLike,
         translation_m: ArrayLike,
         landmarks_m: ArrayLike,
-        box_xyxy: ArrayLike,
         confidence: float,
         camera: Camera,
         topology: FaceTopology,
         id: int | None = None,  # noqa: A002 -- the field's name
         time_s: float | None = None,
     ) -> Face:
-        """Build a face whose landmarks in the picture are the projections of those in space.
+        """Build a face whose landmarks and box in the picture follow from those in space.
 
         Raises
         ------
         ValueError
-            A landmark lies at or behind the camera, or a number does not fit (see :class:`Face`).
+            The head's origin or a landmark lies at or behind the camera, or has no place in the
+            picture, or a number does not fit (see :class:`Face`).
         """
         R = checked_rotation("face rotation", rotation)
         T = finite_array("face translation_m", translation_m, (3,))
         points_m = finite_array("face landmarks_m", landmarks_m, (topology.vertex_count, 3))
         points_cam_m = transform(points_m, R, T)
-        if points_cam_m[:, 2].min() <= 0.0:
+        nearest_m = min(points_cam_m[:, 2].min(), T[2])
+        if nearest_m <= 0.0:
             raise ValueError(
-                "face: expected all landmarks in front of the camera, got one at a depth of "
-                f"{points_cam_m[:, 2].min():.3g} m"
+                "face: expected the head's origin and all landmarks in front of the camera, got "
+                f"one at a depth of {nearest_m:.3g} m"
             )
         pixels = camera.project(points_cam_m)
+        pixels68 = pixels[topology.landmarks68]
         return cls(
             rotation=R,
             translation_m=T,
             landmarks_m=points_m,
             landmarks_px=pixels,
-            landmarks68_px=pixels[topology.landmarks68],
-            box_xyxy=finite_array("face box_xyxy", box_xyxy, (4,)),
+            landmarks68_px=pixels68,
+            box_xyxy=face_box(pixels68),
             confidence=confidence,
             camera=camera,
             topology=topology,

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg.camera import Camera
 from trg.confidence import FEATURES, ConfidenceModel, confidence_features
-from trg.crop import face_box
 from trg.detections import overlap
 from trg.face import Face
 from trg.facing import FacingCrop, View, crop_facing, view_of_box, view_of_landmarks
@@ -150,8 +149,14 @@ class PoseStage:
             confidence = self._confidence(features)
             for row, i in enumerate(chunk):
                 pose = _turned_back(arrays, row, crops[i].camera_from_facing)
-                face = _face(*pose, float(confidence[row]), requests[i].camera, topology)
-                found[i] = None if face is None else Measured(face, features[row])
+                try:
+                    face = Face.from_pose(
+                        *pose, float(confidence[row]), requests[i].camera, topology
+                    )
+                except ValueError:  # behind the camera, or not finite: what was seen is no face
+                    found[i] = None
+                else:
+                    found[i] = Measured(face, features[row])
         return found
 
 
@@ -195,33 +200,4 @@ def _turned_back(
         camera_from_facing @ rotation_from_6d(rotation_6d),
         camera_from_facing @ arrays.translation_m[row].astype(np.float64),
         arrays.vertices_m[row].astype(np.float64),
-    )
-
-
-def _face(
-    rotation: NDArray[np.float64],
-    translation_m: NDArray[np.float64],
-    landmarks_m: NDArray[np.float64],
-    confidence: float,
-    camera: Camera,
-    topology: FaceTopology,
-) -> Face | None:
-    """Build a face, or return None where it is no thing before a camera."""
-    landmarks_cam = transform(landmarks_m, rotation, translation_m)
-    if not landmarks_cam[:, 2].min() > 0:  # NaN too
-        return None
-    landmarks_px = camera.project(landmarks_cam)
-    if not np.isfinite(landmarks_px).all():
-        return None
-    landmarks68_px = landmarks_px[topology.landmarks68]
-    return Face(
-        rotation=rotation,
-        translation_m=translation_m,
-        landmarks_m=landmarks_m,
-        landmarks_px=landmarks_px,
-        landmarks68_px=landmarks68_px,
-        box_xyxy=face_box(landmarks68_px),
-        confidence=confidence,
-        camera=camera,
-        topology=topology,
     )

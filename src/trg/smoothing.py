@@ -7,14 +7,13 @@ at any rate; a repeated timestamp changes nothing, and time that runs backwards 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.crop import face_box
 from trg.face import Face
-from trg.geometry import FACE_BOX_M, rotation_from_6d, rotation_to_6d, transform
+from trg.geometry import FACE_BOX_M, rotation_from_6d, rotation_to_6d
 
 Floats = NDArray[np.float64]
 
@@ -146,20 +145,19 @@ class FaceSmoother:
         depth_m = np.exp(self._depth(np.log(face.translation_m[2:]), time_s)[0])
         landmarks_m = self._shape(face.landmarks_m, time_s)
         translation_m = np.append(sight, 1.0) * depth_m
-        landmarks_cam = transform(landmarks_m, rotation, translation_m)
-        if landmarks_cam[:, 2].min() <= 0:  # right before the lens; there is nothing to project
+        try:
+            return Face.from_pose(
+                rotation,
+                translation_m,
+                landmarks_m,
+                face.confidence,
+                face.camera,
+                face.topology,
+                face.id,
+                face.time_s,
+            )
+        except ValueError:  # right before the lens; the smoothed head has no picture
             return face
-        landmarks_px = face.camera.project(landmarks_cam)
-        landmarks68_px = landmarks_px[face.topology.landmarks68]
-        return replace(
-            face,
-            rotation=rotation,
-            translation_m=translation_m,
-            landmarks_m=landmarks_m,
-            landmarks_px=landmarks_px,
-            landmarks68_px=landmarks68_px,
-            box_xyxy=face_box(landmarks68_px),
-        )
 
 
 def _share_of_new(cutoff_hz: float, elapsed_s: float) -> float:
