@@ -68,7 +68,7 @@ def test_bad_files_are_reported_in_their_place_and_the_rest_goes_on(cli, tmp_pat
     assert ["error" in record for record in done.records] == [True, False, False, True, True]
     assert set(done.records[0]) == {"source", "error"}
     assert done.err.count("error:") == 3
-    assert "3 sources could not be read" in done.err
+    assert "3 sources failed" in done.err
 
 
 def test_results_in_a_folder(cli, tmp_path):  # noqa: F811

@@ -135,6 +135,32 @@ def test_a_damaged_video_keeps_what_could_be_read(cli, tmp_path):
     assert again.code == 1, "a source that failed is tried again"
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OSError("clip.mp4: cannot be read (broken)"),  # before the first frame
+        None,  # no time at which a video could show its frames
+    ],
+)
+def test_a_video_that_cannot_be_drawn_stops_no_other_source(cli, monkeypatch, tmp_path, trouble):
+    clip = make_clip(tmp_path / "clip.mp4")
+    (photo,) = save_photos(tmp_path / "in", 0)
+
+    class Odd(VideoReader):
+        def __next__(self):
+            if trouble is not None:
+                raise trouble
+            return super().__next__()._replace(time_s=1e15)
+
+    monkeypatch.setattr("trg.predict.run.VideoReader", Odd)
+    out = tmp_path / "out"
+    done = cli.predict(clip, photo, "-o", out, "--draw", *FOCAL)
+    assert done.code == 1
+    assert ("broken" if trouble else "times that rise") in done.err
+    assert (out / "0.jpg").exists()
+    assert not list(out.glob("*.mp4"))
+
+
 def test_ctrl_c_in_a_video_leaves_no_half_one(capsys, monkeypatch, tmp_path):
     class Pressing(OracleNetwork):
         def __call__(self, crops, boxes):

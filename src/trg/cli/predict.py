@@ -112,6 +112,8 @@ def predict(
 
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
+    if out is not None and out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out}: expected a folder for the results, got a file")
     found = find_sources(sources)
     stems = None
     if out is not None:
@@ -278,7 +280,7 @@ def _say_what_came_out(
         text += f"; {what} in {folder}{os.sep}"
     messages.print(escape(text), highlight=False)
     if summary.failed:
-        messages.print(f"[bold red]{_count(summary.failed, 'source')} could not be read[/]")
+        messages.print(f"[bold red]{_count(summary.failed, 'source')} failed[/]")
 
 
 def _what_was_seen(summary: Summary) -> str:

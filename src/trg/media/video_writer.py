@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 TICKS_PER_SECOND = 90_000
 """MPEG's clock; frames at common rates fall on whole ticks."""
+
+LONGEST_S = 1e8
+"""Three years; only damaged videos claim later times, and those overflow FFmpeg's fields."""
 
 BT709 = 1
 """ITU-T H.273's number for that standard's primaries and transfer curve."""
@@ -72,7 +76,7 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         self._size = (width, height)
-        self._last_tick = -1
+        self._last_tick, self._last_s = -1, -math.inf
         self._container: Any = None
         self._sound: _SoundCopy | None = None
         _check_target(self.path, width, height, fps, sound_from)
@@ -105,6 +109,8 @@ class VideoWriter:
     def write(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Add a frame ``(height, width, 3)``, shown from ``time_s`` until the next one.
 
+        Times closer than a tick of ``TICKS_PER_SECOND`` are put a tick apart.
+
         Raises
         ------
         ValueError
@@ -118,12 +124,12 @@ class VideoWriter:
                 f"{self.path}: expected frames of {self._size[0]}x{self._size[1]} px, "
                 f"got {frame.shape[1]}x{frame.shape[0]}"
             )
-        tick = round(time_s * TICKS_PER_SECOND) if np.isfinite(time_s) else -1
-        if tick <= self._last_tick:
+        if not (0.0 <= time_s < LONGEST_S and time_s > self._last_s):
             raise ValueError(
-                f"{self.path}: expected times that rise from 0 by at least 1/{TICKS_PER_SECOND} s, "
-                f"got {time_s} s after {max(self._last_tick, 0) / TICKS_PER_SECOND:.6f} s"
+                f"{self.path}: expected times that rise from 0 and stay below {LONGEST_S:.0f} s, "
+                f"got {time_s} s after {max(self._last_s, 0.0)} s"
             )
+        tick = max(round(time_s * TICKS_PER_SECOND), self._last_tick + 1)
         try:
             with _plain_errors(self.path):
                 self._container.mux(self._stream.encode(_yuv_frame(frame, tick)))
@@ -132,7 +138,7 @@ class VideoWriter:
         except BaseException:
             self._discard()
             raise
-        self._last_tick = tick
+        self._last_tick, self._last_s = tick, time_s
 
     def close(self) -> None:
         """Finish the file and give it its name. Doing so again does nothing.

@@ -201,7 +201,7 @@ class Predictor:
             try:
                 picture = read_picture(str(source.path))
                 height, width = picture.pixels.shape[:2]
-                camera = self._options.camera.camera_for(width, height, picture.camera)
+                camera = self._camera(source, width, height, picture.camera)
                 if self._options.boxes is not None:
                     boxes_of(self._options.boxes, source.name)
             except UNREADABLE as error:
@@ -210,6 +210,14 @@ class Predictor:
             picture = Picture(picture.pixels, camera)
             waiting.append(_Waiting(source, picture))
             yield picture
+
+    def _camera(
+        self, source: MediaSource, width: int, height: int, exif: Camera | None = None
+    ) -> Camera:
+        try:
+            return self._options.camera.camera_for(width, height, exif)
+        except ValueError as error:
+            raise ValueError(f"{source.name}: {error}") from error
 
     def _within_boxes(self, waiting: _Waiting, picture: Picture) -> list[Face]:
         assert self._options.boxes is not None
@@ -230,7 +238,7 @@ class Predictor:
             return
         with reader:
             try:
-                camera = self._options.camera.camera_for(reader.width, reader.height)
+                camera = self._camera(source, reader.width, reader.height)
             except ValueError as error:
                 self._fail(source, str(error))
                 return
@@ -248,17 +256,21 @@ class Predictor:
             reader, camera, smooth=self._options.smooth, max_faces=self._options.max_faces
         )
         frames = _Guarded(stream)
-        with self._outputs.open_video(source, reader) as files:
-            if files.note:
-                self._listener.noted(source, files.note)
-            for frame in frames:
-                faces = self._scaled(frame.faces)
-                self._write(source, frame.index, frame.time_s, frame.pixels.shape, camera, faces)
-                files.add(frame.pixels, faces, frame.time_s)
-                self._listener.done(source, faces)
-                if is_live and self._listener.should_stop():
-                    break  # that is how those end
-                self._stop_if_wanted()
+        try:
+            with self._outputs.open_video(source, reader) as files:
+                if files.note:
+                    self._listener.noted(source, files.note)
+                for frame in frames:
+                    faces = self._scaled(frame.faces)
+                    shape = frame.pixels.shape
+                    self._write(source, frame.index, frame.time_s, shape, camera, faces)
+                    files.add(frame.pixels, faces, frame.time_s)
+                    self._listener.done(source, faces)
+                    if is_live and self._listener.should_stop():
+                        break  # that is how those end
+                    self._stop_if_wanted()
+        except ValueError as error:  # no video can hold its size or times, or it gave no frame
+            return frames.failure or str(error)
         return frames.failure
 
     def _write(
