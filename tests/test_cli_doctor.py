@@ -118,6 +118,18 @@ def test_a_package_without_models_says_so(capsys, monkeypatch, tmp_path):
     assert "no detector" in err
 
 
+def test_the_doctor_speaks_of_a_damaged_model_and_of_all_else(
+    capsys, monkeypatch, tmp_path, made_bundle
+):
+    path = tmp_path / "made.trg"
+    path.write_bytes(path.read_bytes()[:-100])
+    code, out, err = run(capsys, monkeypatch, "doctor")
+    assert code == 1
+    assert trg.__version__ in out
+    assert "CPUExecutionProvider" in out
+    assert "made.trg" in err
+
+
 @pytest.mark.parametrize(
     ("result", "code", "text"),
     [

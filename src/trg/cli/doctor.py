@@ -26,27 +26,38 @@ def doctor(*, model: str | None = None) -> None:
         The weights to test: a name that ``trg models`` lists, or a .trg file.
     """
     from trg import doctor as room
-    from trg.detector import bundled_model
 
     results = Console(soft_wrap=True, highlight=False)
     rows = list(room.versions().items())
     rows.append(("providers", ", ".join(room.providers())))
-    for note in room.models():
-        rows += [(note.kind, f"{note.name}, {note.path}"), ("", f"SHA-256 {note.sha256}")]
-    _print_rows(results, rows)
     problem = None
+    try:
+        for note in room.models():
+            rows += [(note.kind, f"{note.name}, {note.path}"), ("", f"SHA-256 {note.sha256}")]
+    except (OSError, ValueError) as error:  # one is damaged: what else there is helps to find out
+        problem = str(error)
+    _print_rows(results, rows)
+    if problem is None:
+        problem = _self_test_problem(results, model)
+    if problem is not None:
+        messages.print(f"[bold red]error:[/] {escape(problem)}", highlight=False)
+        sys.exit(1)
+
+
+def _self_test_problem(results: Console, model: str | None) -> str | None:
+    """Run the self-test and print its verdict; return what is wrong, None if nothing is."""
+    from trg import doctor as room
+    from trg.detector import bundled_model
+
     try:
         bundled_model()
         test = room.self_test(model)
     except (OSError, ValueError) as error:
-        problem = str(error)
-    else:
-        results.print(_verdict(test))
-        if not test.passed:
-            problem = "the self-test failed: the model or ONNX Runtime does not work as it should"
-    if problem is not None:
-        messages.print(f"[bold red]error:[/] {escape(problem)}", highlight=False)
-        sys.exit(1)
+        return str(error)
+    results.print(_verdict(test))
+    if test.passed:
+        return None
+    return "the self-test failed: the model or ONNX Runtime does not work as it should"
 
 
 @app.command
@@ -107,7 +118,7 @@ def _verdict(test: SelfTest) -> str:
         return "self-test: [bold red]failed[/], the detector found no face"
     outcome = "[bold green]passed[/]" if test.passed else "[bold red]failed[/]"
     return (
-        f"self-test: {outcome}, {test.faces} face found of 1, rotation off by "
+        f"self-test: {outcome}, {test.faces} found of 1 face, rotation off by "
         f"{test.rotation_error_deg:.1f} degrees, distance by {100 * test.distance_error:.1f} %, "
         f"landmarks by {100 * test.landmark_error:.1f} % of the face box"
     )
