@@ -9,11 +9,11 @@ from trg.camera import Camera
 from trg.confidence import CARD_KEY
 from trg.detections import FixedBoxes
 from trg.detector import bundled_model
-from trg.estimator import DEFAULT_MODEL, HeadPoseEstimator
-from trg.weights import bundled_names
+from trg.estimator import HeadPoseEstimator
+from trg.weights import DEFAULT_BUNDLE, bundled_names
 
 pytestmark = pytest.mark.skipif(
-    DEFAULT_MODEL not in bundled_names(), reason="needs the bundled weights"
+    DEFAULT_BUNDLE not in bundled_names(), reason="needs the bundled weights"
 )
 
 

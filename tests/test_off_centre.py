@@ -9,10 +9,10 @@ import pytest
 
 from trg.camera import Camera
 from trg.crop import face_box
-from trg.estimator import DEFAULT_MODEL, HeadPoseEstimator
+from trg.estimator import HeadPoseEstimator
 from trg.geometry import geodesic_angle_deg, normalize, rotation_from_euler, transform
 from trg.synth.scene import rotation_towards_camera
-from trg.weights import bundled_names
+from trg.weights import DEFAULT_BUNDLE, bundled_names
 
 FACE_MODEL = Path("../shared/facemodel/ict_facekit.npz")
 WIDE = Camera.from_fov(90.0, 1280, 960)
@@ -20,7 +20,7 @@ HEADS = 12
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(DEFAULT_MODEL not in bundled_names(), reason="needs the bundled weights"),
+    pytest.mark.skipif(DEFAULT_BUNDLE not in bundled_names(), reason="needs the bundled weights"),
     pytest.mark.skipif(not FACE_MODEL.exists(), reason="needs the face model in ../shared"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from trg.runtime import PoseRuntime
 from trg.smoothing import FaceSmoothing
 from trg.topology import FaceTopology
 from trg.tracking import SPARE_CANDIDATES, FaceTracker, TrackingOptions
-from trg.weights import WeightBundle, WeightCard, bundled, bundled_names
+from trg.weights import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
 
 if TYPE_CHECKING:
     from trg.media.video import VideoFrame
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | Picture"
 """A picture's path, a Pillow image, an array of pixels, or what ``read_picture`` returned."""
 
-DEFAULT_MODEL = "trg_s"
 MIN_CONFIDENCE = 0.5
 GPU_BATCH = 64
 
@@ -336,8 +336,8 @@ def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:
         return model
     if device not in PROVIDERS:
         raise ValueError(f"device: expected one of {tuple(PROVIDERS)}, got {device!r}")
-    model = DEFAULT_MODEL if model is None else model
-    if isinstance(model, str) and model in bundled_names():
+    model = DEFAULT_BUNDLE if model is None else model
+    if isinstance(model, str) and not os.path.exists(model) and not model.endswith(SUFFIX):
         model = bundled(model)
     provider, package = PROVIDERS[device]
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
