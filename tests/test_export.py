@@ -163,7 +163,7 @@ def test_the_runtime_says_what_it_expected(full) -> None:
     with pytest.raises(ValueError, match="threads: expected None or at least 1, got 0"):
         PoseRuntime(full[1], threads=0)
     wrong = WeightBundle(b"no graph", TOPOLOGY, full[1].card)
-    with pytest.raises(ValueError, match="ONNX Runtime cannot load its graph"):
+    with pytest.raises(ValueError, match="ONNX Runtime cannot load it"):
         PoseRuntime(wrong)
 
 

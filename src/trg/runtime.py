@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from trg._check import finite_array
+from trg._onnx import open_session
 from trg.weights import WeightBundle, read_bundle
 
 INPUTS = ("crops", "box_numbers")
@@ -60,17 +60,16 @@ class PoseRuntime:
     ) -> None:
         if not isinstance(bundle, WeightBundle):
             bundle = read_bundle(bundle)
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected None or at least 1, got {threads}")
         self.topology = bundle.topology
         self.card = bundle.card
         self.crop_size = bundle.card.crop_size
-        self._session = _session(bundle.model, threads, providers)
+        name = f"weight bundle {bundle.card.name!r}"
+        self._session = open_session(name, bundle.model, threads, providers)
         names = tuple(node.name for node in self._session.get_inputs())
         outputs = tuple(node.name for node in self._session.get_outputs())
         if names != INPUTS or outputs != PoseArrays._fields:
             raise ValueError(
-                f"weight bundle {bundle.card.name!r}: expected a graph from {INPUTS} to "
+                f"{name}: expected a graph from {INPUTS} to "
                 f"{PoseArrays._fields}, got one from {names} to {outputs}"
             )
 
@@ -112,19 +111,3 @@ class PoseRuntime:
         count = self.topology.vertex_count
         shapes: list[tuple[int, ...]] = [(3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,)]
         return PoseArrays(*(np.zeros((0, *shape), np.float32) for shape in shapes))
-
-
-def _session(model: bytes, threads: int | None, providers: Sequence[str] | None) -> Any:
-    available = onnxruntime.get_available_providers()
-    providers = ["CPUExecutionProvider"] if providers is None else list(providers)
-    absent = [name for name in providers if name not in available]
-    if absent:
-        raise ValueError(f"providers: {absent} are not installed; expected some of {available}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 0 if threads is None else threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # ONNX Runtime has no common public base for its errors
-        raise ValueError(f"weight bundle: ONNX Runtime cannot load its graph: {error}") from error
