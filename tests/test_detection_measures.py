@@ -62,6 +62,7 @@ def test_a_face_counts_with_the_surest_answer_that_overlaps_enough() -> None:
     assert (point.found, point.false_alarms) == (0.25, pytest.approx(2 / 3))
     figures = report(labelled, empty, 0.7)
     assert figures["at_threshold"] == point.to_dict()
+    assert report(labelled[:0], empty, 0.7)["at_threshold"]["found"] is None
     found = [each["found"] for each in figures["curve"]]
     assert found == sorted(found, reverse=True)
 

@@ -101,10 +101,9 @@ def train_verb(
         A pack of single faces, from ``trg pack``.
     steps, seed
         Length of the training, to whose end the learning rate falls, and its chance.
-    resume, max_minutes
-        Go on from the folder's checkpoint; stop in good order after this time.
-    start_from
-        ``last.pt`` of another training to begin with.
+    resume, max_minutes, start_from
+        Go on from the folder's checkpoint; stop in good order after this time; begin with the
+        weights in ``last.pt`` of another training.
     device
         ``cpu`` (the default) or ``cuda``.
     """
@@ -147,6 +146,7 @@ def export_verb(
     name: str = "trg_detector",
     licence: str = "unknown",
     attribution: tuple[str, ...] = (),
+    data: str = "",
     stills: Path | None = None,
     empty_pictures: Positive = 1000,
 ) -> None:
@@ -159,10 +159,10 @@ def export_verb(
     model
         The ONNX file to write.
     threshold
-        Score from which on a face counts. None: the lowest at which at most 0.5 % of the empty
+        Score from which on a face counts. None: the lowest at which at most 0.75 % of the empty
         pictures show one; the figures then come from other empty pictures.
-    name, licence, attribution
-        For the card.
+    name, licence, attribution, data
+        For the card; ``data`` says what the training has seen.
     stills
         Folder of photographs with 68 landmarks whose found share the card shall state.
     empty_pictures
@@ -185,13 +185,13 @@ def export_verb(
         "name": name,
         "licence": licence,
         "attribution": list(attribution),
-        "training": training,
+        "training": {"data": data, **training},
     }
     export_detector(network, model, {**card, "threshold": threshold or 0.5})
     found = FaceDetector(model)
     if threshold is None:
         some = face_free_pictures(HOLDOUT_SEEDS[0], empty_pictures)
-        threshold = threshold_for(scores_of_empty(found, some), 0.005)
+        threshold = threshold_for(scores_of_empty(found, some), 0.0075)
     labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
     empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
     card |= {"threshold": threshold, "figures": report(labelled, empty, threshold)}

@@ -52,12 +52,12 @@ class OperatingPoint:
     """What a detector does at one threshold."""
 
     threshold: float
-    found: float
-    """Share of the labelled faces that are found."""
-    false_alarms: float
-    """Share of the empty pictures in which something is found."""
+    found: float | None
+    """Share of the labelled faces that are found; None where there were none."""
+    false_alarms: float | None
+    """Share of the empty pictures in which something is found; None where there were none."""
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """Return the numbers by name."""
         return asdict(self)
 
@@ -106,8 +106,8 @@ def operating_point(labelled: Floats, empty: Floats, threshold: float) -> Operat
     """Return what happens at one threshold, from the scores of both kinds of pictures."""
     return OperatingPoint(
         threshold=float(threshold),
-        found=float((labelled >= threshold).mean()) if len(labelled) else float("nan"),
-        false_alarms=float((empty >= threshold).mean()) if len(empty) else float("nan"),
+        found=float((labelled >= threshold).mean()) if len(labelled) else None,
+        false_alarms=float((empty >= threshold).mean()) if len(empty) else None,
     )
 
 
@@ -185,7 +185,7 @@ def found_by_size(
             table[name] = {"faces": int(chosen.sum()), "found": float(hit[chosen].mean())}
     table["all"] = {
         "faces": len(hit),
-        "found": float(hit.mean()) if len(hit) else float("nan"),
+        "found": float(hit.mean()) if len(hit) else 0.0,
         "answers_at_no_head": float(np.mean(strangers)) if strangers else 0.0,
     }
     return table
