@@ -121,6 +121,15 @@ def test_identities_have_colours_of_their_own():
     assert len({colour_of(posed_face(id=number)) for number in range(6)}) == 6
 
 
+def test_people_without_identities_are_told_apart_by_colours():
+    pair = [posed_face(translation_m=(x, 0.0, 0.5)) for x in (-0.1, 0.1)]
+    drawn = draw_faces(GREY, pair, OverlayStyle(mesh=False, axes=False, label=False))
+    for number, face in enumerate(pair):
+        x, y = face.box_xyxy[:2].round().astype(int)
+        assert tuple(drawn[y, x]) == colour_of(face, number)
+    assert colour_of(pair[0], 0) != colour_of(pair[1], 1)
+
+
 def test_the_nearer_face_is_drawn_over_the_farther():
     near, far = posed_face(id=0), posed_face(translation_m=(0.03, 0.0, 0.8), id=1)
     for order in ([near, far], [far, near]):

@@ -92,7 +92,7 @@ def write_glb(path: str | PathLike[str], faces: Sequence[Face]) -> None:
         rotation, translation_m = _head_pose(face)
         builder.add_node(
             _name(face, number),
-            mesh=_add_head(builder, face, face.landmarks_m, _name(face, number)),
+            mesh=_add_head(builder, face, number, face.landmarks_m, _name(face, number)),
             rotation=rotation.tolist(),
             translation=translation_m.tolist(),
         )
@@ -191,7 +191,7 @@ class HeadAnimation:
             name = f"head {identity}"
             node = builder.add_node(
                 name,
-                mesh=_add_head(builder, track.first, mean_m, name),
+                mesh=_add_head(builder, track.first, identity, mean_m, name),
                 rotation=track.quaternions[0].tolist(),
                 translation=track.translations_m[0].tolist(),
             )
@@ -230,9 +230,10 @@ def _visibility(frames: Sequence[int], frame_count: int) -> tuple[NDArray[np.int
     return changes, seen[changes]
 
 
-def _add_head(builder: GltfBuilder, face: Face, landmarks_m: Floats, name: str) -> int:
+def _add_head(builder: GltfBuilder, face: Face, number: int, landmarks_m: Floats, name: str) -> int:
     mesh = Mesh(landmarks_m @ Y_UP, face.topology.triangles)
-    return builder.add_mesh(name, mesh.vertices_m, mesh.normals(), mesh.triangles, colour_of(face))
+    colour = colour_of(face, number)
+    return builder.add_mesh(name, mesh.vertices_m, mesh.normals(), mesh.triangles, colour)
 
 
 def _head_pose(face: Face) -> tuple[Floats, Floats]:

@@ -31,7 +31,7 @@ PALETTE: tuple[Colour, ...] = (
     (255, 222, 92),
     (255, 130, 144),
 )
-"""One colour per identity, in turn; faces without one take the first."""
+"""One colour per identity, in turn; of faces without one, one by their place in the list."""
 
 AXIS_COLOURS: tuple[Colour, ...] = ((236, 64, 64), (72, 205, 84), (70, 120, 255))
 AXIS_DIRECTIONS = np.diag([1.0, 1.0, -1.0])
@@ -115,22 +115,22 @@ def draw_faces(
     canvas = Image.fromarray(np.array(rgb_image("pixels", pixels)))
     depth_m = [float(np.nan_to_num(face.translation_m[2])) for face in faces]
     for index in np.argsort(depth_m, kind="stable")[::-1]:
-        _draw_face(canvas, faces[index], style)
+        _draw_face(canvas, faces[index], colour_of(faces[index], int(index)), style)
     return np.asarray(canvas)
 
 
-def colour_of(face: Face) -> Colour:
-    """Return the colour that a face is drawn in: its identity's."""
-    return PALETTE[(face.id or 0) % len(PALETTE)]
+def colour_of(face: Face, number: int = 0) -> Colour:
+    """Return a face's colour: its identity's, or of one without, that of its place in the list."""
+    return PALETTE[(number if face.id is None else face.id) % len(PALETTE)]
 
 
-def _draw_face(canvas: Image.Image, face: Face, style: OverlayStyle) -> None:
+def _draw_face(canvas: Image.Image, face: Face, colour: Colour, style: OverlayStyle) -> None:
     in_front = bool(face.translation_m[2] > 0)
     unit_px = _line_unit_px(canvas, face.box_xyxy)
     if style.mesh and in_front:
-        _draw_mesh(canvas, face, style.opacity)
+        _draw_mesh(canvas, face, colour, style.opacity)
     if style.box:
-        _draw_box(canvas, face.box_xyxy, colour_of(face), unit_px)
+        _draw_box(canvas, face.box_xyxy, colour, unit_px)
     if style.axes and in_front:
         _draw_axes(canvas, face, unit_px)
     if style.label and in_front:
@@ -159,7 +159,7 @@ def _paste(canvas: Image.Image, layer: Image.Image, window: _Window, shrink: int
     canvas.paste(layer, window[:2], layer)
 
 
-def _draw_mesh(canvas: Image.Image, face: Face, opacity: float) -> None:
+def _draw_mesh(canvas: Image.Image, face: Face, colour: Colour, opacity: float) -> None:
     window = _window_around(face.landmarks_px, 1.0, canvas.size)
     if window is None:
         return
@@ -172,7 +172,7 @@ def _draw_mesh(canvas: Image.Image, face: Face, opacity: float) -> None:
     triangles = mesh.triangles[near[mesh.triangles].all(-1)]
     corners_px = points_px[triangles]
     order = np.argsort(-mesh.vertices_m[triangles, 2].mean(-1), kind="stable")
-    colours = _shade(mesh, triangles, colour_of(face), opacity)
+    colours = _shade(mesh, triangles, colour, opacity)
     wires = _wire_colours(colours, corners_px / shrink)
     layer = Image.new("RGBA", (window.size[0] * shrink, window.size[1] * shrink))
     pen = ImageDraw.Draw(layer)
