@@ -11,7 +11,7 @@ from PIL import Image
 
 from oracle_network import Head, OracleDetector, OracleNetwork, numbered_crops, picture  # noqa: F401 -- a fixture
 from trg.camera import ASSUMED_FOV_DEG, Camera
-from trg.camera_choice import assumed_distance_range
+from trg.camera_choice import FieldOfView, assumed_distance_range
 from trg.estimator import HeadPoseEstimator
 from trg.media.images import Picture
 
@@ -175,6 +175,8 @@ def test_the_camera_is_never_silent(tmp_path):
     )
     matrix = [[600, 0, 300], [0, 610, 200], [0, 0, 1]]
     np.testing.assert_allclose(camera_of(picture(0), matrix).matrix, matrix)
+    seen = camera_of(picture(0), FieldOfView(70.0, "vertical"))
+    assert (seen.source, seen.fov_deg("vertical")) == ("fov", pytest.approx(70.0))
     half = camera_of(picture(0), CAMERA.resize(320, 240))
     assert half.fx == pytest.approx(CAMERA.fx)
     for bad in (-3.0, [[1, 2], [3, 4]], "wide", CAMERA.resize(100, 400)):

@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trg.camera import Camera
+from trg.camera import Camera, FovAxis
 from trg.face import Face
 from trg.media.calibration import fit_camera
-from trg.media.images import Picture
 
-CameraLike: TypeAlias = "Camera | ArrayLike"
-"""A camera, a 3x3 intrinsic matrix, or a focal length in pixels."""
+CameraLike: TypeAlias = "Camera | FieldOfView | ArrayLike"
+"""A camera, a field of view, a 3x3 intrinsic matrix, or a focal length in pixels."""
 
 
-def camera_of(picture: Picture, given: CameraLike | None = None) -> Camera:
+@dataclass(frozen=True, slots=True)
+class FieldOfView:
+    """What a camera sees, for pictures of any size.
+
+    Attributes
+    ----------
+    degrees
+        The angle, above 0 and below 180.
+    axis
+        Between which borders or corners.
+
+    Raises
+    ------
+    ValueError
+        There is no such angle or axis.
+    """
+
+    degrees: float
+    axis: FovAxis = "horizontal"
+
+    def __post_init__(self) -> None:
+        self.camera(1, 1)
+
+    def camera(self, width: int, height: int) -> Camera:
+        """Return the camera of pictures of this size, px."""
+        return Camera.from_fov(self.degrees, width, height, self.axis)
+
+
+def camera_of(
+    width: int, height: int, given: CameraLike | None = None, exif: Camera | None = None
+) -> Camera:
     """Return the camera that was given, else the one in the picture's EXIF, else a guess.
 
     ``source`` of the result says which of them it is.
 
     Parameters
     ----------
+    width, height
+        The picture's size, px.
     given
-        A camera, which is fitted to the picture's size; a 3x3 matrix that puts the middle of the
-        first pixel at 0.5 (else build a camera by :meth:`Camera.from_matrix`); or a focal length.
+        A camera, which is fitted to the picture's size; a field of view; a 3x3 matrix that puts
+        the middle of the first pixel at 0.5 (else build a camera by :meth:`Camera.from_matrix`);
+        or a focal length, px.
+    exif
+        What the picture itself says.
 
     Raises
     ------
     ValueError
         What was given is no camera, or one of a picture with other proportions.
     """
-    height, width = picture.pixels.shape[:2]
     if given is None:
-        return picture.camera or Camera.assumed(width, height)
+        return exif or Camera.assumed(width, height)
+    if isinstance(given, FieldOfView):
+        return given.camera(width, height)
     if isinstance(given, Camera):
         return fit_camera(given, width, height)
     try:
@@ -47,14 +83,14 @@ def camera_of(picture: Picture, given: CameraLike | None = None) -> Camera:
     if numbers.shape == (3, 3):
         return Camera.from_matrix(numbers, width, height)
     raise ValueError(
-        "camera: expected a Camera, a 3x3 intrinsic matrix or a focal length in pixels, got "
-        f"{given!r}"
+        "camera: expected a Camera, a FieldOfView, a 3x3 intrinsic matrix or a focal length in "
+        f"pixels, got {given!r}"
     )
 
 
 def is_one_camera(value: Any) -> bool:
-    """Say whether this is one camera, matrix or focal length, and not one of each picture."""
-    if isinstance(value, Camera):
+    """Say whether this is one camera for all pictures, and not one of each."""
+    if isinstance(value, Camera | FieldOfView):
         return True
     try:
         return np.asarray(value, dtype=np.float64).shape in ((), (3, 3))

@@ -149,8 +149,9 @@ class HeadPoseEstimator:
             A path, a Pillow image, or an array: ``(h, w, 3)`` uint8 RGB, grey or RGBA.
         camera
             The camera that took it, its 3x3 matrix (the middle of the first pixel at 0.5, see
-            :meth:`Camera.from_matrix`) or its focal length in pixels. None: from the picture's
-            EXIF, or else assumed; ``face.camera.source`` says which, and
+            :meth:`Camera.from_matrix`), its focal length in pixels or its
+            :class:`~trg.camera_choice.FieldOfView`. None: from the picture's EXIF, or else
+            assumed; ``face.camera.source`` says which, and
             :func:`trg.camera_choice.assumed_distance_range` what it does to the distance.
         boxes
             Face boxes ``(k, 4)``, ``x0, y0, x1, y1`` in pixels, of any shape, in place of the
@@ -259,7 +260,7 @@ class HeadPoseEstimator:
         for frame in _video_frames(source, fps):
             height, width = frame.pixels.shape[:2]
             if seen_by is None or (seen_by.width, seen_by.height) != (width, height):
-                seen_by = camera_of(Picture(frame.pixels, None), camera)
+                seen_by = camera_of(width, height, camera)
             faces = tracker(frame.pixels, seen_by, frame.time_s)
             yield FrameResult(frame.index, frame.time_s, frame.pixels, faces)
 
@@ -298,7 +299,8 @@ class HeadPoseEstimator:
         if max_faces is not None and max_faces < 1:
             raise ValueError(f"max_faces: expected None or at least 1, got {max_faces}")
         picture = image if isinstance(image, Picture) else read_picture(image)
-        seen_by = camera_of(picture, camera)
+        height, width = picture.pixels.shape[:2]
+        seen_by = camera_of(width, height, camera, picture.camera)
         if boxes is None:
             wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
             found = self._detector.detect(picture.pixels, max_faces=wanted).boxes_xyxy

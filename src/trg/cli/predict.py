@@ -19,10 +19,11 @@ from trg.cli.shared import Positive, app, messages
 
 if TYPE_CHECKING:
     from trg.camera import FovAxis
+    from trg.camera_choice import CameraLike
     from trg.face import Face
     from trg.media.records import RecordFormat
     from trg.media.sources import MediaSource
-    from trg.predict import CameraChoice, Summary
+    from trg.predict import Summary
 
 SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "openface": ".openface.csv", "parquet": ".parquet"}
 SEVERAL = "faces"
@@ -121,7 +122,7 @@ def predict(
         found = [source for source in found if source.name in stems]
     outputs = Outputs(out, stems, draw, mesh)
     options = PredictOptions(
-        camera=_camera_choice(focal, fov, fov_axis, camera),
+        camera=_camera(focal, fov, fov_axis, camera),
         boxes=None if boxes is None else read_boxes(boxes),
         max_faces=max_faces,
         interpupillary_m=None if ipd is None else ipd / 1000.0,
@@ -241,16 +242,19 @@ def _what_guessing_means(name: str, face: Face) -> str:
     )
 
 
-def _camera_choice(
-    focal: float | None, fov: float | None, fov_axis: FovAxis, camera: Path | None
-) -> CameraChoice:
+def _camera(
+    focal: float | None, fov: float | None, fov_axis: FovAxis, calibration: Path | None
+) -> CameraLike | None:
+    from trg.camera_choice import FieldOfView
     from trg.media.calibration import read_calibration
-    from trg.predict import CameraChoice
 
-    if sum(each is not None for each in (focal, fov, camera)) > 1:
+    if sum(each is not None for each in (focal, fov, calibration)) > 1:
         raise ValueError("camera: expected one of --focal, --fov and --camera")
-    calibration = None if camera is None else read_calibration(camera)
-    return CameraChoice(focal, fov, fov_axis, calibration)
+    if focal is not None and not 0.0 < focal < float("inf"):
+        raise ValueError(f"focal length: expected pixels above 0, got {focal:g}")
+    if fov is not None:
+        return FieldOfView(fov, fov_axis)
+    return focal if calibration is None else read_calibration(calibration)
 
 
 def _records_path(

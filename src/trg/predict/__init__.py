@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from trg.predict.cameras import CameraChoice
 from trg.predict.outputs import MeshFormat, Outputs, output_stems
 from trg.predict.run import Listener, PredictOptions, Predictor, Summary
 
 __all__ = [
-    "CameraChoice",
     "Listener",
     "MeshFormat",
     "Outputs",

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Protocol, TypeVar
 
 from trg.camera import Camera
+from trg.camera_choice import CameraLike, camera_of
 from trg.estimator import HeadPoseEstimator
 from trg.face import LARGEST_INTERPUPILLARY_M, SMALLEST_INTERPUPILLARY_M, Face
 from trg.media.boxes import PictureBoxes, boxes_of
@@ -24,7 +25,6 @@ from trg.media.images import Picture, read_picture
 from trg.media.records import RecordWriter
 from trg.media.sources import MediaSource
 from trg.media.video import VideoReader
-from trg.predict.cameras import CameraChoice
 from trg.predict.outputs import Outputs
 
 _Item = TypeVar("_Item")
@@ -73,7 +73,7 @@ class PredictOptions:
     Attributes
     ----------
     camera
-        What is known of the camera.
+        The camera that took all of them. None: each picture's EXIF tells, or else it is assumed.
     boxes
         Face boxes of the photos, in place of a detector. None: faces are detected.
     max_faces
@@ -91,7 +91,7 @@ class PredictOptions:
         A number makes no sense.
     """
 
-    camera: CameraChoice = field(default_factory=CameraChoice)
+    camera: CameraLike | None = None
     boxes: PictureBoxes | None = None
     max_faces: int | None = None
     interpupillary_m: float | None = None
@@ -215,7 +215,7 @@ class Predictor:
         self, source: MediaSource, width: int, height: int, exif: Camera | None = None
     ) -> Camera:
         try:
-            return self._options.camera.camera_for(width, height, exif)
+            return camera_of(width, height, self._options.camera, exif)
         except ValueError as error:
             raise ValueError(f"{source.name}: {error}") from error
 
