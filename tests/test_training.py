@@ -49,6 +49,19 @@ def losses(folder: Path) -> list[float]:
     return [line["total"] for line in read_log(folder) if line["kind"] == "train"]
 
 
+def test_a_training_starts_from_the_weights_of_another(tmp_path: Path) -> None:
+    train(tmp_path / "first", dots())
+    start = tmp_path / "first" / BEST
+    still = replace(dots().optim, learning_rate=1e-12, weight_decay=0.0)
+    train(tmp_path / "second", dots(start_from=str(start), steps=1, optim=still))
+    first = dict(load_checkpoint(start).network.named_parameters())
+    for name, tensor in load_checkpoint(tmp_path / "second" / LAST).network.named_parameters():
+        torch.testing.assert_close(tensor, first[name], atol=1e-9, rtol=0.0)
+    wider = replace(dots().model, heatmap_gain=3.0)
+    with pytest.raises(ValueError, match=r"same network, \['heatmap_gain'\] differ"):
+        train(tmp_path / "third", dots(start_from=str(start), model=wider))
+
+
 class Killed(BaseException):
     """Stands for a kill: nothing in the loop may catch it."""
 

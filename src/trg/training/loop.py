@@ -116,8 +116,7 @@ def run_training(
         raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
     with _process_group() as (rank, world), _fast_arithmetic():
         run = _Run(recipe, folder, topology or topology_of(recipe), device, rank, world)
-        if resume and (folder / LAST).exists():
-            run.state.restore(folder, recipe.to_dict())
+        run.state.begin(folder, recipe.to_dict(), resume)
         run.open(Place(rank, world, workers), measures or {})
         try:
             for step, share in _ahead(run):

@@ -107,6 +107,9 @@ class Recipe:
     backbone_weights: str | None = None
     """A file of torchvision's resnet18 weights for the trunk to start from; the paper starts from
     ImageNet's. None: random weights."""
+    start_from: str | None = None
+    """A checkpoint whose weights to start from, to train it further or on other pictures; its
+    network and mesh must be this training's. None: a new network."""
     hidden_landmark_weight: float = 1.0
     """In the loss of the 68 points, for those that the camera does not see."""
     view_margin: float = WINDOW_MARGIN

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,6 +48,37 @@ class TrainingState:
             "recipe": recipe,
         }
         save_checkpoint(folder / LAST, self.network, extra)
+
+    def begin(self, folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+        """Go on where the folder's training stands, if so wished, or start as the recipe says."""
+        if resume and (folder / LAST).exists():
+            self.restore(folder, recipe)
+        elif recipe["start_from"] is not None:
+            self.start_from(Path(recipe["start_from"]))
+
+    def start_from(self, path: Path) -> None:
+        """Take over a checkpoint's weights, and nothing else of its training.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            It is of another network or another mesh.
+        """
+        other = load_checkpoint(path).network
+        ours, theirs = self.network.config.to_dict(), other.config.to_dict()
+        if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
+            raise ValueError(f"start_from {path}: expected the same network, {changed} differ")
+        meshes = zip(
+            self.network.topology.to_arrays().values(),
+            other.topology.to_arrays().values(),
+            strict=True,
+        )
+        if not all(np.array_equal(mine, its) for mine, its in meshes):
+            raise ValueError(f"start_from {path}: expected a network of the same landmark mesh")
+        for network in (self.network, self.average.network):
+            network.load_state_dict(other.state_dict())
 
     def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
         """Go back to what :meth:`save` wrote.
