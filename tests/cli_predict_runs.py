@@ -45,7 +45,9 @@ class Cli:
         self.detector = OracleDetector(scenes, camera)
         monkeypatch.setattr(
             "trg.estimator.HeadPoseEstimator",
-            lambda model=None, threads=1: HeadPoseEstimator(self.network, self.detector),
+            lambda model=None, detector=None, threads=1: HeadPoseEstimator(
+                self.network, detector or self.detector
+            ),
         )
 
     def __call__(self, *arguments) -> Done:

@@ -193,6 +193,19 @@ def test_cameras_that_are_told(cli, tmp_path):  # noqa: F811
     assert "480x480" in other_shape.records[0]["error"]
 
 
+def test_small_faces_are_looked_for_when_asked(cli, monkeypatch, tmp_path):  # noqa: F811
+    asked = []
+
+    def detector(**options):
+        asked.append(options)
+        return cli.detector
+
+    monkeypatch.setattr("trg.detector.FaceDetector", detector)
+    (photo,) = save_photos(tmp_path, 0)
+    assert len(cli.predict(photo, *FOCAL, "--smallest-face", 40).records[0]["faces"]) == 1
+    assert asked == [{"threads": 1, "smallest_face_px": 40}]
+
+
 def test_boxes_replace_the_detector(cli, tmp_path):  # noqa: F811
     photos = save_photos(tmp_path / "in", 1, 1, 1)
     box = PAIR[1].box_px(CAMERA).tolist()

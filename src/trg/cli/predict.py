@@ -48,6 +48,7 @@ def predict(
     camera: Path | None = None,
     boxes: Path | None = None,
     max_faces: Positive | None = None,
+    smallest_face: Positive | None = None,
     ipd: float | None = None,
     smooth: bool = True,
     landmarks: bool = False,
@@ -89,6 +90,9 @@ def predict(
         Face boxes of photos, JSON or CSV (docs/cli.md), in place of the detector.
     max_faces
         Find at most so many in a picture.
+    smallest_face
+        Look for faces down to this size in large pictures, too: the side of a box from brows to
+        chin and half as much again, px. The smaller, the longer it takes.
     ipd
         The person's distance between the pupils, mm: settles the size of faces, and with it their
         distance.
@@ -105,6 +109,7 @@ def predict(
     batch_size
         Photos that are looked at together.
     """
+    from trg.detector import FaceDetector
     from trg.estimator import HeadPoseEstimator
     from trg.media.boxes import read_boxes
     from trg.media.records import open_records
@@ -131,7 +136,10 @@ def predict(
     )
     options.check(found)
     outputs.check(found)
-    estimator = HeadPoseEstimator(model, threads=threads)
+    detector = None
+    if smallest_face is not None:
+        detector = FaceDetector(threads=threads, smallest_face_px=smallest_face)
+    estimator = HeadPoseEstimator(model, detector, threads=threads)
     path = _records_path(out, sources, record_format)
     on_screen = out is None and sys.stdout.isatty()
     with (
