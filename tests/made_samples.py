@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from synthetic_topology import ellipsoid_topology
 from trg.camera import Camera
@@ -43,6 +46,15 @@ def make_samples(count: int, camera: Camera = CAMERA, seed: int = 0) -> list[Sam
             )
         )
     return samples
+
+
+def as_fitted(sample: Sample) -> Sample:
+    """A sample with the head's turn against the line of sight to its box, as 300W-LP tells it."""
+    x, y = sample.camera.unproject(sample.box_xyxy.reshape(2, 2).mean(0)[None])[0]
+    axis, angle = np.array([-y, x, 0.0]) / np.hypot(x, y), np.arctan(np.hypot(x, y))
+    towards = Rotation.from_rotvec(angle * axis).as_matrix()
+    np.testing.assert_allclose(towards @ (0, 0, np.sqrt(1 + x**2 + y**2)), (x, y, 1), atol=1e-12)
+    return replace(sample, rotation=towards.T @ sample.rotation)
 
 
 def write(samples, folder, layout, **options):

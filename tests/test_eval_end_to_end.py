@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from known_methods import YAW_DEG, Z_MM, Known, disturbed
-from made_samples import TOPOLOGY, make_samples
+from made_samples import TOPOLOGY, as_fitted, make_samples
 from trg.camera import Camera
 from trg.evaluation.protocols import open_data_set, protocol
 from trg.evaluation.report import write_report
@@ -67,7 +67,8 @@ def check(layout: str, folder: Path, out: Path, count: int) -> None:
     made, rules = write_made(folder, layout, count)
 
     def label(sample):
-        return made[drawn_index(layout, sample.name)]
+        drawn = made[drawn_index(layout, sample.name)]
+        return drawn if layout in METRIC else as_fitted(drawn)
 
     report, _, _ = evaluate(rules, rules.read(folder), Known(label=label), out / "exact")
     assert set(rules.columns) <= set(report.scores.plain)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from made_samples import CAMERA, LAYOUTS, TOPOLOGY, files_of, make_samples, write
+from made_samples import CAMERA, LAYOUTS, TOPOLOGY, as_fitted, files_of, make_samples, write
 from trg.data.aflw2000 import AFLW2000
 from trg.data.arkitface import ARKitFace
 from trg.data.biwi import BIWI
@@ -183,10 +183,15 @@ def test_rotation_survives_every_layout(tmp_path):
         write([sample], tmp_path / layout, layout)
     read = [
         ARKitFace(tmp_path / "arkitface")[0],
-        W300LP(tmp_path / "300wlp", rotations=True)[0],
-        AFLW2000(tmp_path / "aflw2000")[0],
         BIWI(tmp_path / "biwi")[0],
         next(read_shards(tmp_path / "webdataset"))[1],
     ]
     for got in read:
         assert geodesic_angle_deg(got.rotation, sample.rotation) < 1e-6
+    fitted = as_fitted(sample)
+    assert geodesic_angle_deg(fitted.rotation, sample.rotation) > 1.0
+    for got in (
+        W300LP(tmp_path / "300wlp", rotations=True)[0],
+        AFLW2000(tmp_path / "aflw2000")[0],
+    ):
+        assert geodesic_angle_deg(got.rotation, fitted.rotation) < 1e-6

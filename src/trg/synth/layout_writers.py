@@ -34,6 +34,7 @@ from trg.data.matlab import matlab_files
 from trg.data.sample import Sample
 from trg.data.shards import encode_sample
 from trg.data.w300lp import landmarks_path, pose_from_rotation
+from trg.facing import facing_rotation
 from trg.geometry import rotation_from_euler
 from trg.topology import FaceTopology
 
@@ -323,7 +324,10 @@ def _fit(sample: Sample, layout: str) -> _Fitted:
     # The originals measure the origin upwards from the picture's bottom, and have a depth of 0.
     place = (origin[0] - 0.5, FITTED_SIDE_PX - origin[1] + 0.5, 0.0, scale)
     points = to_crop_px(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
-    pose = np.array([[*pose_from_rotation(sample.rotation), *place]])
+    # No camera comes along, so turns are told against the line of sight, as a fit to the crop has.
+    sight = np.append(crop.box_numbers[:2], 1.0)
+    rotation = facing_rotation(sight).T @ sample.rotation
+    pose = np.array([[*pose_from_rotation(rotation), *place]])
     return _Fitted(crop.pixels, points, pose)
 
 
