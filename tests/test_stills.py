@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,26 @@ def test_the_truth_has_no_error_and_a_shift_has_its_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(result.nme68, expected, rtol=1e-5)
     assert result.nme11_median == pytest.approx(np.median(expected), rel=1e-5)
     assert result.worst(1) == [result.names[int(np.argmax(expected))]]
+
+
+def test_in_a_chain_the_face_that_is_meant_counts_and_so_do_misses(tmp_path: Path) -> None:
+    points = write_folder(tmp_path)
+    stills = Stills(tmp_path, CROP)
+    answers = iter(
+        [
+            [
+                SimpleNamespace(landmarks68_px=points[0] + 90.0),
+                SimpleNamespace(landmarks68_px=points[0]),
+            ],
+            [],
+            [SimpleNamespace(landmarks68_px=points[2])],
+        ]
+    )
+    result = stills.measure_estimator(lambda pixels: next(answers))
+    assert result.nme11.tolist() == [0.0, np.inf, 0.0]
+    assert result.figures()["nme11_mean"] == 0.0
+    assert result.figures()["nme11_over_10_percent"] == pytest.approx(1 / 3)
+    assert result.worst(1) == [stills.stills[1].name]
 
 
 def test_only_the_eleven_points_count(tmp_path: Path) -> None:

@@ -130,9 +130,10 @@ def evaluate(
 
 
 def _stills(folder: Path | None, bundle: Path) -> None:
-    """Print how well a bundle's projected and heatmap landmarks sit on photographs."""
+    """Print how well a bundle's landmarks sit on photographs, in given boxes and in found ones."""
     from rich.table import Table
 
+    from trg.estimator import HeadPoseEstimator
     from trg.evaluation.stills import Stills, predictors
     from trg.runtime import PoseRuntime
 
@@ -143,8 +144,10 @@ def _stills(folder: Path | None, bundle: Path) -> None:
     table = Table(title=f"{len(stills)} photographs: {runtime.card.name}")
     for heading in ("landmarks", "NME-11 median %", "mean %", "over 10 %", "NME-68 median %"):
         table.add_column(heading, justify="right" if "%" in heading else "left")
-    for label, predict in predictors(runtime).items():
-        figures = stills.measure(predict).figures()
+    results = {label: stills.measure(predict) for label, predict in predictors(runtime).items()}
+    results["with our detector"] = stills.measure_estimator(HeadPoseEstimator(bundle))
+    for label, result in results.items():
+        figures = result.figures()
         names = ("nme11_median", "nme11_mean", "nme11_over_10_percent", "nme68_median")
         table.add_row(label, *(f"{100.0 * figures[each]:.2f}" for each in names))
     Console().print(table)
