@@ -176,7 +176,7 @@ class Stills:
     def _result(self, predicted: Floats) -> StillsResult:
         """Compare points ``(n, 68, 2)`` in the photographs; infinite ones were not found."""
         true = np.stack([still.points_px for still in self.stills])
-        found = np.isfinite(predicted).reshape(len(predicted), -1).all(1)
+        found: NDArray[np.bool_] = np.isfinite(predicted).all((1, 2))
         chosen = list(NME_POINTS)
         size = rectangle_size_px(true)
         return StillsResult(
