@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import re
 import tarfile
 import time
 from dataclasses import replace
@@ -232,6 +233,16 @@ def test_damaged_views_are_named_passed_over_and_counted(packed, tmp_path, caplo
     (record,) = caplog.records
     assert "1 so far" in record.getMessage()
     assert "view 4" in record.getMessage()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.npy", "topology.npz"])
+def test_damaged_lists_are_named(packed, tmp_path, name):
+    path = copy_of(packed, tmp_path / "p") / name
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"\xff\xd8" + whole):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableFileError, match=re.escape(str(path))):
+            _ = PackedViews(path.parent).topology
 
 
 def test_wrong_files_are_refused(packed, tmp_path):

@@ -46,6 +46,8 @@ def test_a_stand_in_says_so(tmp_path: Path) -> None:
     rules, pictures = open_data_set("biwi", tmp_path / "data")
     assert rules.title == "Synthetic stand-in for BIWI"
     assert len(pictures.samples) == 2
+    inner = open_data_set("biwi", tmp_path / "data" / "hpdb")[0]
+    assert inner.title == "Synthetic stand-in for BIWI"
     for mark in (tmp_path / "data").glob("trg_*"):
         mark.unlink()
     assert open_data_set("biwi", tmp_path / "data")[0].title == "BIWI"

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from made_samples import CAMERA, TOPOLOGY, as_fitted, make_samples, write
 from trg.data.arkitface import ARKitFace, camera_from_projection, projection_from_camera
 from trg.data.biwi import BIWI, read_calibration, shift_inside
+from trg.data.files import UnreadableFileError
 from trg.data.w300lp import W300LP, pose_from_rotation, rotation_from_pose
 from trg.topology import LANDMARKS68_MIRROR
 
@@ -104,6 +105,15 @@ def test_arkitface_names_the_damaged_file(tmp_path):
     numbers.write_bytes(b"")
     with pytest.raises(ValueError, match=r"kpt_ind\.npy: damaged"):
         ARKitFace(tmp_path / "a")
+    frames = next((tmp_path / "a").rglob("*.csv"))
+    rows = frames.read_bytes()
+    for damaged, message in (
+        (rows[:-5] + b"\xff\xfe", "no text"),
+        (rows[: rows.rfind(b",")], "line 3: expected"),
+    ):
+        frames.write_bytes(damaged)
+        with pytest.raises(UnreadableFileError, match=rf"ARKitFace_train\.csv.*{message}"):
+            ARKitFace(tmp_path / "a")
 
 
 def test_readers_can_be_sent_to_worker_processes(tmp_path):
@@ -269,6 +279,14 @@ def test_biwi_errors_name_the_file(biwi_by_hand, tmp_path):
         mesh.write_text(f"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n{line}\n")
         with pytest.raises(ValueError, match=rf"05\.obj.*{message}"):
             BIWI(biwi_by_hand).mesh("05")
+    for path, read in (
+        (mesh, lambda: BIWI(biwi_by_hand).mesh("05")),
+        (calibration, lambda: read_calibration(calibration)),
+        (calibration.with_name("frame_00003_pose.txt"), lambda: BIWI(biwi_by_hand)[0]),
+    ):
+        path.write_bytes(b"\xff\xd8 no text")
+        with pytest.raises(UnreadableFileError, match=rf"{path.name}: .* is no text"):
+            read()
     (biwi_by_hand / "hpdb" / "05" / "frame_00003_rgb.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"frame_00003_rgb\.png"):
         BIWI(biwi_by_hand)[0]

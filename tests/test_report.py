@@ -14,10 +14,11 @@ from known_methods import Known, disturbed
 from made_samples import make_samples
 from trg.cli.evaluate import Holdout, Measured
 from trg.cli.evaluate import evaluate as eval_verb
+from trg.data.files import file_sha256
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec
 from trg.evaluation.predict import LabelledPictures, gather
-from trg.evaluation.predictions import file_sha256, mesh_sha256
+from trg.evaluation.predictions import mesh_sha256
 from trg.evaluation.protocols import protocol
 from trg.evaluation.report import as_json, as_markdown, as_table, make_report, table_rows
 from trg.evaluation.scores import score

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -167,7 +169,9 @@ def _print(report: CheckReport) -> None:
         out.print(f"{kind:12} {report.count(kind)}")
     for note in report.notes:
         out.print(f"note: {note}")
-    for fault in report.faults[:SHOWN_FAULTS]:
-        out.print(f"{fault.kind}: {fault.message}")
-    if len(report.faults) > SHOWN_FAULTS:
-        out.print(f"and {len(report.faults) - SHOWN_FAULTS} more")
+    faults = Counter(report.faults)  # one missing mesh is a fault of all its frames
+    for fault, times in islice(faults.items(), SHOWN_FAULTS):
+        of = "" if times == 1 else f" ({times} samples)"
+        out.print(f"{fault.kind}: {fault.message}{of}")
+    if len(faults) > SHOWN_FAULTS:
+        out.print(f"and {len(faults) - SHOWN_FAULTS} more")

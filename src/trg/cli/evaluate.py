@@ -223,8 +223,8 @@ def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> 
 
 
 def _method(protocol: Protocol, measured: Measured) -> Method:
+    from trg.data.files import file_sha256
     from trg.evaluation.predict import BundleMethod
-    from trg.evaluation.predictions import file_sha256
     from trg.runtime import PoseRuntime
 
     path = measured.bundle_path()

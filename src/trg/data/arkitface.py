@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import csv
 import sys
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +24,13 @@ from numpy.typing import NDArray
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
-from trg.data.files import UnreadableFileError, existing_file, read_picture
+from trg.data.files import (
+    DAMAGED_ARRAYS,
+    UnreadableFileError,
+    existing_file,
+    read_picture,
+    read_text,
+)
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.geometry import transform
@@ -42,12 +45,6 @@ RESOURCES_FOLDER = "ARKitFace_resources"
 VERTEX_COUNT = 1220
 
 _DATASET = "ARKitFace"
-
-_DAMAGED_NPZ = (
-    OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
-)  # fmt: skip
-"""What NumPy raises for files that are cut off or have flipped bits."""
 
 
 class ARKitFace:
@@ -78,14 +75,15 @@ class ARKitFace:
         if split not in ("train", "test"):
             raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
         self._split = split
+        self._frames = _read_list(
+            self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv"
+        )
         base = Path(resources) if resources is not None else self._folder / RESOURCES_FOLDER
         self.landmarks68 = _vertex_numbers(_resource(base, "npy/kpt_ind.npy"), (68,))
         self.triangles = _vertex_numbers(_resource(base, "data/triangles.npy"), (None, 3))
         path = _resource(base, "npy/projection_matrix.txt")
-        words = path.read_text(encoding="utf-8").split()
+        words = read_text(path, _DATASET).split()
         self._projection = finite_array(str(path), words, (16,)).reshape(4, 4)
-        path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv"
-        self._frames = _read_list(existing_file(path, _DATASET))
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -166,15 +164,19 @@ def projection_from_camera(camera: Camera) -> NDArray[np.float64]:
 
 def _read_list(path: Path) -> list[tuple[str, str, str]]:
     columns = ("subject_id", "facial_action", "img_id")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not set(columns) <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path}: expected columns {columns}, got {rows.fieldnames}")
+    rows = csv.DictReader(read_text(path, _DATASET).splitlines())
+    if not set(columns) <= set(rows.fieldnames or ()):
+        raise ValueError(f"{path}: expected columns {columns}, got {rows.fieldnames}")
+    frames = []
+    for row in rows:
+        subject, action, number = (row[name] for name in columns)
+        if not (subject and action and number):
+            raise UnreadableFileError(
+                f"{path}, line {rows.line_num}: expected {columns}, got {row}; is it cut off?"
+            )
         # 718,000 rows name 400 subjects: share the strings.
-        return [
-            (sys.intern(row["subject_id"]), sys.intern(row["facial_action"]), row["img_id"])
-            for row in rows
-        ]
+        frames.append((sys.intern(subject), sys.intern(action), number))
+    return frames
 
 
 def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -182,7 +184,7 @@ def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     try:
         with np.load(path) as info:
             verts, R_t = info["verts"], info["R_t"]
-    except _DAMAGED_NPZ as error:
+    except DAMAGED_ARRAYS as error:
         raise UnreadableFileError(
             f"{path}: expected the arrays verts and R_t, but it cannot be read ({error})"
         ) from error
@@ -196,7 +198,7 @@ def _vertex_numbers(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.int
     """Return numbers of vertices; a list of them may lie in a row or a column."""
     try:
         stored: Any = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGED_ARRAYS as error:
         raise UnreadableFileError(f"{path}: damaged ({error}); fetch it again") from error
     flat = stored.ravel() if len(shape) == 1 else stored
     numbers = finite_array(str(path), flat, shape, np.int64)

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from trg._check import finite_array
 from trg.camera import Camera
 from trg.crop import face_box
-from trg.data.files import existing_file, read_picture
+from trg.data.files import read_picture, read_text
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 from trg.geometry import transform
@@ -141,7 +141,7 @@ class BIWI:
         """Return the neutral mesh of a sequence, such as ``"01"``; its identity in samples."""
         if sequence not in self._meshes:
             path = self._folder / f"{sequence}.obj"
-            self._meshes[sequence] = _read_mesh(existing_file(path, _DATASET))
+            self._meshes[sequence] = _read_mesh(path)
         return self._meshes[sequence]
 
     def _calibration(self, sequence: str) -> Calibration:
@@ -195,7 +195,7 @@ def _read_mesh(path: Path) -> Mesh:
     """Read a subject's .obj, which is in mm."""
     vertices: list[list[str]] = []
     triangles: list[list[str]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, _DATASET).splitlines():
         kind, *fields = line.split() or [""]
         if kind == "v":
             vertices.append(fields[:3])
@@ -214,7 +214,7 @@ def _read_mesh(path: Path) -> Mesh:
 
 
 def _numbers(path: Path, count: int) -> NDArray[np.float64]:
-    words = existing_file(path, _DATASET).read_text(encoding="utf-8").split()
+    words = read_text(path, _DATASET).split()
     if len(words) != count:
         raise ValueError(f"{path}: expected {count} numbers, got {len(words)}")
     return finite_array(str(path), words, (count,))

@@ -17,7 +17,6 @@ nothing but the index.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -30,7 +29,14 @@ from PIL import Image
 
 from trg.camera import Camera
 from trg.crop import box_from_box_numbers
-from trg.data.files import DAMAGED_PICTURE, UnreadableFileError
+from trg.data.files import (
+    DAMAGED_ARRAYS,
+    DAMAGED_PICTURE,
+    UnreadableFileError,
+    existing_file,
+    file_sha256,
+    read_json,
+)
 from trg.data.sample import Sample
 from trg.data.view import Views, ViewSpec
 from trg.topology import FaceTopology
@@ -82,7 +88,11 @@ class PackedViews:
                     f"{path}: expected {shard['bytes']} bytes, got {path.stat().st_size}; "
                     "fetch the shard again"
                 )
-        self._index = np.load(self.folder / INDEX, mmap_mode="r")
+        index_path = existing_file(self.folder / INDEX, "the pack")
+        try:
+            self._index = np.load(index_path, mmap_mode="r")
+        except DAMAGED_ARRAYS as error:
+            raise UnreadableFileError(f"{index_path}: damaged ({error})") from error
         if self._index.shape != (self.manifest["count"], 4):
             raise ValueError(
                 f"{self.folder / INDEX}: expected shape ({self.manifest['count']}, 4), "
@@ -128,8 +138,11 @@ class PackedViews:
         path = self.folder / TOPOLOGY
         if not path.exists():
             return None
-        with np.load(path) as arrays:
-            return FaceTopology.from_arrays(dict(arrays))
+        try:
+            with np.load(path) as arrays:
+                return FaceTopology.from_arrays(dict(arrays))
+        except DAMAGED_ARRAYS as error:
+            raise UnreadableFileError(f"{path}: damaged ({error})") from error
 
     def _read(self, number: int) -> tuple[NDArray[np.uint8], Any]:
         shard, _, offset, size = self._index[number].tolist()
@@ -185,7 +198,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder}: expected a finished pack, with a {MANIFEST}; run the command that packs "
             "it (again)"
         )
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT!r}, got {manifest.get('format')!r}")
     return manifest
@@ -211,15 +224,6 @@ def damaged_files(folder: Path) -> list[str]:
         elif file_sha256(path) != note["sha256"]:
             wrong.append(f"{path}: expected SHA-256 {note['sha256']}, got {file_sha256(path)}")
     return wrong
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hash of a file, in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def record_dtype(vertices: int) -> np.dtype[Any]:
@@ -253,7 +257,7 @@ def labels_place(picture_offset: int, picture_size: int) -> int:
 def view_camera(view: Views) -> Camera:
     """Return the ideal camera that sees exactly a view."""
     size = view.image.shape[0]
-    u, v, side = (float(number) for number in view.view_box)
+    u, v, side = view.view_box.tolist()
     focal_px = size / side
     return Camera(
         focal_px, focal_px, size / 2.0 - u * focal_px, size / 2.0 - v * focal_px, size, size
@@ -271,11 +275,11 @@ def sample_from_view(view: Views, identity: str, name: str) -> Sample:
     return Sample(
         image=view.image,
         camera=camera,
-        box_xyxy=box_from_box_numbers(camera, view.face_box),
+        box_xyxy=box_from_box_numbers(camera, view.face_box.astype(np.float64)),
         rotation=view.rotation.astype(np.float64) if has_pose else None,
         translation_m=view.translation_m.astype(np.float64) if has_pose else None,
         vertices_m=view.vertices_m if has_vertices else None,
-        landmarks68_px=camera.pixels_from_rays(view.landmarks68),
+        landmarks68_px=camera.pixels_from_rays(view.landmarks68.astype(np.float64)),
         landmarks68_visible=view.landmarks68_visible,
         identity=identity,
         name=name,

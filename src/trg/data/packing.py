@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from trg._atomic import write_atomic
-from trg.data.files import read_or_error
+from trg.data.files import file_sha256, read_json, read_or_error
 from trg.data.mesh import MeshedSamples, topology_of_samples
 from trg.data.packed import (
     FORMAT,
@@ -31,7 +31,6 @@ from trg.data.packed import (
     MANIFEST,
     TAR_BLOCK,
     TOPOLOGY,
-    file_sha256,
     npy_header,
     record_dtype,
     view_camera,
@@ -180,7 +179,7 @@ def _begin(plan: _Plan, samples: int, facts: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / BEGUN
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = read_json(path)
         if begun != json.loads(json.dumps(description)):
             raise FileExistsError(
                 f"{folder}: expected an unfinished pack with the same settings, found {begun}; "
@@ -285,8 +284,8 @@ def _encode(sample: Sample, view: Views, plan: _Plan) -> dict[str, bytes]:
 
 def _finish(folder: Path, shards: int) -> PackReport:
     """Write the index and the manifest, and remove the notes."""
-    description = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
-    notes = [json.loads(_note_path(folder, k).read_text(encoding="utf-8")) for k in range(shards)]
+    description = read_json(folder / BEGUN)
+    notes = [read_json(_note_path(folder, shard)) for shard in range(shards)]
     filled = [note for note in notes if note["samples"]]
     if not filled:
         raise ValueError(f"{folder}: none of {description['samples']} samples can be read")
@@ -315,7 +314,7 @@ def _is_finished(folder: Path, shard: int) -> bool:
     path = _note_path(folder, shard)
     if not path.exists():
         return False
-    note = json.loads(path.read_text(encoding="utf-8"))
+    note = read_json(path)
     tar = _shard_path(folder, shard)
     return not note["samples"] or (tar.exists() and file_sha256(tar) == note["sha256"])
 

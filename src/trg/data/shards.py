@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from trg.camera import Camera
+from trg.data.files import DAMAGED_ARRAYS, DAMAGED_PICTURE
 from trg.data.sample import Sample
 from trg.data.written import require_whole
 
@@ -97,7 +98,7 @@ def _decode(shard: Path, key: str, files: dict[str, bytes]) -> Sample:
                 identity=facts["identity"],
                 name=facts["name"],
             )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (*DAMAGED_PICTURE, *DAMAGED_ARRAYS) as error:
         raise ValueError(f"{shard}: sample {key} is damaged or of another kind: {error}") from error
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._atomic import write_atomic
 from trg._check import finite_array
+from trg.data.files import DAMAGED_ARRAYS
 from trg.evaluation.metrics import rotations
 
 SCHEMA = "trg predictions 1"
@@ -164,9 +164,10 @@ def read_predictions(path: str | Path) -> Predictions:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files if name in known}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARRAYS as error:
         raise ValueError(
-            f"{path}: expected predictions as .npz, cannot read it ({error})"
+            f"{path}: expected predictions as .npz, cannot read it; it is damaged, of another "
+            "kind, or holds pickled objects"
         ) from error
     schema = str(arrays.pop("schema", ""))
     if schema != SCHEMA:
@@ -180,15 +181,6 @@ def read_predictions(path: str | Path) -> Predictions:
         return Predictions(names, facts=facts, **arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file, hex."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def mesh_sha256(triangles: ArrayLike) -> str:

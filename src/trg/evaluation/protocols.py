@@ -6,21 +6,20 @@ Common to all: one face in a picture; a picture without an estimate is counted a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from trg.camera import Camera
-from trg.crop import box_from_box_numbers
 from trg.data.aflw2000 import AFLW2000
 from trg.data.arkitface import ARKitFace
 from trg.data.biwi import BIWI
-from trg.data.pack import Pack
+from trg.data.files import read_json
+from trg.data.pack import MANIFEST, Pack
+from trg.data.packed import sample_from_view
 from trg.data.sample import Sample
-from trg.data.view import Views
+from trg.data.view import select_views
 from trg.data.w300lp import W300LP
 from trg.data.written import is_complete
 from trg.evaluation.predict import BoxRule, LabelledPictures, Pictures
@@ -152,7 +151,7 @@ def open_data_set(name: str, folder: Path) -> tuple[Protocol, LabelledPictures]:
     """
     chosen = protocol(name)
     pictures = chosen.read(folder)
-    if is_complete(folder):
+    if is_complete(folder) or is_complete(folder.parent):  # BIWI may be given without ``hpdb``
         chosen = replace(chosen, title=f"Synthetic stand-in for {chosen.title}")
     return chosen, pictures
 
@@ -221,7 +220,7 @@ def is_far(folder: Path) -> bool:
 
 def _nearest_m(folder: Path) -> float | None:
     """Return from which distance on a pack's faces were made; None: it does not say."""
-    facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("facts", {})
+    facts = read_json(folder / MANIFEST).get("facts", {})
     distances_m = facts.get("options", {}).get("shots", {}).get("distance_m")
     return None if distances_m is None else float(distances_m[0])
 
@@ -239,27 +238,5 @@ class PackedPictures:
         """Read one view."""
         if not 0 <= index < len(self):
             raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
-        return sample_from_view(self._pack.views(np.array([index])), f"pack/{index:06d}")
-
-
-def sample_from_view(views: Views, name: str) -> Sample:
-    """Turn a batch of one view into a sample."""
-    size = views.image.shape[1]
-    x, y, side = views.view_box[0].astype(np.float64)
-    focal_px = size / side
-    camera = Camera(
-        focal_px, focal_px, size / 2.0 - focal_px * x, size / 2.0 - focal_px * y, size, size
-    )
-    has_pose, has_vertices = bool(views.has_pose[0]), bool(views.has_vertices[0])
-    return Sample(
-        image=views.image[0],
-        camera=camera,
-        box_xyxy=box_from_box_numbers(camera, views.face_box[0].astype(np.float64)),
-        rotation=views.rotation[0].astype(np.float64) if has_pose else None,
-        translation_m=views.translation_m[0].astype(np.float64) if has_pose else None,
-        vertices_m=views.vertices_m[0] if has_vertices else None,
-        landmarks68_px=camera.pixels_from_rays(views.landmarks68[0].astype(np.float64)),
-        landmarks68_visible=views.landmarks68_visible[0],
-        identity=str(int(views.identity[0])),
-        name=name,
-    )
+        view = select_views(self._pack.views(np.array([index])), 0)
+        return sample_from_view(view, str(int(view.identity)), f"pack/{index:06d}")

@@ -74,7 +74,8 @@ class Report:
         """How many pictures and people there were, and what could not be done."""
         summary = self.summary
         parts = [
-            f"{summary.images} pictures of {summary.subjects} people",
+            f"{summary.images} pictures of {summary.subjects} "
+            + ("person" if summary.subjects == 1 else "people"),
             f"{summary.not_found} without a face found (in no mean, worst in every median)",
         ]
         sources = dict.fromkeys(row.source for row in self.protocol.published)

@@ -12,10 +12,10 @@ import numpy as np
 from trg.data.endless import EndlessOrder
 from trg.data.mesh import topology_of_samples
 from trg.data.pack import Pack
+from trg.data.packed import sample_from_view
 from trg.data.sample import Sample
-from trg.data.view import SampleSource, Views, ViewSpec, make_view, select_views, stack_views
+from trg.data.view import SampleSource, Views, ViewSpec, make_view, select_views
 from trg.evaluation.baselines import local_views
-from trg.evaluation.protocols import sample_from_view
 from trg.topology import FaceTopology
 from trg.training.recipes import PACK, SourceConfig
 from trg.training.sources import ShuffledSource, open_source
@@ -66,7 +66,8 @@ class LocalPoses:
     def sample(self, index: int) -> Sample:
         """Return a view as a picture of its own: a pack's as stored, others at the usual size."""
         spec = self._inner.spec if isinstance(self._inner, _ShuffledPack) else ViewSpec()
-        return sample_from_view(stack_views([self.view(index, spec)]), f"local/{index}")
+        view = self.view(index, spec)
+        return sample_from_view(view, str(int(view.identity)), f"local/{index}")
 
     def _open(self, seed: int) -> SampleSource:
         samples = open_source(self._config)
@@ -83,8 +84,8 @@ class _ShuffledPack:
 
     def sample(self, index: int) -> Sample:
         """Return a view as a picture of its own."""
-        views = self._pack.views(np.array([self._order.number(index)]))
-        return sample_from_view(views, f"pack/{index}")
+        view = self.view(index, self.spec)
+        return sample_from_view(view, str(int(view.identity)), f"pack/{index}")
 
     def view(self, index: int, spec: ViewSpec) -> Views:
         """Return a view as it is stored; ValueError where it was cut otherwise."""

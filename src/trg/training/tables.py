@@ -20,11 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trg.data.files import file_sha256
 from trg.detector import Detector
 from trg.evaluation.baselines import LocalNetwork, PnPNetwork
 from trg.evaluation.bootstrap import SubjectBootstrap
 from trg.evaluation.predict import BoxRule, BundleMethod, LabelledPictures
-from trg.evaluation.predictions import PredictionFacts, file_sha256, read_predictions
+from trg.evaluation.predictions import PredictionFacts, read_predictions
 from trg.evaluation.protocols import Protocol
 from trg.evaluation.report import SEED, Report, write_report
 from trg.evaluation.run import PREDICTIONS, Evaluation, evaluate, score_file
