@@ -118,8 +118,9 @@ def test_order_follows_the_data_set_and_missing_ones_are_not_found() -> None:
     assert ordered.found.tolist() == [True, False, True, True]
     np.testing.assert_array_equal(ordered.rotation[[0, 2, 3]], made.rotation[[2, 0, 1]])
     np.testing.assert_array_equal(ordered.translation_m[1], 0.0)
-    with pytest.raises(ValueError, match=r"1 of 3 are for pictures .* such as 'c'"):
-        made.in_order(["a", "b"])
+    assert made.in_order(["b", "d"]).found.tolist() == [True, False]
+    with pytest.raises(ValueError, match=r"all 3 are for pictures .* such as 'a'.* such as 'd'"):
+        made.in_order(["d", "e"])
     none = Predictions((), np.zeros((0, 3, 3)), np.zeros(0, dtype=bool)).in_order(["a"])
     assert none.found.tolist() == [False]
 

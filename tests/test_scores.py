@@ -11,7 +11,7 @@ from made_samples import TOPOLOGY, make_samples
 from trg.evaluation.alignment import align, mean_rotation
 from trg.evaluation.bootstrap import SubjectBootstrap
 from trg.evaluation.predict import LabelledPictures, gather
-from trg.evaluation.predictions import mesh_sha256
+from trg.evaluation.predictions import PredictionFacts, mesh_sha256
 from trg.evaluation.scores import score
 from trg.evaluation.summary import summarize
 from trg.evaluation.truth import truth_from_samples
@@ -160,6 +160,14 @@ def test_predictions_of_other_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="other pictures or labels"):
         score(run.predictions, truth_from_samples(labels))
     assert truth_from_samples(make_samples(6)).sha256() == run.truth.sha256()
+
+
+def test_predictions_for_more_pictures_are_scored_on_those_that_could_be_read() -> None:
+    run = gathered()
+    theirs = replace(run.predictions, facts=PredictionFacts("theirs"))
+    found = score(theirs, truth_from_samples(make_samples(6)[:4]))
+    assert len(found) == 4
+    assert any("2 predictions are for pictures" in note for note in found.notes)
 
 
 def test_a_limit_is_spread_over_the_data_set() -> None:

@@ -104,17 +104,18 @@ class Predictions:
     def in_order(self, names: Sequence[str]) -> Predictions:
         """Return one row for each of ``names``; those that are missing count as not found.
 
+        Predictions for other pictures are left out.
+
         Raises
         ------
         ValueError
-            There are predictions for pictures that are not among ``names``.
+            All predictions are for pictures that are not among ``names``.
         """
         place = {name: row for row, name in enumerate(self.names)}
-        unknown = sorted(set(self.names) - set(names))
-        if unknown:
+        if self.names and not set(self.names) & set(names):
             raise ValueError(
-                f"predictions: {len(unknown)} of {len(self)} are for pictures that the data set "
-                f"does not have, such as {unknown[0]!r}; expected names such as {names[0]!r}"
+                f"predictions: all {len(self)} are for pictures that the data set does not have, "
+                f"such as {self.names[0]!r}; expected names such as {names[0]!r}"
             )
         rows = np.array([place.get(name, -1) for name in names], dtype=np.int64)
         moved: dict[str, Any] = {

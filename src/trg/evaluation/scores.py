@@ -61,18 +61,22 @@ def score(predictions: Predictions, truth: Truth) -> Scores:
     Raises
     ------
     ValueError
-        The predictions were made on other labels or name unknown pictures, or there is nothing
-        to compare.
+        The predictions were made on other labels or name only unknown pictures, or there is
+        nothing to compare.
     """
     facts = predictions.facts
     if facts.dataset_sha256 and facts.dataset_sha256 != truth.sha256():
         raise ValueError(
             "predictions: they were made on a data set with other pictures or labels than this "
-            f"one (SHA-256 {facts.dataset_sha256[:12]}..., here {truth.sha256()[:12]}...)"
+            f"one, or with another limit (SHA-256 {facts.dataset_sha256[:12]}..., "
+            f"here {truth.sha256()[:12]}...)"
         )
+    others = len(set(predictions.names) - set(truth.names))
     predictions = predictions.in_order(truth.names)
     found = np.flatnonzero(predictions.found)
     plain, notes = _plain(predictions, truth, found)
+    if others:
+        notes += (f"{others} predictions are for pictures that are not among these",)
     aligned: dict[str, Floats] = {}
     alignment = None
     if truth.rotation is not None and len(found):
