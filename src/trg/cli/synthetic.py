@@ -114,6 +114,7 @@ def pack(
     option: dict[str, str] | None = None,
     first: NotNegative = 0,
     holdout: bool = False,
+    far: bool = False,
     workers: NotNegative = 0,
 ) -> None:
     """Render a recipe's pictures once, for several trainings. Goes on where it was stopped.
@@ -133,6 +134,8 @@ def pack(
     holdout
         Render the hold-out rather than the training's pictures; train with
         ``--option.holdout_pack FOLDER``.
+    far
+        Render the hold-out at 2 to 3 m, beyond all training distances.
     workers
         Processes that render.
     """
@@ -150,6 +153,7 @@ def pack(
             overrides=key_values(overrides),
             first=first,
             holdout=holdout,
+            far=far,
             workers=workers,
             on_progress=lambda done: bar.update(task, completed=done),
         )

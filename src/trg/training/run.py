@@ -19,7 +19,7 @@ from trg.model.checkpoint import load_checkpoint
 from trg.model.export import ExportFacts, Storage, export_bundle
 from trg.model.network import TRGNetwork
 from trg.training.loop import Measure, OnStep, TrainingResult, run_training
-from trg.training.recipes import PACK, recipe, with_overrides
+from trg.training.recipes import PACK, recipe, synthetic_holdout, with_overrides
 from trg.training.sources import open_source
 from trg.training.validate import draw_sheet, predict
 from trg.weights import WeightBundle
@@ -89,10 +89,13 @@ def render_pack(
     overrides: Mapping[str, Any] | None = None,
     first: int = 0,
     holdout: bool = False,
+    far: bool = False,
     workers: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Make the views of a recipe's first source, or of its hold-out, once, for all trainings.
+
+    ``far``: of the synthetic hold-out beyond all training distances, whatever the recipe's own.
 
     Raises
     ------
@@ -103,6 +106,8 @@ def render_pack(
     if holdout and chosen.holdout is None:
         raise ValueError(f"recipe {recipe_name}: expected one with a hold-out, it has none")
     source = chosen.holdout.source if holdout and chosen.holdout else chosen.sources[0]
+    if far:
+        source = synthetic_holdout(chosen.model, far=True).source
     if source.source == PACK:
         raise ValueError(f"recipe {recipe_name}: expected a source to render, got a pack")
     topology = open_source(source).topology
