@@ -66,9 +66,10 @@ class StillsResult:
 
     def figures(self) -> dict[str, float]:
         """Return medians and shares over all photographs, means over those with a face found."""
+        found = self.nme11[np.isfinite(self.nme11)]
         return {
             "nme11_median": self.nme11_median,
-            "nme11_mean": float(self.nme11[np.isfinite(self.nme11)].mean()),
+            "nme11_mean": float(found.mean()) if len(found) else float("nan"),
             "nme68_median": float(np.median(self.nme68)),
             "nme11_over_10_percent": float((self.nme11 > 0.1).mean()),
         }
