@@ -28,6 +28,7 @@ from cli_predict_runs import (
 )
 from oracle_network import OracleNetwork
 from trg.camera import Camera
+from trg.estimator import CANDIDATE_THRESHOLD
 from trg.media.boxes import boxes_of, read_boxes
 from trg.media.sources import find_sources
 from trg.predict import output_stems
@@ -203,7 +204,9 @@ def test_small_faces_are_looked_for_when_asked(cli, monkeypatch, tmp_path):  # n
     monkeypatch.setattr("trg.detector.FaceDetector", detector)
     (photo,) = save_photos(tmp_path, 0)
     assert len(cli.predict(photo, *FOCAL, "--smallest-face", 40).records[0]["faces"]) == 1
-    assert asked == [{"threads": 1, "smallest_face_px": 40}]
+    assert asked == [
+        {"threads": 1, "threshold": CANDIDATE_THRESHOLD, "smallest_face_px": 40},
+    ]
 
 
 def test_boxes_replace_the_detector(cli, tmp_path):  # noqa: F811

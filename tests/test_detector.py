@@ -113,6 +113,10 @@ def test_only_peaks_above_the_threshold_count_and_the_surest_of_neighbours(model
     np.testing.assert_allclose(found.scores * 255, [250, 140], atol=1e-3)
     assert detector.threshold == 0.5
     assert len(detector.detect(picture(320, 256, spots), threshold=0.3).scores) == 3
+    lenient = FaceDetector(model_path, threshold=0.3)
+    assert len(lenient.detect(picture(320, 256, spots)).scores) == 3
+    with pytest.raises(ValueError, match="threshold: expected 0 to 1, got 30"):
+        FaceDetector(model_path, threshold=30)
     assert len(detector.detect(picture(320, 256, spots), max_faces=1).scores) == 1
 
 

@@ -100,6 +100,8 @@ class FaceDetector:
         An ONNX file that ``trg detector export`` wrote; None: the one inside the package.
     threads
         CPU threads for one call; None: one per physical core.
+    threshold
+        The score from which on a face counts, 0 to 1; None: what the model's card says.
     side_px
         The picture's larger side in the network's input. Boxes below 16 px in the input are not
         found, and the time grows with its square.
@@ -122,10 +124,13 @@ class FaceDetector:
         model: str | PathLike[str] | None = None,
         threads: int | None = 1,
         *,
+        threshold: float | None = None,
         side_px: int = 320,
         smallest_face_px: float | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
+        if threshold is not None and not 0.0 <= threshold <= 1.0:
+            raise ValueError(f"threshold: expected 0 to 1, got {threshold}")
         if not side_px >= MULTIPLE:
             raise ValueError(f"side_px: expected at least {MULTIPLE}, got {side_px}")
         if smallest_face_px is not None and not smallest_face_px > 0:
@@ -133,13 +138,14 @@ class FaceDetector:
         self._session, self.card = _open(
             bundled_model() if model is None else model, threads, providers
         )
+        self._threshold = float(self.card["threshold"]) if threshold is None else threshold
         self._side_px = side_px
         self._smallest_face_px = smallest_face_px
 
     @property
     def threshold(self) -> float:
         """The score from which on a face counts, unless :meth:`detect` is told another."""
-        return float(self.card["threshold"])
+        return self._threshold
 
     def detect(
         self,

@@ -110,7 +110,7 @@ def predict(
         Photos that are looked at together.
     """
     from trg.detector import FaceDetector
-    from trg.estimator import HeadPoseEstimator
+    from trg.estimator import CANDIDATE_THRESHOLD, HeadPoseEstimator
     from trg.media.boxes import read_boxes
     from trg.media.records import open_records
     from trg.media.sources import find_sources
@@ -138,7 +138,9 @@ def predict(
     outputs.check(found)
     detector = None
     if smallest_face is not None:
-        detector = FaceDetector(threads=threads, smallest_face_px=smallest_face)
+        detector = FaceDetector(
+            threads=threads, threshold=CANDIDATE_THRESHOLD, smallest_face_px=smallest_face
+        )
     estimator = HeadPoseEstimator(model, detector, threads=threads)
     path = _records_path(out, sources, record_format)
     on_screen = out is None and sys.stdout.isatty()
