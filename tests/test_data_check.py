@@ -47,7 +47,8 @@ def test_faults_are_counted_by_kind_and_name_their_file(tmp_path):
     assert (report.listed, report.readable) == (6, 2)
     assert [report.count(kind) for kind in ("missing", "unreadable", "wrong")] == [1, 2, 2]
     messages = [fault.message for fault in report.faults]
-    for path, message in zip([images[0], images[1], infos[2], infos[3]], messages, strict=False):
+    paths = [images[0], images[1], infos[2], infos[3]]
+    for path, message in zip(paths, messages[:4], strict=True):
         assert str(path) in message
     assert "train/9/synthetic/0000004: the rotation is none" in messages[4]
     assert not report.is_whole

@@ -110,7 +110,8 @@ def plot_distributions(sets: Mapping[str, Poses]) -> Figure:
         ("correction τ_x, box sides", "correction s"),
         ("correction τ_y, box sides", "correction s"),
     )
-    for colour, (name, poses) in zip(SET_COLOURS, sets.items(), strict=False):
+    for index, (name, poses) in enumerate(sets.items()):
+        colour = SET_COLOURS[index % len(SET_COLOURS)]
         x, y, z = poses.translation_m.T
         s, tau_x, tau_y = poses.correction.T
         for axes, (across, up) in zip(grid, ((x, z), (y, z), (tau_x, s), (tau_y, s)), strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -177,9 +176,9 @@ def _draw_mesh(canvas: Image.Image, face: Face, colour: Colour, opacity: float) 
     layer = Image.new("RGBA", (window.size[0] * shrink, window.size[1] * shrink))
     pen = ImageDraw.Draw(layer)
     polygons = corners_px.reshape(-1, 6)[order].tolist()
-    fills = map(tuple, colours[order].tolist())
-    outlines = repeat(None) if wires is None else map(tuple, wires[order].tolist())
-    for polygon, fill, outline in zip(polygons, fills, outlines, strict=False):
+    fills = [tuple(fill) for fill in colours[order].tolist()]
+    outlines = [None] * len(fills) if wires is None else map(tuple, wires[order].tolist())
+    for polygon, fill, outline in zip(polygons, fills, outlines, strict=True):
         pen.polygon(polygon, fill=fill, outline=outline)
     _paste(canvas, layer, window, shrink)
 

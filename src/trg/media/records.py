@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -179,7 +180,7 @@ class _CsvLines:
         return csv_lines(self._table.columns, [self._table.error_row(source, message)])
 
 
-class _LineWriter:
+class _LineWriter(ABC):
     """What the writers of lines share; they differ in where the lines go."""
 
     finished: frozenset[str] = frozenset()
@@ -201,11 +202,11 @@ class _LineWriter:
     def write_error(self, source: str, message: str) -> None:
         self._append(self._lines.error(source, message))
 
-    def finish(self, source: str) -> None:
-        pass
+    def finish(self, source: str) -> None:  # noqa: B027  (nothing to do is an answer)
+        """Nothing is kept of what is finished, unless a subclass does."""
 
-    def close(self) -> None:
-        pass
+    def close(self) -> None:  # noqa: B027
+        """Nothing is open, unless in a subclass."""
 
     def __enter__(self) -> _LineWriter:
         return self
@@ -218,8 +219,9 @@ class _LineWriter:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def _append(self, lines: bytes) -> None:
-        raise NotImplementedError
+        """Write whole lines, for good when this returns."""
 
 
 class _StreamWriter(_LineWriter):
