@@ -16,11 +16,12 @@ from trg.media.turn import EXIF_TURNS
 from trg.media.video import VideoReader
 
 
-@pytest.mark.parametrize("suffix", list(CODECS))
-@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize(
+    ("suffix", "sound"),
+    [(suffix, False) for suffix in CODECS]
+    + [(suffix, True) for suffix, (_, sound_codec) in CODECS.items() if sound_codec is not None],
+)
 def test_frames_times_and_colours(suffix, sound, tmp_path):
-    if sound and CODECS[suffix][1] is None:
-        pytest.skip("this format has no sound")
     path = write_clip(tmp_path / f"clip{suffix}", sound=sound)
     with VideoReader(path) as reader:
         assert (reader.width, reader.height) == (64, 48)

@@ -22,7 +22,7 @@ from trg._atomic import write_atomic
 from trg._onnx import open_session
 from trg.detector import CARD, INPUTS, MULTIPLE, OUTPUTS, UNIT_SIDE_PX
 from trg.model.detection import DetectorNetwork, multiply_adds
-from trg.model.export import OPSET, _exporter_kept_quiet, _strip_traces, store_compactly
+from trg.model.export import OPSET, exporter_kept_quiet, store_compactly, strip_traces
 
 PARITY_LIMIT = 1e-3
 """Largest difference of a score, or of a box in its own sides, that float32 export may make."""
@@ -103,7 +103,7 @@ def detector_graph(network: DetectorNetwork) -> ModelProto:
     batch = torch.export.Dim("batch")
     rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
     images = torch.zeros(2, 3 * MULTIPLE, 2 * MULTIPLE, 3, dtype=torch.uint8)
-    with _exporter_kept_quiet():
+    with exporter_kept_quiet():
         program = torch.onnx.export(
             ExportedDetector(network),
             (images,),
@@ -116,7 +116,7 @@ def detector_graph(network: DetectorNetwork) -> ModelProto:
         )
     assert program is not None
     graph = program.model_proto
-    _strip_traces(graph)
+    strip_traces(graph)
     onnx.checker.check_model(graph)
     return graph
 

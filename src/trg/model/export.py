@@ -121,7 +121,7 @@ def export_bundle(
 
 
 @contextmanager
-def _exporter_kept_quiet() -> Iterator[None]:
+def exporter_kept_quiet() -> Iterator[None]:
     """Hide what the exporter says of its own internals and of a torchvision that nobody needs."""
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registry.level
@@ -139,7 +139,7 @@ def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
     size = network.config.crop_size
     batch = torch.export.Dim("batch")
     crops = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with _exporter_kept_quiet():
+    with exporter_kept_quiet():
         program = torch.onnx.export(
             ExportedForward(network),
             (crops, torch.ones(2, 3)),
@@ -152,7 +152,7 @@ def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
         )
     assert program is not None
     graph = program.model_proto
-    _strip_traces(graph)
+    strip_traces(graph)
     onnx.checker.check_model(graph)
     return graph
 
@@ -212,7 +212,7 @@ def store_compactly(graph: onnx.ModelProto, storage: Storage) -> None:
     onnx.checker.check_model(graph)
 
 
-def _strip_traces(graph: onnx.ModelProto) -> None:
+def strip_traces(graph: onnx.ModelProto) -> None:
     """Remove the exporter's notes: source paths of the machine, and a third of a small file."""
     for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info):
         del part.metadata_props[:]
