@@ -31,6 +31,7 @@ from trg.model.network import PointSampler, TRGNetwork, cell_centres, soft_argma
 
 TOPOLOGY = ellipsoid_topology()
 VARIANTS = table1_variants(tiny_config())
+WITH_ADDITIONS = VARIANTS | {"additions": replace(tiny_config(), skips=True, misfit=True)}
 
 
 def _shapes_of(network: TRGNetwork, *modules: nn.Module) -> list[tuple[int, ...]]:
@@ -50,7 +51,7 @@ def _shapes_of(network: TRGNetwork, *modules: nn.Module) -> list[tuple[int, ...]
 
 def test_the_papers_network_has_the_papers_shapes() -> None:
     network = seeded_network(trg_r18(), TOPOLOGY)
-    maps = _shapes_of(network, network.backbone, *network.decoder.layers)
+    maps = _shapes_of(network, network.backbone.layer4, *network.decoder.layers)
     assert maps == [(1, 512, 6, 6), (1, 256, 12, 12), (1, 256, 24, 24), (1, 256, 48, 48)]
     features = _shapes_of(network, *network.samplers)
     assert features == [(1, 1620), (1, 1525), (1, 1525)]
@@ -89,9 +90,9 @@ def test_multiply_adds_agree_with_a_count_by_hand() -> None:
     assert multiply_adds(network) == trunk + decoder + heatmaps + points + regressor
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", WITH_ADDITIONS)
 def test_every_variant_gives_every_output(name: str) -> None:
-    config = VARIANTS[name]
+    config = WITH_ADDITIONS[name]
     network = wake_heads(seeded_network(config, TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, config.crop_size, 3)
     output = network(crops, targets.box_numbers)
@@ -108,9 +109,9 @@ def test_every_variant_gives_every_output(name: str) -> None:
     assert bool(moved.abs().max() > 0) == config.geometry
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", WITH_ADDITIONS)
 def test_every_parameter_of_every_variant_gets_a_gradient(name: str) -> None:
-    config = VARIANTS[name]
+    config = WITH_ADDITIONS[name]
     network = seeded_network(config, TOPOLOGY)
     crops, targets = labelled_batch(TOPOLOGY, config.crop_size, 4)
     TRGLoss(TOPOLOGY)(network(crops, targets.box_numbers), targets).total.backward()

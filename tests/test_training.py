@@ -29,6 +29,7 @@ from trg.training.loop import NotFiniteError, run_training, targets_of
 from trg.training.optim import MovingAverage, use_bf16_in_layers
 from trg.training.progress import training_bar
 from trg.training.recipes import Recipe, SourceConfig, tiny, with_overrides
+from trg.training.run import export
 from trg.training.sources import ShuffledSource, open_source, topology_of
 from trg.training.state import BEST, LAST, read_log
 
@@ -60,6 +61,27 @@ def test_a_training_starts_from_the_weights_of_another(tmp_path: Path) -> None:
     wider = replace(dots().model, heatmap_gain=3.0)
     with pytest.raises(ValueError, match=r"same network, \['heatmap_gain'\] differ"):
         train(tmp_path / "third", dots(start_from=str(start), model=wider))
+
+
+def test_a_training_starts_from_a_bundle_and_gains_parts(tmp_path: Path) -> None:
+    train(tmp_path / "first", dots())
+    checkpoint, bundle = tmp_path / "first" / BEST, tmp_path / "first.trg"
+    export(checkpoint, bundle, name="first", licence="MIT", storage="float32")
+    still = replace(dots().optim, learning_rate=1e-12, weight_decay=0.0, ema_decay=None)
+    more = replace(dots().model, skips=True, misfit=True)
+    second = dots(start_from=str(bundle), model=more, steps=1, optim=still)
+    train(tmp_path / "second", second)
+    old = load_checkpoint(checkpoint).network.eval()
+    new = load_checkpoint(tmp_path / "second" / LAST).network.eval()
+    assert new.config.skips
+    crops, boxes = torch.rand(3, 3, 64, 64) * 255, torch.tensor([[0.1, 0.0, 0.3]]).expand(3, 3)
+    with torch.no_grad():
+        a, b = old(crops, boxes).stages[-1], new(crops, boxes).stages[-1]
+    # One step has moved the norms' running statistics a little towards its batch.
+    torch.testing.assert_close(b.rotation, a.rotation, atol=0.02, rtol=0.0)
+    less = dots(start_from=str(tmp_path / "second" / LAST))
+    with pytest.raises(ValueError, match=r"same network, \['misfit', 'skips'\] differ"):
+        train(tmp_path / "third", less)
 
 
 class Killed(BaseException):

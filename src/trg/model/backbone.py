@@ -38,7 +38,10 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The trunk: normalised crops ``(b, 3, s, s)`` to ``(b, 8 width, s / 32, s / 32)``."""
+    """The trunk: normalised crops ``(b, 3, s, s)`` to ``(b, 8 width, s / 32, s / 32)``.
+
+    ``channels`` counts those of its four stages.
+    """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -51,15 +54,19 @@ class ResNet(nn.Module):
         self.layer2 = _stage(width, 2 * width, config.blocks[1], stride=2)
         self.layer3 = _stage(2 * width, 4 * width, config.blocks[2], stride=2)
         self.layer4 = _stage(4 * width, 8 * width, config.blocks[3], stride=2)
-        self.channels = 8 * width
+        self.channels = (width, 2 * width, 4 * width, 8 * width)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b channels side side"]:
-        """Apply the trunk."""
+    def forward(self, x: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _ _ _"]]:
+        """Return the maps of the four stages: 1/4, 1/8, 1/16 and 1/32 of the crop's side."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return cast(Tensor, self.layer4(self.layer3(self.layer2(self.layer1(x)))))
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
 
 
 def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequential:

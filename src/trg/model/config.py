@@ -84,6 +84,10 @@ class TRGConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     decoder: tuple[int, ...] = (256, 256, 256)
     """Channels of the transposed convolutions; each doubles the map: 1/16, 1/8, 1/4 of the crop."""
+    skips: bool = False
+    """Whether the trunk's maps join the decoder's of the same side. Not in the paper, where all
+    that the heatmaps and samplers see passes through the coarsest map: that is enough for where a
+    face is and how it is turned, and little of what its mouth does comes through."""
     heatmap_gain: float = 1.0
     """Heatmaps times this enter the softmax. Above 1 they sharpen sooner from their flat start;
     with 10 and Adam, L_L falls about twice as fast."""
@@ -95,6 +99,10 @@ class TRGConfig:
     features: Features = "aligned"
     geometry: bool = True
     """Whether vertices are estimated. Without, the template stands in for the face everywhere."""
+    misfit: bool = False
+    """Whether each step also reads how far the heatmaps' 68 points lie from where the last step put
+    them, turned into the head's axes. Not in the paper, whose regressors must find that out from
+    the features."""
     translation: TranslationForm = "correction"
     start_depth_m: float = 0.6
     """Where "direct" translation starts from, on the optical axis: an arm's length."""
@@ -109,6 +117,12 @@ class TRGConfig:
             self.crop_size,
         )
         _check("decoder", len(self.decoder) >= 1, "at least one layer", self.decoder)
+        _check(
+            "decoder",
+            not self.skips or len(self.decoder) <= 3,
+            "at most three layers with skips: the trunk has no finer maps",
+            self.decoder,
+        )
         _check("heatmap_gain", self.heatmap_gain > 0, "above 0", self.heatmap_gain)
         _check("iterations", self.iterations >= 1, "at least 1", self.iterations)
         _check(
@@ -130,6 +144,7 @@ class TRGConfig:
             '"grid" when geometry is False: there are no landmarks to align to',
             self.features,
         )
+        _check("misfit", self.geometry or not self.misfit, "False without geometry", self.misfit)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dicts, lists and numbers, for checkpoints and cards."""
@@ -144,7 +159,11 @@ class TRGConfig:
         ValueError
             A key is unknown or missing, or a value is out of range.
         """
-        return _from_dict(cls, numbers, "network config")
+        return _from_dict(cls, {**_BEFORE, **numbers}, "network config")
+
+
+_BEFORE = {"skips": False, "misfit": False}
+"""What fields meant before there were any, for the files of that time."""
 
 
 def trg_r18() -> TRGConfig:
@@ -158,6 +177,8 @@ def trg_s() -> TRGConfig:
         crop_size=128,
         backbone=BackboneConfig(width=32),
         decoder=(64, 64, 64),
+        skips=True,
+        misfit=True,
         heatmap_gain=10.0,
         sampler=SamplerConfig(hidden=(32, 16), features=5),
         regressor=RegressorConfig(
@@ -183,7 +204,7 @@ def table1_variants(base: TRGConfig) -> dict[str, TRGConfig]:
         "2-iter": replace(base, iterations=2, multi_scale=False),
         "3-iter": replace(base, iterations=3, multi_scale=False),
         "t-prediction": replace(base, translation="direct"),
-        "landmark-free": replace(base, geometry=False, features="grid"),
+        "landmark-free": replace(base, geometry=False, features="grid", misfit=False),
         "grid-sampled": replace(base, features="grid"),
         "full": base,
     }

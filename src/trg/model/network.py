@@ -8,7 +8,8 @@ focal length appears below.
 
     crop (B, 3, S, S)                            box numbers I (B, 3)
       |                                                   |
-      |  ResNet trunk, S/32                               |
+      |  ResNet trunk, S/4 to S/32 (its maps join those   |
+      |    below that have their side: ``skips``)         |
       |  deconvolution 1 --> map 1, S/16 ----+            |
       |  deconvolution 2 --> map 2, S/8  ----|---+        |
       |  deconvolution 3 --> map 3, S/4  ----|---|---+    |
@@ -24,6 +25,7 @@ focal length appears below.
 
     step t:   map t, P_{t-1} --bilinear--> (B, N_P, C) --point MLP--> (B, N_P, 5) --flat--+
               Theta_{t-1}: 305 vertices, R as 6D, c -------------------------------------+|
+              L - its 68 projected vertices, in the head's axes (``misfit``) ------------+|
               I -------------------------------------------------------------------------+|
                                                                                           v
               Theta_t = Theta_{t-1} + MLP_t(all of it)                    (residuals, section 3.4)
@@ -104,11 +106,18 @@ class NetworkOutput(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Transposed convolutions, each doubling the map; gives all maps, the coarsest first."""
+    """Transposed convolutions, each doubling the map; gives all maps, the coarsest first.
 
-    def __init__(self, channels_in: int, channels: tuple[int, ...]) -> None:
+    With ``skips``, each map is joined by the trunk's map of its side, through a 1x1 convolution.
+    """
+
+    def __init__(
+        self, trunk_channels: tuple[int, ...], channels: tuple[int, ...], skips: bool
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
+        self.skips = nn.ModuleList()
+        *shallow, channels_in = trunk_channels
         for channels_out in channels:
             deconvolution = nn.ConvTranspose2d(
                 channels_in, channels_out, 4, stride=2, padding=1, bias=False
@@ -119,12 +128,21 @@ class Decoder(nn.Module):
                 nn.Sequential(deconvolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
             )
             channels_in = channels_out
+            if skips:
+                skip = nn.Conv2d(shallow.pop(), channels_out, 1)
+                # Training starts from the network without skips, and lets details in as they pay.
+                for parameter in skip.parameters():
+                    nn.init.zeros_(parameter)
+                self.skips.append(skip)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Return maps of 2, 4, 8, ... times the side of ``x``."""
+    def forward(self, trunk_maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b _ _ _"]]:
+        """Return maps of 2, 4, 8, ... times the side of the trunk's last."""
+        *shallow, x = trunk_maps
         maps = []
-        for layer in self.layers:
+        for step, layer in enumerate(self.layers):
             x = layer(x)
+            if self.skips:
+                x = x + self.skips[step](shallow.pop())
             maps.append(x)
         return maps
 
@@ -202,6 +220,7 @@ class TRGNetwork(nn.Module):
     start_rotation_6d: Tensor
     start_correction: Tensor
     subsample: Tensor
+    landmarks68: Tensor
     grid_crop: Tensor
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -213,7 +232,7 @@ class TRGNetwork(nn.Module):
         self.config = config
         self.topology = topology
         self.backbone = ResNet(config.backbone)
-        self.decoder = Decoder(self.backbone.channels, config.decoder)
+        self.decoder = Decoder(self.backbone.channels, config.decoder, config.skips)
         self.heatmaps = nn.Conv2d(config.decoder[-1], LANDMARK_COUNT, 1)
         self.samplers = nn.ModuleList()
         self.regressors = nn.ModuleList()
@@ -248,28 +267,30 @@ class TRGNetwork(nn.Module):
         pixels = (crop.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         maps = self.decoder(self.backbone(pixels))
         landmarks68_crop, peaks = soft_argmax(self.heatmaps(maps[-1]) * self.config.heatmap_gain)
-        state = self._start(box_numbers)
-        grid_crop = points_crop = self.grid_crop.expand(crop.shape[0], -1, -1)
+        stage = self._place(self._start(box_numbers), box_numbers)
         stages = []
         for step in range(self.config.iterations):
-            features = self.samplers[step](maps[self._map_of(step)], points_crop)
-            state = self._refine(step, features, state, box_numbers)
-            stage = self._place(state, box_numbers)
-            stages.append(stage)
             # Each step learns from its own losses: gradients through where the last step looked,
             # or through what it said, make three networks in a row chase each other.
-            state = State(*(tensor.detach() for tensor in state))
-            if self.config.features == "aligned":
-                points_crop = stage.vertices_crop[:, self.subsample].detach()
-            else:
-                points_crop = grid_crop
+            last = StageOutput(*(tensor.detach() for tensor in stage))
+            features = self.samplers[step](maps[self._map_of(step)], self._look_at(step, last))
+            state = self._refine(step, features, last, landmarks68_crop.detach(), box_numbers)
+            stage = self._place(state, box_numbers)
+            stages.append(stage)
         return NetworkOutput(tuple(stages), landmarks68_crop, peaks)
+
+    def _look_at(self, step: int, last: StageOutput) -> Float[Tensor, "b p 2"]:
+        """Return where a step reads its map: a grid at first, then the projected vertices."""
+        if step > 0 and self.config.features == "aligned":
+            return last.vertices_crop[:, self.subsample]
+        return self.grid_crop.expand(last.vertices_crop.shape[0], -1, -1)
 
     def _refine(
         self,
         step: int,
         features: Float[Tensor, "b features"],
-        state: State,
+        last: StageOutput,
+        landmarks68_crop: Float[Tensor, "b 68 2"],
         box_numbers: Float[Tensor, "b 3"],
     ) -> State:
         """Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
@@ -278,15 +299,18 @@ class TRGNetwork(nn.Module):
         if self.config.geometry:
             # Relative to the template, so that what differs between faces is not a small ripple
             # on a large constant; the first layer's bias makes this the same function.
-            change_m = (state.vertices_m - self.start_vertices_m)[:, self.subsample]
+            change_m = (last.vertices_m - self.start_vertices_m)[:, self.subsample]
             inputs.append(change_m.flatten(1) / regressor.vertex_unit_m)
         centre = box_numbers[:, :2] * self.config.box_centre_gain
-        inputs += [state.rotation_6d, state.correction, centre, box_numbers[:, 2:]]
+        inputs += [last.rotation_6d, last.correction, centre, box_numbers[:, 2:]]
+        if self.config.misfit:
+            misfit_crop = landmarks68_crop - last.vertices_crop[:, self.landmarks68]
+            inputs.append((misfit_crop @ last.rotation[:, :2]).flatten(1))  # in the head's axes
         rotation_6d, correction, vertices_m = regressor(torch.cat(inputs, 1))
         return State(
-            state.rotation_6d + rotation_6d,
-            state.correction + correction,
-            state.vertices_m if vertices_m is None else state.vertices_m + vertices_m,
+            last.rotation_6d + rotation_6d,
+            last.correction + correction,
+            last.vertices_m if vertices_m is None else last.vertices_m + vertices_m,
         )
 
     def _place(self, state: State, box_numbers: Float[Tensor, "b 3"]) -> StageOutput:
@@ -321,7 +345,8 @@ class TRGNetwork(nn.Module):
         aligned = step > 0 and self.config.features == "aligned"
         points = len(self.topology.subsample) if aligned else GRID_SIDE**2
         vertices = 3 * len(self.topology.subsample) if self.config.geometry else 0
-        return points * self.config.sampler.features + vertices + 6 + 3 + 3
+        misfit = 3 * LANDMARK_COUNT if self.config.misfit else 0
+        return points * self.config.sampler.features + vertices + 6 + 3 + 3 + misfit
 
     def _register_constants(self, start_rotation: Tensor) -> None:
         """Keep what is fixed as buffers, so that it moves with the module and is saved with it."""
@@ -335,6 +360,7 @@ class TRGNetwork(nn.Module):
             "start_rotation_6d": rotation_to_6d(start_rotation.to(torch.float32)),
             "start_correction": torch.tensor(correction),
             "subsample": torch.tensor(self.topology.subsample, dtype=torch.int64),
+            "landmarks68": torch.tensor(self.topology.landmarks68, dtype=torch.int64),
             "grid_crop": torch.stack([grid_x, grid_y], -1).reshape(-1, 2),
             "pixel_mean": 255.0 * torch.tensor(IMAGENET_MEAN)[:, None, None],
             "pixel_std": 255.0 * torch.tensor(IMAGENET_STD)[:, None, None],

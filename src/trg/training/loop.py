@@ -36,6 +36,7 @@ from trg.model.backbone import load_imagenet_weights
 from trg.model.checkpoint import save_checkpoint
 from trg.model.losses import Losses, Targets, TRGLoss
 from trg.model.network import TRGNetwork
+from trg.model.restore import settle_norms
 from trg.topology import FaceTopology
 from trg.training.optim import (
     MovingAverage,
@@ -47,6 +48,7 @@ from trg.training.recipes import Recipe
 from trg.training.sources import Place, holdout_views, open_feed, topology_of
 from trg.training.state import BEST, LAST, RunLog, TrainingState, save_tensors
 from trg.training.validate import SCORE, Holdout
+from trg.weights import SUFFIX
 
 Measure = Callable[[TRGNetwork], tuple[dict[str, float], Image.Image | None]]
 """A further measurement, such as that on real stills: figures, and a sheet to look at."""
@@ -168,6 +170,9 @@ class _Run:
 
     def open(self, place: Place, measures: dict[str, Measure]) -> None:
         """Open the data at the state's step, and the log."""
+        self.feed = open_feed(self.recipe, place, self.spec, self.state.step)
+        if self.state.step == 0 and (self.recipe.start_from or "").endswith(SUFFIX):
+            self._settle_norms()
         self.parallel: nn.Module = self.state.network
         if self.world > 1:
             self.parallel = DistributedDataParallel(self.state.network)
@@ -179,16 +184,11 @@ class _Run:
             if self.recipe.holdout is not None:
                 views = holdout_views(self.recipe.holdout, self.spec, place.workers)
                 self.holdout = Holdout(views, self.augmenter, self.device)
-        self.feed = open_feed(self.recipe, place, self.spec, self.state.step)
 
     def train_step(self, step: int, share: Share) -> dict[str, float]:
         """Move the weights once; return the losses, the gradient's norm and the rate."""
         recipe, optimizer = self.recipe, self.state.optimizer
-        generator = torch.Generator().manual_seed(_seed(recipe.seed, step))
-        draws = draw(recipe.augment, recipe.batch_size, generator)
-        batch = self.augmenter(
-            share.views, select_draws(draws, torch.from_numpy(share.slots)), self.device
-        )
+        batch = self._batch(step, share)
         torch.manual_seed(_seed(recipe.seed, step, 1 + self.rank))  # dropout
         rate = learning_rate(recipe.optim, step, recipe.steps)
         for group in optimizer.param_groups:
@@ -210,6 +210,19 @@ class _Run:
         self.state.average.update(self.state.network, step)
         self.state.step = step + 1
         return {**numbers, "learning_rate": rate}
+
+    def _batch(self, step: int, share: Share) -> TrainingBatch:
+        """Augment a step's views."""
+        generator = torch.Generator().manual_seed(_seed(self.recipe.seed, step))
+        draws = draw(self.recipe.augment, self.recipe.batch_size, generator)
+        mine = select_draws(draws, torch.from_numpy(share.slots))
+        return self.augmenter(share.views, mine, self.device)
+
+    def _settle_norms(self) -> None:
+        """Give the norms that a bundle's graph has lost the statistics of the first batch."""
+        batch = self._batch(0, self.feed.share(0, self.rank, self.world))
+        settle_norms(self.state.network, batch.crops, batch.box_numbers)
+        self.state.average.network.load_state_dict(self.state.network.state_dict())
 
     def keep(self, numbers: dict[str, float], last: bool) -> None:
         """Log, measure and save what is due after this step."""

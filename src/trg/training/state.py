@@ -18,13 +18,18 @@ from torch import Tensor
 from trg._atomic import write_atomic
 from trg.model.checkpoint import load_checkpoint, save_checkpoint
 from trg.model.network import TRGNetwork
+from trg.model.restore import network_from_bundle
 from trg.training.optim import MovingAverage
+from trg.weights import SUFFIX, read_bundle
 
 LAST = "last.pt"
 """The training's whole state, to be resumed."""
 BEST = "best.pt"
 """The averaged network that did best on the hold-out, and what it reached."""
 LOG = "log.jsonl"
+
+ADDITIONS = ("skips", "misfit")
+"""Parts that a network may get when it starts from the weights of one without them."""
 
 
 @dataclass(slots=True)
@@ -57,7 +62,10 @@ class TrainingState:
             self.start_from(Path(recipe["start_from"]))
 
     def start_from(self, path: Path) -> None:
-        """Take over a checkpoint's weights, and nothing else of its training.
+        """Take over the weights of a checkpoint or a bundle, and nothing else of its training.
+
+        This network may have what the other lacks of :data:`ADDITIONS`: new layers stay as they
+        were drawn, and new columns of a matrix begin at zero, so that nothing is said anew.
 
         Raises
         ------
@@ -66,9 +74,10 @@ class TrainingState:
         ValueError
             It is of another network or another mesh.
         """
-        other = load_checkpoint(path).network
+        other = _read_network(path)
         ours, theirs = self.network.config.to_dict(), other.config.to_dict()
-        if changed := sorted(name for name in ours if ours[name] != theirs.get(name)):
+        added = {name: False for name in ADDITIONS if ours[name] and not theirs[name]}
+        if changed := sorted(name for name in ours if {**ours, **added}[name] != theirs[name]):
             raise ValueError(f"start_from {path}: expected the same network, {changed} differ")
         meshes = zip(
             self.network.topology.to_arrays().values(),
@@ -77,8 +86,12 @@ class TrainingState:
         )
         if not all(np.array_equal(mine, its) for mine, its in meshes):
             raise ValueError(f"start_from {path}: expected a network of the same landmark mesh")
-        for network in (self.network, self.average.network):
-            network.load_state_dict(other.state_dict())
+        weights = self.network.state_dict()
+        for name, tensor in other.state_dict().items():
+            if weights[name].shape != tensor.shape:
+                weights[name].zero_()
+            weights[name][tuple(slice(size) for size in tensor.shape)] = tensor
+        self.average.network.load_state_dict(weights)
 
     def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
         """Go back to what :meth:`save` wrote.
@@ -105,6 +118,12 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
         self.step = checkpoint.extra["step"]
         self.best_score = checkpoint.extra["best_score"]
+
+
+def _read_network(path: Path) -> TRGNetwork:
+    if path.suffix == SUFFIX:
+        return network_from_bundle(read_bundle(path))
+    return load_checkpoint(path).network
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -41,8 +41,10 @@ CHILD_LENGTH_POWER, CHILD_BREADTH_POWER = 0.95, 0.65
 
 IDENTITY_LIMIT = 2.5
 MOVED_IDENTITY_LIMIT = 3.0
-SIZE_FREEDOM = 0.2
-"""What a change of overall size by a factor e costs: as much as 1 / 0.2 standard deviations."""
+SIZE_FREEDOM = 0.02
+"""SD of overall size that is left to chance, beside what the model's modes say of it. ICT-FaceKit's
+scans are metric, and the three measures spread among them nearly as in the survey: shape and size
+go together. Were size free of shape, as with 0.2 here, no picture could tell it."""
 
 Floats = NDArray[np.float64]
 
@@ -61,10 +63,10 @@ class Population:
     """Draws people for a face model whose measured sizes are those of real populations.
 
     The model's own modes vary size too, so an identity is drawn from the model and then moved by
-    the least step (in standard deviations, with overall size nearly free) that gives the head the
-    three drawn measures. Breadth is measured between landmarks 1 and 15, which lie a little
-    outside the zygions that a calliper presses on: it counts relative to the model's mean head,
-    which is taken to have the mean adult's proportion of breadth to the two other measures.
+    the least step (in standard deviations) that gives the head the three drawn measures. Breadth is
+    measured between landmarks 1 and 15, which lie a little outside the zygions that a calliper
+    presses on: it counts relative to the model's mean head, which is taken to have the mean adult's
+    proportion of breadth to the two other measures.
     """
 
     def __init__(self, model: FaceModel) -> None:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
+from synthetic_topology import ellipsoid_topology
+from trg.model.export import LIMITED, ExportFacts, Storage, export_bundle, measure_parity
+from trg.model.network import TRGNetwork
+from trg.model.restore import network_from_bundle, settle_norms
+from trg.weights import WeightBundle
+
+TOPOLOGY = ellipsoid_topology()
+
+
+@pytest.fixture(scope="module")
+def network() -> TRGNetwork:
+    """A network with all parts. No two of its tensors are alike, as the exporter would join them."""
+    config = replace(tiny_config(), skips=True, misfit=True)
+    made = seeded_network(config, TOPOLOGY)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    return wake_heads(made).eval()
+
+
+def exported(network: TRGNetwork, folder: Path, storage: Storage) -> WeightBundle:
+    return export_bundle(network, folder / "net.trg", ExportFacts("net"), storage)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_a_network_comes_back_from_its_bundle(
+    network: TRGNetwork, tmp_path: Path, storage: Storage
+) -> None:
+    bundle = exported(network, tmp_path, storage)
+    back = network_from_bundle(bundle)
+    parity = measure_parity(back, bundle)
+    assert max(parity[name] for name in LIMITED) < 1e-4
+    assert back.config == network.config
+
+
+def test_settled_norms_change_no_answer_and_fit_the_batch(
+    network: TRGNetwork, tmp_path: Path
+) -> None:
+    bundle = exported(network, tmp_path, "float32")
+    back = network_from_bundle(bundle)
+    crops, targets = labelled_batch(TOPOLOGY, network.config.crop_size, 16)
+
+    def rotation() -> np.ndarray:
+        with torch.no_grad():
+            return back(crops, targets.box_numbers).stages[-1].rotation.numpy()
+
+    answer = rotation()
+    back.train()
+    learning = rotation()
+    assert np.abs(learning - answer).max() > 1e-2, "without statistics, training says other things"
+
+    back = network_from_bundle(bundle)
+    settle_norms(back, crops, targets.box_numbers)
+    assert not back.training
+    np.testing.assert_allclose(rotation(), answer, atol=2e-5)
+    back.train()
+    np.testing.assert_allclose(rotation(), answer, atol=2e-2)
+
+
+def test_another_graph_is_refused(network: TRGNetwork, tmp_path: Path) -> None:
+    bundle = exported(network, tmp_path, "float32")
+    graph = onnx.load_from_string(bundle.model)
+    for tensor in graph.graph.initializer:
+        tensor.name = tensor.name.replace("network.heatmaps", "network.points")
+    strange = WeightBundle(graph.SerializeToString(), bundle.topology, bundle.card)
+    with pytest.raises(ValueError, match=r"expected weights heatmaps\.weight of shape \(68, 8"):
+        network_from_bundle(strange)
