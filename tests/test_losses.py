@@ -13,6 +13,7 @@ from trg.geometry import crop_from_rays, rays_from_points, rotation_from_euler, 
 from trg.model.config import table1_variants, trg_s
 from trg.model.losses import (
     FIVE_POINTS,
+    HEATMAP_SPREAD,
     REFERENCE_FOCAL_PX,
     Losses,
     LossWeights,
@@ -51,7 +52,16 @@ def _output(targets: Targets, seed: int = 0, stages: int = 3, noise: float = 1.0
             )
         )
     landmarks = disturbed(targets.landmarks68_crop, 0.05)
-    return NetworkOutput(tuple(steps), landmarks, torch.ones_like(landmarks[..., 0]))
+    heatmaps = disturbed(_ideal_heatmaps(targets.landmarks68_crop), 2.0)
+    return NetworkOutput(tuple(steps), landmarks, torch.ones_like(landmarks[..., 0]), heatmaps)
+
+
+def _ideal_heatmaps(points_crop: Tensor, side: int = 8) -> Tensor:
+    """Return heatmaps ``(b, 68, side, side)`` that are normal about the points, one cell wide."""
+    cells = (points_crop + 1.0) * side / 2.0 - 0.5
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    off = cells[:, :, None, None] - torch.stack([x, y], -1)
+    return -0.5 * (off / HEATMAP_SPREAD).square().sum(-1)
 
 
 def _batch(count: int = 4, dtype: torch.dtype = torch.float64) -> Targets:
@@ -89,6 +99,10 @@ def _naive(output: NetworkOutput, targets: Targets, weights: LossWeights) -> dic
                 parts["edge"] += abs(length - length_true) / len(TOPOLOGY.triangles) / count
         L = output.landmarks68_crop[b].numpy()
         parts["landmarks"] += np.abs(L - truth["landmarks68_crop"]).sum(1).mean() / count
+        ideal = _ideal_heatmaps(targets.landmarks68_crop)[b].numpy()
+        for got, wanted in zip(output.heatmaps[b].numpy(), ideal, strict=True):
+            p, q = np.exp(wanted) / np.exp(wanted).sum(), np.exp(got) / np.exp(got).sum()
+            parts["heatmaps"] += (p * np.log(p / q)).sum() / 68 / count
     parts["total"] = sum(getattr(weights, name) * value for name, value in parts.items())
     return parts
 
@@ -96,7 +110,7 @@ def _naive(output: NetworkOutput, targets: Targets, weights: LossWeights) -> dic
 def test_losses_agree_with_loops_over_the_papers_sums() -> None:
     targets = _batch(count=2)
     output = _output(targets)
-    weights = LossWeights(five_points=0.1)
+    weights = LossWeights(five_points=0.1, heatmaps=0.5)
     losses = TRGLoss(TOPOLOGY, weights)(output, targets)._asdict()
     expected = _naive(output, targets, weights)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(
@@ -105,29 +119,30 @@ def test_losses_agree_with_loops_over_the_papers_sums() -> None:
 
 
 def test_default_weights_are_the_papers() -> None:
-    assert LossWeights() == LossWeights(20.0, 2.0, 0.01, 10.0, 2.0, 1.25, 0.0)
+    assert LossWeights() == LossWeights(20.0, 2.0, 0.01, 10.0, 2.0, 1.25, 0.0, 0.0)
 
 
 def test_perfect_answers_cost_nothing() -> None:
     targets = _batch()
-    losses = TRGLoss(TOPOLOGY)(_output(targets, noise=0.0), targets)
+    losses = TRGLoss(TOPOLOGY, LossWeights(heatmaps=1.0))(_output(targets, noise=0.0), targets)
     assert losses.total.item() < 1e-4  # the labels' landmarks were rounded to float32
 
 
 def test_gradients_agree_with_finite_differences() -> None:
     targets = _batch(count=2)
     targets = targets._replace(has_vertices=torch.tensor([True, False]))
-    loss = TRGLoss(TOPOLOGY, LossWeights(five_points=0.1))
+    loss = TRGLoss(TOPOLOGY, LossWeights(five_points=0.1, heatmaps=0.5))
     output = _output(targets, stages=2)
     leaves = [t.clone().requires_grad_() for stage in output.stages for t in stage]
-    landmarks = output.landmarks68_crop.clone().requires_grad_()
+    leaves += [t.clone().requires_grad_() for t in (output.landmarks68_crop, output.heatmaps)]
 
     def total(*tensors: Tensor) -> Tensor:
         stages = (StageOutput(*tensors[:6]), StageOutput(*tensors[6:12]))
-        return loss(NetworkOutput(stages, tensors[12], output.peaks), targets).total
+        answer = NetworkOutput(stages, tensors[12], output.peaks, tensors[13])
+        return loss(answer, targets).total
 
     # fast_mode compares along random directions; the full Jacobian has 15,000 columns
-    assert torch.autograd.gradcheck(total, (*leaves, landmarks), fast_mode=True, eps=1e-7)
+    assert torch.autograd.gradcheck(total, tuple(leaves), fast_mode=True, eps=1e-7)
 
 
 def test_gradients_of_a_whole_network_agree_with_finite_differences() -> None:
@@ -203,11 +218,12 @@ def test_unweighted_points_have_no_influence_and_no_points_cost_nothing() -> Non
     moved = weighted.landmarks68_crop.clone()
     moved[:, :40] += 3.0
     output = _output(targets)
-    loss = TRGLoss(TOPOLOGY, LossWeights(five_points=0.1))
+    loss = TRGLoss(TOPOLOGY, LossWeights(five_points=0.1, heatmaps=0.5))
     a, b = loss(output, weighted), loss(output, weighted._replace(landmarks68_crop=moved))
     assert torch.equal(torch.stack(a), torch.stack(b))
     none = weighted._replace(landmarks68_weight=torch.zeros_like(weight))
-    assert loss(output, none).image == loss(output, none).landmarks == 0
+    losses = loss(output, none)
+    assert losses.image == losses.landmarks == losses.heatmaps == 0
 
 
 def test_a_batch_is_the_mean_of_its_samples() -> None:
@@ -218,7 +234,7 @@ def test_a_batch_is_the_mean_of_its_samples() -> None:
     each = []
     for i in range(4):
         stages = tuple(StageOutput(*(t[i : i + 1] for t in stage)) for stage in output.stages)
-        one = NetworkOutput(stages, output.landmarks68_crop[i : i + 1], output.peaks[i : i + 1])
+        one = NetworkOutput(stages, *(t[i : i + 1] for t in output[1:]))
         each.append(loss(one, Targets(*(t[i : i + 1] for t in mixed))).total)
     assert loss(output, mixed).total.item() == pytest.approx(torch.stack(each).mean().item())
 

@@ -24,11 +24,14 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from trg.geometry import rays_from_crop, rays_from_points, transform
-from trg.model.network import MIN_DEPTH_M, NetworkOutput, StageOutput
+from trg.model.network import MIN_DEPTH_M, NetworkOutput, StageOutput, cell_centres
 from trg.topology import FaceTopology
 
 REFERENCE_FOCAL_PX = 1000.0
 """Focal length of the camera in whose pixels L_img is measured; near that of a webcam at 720p."""
+
+HEATMAP_SPREAD = 1.0
+"""SD of an ideal heatmap, in its cells."""
 
 FIVE_POINTS = (39, 42, 30, 48, 54)
 """Of the 68: inner eye corners, nose tip, mouth corners."""
@@ -67,6 +70,9 @@ class LossWeights:
     landmarks: float = 1.25
     five_points: float = 0.0
     """Not in the paper; its authors' release adds five projected points with weight 0.1."""
+    heatmaps: float = 0.0
+    """Not in the paper, which judges heatmaps by their means (L_L) alone. Means can be right while
+    every heatmap is as wide as the face, and details are then slow to come."""
 
 
 class Losses(NamedTuple):
@@ -87,6 +93,8 @@ class Losses(NamedTuple):
     """L_L: crop coordinates, L1 over x, y"""
     five_points: Tensor
     """Five projected points in crop coordinates, L1 over x, y"""
+    heatmaps: Tensor
+    """Kullback-Leibler divergence of the heatmaps from narrow ones about the true points, nats"""
 
 
 class TRGLoss(nn.Module):
@@ -118,6 +126,10 @@ class TRGLoss(nn.Module):
         landmarks = _weighted_l1(
             output.landmarks68_crop - targets.landmarks68_crop, targets.landmarks68_weight
         ).mean()
+        heatmaps = _weighted_mean(
+            heatmap_divergence(output.heatmaps, targets.landmarks68_crop),
+            targets.landmarks68_weight,
+        ).mean()
         w = self.weights
         total = (
             w.head * head
@@ -127,8 +139,9 @@ class TRGLoss(nn.Module):
             + w.edge * edge
             + w.landmarks * landmarks
             + w.five_points * five_points
+            + w.heatmaps * heatmaps
         )
-        return Losses(total, head, camera, image, rotation, edge, landmarks, five_points)
+        return Losses(total, head, camera, image, rotation, edge, landmarks, five_points, heatmaps)
 
     def _stage_parts(self, stage: StageOutput, targets: Targets) -> Float[Tensor, " 5"]:
         """Return one step's L_head, L_cam, L_img, L_rot and five-point term."""
@@ -175,6 +188,25 @@ def edge_length_error_m(
     return (length - true_length).abs().sum(-1).mean(-1)
 
 
+def heatmap_divergence(
+    heatmaps: Float[Tensor, "b k h w"], points_crop: Float[Tensor, "b k 2"]
+) -> Float[Tensor, "b k"]:
+    """Return each heatmap's divergence from a normal distribution about its point, in nats.
+
+    A standard deviation is :data:`HEATMAP_SPREAD` cells. Nibali et al. 2018 ("Numerical coordinate
+    regression with convolutional neural networks") add such a term to the soft-argmax's.
+    """
+    height, width = heatmaps.shape[-2:]
+    nearness = [
+        -0.5 * ((cell_centres(cells).to(heatmaps) - point) * (cells / 2.0 / HEATMAP_SPREAD)) ** 2
+        for cells, point in zip((width, height), points_crop[..., None].unbind(2), strict=True)
+    ]
+    x, y = (axis.log_softmax(-1) for axis in nearness)
+    target = (y[..., :, None] + x[..., None, :]).flatten(2)
+    got = heatmaps.flatten(2).log_softmax(-1)
+    return (target.exp() * (target - got)).sum(-1)
+
+
 def _l1(difference: Float[Tensor, "*points d"]) -> Float[Tensor, "*points"]:
     """Return the L1 norm over the last axis."""
     return difference.abs().sum(-1)
@@ -184,8 +216,15 @@ def _weighted_l1(
     difference: Float[Tensor, "b k d"], weight: Float[Tensor, "b k"]
 ) -> Float[Tensor, " b"]:
     """Return the weighted mean over the k points of their L1 norms; 0 without weight."""
+    return _weighted_mean(_l1(difference), weight)
+
+
+def _weighted_mean(
+    values: Float[Tensor, "b k"], weight: Float[Tensor, "b k"]
+) -> Float[Tensor, " b"]:
+    """Return the weighted mean over the k points; 0 without weight."""
     total = weight.sum(-1)
-    return (_l1(difference) * weight).sum(-1) / torch.where(total > 0, total, 1.0)
+    return (values * weight).sum(-1) / torch.where(total > 0, total, 1.0)
 
 
 def _masked_mean(values: Float[Tensor, " b"], mask: Bool[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -103,6 +103,8 @@ class NetworkOutput(NamedTuple):
     """``(b, 68, 2)``: L, from the heatmaps, in crop coordinates"""
     peaks: Tensor
     """``(b, 68)``: the largest share of each heatmap in one cell, 0 to 1"""
+    heatmaps: Tensor
+    """``(b, 68, h, w)``: whose softmax over the cells L is the mean of"""
 
 
 class Decoder(nn.Module):
@@ -266,7 +268,8 @@ class TRGNetwork(nn.Module):
             )
         pixels = (crop.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         maps = self.decoder(self.backbone(pixels))
-        landmarks68_crop, peaks = soft_argmax(self.heatmaps(maps[-1]) * self.config.heatmap_gain)
+        heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
+        landmarks68_crop, peaks = soft_argmax(heatmaps)
         stage = self._place(self._start(box_numbers), box_numbers)
         stages = []
         for step in range(self.config.iterations):
@@ -277,7 +280,7 @@ class TRGNetwork(nn.Module):
             state = self._refine(step, features, last, landmarks68_crop.detach(), box_numbers)
             stage = self._place(state, box_numbers)
             stages.append(stage)
-        return NetworkOutput(tuple(stages), landmarks68_crop, peaks)
+        return NetworkOutput(tuple(stages), landmarks68_crop, peaks, heatmaps)
 
     def _look_at(self, step: int, last: StageOutput) -> Float[Tensor, "b p 2"]:
         """Return where a step reads its map: a grid at first, then the projected vertices."""

@@ -163,7 +163,7 @@ def small(
         batch_size=64,
         # With the paper's weights rotation outweighs all else from new weights on, and faces keep
         # the template's shape and expression for 9,000 steps (docs/results.md).
-        losses=LossWeights(head=100.0, edge=10.0, landmarks=20.0, five_points=0.1),
+        losses=LossWeights(head=100.0, edge=10.0, landmarks=20.0, five_points=0.1, heatmaps=1.0),
         augment=AugmentConfig.strong(),
         precision="f32",  # most processors are slower in bfloat16
     )
