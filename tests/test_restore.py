@@ -20,7 +20,7 @@ TOPOLOGY = ellipsoid_topology()
 
 @pytest.fixture(scope="module")
 def network() -> TRGNetwork:
-    """A network with all parts. No two of its tensors are alike, as the exporter would join them."""
+    """A network with all parts; no two of its tensors are alike: the exporter joins those."""
     config = replace(tiny_config(), skips=True, misfit=True)
     made = seeded_network(config, TOPOLOGY)
     generator = torch.Generator().manual_seed(1)
