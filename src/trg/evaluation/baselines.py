@@ -30,7 +30,7 @@ from trg.geometry import (
     transform,
     translation_from_correction,
 )
-from trg.model.config import TRGConfig
+from trg.model.config import TRGConfig, table1_variants
 from trg.posing import PoseNetwork
 from trg.runtime import PoseArrays
 from trg.topology import FaceTopology
@@ -51,7 +51,7 @@ is the sum of the box's two sides."""
 
 def baseline_configs(base: TRGConfig) -> dict[str, TRGConfig]:
     """Return the landmark-free rivals as changes to ``base``, the full network."""
-    free = replace(base, geometry=False, features="grid")
+    free = table1_variants(base)["landmark-free"]
     return {"direct": replace(free, translation="direct"), "local": free}
 
 

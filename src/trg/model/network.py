@@ -50,7 +50,7 @@ from trg.geometry import (
     transform,
     translation_from_correction,
 )
-from trg.model.backbone import ResNet
+from trg.model.backbone import Decoder, ResNet
 from trg.model.config import GRID_SIDE, RegressorConfig, SamplerConfig, TRGConfig
 from trg.topology import FaceTopology
 
@@ -105,48 +105,6 @@ class NetworkOutput(NamedTuple):
     """``(b, 68)``: the largest share of each heatmap in one cell, 0 to 1"""
     heatmaps: Tensor
     """``(b, 68, h, w)``: whose softmax over the cells L is the mean of"""
-
-
-class Decoder(nn.Module):
-    """Transposed convolutions, each doubling the map; gives all maps, the coarsest first.
-
-    With ``skips``, each map is joined by the trunk's map of its side, through a 1x1 convolution.
-    """
-
-    def __init__(
-        self, trunk_channels: tuple[int, ...], channels: tuple[int, ...], skips: bool
-    ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList()
-        self.skips = nn.ModuleList()
-        *shallow, channels_in = trunk_channels
-        for channels_out in channels:
-            deconvolution = nn.ConvTranspose2d(
-                channels_in, channels_out, 4, stride=2, padding=1, bias=False
-            )
-            # He et al.'s variance: with stride 2, 4 of the 16 taps reach each output.
-            nn.init.normal_(deconvolution.weight, std=(2.0 / (4 * channels_in)) ** 0.5)
-            self.layers.append(
-                nn.Sequential(deconvolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
-            )
-            channels_in = channels_out
-            if skips:
-                skip = nn.Conv2d(shallow.pop(), channels_out, 1)
-                # Training starts from the network without skips, and lets details in as they pay.
-                for parameter in skip.parameters():
-                    nn.init.zeros_(parameter)
-                self.skips.append(skip)
-
-    def forward(self, trunk_maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Return maps of 2, 4, 8, ... times the side of the trunk's last."""
-        *shallow, x = trunk_maps
-        maps = []
-        for step, layer in enumerate(self.layers):
-            x = layer(x)
-            if self.skips:
-                x = x + self.skips[step](shallow.pop())
-            maps.append(x)
-        return maps
 
 
 class PointSampler(nn.Module):

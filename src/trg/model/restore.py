@@ -81,7 +81,7 @@ def settle_norms(
         assert norm.running_var is not None
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
         offset = norm.bias - norm.running_mean * gain
-        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3))
+        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(gain * (variance + norm.eps).sqrt())
