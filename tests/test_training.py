@@ -20,16 +20,15 @@ from trg.data.augment import AugmentConfig, Augmenter, draw
 from trg.data.pack import write_pack
 from trg.data.view import ViewSpec, stack_views, view_from_sample
 from trg.geometry import crop_from_rays, rays_from_points, transform
-from trg.model.backbone import ResNet
 from trg.model.checkpoint import load_checkpoint
 from trg.model.losses import TRGLoss
 from trg.model.network import TRGNetwork
 from trg.training import loop
 from trg.training.loop import NotFiniteError, run_training, targets_of
 from trg.training.optim import MovingAverage, use_bf16_in_layers
+from trg.training.overrides import with_overrides
 from trg.training.progress import training_bar
-from trg.training.recipes import Recipe, SourceConfig, tiny, with_overrides
-from trg.training.run import export
+from trg.training.recipes import Recipe, SourceConfig, tiny
 from trg.training.sources import ShuffledSource, open_source, topology_of
 from trg.training.state import BEST, LAST, read_log
 
@@ -48,40 +47,6 @@ def train(folder: Path, trained: Recipe, **options: object):
 
 def losses(folder: Path) -> list[float]:
     return [line["total"] for line in read_log(folder) if line["kind"] == "train"]
-
-
-def test_a_training_starts_from_the_weights_of_another(tmp_path: Path) -> None:
-    train(tmp_path / "first", dots())
-    start = tmp_path / "first" / BEST
-    still = replace(dots().optim, learning_rate=1e-12, weight_decay=0.0)
-    train(tmp_path / "second", dots(start_from=str(start), steps=1, optim=still))
-    first = dict(load_checkpoint(start).network.named_parameters())
-    for name, tensor in load_checkpoint(tmp_path / "second" / LAST).network.named_parameters():
-        torch.testing.assert_close(tensor, first[name], atol=1e-9, rtol=0.0)
-    wider = replace(dots().model, heatmap_gain=3.0)
-    with pytest.raises(ValueError, match=r"same network, \['heatmap_gain'\] differ"):
-        train(tmp_path / "third", dots(start_from=str(start), model=wider))
-
-
-def test_a_training_starts_from_a_bundle_and_gains_parts(tmp_path: Path) -> None:
-    train(tmp_path / "first", dots())
-    checkpoint, bundle = tmp_path / "first" / BEST, tmp_path / "first.trg"
-    export(checkpoint, bundle, name="first", licence="MIT", storage="float32")
-    still = replace(dots().optim, learning_rate=1e-12, weight_decay=0.0, ema_decay=None)
-    more = replace(dots().model, skips=True, misfit=True)
-    second = dots(start_from=str(bundle), model=more, steps=1, optim=still)
-    train(tmp_path / "second", second)
-    old = load_checkpoint(checkpoint).network.eval()
-    new = load_checkpoint(tmp_path / "second" / LAST).network.eval()
-    assert new.config.skips
-    crops, boxes = torch.rand(3, 3, 64, 64) * 255, torch.tensor([[0.1, 0.0, 0.3]]).expand(3, 3)
-    with torch.no_grad():
-        a, b = old(crops, boxes).stages[-1], new(crops, boxes).stages[-1]
-    # One step has moved the norms' running statistics a little towards its batch.
-    torch.testing.assert_close(b.rotation, a.rotation, atol=0.02, rtol=0.0)
-    less = dots(start_from=str(tmp_path / "second" / LAST))
-    with pytest.raises(ValueError, match=r"same network, \['misfit', 'skips'\] differ"):
-        train(tmp_path / "third", less)
 
 
 class Killed(BaseException):
@@ -197,21 +162,6 @@ def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
     train(tmp_path / "alone", plain)
     train(tmp_path / "helped", plain, workers=2)
     assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
-
-
-def test_a_trunk_can_start_from_given_weights(tmp_path: Path) -> None:
-    given = {
-        name: torch.full_like(tensor, 3.0) if name == "conv1.weight" else tensor
-        for name, tensor in ResNet(dots().model.backbone).state_dict().items()
-    }
-    torch.save(given, tmp_path / "resnet18.pth")
-    started = with_overrides(
-        dots(steps=1, holdout=None),
-        {"backbone_weights": str(tmp_path / "resnet18.pth"), "optim.learning_rate": 1e-9},
-    )
-    train(tmp_path / "run", started)
-    trunk = load_checkpoint(tmp_path / "run" / LAST).network.backbone
-    torch.testing.assert_close(trunk.conv1.weight, given["conv1.weight"])
 
 
 def test_packs_feed_a_training(tmp_path: Path) -> None:

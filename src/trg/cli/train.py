@@ -48,9 +48,9 @@ def train(
     stills
         Folder of stills with 68 landmarks to measure on, never to train on.
     """
+    from trg.training.overrides import with_overrides
     from trg.training.progress import training_bar
     from trg.training.recipes import recipe as find_recipe
-    from trg.training.recipes import with_overrides
     from trg.training.run import train as run
 
     changes = key_values(overrides)

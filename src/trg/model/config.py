@@ -187,7 +187,24 @@ def trg_s() -> TRGConfig:
     )
 
 
-PRESETS = {"trg_r18": trg_r18, "trg_s": trg_s}
+def trg_r18_slim() -> TRGConfig:
+    """Return the paper's trunk and crop with half the decoder, slim regressors, and `trg_s`' ways.
+
+    19 M parameters instead of 39 M, most of them the trunk's: in eight bits a file of 19 MB.
+    """
+    return replace(
+        trg_s(),
+        crop_size=192,
+        backbone=BackboneConfig(),
+        decoder=(128, 128, 128),
+        sampler=SamplerConfig(hidden=(64, 32)),
+        regressor=RegressorConfig(
+            hidden=(512, 512), dropout=0.0, vertex_rank=96, vertex_unit_m=0.1
+        ),
+    )
+
+
+PRESETS = {"trg_r18": trg_r18, "trg_r18_slim": trg_r18_slim, "trg_s": trg_s}
 """Named network configurations."""
 
 

@@ -46,7 +46,7 @@ from trg.training.optim import (
 )
 from trg.training.recipes import Recipe
 from trg.training.sources import Place, holdout_views, open_feed, topology_of
-from trg.training.state import BEST, LAST, RunLog, TrainingState, save_tensors
+from trg.training.state import BEST, LAST, RunLog, TrainingState, hold_features, save_tensors
 from trg.training.validate import SCORE, Holdout
 from trg.weights import SUFFIX
 
@@ -160,6 +160,8 @@ class _Run:
         network = TRGNetwork(recipe.model, topology).to(device)
         if recipe.backbone_weights is not None:
             load_imagenet_weights(network.backbone, recipe.backbone_weights)
+        if recipe.features_from is not None:
+            hold_features(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
         average = MovingAverage(network, recipe.optim.ema_decay)
         self.state = TrainingState(network, average, make_optimizer(network, recipe.optim))

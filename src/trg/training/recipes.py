@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from trg.data.augment import AugmentConfig
@@ -16,6 +15,7 @@ from trg.model.config import (
     TRGConfig,
     table1_variants,
     trg_r18,
+    trg_r18_slim,
     trg_s,
 )
 from trg.model.losses import LossWeights
@@ -110,6 +110,10 @@ class Recipe:
     start_from: str | None = None
     """A checkpoint or a bundle whose weights to start from, to train it further or on other
     pictures; its network must be this training's or a part of it. None: a new network."""
+    features_from: str | None = None
+    """A checkpoint or a bundle whose trunk, decoder and heatmaps to take over and hold still, so
+    that only samplers and regressors learn: to compare those on the same features, in a third of
+    the time. None: everything learns."""
     hidden_landmark_weight: float = 1.0
     """In the loss of the 68 points, for those that the camera does not see."""
     view_margin: float = WINDOW_MARGIN
@@ -125,6 +129,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError(f"recipe {self.name}: expected at least one source")
+        if self.start_from is not None and self.features_from is not None:
+            raise ValueError(f"recipe {self.name}: expected start_from or features_from, not both")
         for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: expected {name} of at least 1")
@@ -141,7 +147,11 @@ class Recipe:
 
 
 def small(
-    *, pack: str | None = None, holdout_pack: str | None = None, without: str = UNPROVEN
+    *,
+    pack: str | None = None,
+    holdout_pack: str | None = None,
+    without: str = UNPROVEN,
+    people: int | str = TRAINING_SEED,
 ) -> Recipe:
     """Return the training of the network for one CPU core, on synthetic faces alone.
 
@@ -153,11 +163,14 @@ def small(
         Ingredients of the synthetic faces to train without, with commas between:
         ``photo_skin``, ``panoramas``, ``hair``, ``occluders``; empty for none. The others must be
         installed. The hold-out has them all.
+    people
+        Seed of the people that are rendered: a training that goes on from another's weights wants
+        new ones.
     """
     return Recipe(
         name="small",
         model=trg_s(),
-        sources=(_synthetic(trg_s(), pack, without),),
+        sources=(_synthetic(trg_s(), pack, without, int(people)),),
         holdout=_holdout(trg_s(), holdout_pack),
         steps=40_000,
         batch_size=64,
@@ -170,23 +183,22 @@ def small(
 
 
 def synthetic_r18(
-    *, pack: str | None = None, holdout_pack: str | None = None, without: str = UNPROVEN
+    *,
+    pack: str | None = None,
+    holdout_pack: str | None = None,
+    without: str = UNPROVEN,
+    people: int | str = TRAINING_SEED,
 ) -> Recipe:
-    """Return the training of the paper's network on synthetic faces alone; options as `small`'s."""
+    """Return the training of the paper's trunk on synthetic faces alone; options as `small`'s."""
     return replace(
         small(),
         name="synthetic_r18",
-        model=replace(
-            trg_r18(),
-            skips=True,
-            misfit=True,
-            regressor=RegressorConfig(dropout=0.0, vertex_unit_m=0.1),
-        ),
-        sources=(_synthetic(trg_r18(), pack, without),),
-        holdout=_holdout(trg_r18(), holdout_pack),
+        model=trg_r18_slim(),
+        sources=(_synthetic(trg_r18_slim(), pack, without, int(people)),),
+        holdout=_holdout(trg_r18_slim(), holdout_pack),
         steps=100_000,
         batch_size=256,
-        optim=OptimConfig(learning_rate=5e-4, warmup_steps=1000, ema_decay=0.9995),
+        optim=OptimConfig(warmup_steps=1000, ema_decay=0.9995),
         precision="bf16",
     )
 
@@ -310,21 +322,6 @@ def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     return replace(base, name=name, model=variants[row])
 
 
-def with_overrides(base: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with fields changed by dotted name: ``{"optim.learning_rate": "3e-4"}``.
-
-    Text is read as a Python value where it is one.
-
-    Raises
-    ------
-    ValueError
-        There is no such field, or the value is of another kind than the field's.
-    """
-    for path, value in overrides.items():
-        base = _set(base, path.split("."), _value(value), path)
-    return base
-
-
 def synthetic_holdout(
     model: TRGConfig, *, far: bool = False, count: int = HOLDOUT_COUNT
 ) -> HoldoutConfig:
@@ -351,45 +348,19 @@ def _ingredients(without: str) -> dict[str, bool]:
     return ingredients([name.strip() for name in without.split(",") if name.strip()])
 
 
-def _synthetic(model: TRGConfig, pack: str | None, without: str) -> SourceConfig:
+def _synthetic(model: TRGConfig, pack: str | None, without: str, people: int) -> SourceConfig:
     if pack is not None:
-        if without != UNPROVEN:
-            raise ValueError("without: a pack is what it is; expected only one of the two options")
+        if without != UNPROVEN or people != TRAINING_SEED:
+            raise ValueError("a pack is what it is: expected neither without nor people beside it")
         return SourceConfig(PACK, {"folder": pack})
     options = {
-        "seed": TRAINING_SEED,
+        "seed": people,
         "window": holdout_window(model.crop_size),
         "shots": TRAINING_SHOTS,
         "ingredients": _ingredients(without),
         "for_training": True,
     }
     return SourceConfig(SYNTHETIC, options, capacity=16_384, reuse=6)
-
-
-def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
-    name, *rest = path
-    names = [item.name for item in fields(node)] if is_dataclass(node) else []
-    if name not in names:
-        raise ValueError(f"override {whole}: expected one of {names} where it says {name!r}")
-    old = getattr(node, name)
-    if rest:
-        value = _set(old, rest, value, whole)
-    elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    elif isinstance(old, tuple) and isinstance(value, list):
-        value = tuple(value)
-    if old is not None and value is not None and not isinstance(value, type(old)):
-        raise ValueError(f"override {whole}: expected a value like {old!r}, got {value!r}")
-    return replace(node, **{name: value})
-
-
-def _value(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
 
 
 def _plain(value: Any) -> Any:

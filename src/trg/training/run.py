@@ -19,7 +19,8 @@ from trg.model.checkpoint import load_checkpoint
 from trg.model.export import ExportFacts, Storage, export_bundle
 from trg.model.network import TRGNetwork
 from trg.training.loop import Measure, OnStep, TrainingResult, run_training
-from trg.training.recipes import PACK, recipe, synthetic_holdout, with_overrides
+from trg.training.overrides import with_overrides
+from trg.training.recipes import PACK, recipe, synthetic_holdout
 from trg.training.sources import open_source
 from trg.training.validate import draw_sheet, predict
 from trg.weights import WeightBundle

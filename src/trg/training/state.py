@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trg._atomic import write_atomic
+from trg.model.backbone import load_state_strictly
 from trg.model.checkpoint import load_checkpoint, save_checkpoint
 from trg.model.network import TRGNetwork
 from trg.model.restore import network_from_bundle
@@ -27,6 +28,9 @@ LAST = "last.pt"
 BEST = "best.pt"
 """The averaged network that did best on the hold-out, and what it reached."""
 LOG = "log.jsonl"
+
+FEATURES = ("backbone", "decoder", "heatmaps")
+"""The parts of a network that come before its samplers and regressors."""
 
 ADDITIONS = ("skips", "misfit")
 """Parts that a network may get when it starts from the weights of one without them."""
@@ -60,6 +64,8 @@ class TrainingState:
             self.restore(folder, recipe)
         elif recipe["start_from"] is not None:
             self.start_from(Path(recipe["start_from"]))
+        elif recipe["features_from"] is not None:
+            self.take_features(Path(recipe["features_from"]))
 
     def start_from(self, path: Path) -> None:
         """Take over the weights of a checkpoint or a bundle, and nothing else of its training.
@@ -93,6 +99,22 @@ class TrainingState:
             weights[name][tuple(slice(size) for size in tensor.shape)] = tensor
         self.average.network.load_state_dict(weights)
 
+    def take_features(self, path: Path) -> None:
+        """Take over the :data:`FEATURES` of a checkpoint or a bundle.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            Its parts have other shapes.
+        """
+        other = _read_network(path)
+        for name in FEATURES:
+            for network in (self.network, self.average.network):
+                part, its = getattr(network, name), getattr(other, name)
+                load_state_strictly(part, its.state_dict(), f"features_from {path}, {name}")
+
     def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
         """Go back to what :meth:`save` wrote.
 
@@ -118,6 +140,12 @@ class TrainingState:
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
         self.step = checkpoint.extra["step"]
         self.best_score = checkpoint.extra["best_score"]
+
+
+def hold_features(network: TRGNetwork) -> None:
+    """Keep the weights of a network's :data:`FEATURES` and the statistics of their norms."""
+    for name in FEATURES:
+        getattr(network, name).requires_grad_(False).eval()
 
 
 def _read_network(path: Path) -> TRGNetwork:

@@ -17,7 +17,8 @@ from trg.evaluation.predict import LabelledPictures
 from trg.evaluation.protocols import open_data_set, open_pack
 from trg.geometry import transform
 from trg.synth.stand_in import StandIn
-from trg.training.recipes import PACK, recipe, tiny, with_overrides
+from trg.training.overrides import with_overrides
+from trg.training.recipes import PACK, recipe, tiny
 from trg.training.table_plans import Role
 from trg.training.tables import TableData, TestSet
 
