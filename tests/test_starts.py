@@ -77,6 +77,24 @@ def test_a_trunk_can_start_from_given_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(trunk.conv1.weight, given["conv1.weight"])
 
 
+def test_an_export_takes_the_average_of_a_last_checkpoint(
+    trained_bundle: Path, tmp_path: Path
+) -> None:
+    last = load_checkpoint(trained_bundle.parent / "first" / LAST)
+    export(
+        trained_bundle.parent / "first" / LAST,
+        tmp_path / "last.trg",
+        name="a",
+        licence="MIT",
+        storage="float32",
+    )
+    exported = network_from_bundle(read_bundle(tmp_path / "last.trg"))
+    name = "regressors.0.trunk.0.weight"
+    given, average = exported.state_dict()[name], last.extra["average"][name]
+    torch.testing.assert_close(given, average)
+    assert not torch.equal(average, last.network.state_dict()[name])
+
+
 def test_only_regressors_learn_on_features_of_another_network(
     trained_bundle: Path, tmp_path: Path
 ) -> None:

@@ -87,7 +87,7 @@ def export(
     Parameters
     ----------
     checkpoint
-        ``best.pt`` of a training's folder.
+        ``best.pt`` of a training's folder; or ``last.pt``, for its averaged weights.
     bundle
         The file to write, ``NAME.trg``.
     name, licence, attribution

@@ -14,8 +14,8 @@ from trg.model.config import (
     SamplerConfig,
     TRGConfig,
     table1_variants,
+    trg_m,
     trg_r18,
-    trg_r18_slim,
     trg_s,
 )
 from trg.model.losses import LossWeights
@@ -193,9 +193,9 @@ def synthetic_r18(
     return replace(
         small(),
         name="synthetic_r18",
-        model=trg_r18_slim(),
-        sources=(_synthetic(trg_r18_slim(), pack, without, int(people)),),
-        holdout=_holdout(trg_r18_slim(), holdout_pack),
+        model=trg_m(),
+        sources=(_synthetic(trg_m(), pack, without, int(people)),),
+        holdout=_holdout(trg_m(), holdout_pack),
         steps=100_000,
         batch_size=256,
         optim=OptimConfig(warmup_steps=1000, ema_decay=0.9995),

@@ -134,12 +134,12 @@ def export(
     attribution: tuple[str, ...] = (),
     storage: Storage = "float16",
 ) -> WeightBundle:
-    """Turn a training's best checkpoint into a weight bundle, with what is known of it.
+    """Turn a training's checkpoint into a weight bundle, with what is known of it.
 
     Parameters
     ----------
     checkpoint
-        ``best.pt`` of a training's folder.
+        ``best.pt`` of a training's folder, or ``last.pt``, of which the averaged weights are taken.
     name, licence, attribution
         For the bundle's card.
     """
@@ -147,6 +147,8 @@ def export(
     training: dict[str, Any] = {
         key: value for key, value in loaded.extra.items() if key in ("step", "figures", "recipe")
     }
+    if "average" in loaded.extra:
+        loaded.network.load_state_dict(loaded.extra["average"])
     facts = ExportFacts(name=name, licence=licence, attribution=attribution, training=training)
     return export_bundle(loaded.network.eval(), bundle, facts, storage)
 
