@@ -21,6 +21,7 @@ from trg.detections import Detector
 from trg.detector import FaceDetector
 from trg.face import Face
 from trg.media.images import Picture, read_picture
+from trg.mirrored import MirroredNetwork
 from trg.posing import CPU_BATCH, FaceRequest, PoseNetwork, PoseStage, without_duplicates
 from trg.runtime import PoseRuntime
 from trg.smoothing import FaceSmoothing
@@ -93,6 +94,9 @@ class HeadPoseEstimator:
         CPU threads. None: one per physical core.
     refine
         Whether face boxes that are off are drawn again around the landmarks and looked at again.
+    mirrored
+        Whether faces are looked at in a mirror, too, and both answers averaged: more exact, at
+        twice the cost.
     min_confidence
         Detected faces below this are dropped.
 
@@ -112,11 +116,13 @@ class HeadPoseEstimator:
         threads: int | None = 1,
         *,
         refine: bool = True,
+        mirrored: bool = False,
         min_confidence: float = MIN_CONFIDENCE,
     ) -> None:
         if not 0.0 <= min_confidence <= 1.0:
             raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
-        self._network = _network(model, device, threads)
+        network = _network(model, device, threads)
+        self._network = MirroredNetwork(network) if mirrored else network
         self._stage = PoseStage(
             self._network, refine, batch_size=CPU_BATCH if device == "cpu" else GPU_BATCH
         )

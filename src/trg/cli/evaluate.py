@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trg.evaluation.predict import LabelledPictures, Method
     from trg.evaluation.protocols import Protocol
     from trg.evaluation.run import Evaluation
+    from trg.posing import PoseNetwork
 
 EVALUATION = Group("Evaluation (needs the `train` extra)")
 
@@ -43,6 +44,8 @@ class Measured:
     view
         How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
         camera ``turned`` to the face sees them, as `trg predict` does.
+    mirrored
+        Look at each face in a mirror, too, and average, as `trg predict --mirrored` does.
     limit
         Only so many pictures, evenly spread.
     """
@@ -51,6 +54,7 @@ class Measured:
     predictions: Path | None = None
     boxes: Literal["truth", "detector", "landmarks"] | None = None
     view: Literal["crop", "turned"] = "crop"
+    mirrored: bool = False
     limit: Positive | None = None
 
     def bundle_path(self) -> Path:
@@ -58,6 +62,14 @@ class Measured:
         from trg.weights import bundled
 
         return bundled() if self.bundle is None else self.bundle
+
+    def network(self) -> PoseNetwork:
+        """Load the bundle and return what is asked for poses."""
+        from trg.mirrored import MirroredNetwork
+        from trg.runtime import PoseRuntime
+
+        runtime = PoseRuntime(self.bundle_path())
+        return MirroredNetwork(runtime) if self.mirrored else runtime
 
 
 @Parameter(name="*")
@@ -113,7 +125,7 @@ def evaluate(
     if measured.bundle is not None and measured.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
     if name == "stills":
-        _stills(path, measured.bundle_path())
+        _stills(path, measured.network())
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
     with _pictures(name, path, holdout, measured) as (protocol, pictures):
@@ -129,23 +141,21 @@ def evaluate(
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 
-def _stills(folder: Path | None, bundle: Path) -> None:
-    """Print how well a bundle's landmarks sit on photographs, in given boxes and in found ones."""
+def _stills(folder: Path | None, network: PoseNetwork) -> None:
+    """Print how well a network's landmarks sit on photographs, in given boxes and in found ones."""
     from rich.table import Table
 
     from trg.estimator import HeadPoseEstimator
     from trg.evaluation.stills import Stills, predictors
-    from trg.runtime import PoseRuntime
 
     if folder is None:
         raise ValueError("stills: expected the folder with the pictures and landmarks68.npz")
-    runtime = PoseRuntime(bundle)
-    stills = Stills(folder, runtime.crop_size)
-    table = Table(title=f"{len(stills)} photographs: {runtime.card.name}")
+    stills = Stills(folder, network.crop_size)
+    table = Table(title=f"{len(stills)} photographs: {network.card.name}")
     for heading in ("landmarks", "NME-11 median %", "mean %", "over 10 %", "NME-68 median %"):
         table.add_column(heading, justify="right" if "%" in heading else "left")
-    results = {label: stills.measure(predict) for label, predict in predictors(runtime).items()}
-    results["with our detector"] = stills.measure_estimator(HeadPoseEstimator(bundle))
+    results = {label: stills.measure(predict) for label, predict in predictors(network).items()}
+    results["with our detector"] = stills.measure_estimator(HeadPoseEstimator(network))
     for label, result in results.items():
         figures = result.figures()
         names = ("nme11_median", "nme11_mean", "nme11_over_10_percent", "nme68_median")
@@ -225,9 +235,7 @@ def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> 
 def _method(protocol: Protocol, measured: Measured) -> Method:
     from trg.data.files import file_sha256
     from trg.evaluation.predict import BundleMethod
-    from trg.runtime import PoseRuntime
 
-    path = measured.bundle_path()
     boxes = measured.boxes or protocol.boxes
     detector = None
     if boxes != "truth":
@@ -235,10 +243,10 @@ def _method(protocol: Protocol, measured: Measured) -> Method:
 
         detector = FaceDetector()
     return BundleMethod(
-        PoseRuntime(path),
+        measured.network(),
         boxes,
         detector,
         shift_boxes=protocol.shift_boxes,
         view=measured.view,
-        bundle_sha256=file_sha256(path),
+        bundle_sha256=file_sha256(measured.bundle_path()),
     )

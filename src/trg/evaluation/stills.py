@@ -24,7 +24,7 @@ from trg.camera import ASSUMED_FOV_DEG, Camera
 from trg.crop import crop_face, face_box, pixels_from_crop
 from trg.evaluation.metrics import nme, rectangle_size_px
 from trg.face import Face
-from trg.runtime import PoseRuntime
+from trg.posing import PoseNetwork
 
 Floats = NDArray[np.float64]
 
@@ -200,7 +200,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def predictors(runtime: PoseRuntime) -> dict[str, Predictor]:
+def predictors(runtime: PoseNetwork) -> dict[str, Predictor]:
     """Return a bundle's two answers by name: ``projected`` dense landmarks, and ``heatmap``."""
     landmarks68 = runtime.topology.landmarks68
     return {
