@@ -43,12 +43,12 @@ class Cli:
         number_crops(monkeypatch)
         self.network = OracleNetwork(scenes)
         self.detector = OracleDetector(scenes, camera)
-        monkeypatch.setattr(
-            "trg.estimator.HeadPoseEstimator",
-            lambda model=None, detector=None, threads=1: HeadPoseEstimator(
-                self.network, detector or self.detector
-            ),
-        )
+        self.mirrored: list[bool] = []
+        monkeypatch.setattr("trg.estimator.HeadPoseEstimator", self._estimator)
+
+    def _estimator(self, model=None, detector=None, threads=1, mirrored=False):
+        self.mirrored.append(mirrored)
+        return HeadPoseEstimator(self.network, detector or self.detector)
 
     def __call__(self, *arguments) -> Done:
         self.monkeypatch.setattr(sys, "argv", ["trg", *map(str, arguments)])

@@ -36,6 +36,12 @@ from trg.predict import output_stems
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 
+def test_faces_are_looked_at_in_a_mirror_when_that_is_asked_for(cli, tmp_path):  # noqa: F811
+    (photo,) = save_photos(tmp_path, 0)
+    assert cli.predict(photo, *FOCAL).code == cli.predict(photo, *FOCAL, "--mirrored").code == 0
+    assert cli.mirrored == [False, True]
+
+
 def test_records_go_to_stdout_and_messages_to_stderr(cli, tmp_path):  # noqa: F811
     photos = save_photos(tmp_path, 0, 1, 2)
     done = cli.predict(*photos, *FOCAL)
