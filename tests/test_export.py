@@ -105,11 +105,13 @@ def test_compact_storage_shrinks_the_file_and_says_what_it_costs(
 ) -> None:
     network, whole, _ = full
     _reuse_graph(monkeypatch, whole)
+    monkeypatch.setattr("trg.model.export.SMALL_TENSOR", 1024)  # the network is small, too
     bundle = export_bundle(network, tmp_path / "small.trg", ExportFacts("small"), storage)
     assert len(bundle.model) < share * len(whole.model)  # what is small stays float32
     graph = onnx.load_from_string(bundle.model)
     names = [tensor.name for tensor in graph.graph.initializer]
     assert f"network.backbone.layer4.0.conv1.weight.{storage}" in names
+    assert "network.regressors.2.pose_head.weight" in names
     assert bundle.card.storage == storage
     assert bundle.card.parity == measure_parity(network, bundle)
     assert 1e-6 < bundle.card.parity["vertices_m"] < error_m

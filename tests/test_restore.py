@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +11,14 @@ import torch
 
 from network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
 from synthetic_topology import ellipsoid_topology
-from trg.model.export import LIMITED, ExportFacts, Storage, export_bundle, measure_parity
+from trg.model.export import (
+    LIMITED,
+    ExportFacts,
+    Storage,
+    export_bundle,
+    measure_parity,
+    onnx_graph,
+)
 from trg.model.network import TRGNetwork
 from trg.model.restore import network_from_bundle, settle_norms
 from trg.weights import WeightBundle
@@ -30,15 +38,26 @@ def network() -> TRGNetwork:
     return wake_heads(made).eval()
 
 
-def exported(network: TRGNetwork, folder: Path, storage: Storage) -> WeightBundle:
-    return export_bundle(network, folder / "net.trg", ExportFacts("net"), storage)
+@pytest.fixture(scope="module")
+def exported(
+    network: TRGNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Storage], WeightBundle]:
+    """Exports of the network from one trace, which takes long."""
+    graph, folder = onnx_graph(network), tmp_path_factory.mktemp("bundles")
+
+    def export(storage: Storage) -> WeightBundle:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("trg.model.export.onnx_graph", lambda _: copy.deepcopy(graph))
+            return export_bundle(network, folder / "net.trg", ExportFacts("net"), storage)
+
+    return export
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 def test_a_network_comes_back_from_its_bundle(
-    network: TRGNetwork, tmp_path: Path, storage: Storage
+    network: TRGNetwork, exported: Callable[[Storage], WeightBundle], storage: Storage
 ) -> None:
-    bundle = exported(network, tmp_path, storage)
+    bundle = exported(storage)
     back = network_from_bundle(bundle)
     parity = measure_parity(back, bundle)
     assert max(parity[name] for name in LIMITED) < 1e-4
@@ -46,9 +65,9 @@ def test_a_network_comes_back_from_its_bundle(
 
 
 def test_settled_norms_change_no_answer_and_fit_the_batch(
-    network: TRGNetwork, tmp_path: Path
+    network: TRGNetwork, exported: Callable[[Storage], WeightBundle]
 ) -> None:
-    bundle = exported(network, tmp_path, "float32")
+    bundle = exported("float32")
     back = network_from_bundle(bundle)
     crops, targets = labelled_batch(TOPOLOGY, network.config.crop_size, 16)
 
@@ -69,8 +88,8 @@ def test_settled_norms_change_no_answer_and_fit_the_batch(
     np.testing.assert_allclose(rotation(), answer, atol=1e-3)
 
 
-def test_another_graph_is_refused(network: TRGNetwork, tmp_path: Path) -> None:
-    bundle = exported(network, tmp_path, "float32")
+def test_another_graph_is_refused(exported: Callable[[Storage], WeightBundle]) -> None:
+    bundle = exported("float32")
     graph = onnx.load_from_string(bundle.model)
     for tensor in graph.graph.initializer:
         tensor.name = tensor.name.replace("network.heatmaps", "network.points")
