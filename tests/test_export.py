@@ -40,7 +40,15 @@ def full(tmp_path_factory) -> tuple[torch.nn.Module, WeightBundle, Path]:
     return network, export_bundle(network, path, facts), path
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "full"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Each export takes long; these two differ from others in nothing but a count.
+        pytest.param(name, marks=[pytest.mark.long] if name in ("2-iter", "3-iter") else [])
+        for name in VARIANTS
+        if name != "full"
+    ],
+)
 def test_every_variant_runs_as_in_torch(name: str, tmp_path) -> None:
     network = wake_heads(seeded_network(VARIANTS[name], TOPOLOGY)).eval()
     bundle = export_bundle(network, tmp_path / "net.trg", ExportFacts(name))
