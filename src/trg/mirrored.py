@@ -6,22 +6,19 @@ same, and they do not share all of their errors. It costs twice the time.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry import crop_from_rays, rays_from_points, transform
-from trg.posing import PoseNetwork
+from trg.posing import NetworkAround, PoseNetwork
 from trg.runtime import PoseArrays
-from trg.topology import LANDMARKS68_MIRROR, FaceTopology
-from trg.weights import WeightCard
+from trg.topology import LANDMARKS68_MIRROR
 
 MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 """Mirrors points, translations and box numbers in the plane x = 0."""
 
 
-class MirroredNetwork:
+class MirroredNetwork(NetworkAround):
     """A pose network whose answers are the means of those on a crop and on its mirror image.
 
     Parameters
@@ -31,23 +28,7 @@ class MirroredNetwork:
     """
 
     def __init__(self, network: PoseNetwork) -> None:
-        self._network = network
-        self._card = replace(network.card, name=f"{network.card.name}, mirrored too")
-
-    @property
-    def topology(self) -> FaceTopology:
-        """The mesh of the landmarks."""
-        return self._network.topology
-
-    @property
-    def crop_size(self) -> int:
-        """Side of the crops, px."""
-        return self._network.crop_size
-
-    @property
-    def card(self) -> WeightCard:
-        """The network's, with a name that says what is done."""
-        return self._card
+        super().__init__(network, "mirrored too")
 
     def __call__(self, crops: NDArray[np.uint8], box_numbers: NDArray[np.float32]) -> PoseArrays:
         """Estimate faces; arguments, result and errors as the network's."""

@@ -12,6 +12,7 @@ Many boxes of many pictures share the network's calls.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,6 +59,37 @@ class PoseNetwork(Protocol):
 
     def __call__(self, crops: NDArray[np.uint8], box_numbers: NDArray[np.float32]) -> PoseArrays:
         """Estimate ``b`` faces from ``(b, s, s, 3)`` and ``(b, 3)``."""
+
+
+class NetworkAround:
+    """What networks share that ask another one: its mesh, its crops and its card.
+
+    Parameters
+    ----------
+    network
+        The one that is asked.
+    note
+        What is done otherwise, for the card's name.
+    """
+
+    def __init__(self, network: PoseNetwork, note: str) -> None:
+        self._network = network
+        self._card = replace(network.card, name=f"{network.card.name}, {note}")
+
+    @property
+    def topology(self) -> FaceTopology:
+        """The mesh of the landmarks."""
+        return self._network.topology
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crops, px."""
+        return self._network.crop_size
+
+    @property
+    def card(self) -> WeightCard:
+        """The network's, its name with the note."""
+        return self._card
 
 
 class FaceRequest(NamedTuple):

@@ -31,10 +31,8 @@ from trg.geometry import (
     translation_from_correction,
 )
 from trg.model.config import TRGConfig, table1_variants
-from trg.posing import PoseNetwork
+from trg.posing import NetworkAround, PoseNetwork
 from trg.runtime import PoseArrays
-from trg.topology import FaceTopology
-from trg.weights import WeightCard
 
 Floats = NDArray[np.float64]
 
@@ -55,30 +53,7 @@ def baseline_configs(base: TRGConfig) -> dict[str, TRGConfig]:
     return {"direct": replace(free, translation="direct"), "local": free}
 
 
-class _Rival:
-    """What rivals share: the mesh, the crops and the card of the network behind them."""
-
-    def __init__(self, network: PoseNetwork, note: str) -> None:
-        self._network = network
-        self._card = replace(network.card, name=f"{network.card.name}, {note}")
-
-    @property
-    def topology(self) -> FaceTopology:
-        """The mesh of the landmarks."""
-        return self._network.topology
-
-    @property
-    def crop_size(self) -> int:
-        """Side of the crops, px."""
-        return self._network.crop_size
-
-    @property
-    def card(self) -> WeightCard:
-        """The network's, its name with what is done otherwise."""
-        return self._card
-
-
-class PnPNetwork(_Rival):
+class PnPNetwork(NetworkAround):
     """A network whose landmarks are kept and whose pose is found from them by PnP.
 
     Parameters
@@ -136,7 +111,7 @@ class PnPNetwork(_Rival):
         )
 
 
-class LocalNetwork(_Rival):
+class LocalNetwork(NetworkAround):
     """A network that was trained on :func:`local_views`, giving poses in the picture's camera."""
 
     def __init__(self, network: PoseNetwork) -> None:
