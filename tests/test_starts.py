@@ -109,5 +109,8 @@ def test_features_of_another_shape_are_refused(trained_bundle: Path, tmp_path: P
     wider = replace(dots().model, decoder=(24, 24, 24))
     with pytest.raises(ValueError, match="features_from"):
         train(tmp_path / "run", dots(features_from=str(trained_bundle), model=wider))
+    sharper = replace(dots().model, heatmap_gain=3.0)
+    with pytest.raises(ValueError, match=r"expected a heatmap_gain of 3\.0, got 1\.0"):
+        train(tmp_path / "run", dots(features_from=str(trained_bundle), model=sharper))
     with pytest.raises(ValueError, match="not both"):
         dots(features_from=str(trained_bundle), start_from=str(trained_bundle))

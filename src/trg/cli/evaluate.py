@@ -124,6 +124,8 @@ def evaluate(
 
     if measured.bundle is not None and measured.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
+    if measured.mirrored and measured.predictions is not None:
+        raise ValueError("expected no --mirrored beside --predictions: no network is asked")
     if name == "stills":
         _stills(path, measured.network())
         return

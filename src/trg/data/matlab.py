@@ -46,6 +46,7 @@ def read_matlab(
     """
     existing_file(path, dataset)
     matlab = matlab_files()
+    # SciPy parses without checks: a damaged byte ends in whatever the parser trips over.
     damaged = (ValueError, TypeError, LookupError, NotImplementedError, OSError, zlib.error)
     try:
         content = matlab.loadmat(str(path))

@@ -107,9 +107,14 @@ class TrainingState:
         FileNotFoundError
             There is no such file.
         ValueError
-            Its parts have other shapes.
+            Its parts have other shapes, or its heatmaps another gain.
         """
         other = _read_network(path)
+        gain, its_gain = self.network.config.heatmap_gain, other.config.heatmap_gain
+        if gain != its_gain:
+            raise ValueError(
+                f"features_from {path}: expected a heatmap_gain of {gain}, got {its_gain}"
+            )
         for name in FEATURES:
             for network in (self.network, self.average.network):
                 part, its = getattr(network, name), getattr(other, name)
