@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FIND_PHOTO := import importlib.resources as r; print(r.files("skimage") / "data" / "astronaut.png")
 
-.PHONY: demo picture test test-long lint format clean
+.PHONY: demo picture test test-all lint format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,9 +28,9 @@ picture: demo
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Speed and memory, on an otherwise quiet machine.
-test-long: $(VENV)/installed
-	$(BIN)/python -m pytest -m long
+# Everything, the slow tests too.
+test-all: $(VENV)/installed lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -14,12 +14,11 @@ from jaxtyping import install_import_hook
 
 install_import_hook(
     [
-        "trg.geometry",
-        "trg.model",
-        "trg.data.augment",
-        "trg.data.photometric",
-        "trg.data.view",
-        "trg.training",
+        "trg.geometry.projection",
+        "trg.geometry.rotations",
+        "trg.network",
+        "trglab.datasets.view",
+        "trglab.training",
     ],
     "beartype.beartype",
 )
@@ -28,11 +27,11 @@ install_import_hook(
 @pytest.fixture(scope="session", autouse=True)
 def no_installed_sources(tmp_path_factory):
     """Tests run on the built-in head, whatever sources this user has named."""
-    from trg.synth.sources import SOURCE_KINDS
+    from trglab.synth.assets import ASSET_KINDS
 
     notes = tmp_path_factory.mktemp("notes") / "sources.json"
     with pytest.MonkeyPatch.context() as patch:
-        for kind in SOURCE_KINDS.values():
+        for kind in ASSET_KINDS.values():
             patch.delenv(kind.environment, raising=False)
         patch.setenv("TRG_SOURCES", os.fspath(notes))
         yield notes

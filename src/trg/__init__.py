@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trg.camera import Camera
     from trg.estimator import HeadPoseEstimator
     from trg.face import Face
+    from trg.geometry.camera import Camera
 
 __version__ = "0.1.0"
 
 __all__ = ["Camera", "Face", "HeadPoseEstimator", "__version__"]
 
-_HOMES = {"Camera": "trg.camera", "Face": "trg.face", "HeadPoseEstimator": "trg.estimator"}
+_HOMES = {"Camera": "trg.geometry.camera", "Face": "trg.face", "HeadPoseEstimator": "trg.estimator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,23 +14,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from trg._check import finite_array, rgb_image
-from trg.camera import Camera
-from trg.camera_choice import CameraLike, camera_of, is_one_camera
-from trg.detections import Detector
-from trg.detector import FaceDetector
+from trg._util.checks import finite_array, rgb_image
 from trg.face import Face
-from trg.media.images import Picture, read_picture
-from trg.mirrored import MirroredNetwork
-from trg.posing import CPU_BATCH, FaceRequest, PoseNetwork, PoseStage, without_duplicates
-from trg.runtime import PoseRuntime
-from trg.smoothing import FaceSmoothing
-from trg.topology import FaceTopology
-from trg.tracking import SPARE_CANDIDATES, FaceTracker, TrackingOptions
-from trg.weights import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
+from trg.geometry.camera import Camera
+from trg.geometry.camera_source import CameraLike, camera_of, is_one_camera
+from trg.geometry.face_mesh import FaceTopology
+from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
+from trg.inference.detections import Detector
+from trg.inference.detector import FaceDetector
+from trg.inference.flip import FlipTTANetwork
+from trg.inference.pose_pipeline import (
+    CPU_BATCH,
+    FaceRequest,
+    PoseNetwork,
+    PosePipeline,
+    without_duplicates,
+)
+from trg.inference.runtime import PoseRuntime
+from trg.inference.smoothing import FaceSmoothing
+from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, TrackingOptions
+from trg.io.images import Picture, read_picture
 
 if TYPE_CHECKING:
-    from trg.media.video import VideoFrame
+    from trg.io.video import VideoFrame
 
 ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | Picture"
 """A picture's path, a Pillow image, an array of pixels, or what ``read_picture`` returned."""
@@ -122,8 +128,8 @@ class HeadPoseEstimator:
         if not 0.0 <= min_confidence <= 1.0:
             raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
         network = _network(model, device, threads)
-        self._network = MirroredNetwork(network) if mirrored else network
-        self._stage = PoseStage(
+        self._network = FlipTTANetwork(network) if mirrored else network
+        self._stage = PosePipeline(
             self._network, refine, batch_size=CPU_BATCH if device == "cpu" else GPU_BATCH
         )
         self._threads = threads
@@ -163,9 +169,9 @@ class HeadPoseEstimator:
         camera
             The camera that took it, its 3x3 matrix (the middle of the first pixel at 0.5, see
             :meth:`Camera.from_matrix`), its focal length in pixels or its
-            :class:`~trg.camera_choice.FieldOfView`. None: from the picture's EXIF, or else
+            :class:`~trg.geometry.camera_source.FieldOfView`. None: from the picture's EXIF, or else
             assumed; ``face.camera.source`` says which, and
-            :func:`trg.camera_choice.assumed_distance_range` what it does to the distance.
+            :func:`trg.geometry.camera_source.assumed_distance_range` what it does to the distance.
         boxes
             Face boxes ``(k, 4)``, ``x0, y0, x1, y1`` in pixels, of any shape, in place of the
             detector. None of their faces is dropped for its confidence; those that show nothing of
@@ -212,7 +218,7 @@ class HeadPoseEstimator:
         ------
         FileNotFoundError, OSError, ValueError
             As a single call; also where there are fewer cameras than pictures. To go on after a
-            bad picture, read pictures with :func:`trg.media.images.read_picture` and hand those in.
+            bad picture, read pictures with :func:`trg.io.images.read_picture` and hand those in.
         """
         if isinstance(images, str | PathLike | Image.Image | Picture):
             raise ValueError(f"images: expected several pictures, got one ({images!r:.80})")
@@ -382,7 +388,7 @@ def _checked_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
 
 def _video_frames(source: Any, fps: float) -> Iterator[VideoFrame]:
     """Read a video, or number the frames of an iterable."""
-    from trg.media.video import VideoFrame, VideoReader  # photos need not wait for FFmpeg
+    from trg.io.video import VideoFrame, VideoReader  # photos need not wait for FFmpeg
 
     if isinstance(source, str | PathLike | int):
         with VideoReader(source) as reader:

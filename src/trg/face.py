@@ -13,18 +13,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._check import finite_array
-from trg.camera import Camera
-from trg.crop import face_box
-from trg.frames import (
+from trg._util.checks import finite_array
+from trg.geometry.axes import (
     Frame,
     checked_rotation,
     euler_in_order,
     pose_to_frame,
     quaternion_from_rotation,
 )
-from trg.geometry import cross, normalize, transform
-from trg.topology import FaceTopology
+from trg.geometry.camera import Camera
+from trg.geometry.crop import face_box
+from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.projection import transform
+from trg.geometry.rotations import cross, normalize
 
 Origin = Literal["head", "sellion", "neck"]
 """Which point of the head a pose moves: see :meth:`Face.origin_m`."""
@@ -289,9 +290,9 @@ class Face:
         Parameters
         ----------
         frame
-            The program whose axes camera and head take: the table in :mod:`trg.frames`. In Unity
-            the camera is its Transform; in Blender ``head.matrix_world = camera.matrix_world @
-            pose``.
+            The program whose axes camera and head take: the table in :mod:`trg.geometry.axes`.
+            In Unity the camera is its Transform; in Blender ``head.matrix_world =
+            camera.matrix_world @ pose``.
         origin
             The point of the head that becomes its origin: see :meth:`origin_m`. The axes keep
             their directions.

@@ -1,0 +1,1 @@
+"""Cameras, crops, rotations, projection, and the face mesh: NumPy and Pillow only."""

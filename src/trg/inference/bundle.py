@@ -1,0 +1,205 @@
+"""Weight bundles: the network's graph, the mesh and a card that describes them, in one file.
+
+A bundle is a zip archive, by custom named ``.trg``::
+
+    model.onnx      the whole network, uint8 crops in (see trg.inference.runtime)
+    topology.npz    the landmark mesh
+    card.json       format version, crop size, where the weights come from, SHA-256 of the others
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trg._util.atomic import write_atomic
+from trg.geometry.face_mesh import FaceTopology
+
+DEFAULT_BUNDLE = "trg_s"
+FORMAT_VERSION = 1
+MODEL, TOPOLOGY, CARD = "model.onnx", "topology.npz", "card.json"
+SUFFIX = ".trg"
+
+BUNDLES = Path(__file__).parents[1] / "bundles"
+
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal contents make equal files
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCard:
+    """What a person or a program should know about some weights."""
+
+    name: str
+    crop_size: int
+    """Side of the square crops that the graph takes, px."""
+    config: dict[str, Any]
+    """The network's configuration."""
+    licence: str = "unknown"
+    attribution: tuple[str, ...] = ()
+    """Whose data went into the weights, and what their licences ask to be said."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Facts about the training: data, steps, scores."""
+    storage: str = "float32"
+    """How the graph stores its weights; it always computes in float32."""
+    parity: dict[str, float] = field(default_factory=dict)
+    """Largest difference from the trained network at export, per output."""
+    parameters: int | None = None
+    multiply_adds: int | None = None
+    """For one face."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crop_size, int) or self.crop_size < 1:
+            raise ValueError(f"card crop_size: expected a positive integer, got {self.crop_size!r}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightBundle:
+    """Weights as read from a bundle, verified."""
+
+    model: bytes
+    """The ONNX graph."""
+    topology: FaceTopology
+    card: WeightCard
+
+
+def write_bundle(path: str | PathLike[str], bundle: WeightBundle) -> str:
+    """Write a bundle and return the SHA-256 of the file, hex.
+
+    The file is either whole or not there. Equal bundles make equal files.
+    """
+    path = Path(path)
+    members = {MODEL: bundle.model, TOPOLOGY: _npz(bundle.topology.to_arrays())}
+    card = {
+        "format_version": FORMAT_VERSION,
+        **asdict(bundle.card),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    members[CARD] = json.dumps(card, indent=2, sort_keys=True).encode()
+    archive = _zip(members)
+    write_atomic(path, lambda file: file.write(archive))
+    return hashlib.sha256(archive).hexdigest()
+
+
+def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightBundle:
+    """Read and verify a bundle.
+
+    Parameters
+    ----------
+    sha256
+        Hex digest that the whole file must have. None: only the card's own digests are checked,
+        which find damage but not a forgery.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is no bundle, is damaged, or is of another format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a weight bundle (.trg), found no file")
+    archive = path.read_bytes()
+    if sha256 is not None:
+        _check_digest(str(path), archive, sha256)
+    members = _unzip(path, archive)
+    try:
+        card = json.loads(members[CARD])
+    except ValueError as error:
+        raise ValueError(f"{path}: {CARD} is damaged, {error}") from error
+    version = card.get("format_version") if isinstance(card, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: expected a weight bundle of format {FORMAT_VERSION}, got {version!r}; "
+            "another version of trg wrote it"
+        )
+    for name in (MODEL, TOPOLOGY):
+        _check_digest(f"{path}, {name}", members[name], card.get("sha256", {}).get(name))
+    with np.load(io.BytesIO(members[TOPOLOGY])) as arrays:
+        topology = FaceTopology.from_arrays(dict(arrays))
+    return WeightBundle(members[MODEL], topology, _card(path, card))
+
+
+def bundled(name: str = DEFAULT_BUNDLE) -> Path:
+    """Return where a bundle that ships inside the package lies.
+
+    Raises
+    ------
+    ValueError
+        No bundle of that name ships.
+    """
+    path = BUNDLES / f"{name}{SUFFIX}"
+    if not path.is_file():
+        raise ValueError(f"model: expected one of {bundled_names()} or a .trg file, got {name!r}")
+    return path
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the names of the bundles that ship inside the package."""
+    return tuple(sorted(path.stem for path in BUNDLES.glob(f"*{SUFFIX}")))
+
+
+def _card(path: Path, card: Mapping[str, Any]) -> WeightCard:
+    """Build the card, dropping what only the file needs."""
+    numbers = {k: v for k, v in card.items() if k not in ("format_version", "sha256")}
+    expected = {f.name for f in fields(WeightCard)}
+    if set(numbers) != expected:
+        raise ValueError(
+            f"{path}: {CARD} has unknown keys {sorted(set(numbers) - expected)} "
+            f"and lacks {sorted(expected - set(numbers))}"
+        )
+    numbers["attribution"] = tuple(numbers["attribution"])
+    return WeightCard(**numbers)
+
+
+def _check_digest(what: str, data: bytes, expected: str | None) -> None:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
+        raise ValueError(
+            f"{what}: expected SHA-256 {expected}, got {digest}; the file is damaged or not the "
+            "one that was meant: fetch it again"
+        )
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Store arrays as ``np.savez`` does, with a fixed date."""
+    members = {}
+    for name, array in arrays.items():
+        stream = io.BytesIO()
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+        members[f"{name}.npy"] = stream.getvalue()
+    return _zip(members)
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, _ZIP_DATE)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+    return stream.getvalue()
+
+
+def _unzip(path: Path, archive: bytes) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            missing = {MODEL, TOPOLOGY, CARD} - set(opened.namelist())
+            if missing:
+                raise ValueError(f"{path}: no weight bundle, it lacks {sorted(missing)}")
+            return {name: opened.read(name) for name in (MODEL, TOPOLOGY, CARD)}
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected a weight bundle (.trg), got a file that is damaged or something "
+            f"else ({error}). Training checkpoints must be exported first"
+        ) from error

@@ -1,0 +1,264 @@
+"""What a network is made of: nested frozen configurations, the presets and the rows of Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_args
+
+Features = Literal["aligned", "grid"]
+"""Where maps are read after the first step: at the projected landmarks, or on the first grid."""
+
+TranslationForm = Literal["correction", "direct"]
+"""What is regressed: the correction of the box (Eq. 2), or the translation itself."""
+
+GRID_SIDE = 18
+"""P_0 is an 18 x 18 grid over the crop (section 4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneConfig:
+    """The ResNet trunk. Its stages have 1, 2, 4 and 8 times ``width`` channels."""
+
+    width: int = 64
+    """Channels of the first stage. Only 64, with two blocks a stage, is torchvision's resnet18."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each of the four stages."""
+
+    def __post_init__(self) -> None:
+        _check("backbone width", self.width >= 1, "at least 1", self.width)
+        _check(
+            "backbone blocks",
+            len(self.blocks) == 4 and min(self.blocks) >= 1,
+            "four numbers of at least 1",
+            self.blocks,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerConfig:
+    """How a map's bilinear sample at one point becomes a few numbers (Eq. 1)."""
+
+    hidden: tuple[int, ...] = (128, 64)
+    """Hidden layers of the point MLP, with Leaky ReLU between."""
+    features: int = 5
+    """Numbers per point: small, because 305 points of them enter the regressor side by side."""
+
+    def __post_init__(self) -> None:
+        _check("sampler features", self.features >= 1, "at least 1", self.features)
+
+
+@dataclass(frozen=True, slots=True)
+class RegressorConfig:
+    """The MLP that turns point features and the last guess into a better guess (section 3.4)."""
+
+    hidden: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.5
+    """After each hidden layer. PyMAF's value; endless synthetic data does not need it."""
+    nonlinear: bool = True
+    """Leaky ReLU after each hidden layer. The paper writes MLP; the authors' release leaves the
+    non-linearity out, which makes the step a product of matrices."""
+    vertex_rank: int | None = None
+    """Width of a linear bottleneck before the vertices, which then learns a shape basis. None: each
+    vertex straight from the last hidden layer, as in the paper. Faces have few degrees of freedom,
+    and 3660 x 1024 weights cost a third of a small network."""
+    vertex_unit_m: float = 1.0
+    """The unit of length in which vertices enter and leave the MLP. Metres in the paper, where
+    one step of Adam moves a vertex by centimetres, as far as faces differ. With decimetres early
+    training is calmer and as fast; with centimetres it is slow."""
+
+    def __post_init__(self) -> None:
+        _check("regressor hidden", len(self.hidden) >= 1, "at least one layer", self.hidden)
+        _check("regressor dropout", 0.0 <= self.dropout < 1.0, "0 <= dropout < 1", self.dropout)
+        _check("regressor vertex_unit_m", self.vertex_unit_m > 0, "above 0", self.vertex_unit_m)
+        rank = self.vertex_rank
+        _check("regressor vertex_rank", rank is None or rank >= 1, "None or at least 1", rank)
+
+
+@dataclass(frozen=True, slots=True)
+class TRGConfig:
+    """A whole network. The defaults are the paper's (sections 3 and 4.1)."""
+
+    crop_size: int = 192
+    """Side of the square crop, px; a multiple of 32, the trunk's stride."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    decoder: tuple[int, ...] = (256, 256, 256)
+    """Channels of the transposed convolutions; each doubles the map: 1/16, 1/8, 1/4 of the crop."""
+    skips: bool = False
+    """Whether the trunk's maps join the decoder's of the same side. Not in the paper, where all
+    that the heatmaps and samplers see passes through the coarsest map: that is enough for where a
+    face is and how it is turned, and little of what its mouth does comes through."""
+    heatmap_gain: float = 1.0
+    """Heatmaps times this enter the softmax. Above 1 they sharpen sooner from their flat start;
+    with 10 and Adam, L_L falls about twice as fast."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    regressor: RegressorConfig = field(default_factory=RegressorConfig)
+    iterations: int = 3
+    multi_scale: bool = True
+    """Step t reads map t. Otherwise every step reads the first, coarsest map ("w/o MS")."""
+    features: Features = "aligned"
+    geometry: bool = True
+    """Whether vertices are estimated. Without, the template stands in for the face everywhere."""
+    reprojection_residual: bool = False
+    """Whether each step also reads how far the heatmaps' 68 points lie from where the last step put
+    them, turned into the head's axes. Not in the paper, whose regressors must find that out from
+    the features."""
+    translation: TranslationForm = "correction"
+    start_depth_m: float = 0.6
+    """Where "direct" translation starts from, on the optical axis: an arm's length."""
+    box_centre_gain: float = 4.0
+    """The regressor reads the box centre times this (the release's 4), the box side as it is."""
+
+    def __post_init__(self) -> None:
+        _check(
+            "crop_size",
+            self.crop_size >= 32 and self.crop_size % 32 == 0,
+            "a positive multiple of 32",
+            self.crop_size,
+        )
+        _check("decoder", len(self.decoder) >= 1, "at least one layer", self.decoder)
+        _check(
+            "decoder",
+            not self.skips or len(self.decoder) <= 3,
+            "at most three layers with skips: the trunk has no finer maps",
+            self.decoder,
+        )
+        _check("heatmap_gain", self.heatmap_gain > 0, "above 0", self.heatmap_gain)
+        _check("iterations", self.iterations >= 1, "at least 1", self.iterations)
+        _check(
+            "iterations",
+            not self.multi_scale or self.iterations <= len(self.decoder),
+            f"at most one per map, {len(self.decoder)}, with multi_scale",
+            self.iterations,
+        )
+        _check("features", self.features in get_args(Features), get_args(Features), self.features)
+        _check(
+            "translation",
+            self.translation in get_args(TranslationForm),
+            get_args(TranslationForm),
+            self.translation,
+        )
+        _check(
+            "features",
+            self.geometry or self.features == "grid",
+            '"grid" when geometry is False: there are no landmarks to align to',
+            self.features,
+        )
+        _check(
+            "reprojection_residual",
+            self.geometry or not self.reprojection_residual,
+            "False without geometry",
+            self.reprojection_residual,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dicts, lists and numbers, for checkpoints and cards."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> TRGConfig:
+        """Build from what :meth:`to_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            A key is unknown or missing, or a value is out of range.
+        """
+        current = {_FORMER_NAMES.get(name, name): value for name, value in numbers.items()}
+        return _from_dict(cls, {**_FORMER_DEFAULTS, **current}, "network config")
+
+
+_FORMER_NAMES = {"misfit": "reprojection_residual"}
+_FORMER_DEFAULTS = {"skips": False, "reprojection_residual": False}
+"""So that weights saved by earlier versions still load."""
+
+
+def trg_r18() -> TRGConfig:
+    """Return the paper's network: ResNet-18, 192 px, 12/24/48 px maps, 1024-wide regressors."""
+    return TRGConfig()
+
+
+def trg_s() -> TRGConfig:
+    """Return the network for one CPU core: half the width, 128 px, 8/16/32 px maps."""
+    return TRGConfig(
+        crop_size=128,
+        backbone=BackboneConfig(width=32),
+        decoder=(64, 64, 64),
+        skips=True,
+        reprojection_residual=True,
+        heatmap_gain=10.0,
+        sampler=SamplerConfig(hidden=(32, 16), features=5),
+        regressor=RegressorConfig(
+            hidden=(256, 256), dropout=0.0, vertex_rank=96, vertex_unit_m=0.1
+        ),
+    )
+
+
+def trg_m() -> TRGConfig:
+    """Return the paper's trunk and crop with half the decoder, slim regressors, and trg_s' ways.
+
+    19 M parameters instead of 38 M, most of them the trunk's: in eight bits a file of 17 MB.
+    """
+    return replace(
+        trg_s(),
+        crop_size=192,
+        backbone=BackboneConfig(),
+        decoder=(128, 128, 128),
+        sampler=SamplerConfig(hidden=(64, 32)),
+        regressor=RegressorConfig(
+            hidden=(512, 512), dropout=0.0, vertex_rank=96, vertex_unit_m=0.1
+        ),
+    )
+
+
+PRESETS = {"trg_r18": trg_r18, "trg_m": trg_m, "trg_s": trg_s}
+"""Named network configurations."""
+
+
+def preset(name: str) -> TRGConfig:
+    """Return the preset of that name, or raise ValueError that lists the names."""
+    _check("preset", name in PRESETS, f"one of {sorted(PRESETS)}", name)
+    return PRESETS[name]()
+
+
+def table1_variants(base: TRGConfig) -> dict[str, TRGConfig]:
+    """Return each row of the paper's Table 1 as a change to ``base``, the full network."""
+    return {
+        "1-iter": replace(base, iterations=1, multi_scale=False),
+        "2-iter": replace(base, iterations=2, multi_scale=False),
+        "3-iter": replace(base, iterations=3, multi_scale=False),
+        "t-prediction": replace(base, translation="direct"),
+        "landmark-free": replace(
+            base, geometry=False, features="grid", reprojection_residual=False
+        ),
+        "grid-sampled": replace(base, features="grid"),
+        "full": base,
+    }
+
+
+def _check(name: str, holds: bool, expected: object, got: object) -> None:
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, got {got!r}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_dict(cls: type, numbers: Mapping[str, Any], where: str) -> Any:
+    """Build a dataclass from nested dicts; the field's default tells which class it holds."""
+    expected = {f.name: f for f in fields(cls)}
+    unknown, missing = sorted(set(numbers) - set(expected)), sorted(set(expected) - set(numbers))
+    if unknown or missing:
+        raise ValueError(
+            f"{where}: unknown keys {unknown}, missing keys {missing}; expected {sorted(expected)}"
+        )
+    values: dict[str, Any] = {}
+    for name, value in numbers.items():
+        nested = expected[name].default_factory
+        if isinstance(nested, type) and is_dataclass(nested):
+            value = _from_dict(nested, value, f"{where}, {name}")
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)

@@ -1,0 +1,211 @@
+"""The verb that makes the paper's tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+from trglab.cli.evaluate import PIPED_WIDTH
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from trglab.paper.tables import TableData, TableRunner
+    from trglab.training.loop import OnStep
+    from trglab.training.recipes import Recipe
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What networks are trained and measured on.
+
+    Parameters
+    ----------
+    arkitface
+        ARKitFace's folder: the real one, or what ``trg synth --layout`` wrote. So for the next.
+    biwi
+        BIWI's folder.
+    w300lp
+        300W-LP's folder, to train on as well.
+    near
+        Pack of the synthetic hold-out, to measure on instead of data sets; by default the recipe's
+        ``--option.holdout_pack``.
+    far
+        Pack of the hold-out beyond the training's distances.
+    pictures
+        In the training part of the stand-in; its test sets have an eighth each.
+    limit
+        Measure on this many pictures of each test set.
+    """
+
+    arkitface: Path | None = None
+    biwi: Path | None = None
+    w300lp: Path | None = None
+    near: Path | None = None
+    far: Path | None = None
+    pictures: Positive = 1920
+    limit: Positive | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How networks are trained.
+
+    Parameters
+    ----------
+    recipe
+        What every network is trained by; by default the paper's, and ``tiny`` on the stand-in.
+    option
+        The recipe's own arguments, as ``--option.pack FOLDER``.
+    steps
+        Of every training; the same as the override ``steps=N``.
+    minutes
+        Stop each training after this time; the next call goes on.
+    bundle
+        Weights that stand for the full network.
+    workers
+        Processes that render or read.
+    device
+        ``cpu`` or ``cuda``; chosen when not given.
+    """
+
+    recipe: str | None = None
+    option: dict[str, str] | None = None
+    steps: Positive | None = None
+    minutes: float | None = None
+    bundle: Path | None = None
+    workers: NotNegative = 0
+    device: str | None = None
+
+
+def table(
+    number: Literal["1", "2", "3", "4", "fig3", "fig4"],
+    /,
+    *overrides: str,
+    folder: Path = Path("out/tables"),
+    rows: str | None = None,
+    data: Data = Data(),
+    training: Training = Training(),
+) -> None:
+    """Make a table or figure of the paper: train what it needs, measure, print both side by side.
+
+    Without data it makes a synthetic stand-in for ARKitFace and BIWI, and says so in the title.
+    Trainings and predictions stay in the folder: other tables use them again, and a call that was
+    stopped goes on.
+
+    Parameters
+    ----------
+    number
+        A table's number, ``fig3`` (where heads are) or ``fig4`` (faces drawn).
+    overrides
+        Fields of the recipe, as ``optim.learning_rate=3e-4``.
+    folder
+        Where everything goes.
+    rows
+        Names of rows, with commas between; by default all.
+    """
+    from rich.progress import Progress
+
+    from trglab.paper.table_plans import TABLES
+
+    names = None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
+    if number in TABLES:
+        TABLES[number].chosen(names)  # say so before anything is trained
+    changes = key_values(overrides)
+    if training.steps is not None:
+        changes["steps"] = training.steps
+    results = Console()
+    if not results.is_terminal:
+        results.width = PIPED_WIDTH
+    folder.mkdir(parents=True, exist_ok=True)
+    with Progress(console=messages) as bar:
+        opened = _open(data, training, changes, folder, bar)
+        shown, written = _make(number, _table_runner(folder, opened, data, training, bar), names)
+    for each in shown:
+        results.print(each)
+    messages.print(", ".join(str(path) for path in written), markup=False)
+
+
+def _open(
+    data: Data, training: Training, changes: dict[str, Any], folder: Path, bar: Progress
+) -> TableData:
+    """Open what there is to train and measure on, or make a stand-in."""
+    from trglab.export.stand_in import StandInSize, write_stand_in
+    from trglab.paper.table_data import from_data_sets, from_packs, from_stand_in
+
+    option = training.option or {}
+    if data.arkitface is not None:
+        return from_data_sets(data.arkitface, data.biwi, data.w300lp, training.recipe, changes)
+    near = data.near
+    if near is None and "holdout_pack" in option:
+        near = Path(option["holdout_pack"])
+    if near is not None and training.recipe is not None:
+        return from_packs(training.recipe, option, near, data.far, changes)
+    if near is not None or data.far is not None or data.biwi is not None:
+        raise ValueError(
+            "table: expected --arkitface; or --recipe, with --near or --option.holdout_pack; "
+            "or none of them, for a stand-in"
+        )
+    eighth = max(1, data.pictures // 8)
+    parts = write_stand_in(
+        folder / "stand-in",
+        StandInSize(data.pictures, eighth, eighth),
+        workers=training.workers,
+        on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
+    )
+    return from_stand_in(parts, training.recipe, changes)
+
+
+def _table_runner(
+    folder: Path, opened: TableData, data: Data, training: Training, bar: Progress
+) -> TableRunner:
+    from trglab.paper.tables import TableRunner
+    from trglab.paper.variants import Budget
+
+    return TableRunner(
+        folder=folder,
+        data=opened,
+        budget=Budget(training.minutes, training.workers, training.device),
+        bundle=training.bundle,
+        limit=data.limit,
+        on_training=lambda name, recipe: _training_bar(bar, name, recipe),
+        on_scoring=lambda label, total: _bar(bar, label, total),
+    )
+
+
+def _make(
+    number: str, workshop: TableRunner, rows: list[str] | None
+) -> tuple[list[Table], list[Path]]:
+    """Return what to print, and the files written."""
+    from trglab.paper.comparison import as_table, differences_table, write_comparison
+    from trglab.paper.figures import make_figure_3, make_figure_4
+    from trglab.paper.table_plans import TABLES
+    from trglab.paper.tables import make_table
+
+    if number == "fig3":
+        path, spreads = make_figure_3(workshop)
+        return [spreads], [path]
+    if number == "fig4":
+        return [], [make_figure_4(workshop)]
+    made = make_table(TABLES[number], workshop, rows)
+    shown = [as_table(made), differences_table(made)]
+    return [each for each in shown if each is not None], write_comparison(workshop.folder, made)
+
+
+def _bar(bar: Progress, label: str, total: int) -> Callable[[int], None]:
+    task = bar.add_task(label, total=total)
+    return lambda done: bar.update(task, completed=done)
+
+
+def _training_bar(bar: Progress, name: str, recipe: Recipe) -> OnStep:
+    task = bar.add_task(f"training {name}", total=recipe.steps)
+    return lambda step, _: bar.update(task, completed=step + 1)

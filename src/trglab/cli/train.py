@@ -1,0 +1,163 @@
+"""Verbs that train, export and measure networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+
+from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+
+
+def train(
+    recipe: str,
+    folder: Path,
+    /,
+    *overrides: str,
+    option: dict[str, str] | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    workers: NotNegative = 0,
+    max_minutes: float | None = None,
+    stills: Path | None = None,
+) -> None:
+    """Train a network by a named recipe.
+
+    Parameters
+    ----------
+    recipe
+        ``small``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``; ``NAME/ROW`` changes
+        the network to a row of the paper's Table 1, for example ``small/landmark-free``.
+    folder
+        Where checkpoints, the log and drawn predictions go.
+    overrides
+        Fields of the recipe, as ``optim.learning_rate=3e-4``.
+    option
+        The recipe's own arguments, as ``--option.pack FOLDER``.
+    resume
+        Go on from the folder's checkpoint.
+    device
+        ``cpu`` or ``cuda``; chosen when not given.
+    workers
+        Processes that render.
+    max_minutes
+        Stop in good order after this time.
+    stills
+        Folder of stills with 68 landmarks to measure on, never to train on.
+    """
+    from trglab.training.api import train as run
+    from trglab.training.overrides import with_overrides
+    from trglab.training.progress import training_bar
+    from trglab.training.recipes import recipe as find_recipe
+
+    changes = key_values(overrides)
+    chosen = with_overrides(find_recipe(recipe, option), changes)
+    with training_bar(chosen.steps, chosen.batch_size, messages) as on_step:
+        result = run(
+            recipe,
+            folder,
+            options=option,
+            overrides=changes,
+            resume=resume,
+            device=device,
+            workers=workers,
+            max_minutes=max_minutes,
+            stills=stills,
+            on_step=on_step,
+        )
+    messages.print(result)
+
+
+def export(
+    checkpoint: Path,
+    bundle: Path,
+    /,
+    *,
+    name: str,
+    licence: str,
+    attribution: tuple[str, ...] = (),
+    storage: Literal["float32", "float16", "int8"] = "float16",
+) -> None:
+    """Turn a checkpoint into a weight bundle: one file that runs without torch.
+
+    Parameters
+    ----------
+    checkpoint
+        ``best.pt`` of a training's folder; or ``last.pt``, for its averaged weights.
+    bundle
+        The file to write, ``NAME.trg``.
+    name, licence, attribution
+        For the bundle's card.
+    storage
+        How weights are stored; they always compute in float32.
+    """
+    from trglab.training.api import export as run
+
+    made = run(
+        checkpoint, bundle, name=name, licence=licence, attribution=attribution, storage=storage
+    )
+    messages.print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
+
+
+def calibrate(bundle: Path, /, *, pictures: Positive = 1000, seed: NotNegative = 0) -> None:
+    """Fit a weight bundle's confidence on synthetic faces, and write it onto its card.
+
+    Parameters
+    ----------
+    bundle
+        The bundle to measure; its file is replaced.
+    pictures
+        How many pictures with a face, and how many without; a thousand take some minutes.
+    seed
+        Another seed, other pictures.
+    """
+    from trg.inference.bundle import read_bundle, write_bundle
+    from trglab.evaluation.calibration import calibrated
+
+    improved, fit = calibrated(read_bundle(bundle), pictures, seed)
+    write_bundle(bundle, improved)
+    messages.print(
+        f"of boxes with a confidence above 0.5, {fit.right_above_half:.1%} lie on a face; "
+        f"of those that do, {fit.found_above_half:.1%} have one"
+    )
+    for confidence, share, count in fit.bins:
+        messages.print(f"  confidence {confidence:.2f}: {share:.2f} right, of {count}")
+
+
+def bench(
+    target: str = "trg_s",
+    /,
+    *,
+    seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 3.0,
+) -> None:
+    """Measure how fast something runs: a network with all around it, or the renderer.
+
+    Parameters
+    ----------
+    target
+        A bundled model's name, a weight bundle's path, a preset to try untrained (``trg_r18``), or
+        ``synth``.
+    seconds
+        How long to measure.
+    """
+    from trg.inference.bundle import bundled, bundled_names, read_bundle
+    from trglab import bench as benches
+
+    path = bundled(target) if target in bundled_names() else Path(target)
+    results: list[Any]
+    if target == "synth":
+        results = [benches.bench_synth(seconds)]
+    elif path.suffix == ".trg":
+        bundle = read_bundle(path)
+        results = [benches.bench_bundle(bundle, seconds), benches.bench_pose(bundle, seconds)]
+    else:
+        from trg.network.config import preset
+        from trglab.synth.assets import find_asset
+        from trglab.synth.head.face_model import load_face_model
+
+        topology = load_face_model(find_asset("face-model")).topology
+        results = [benches.bench_config(target, preset(target), topology, seconds)]
+    for result in results:
+        Console(soft_wrap=True).print(benches.as_table(result))

@@ -1,0 +1,205 @@
+"""Checks a data set's folder: reads every sample, and counts what is missing, damaged or wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from trg.geometry.face_mesh import edges_of
+from trglab.datasets.catalogue import DataSet
+from trglab.datasets.files import UnreadableFileError, read_or_error
+from trglab.datasets.packed import damaged_files
+from trglab.datasets.sample import Sample
+from trglab.datasets.sheet import contact_sheet
+
+FaultKind = Literal["missing", "unreadable", "wrong"]
+"""A file is not there; it is cut off or damaged; its content has another shape or no sense."""
+
+ROTATION_TOLERANCE = 1e-3
+HEAD_EXTENT_M = (0.05, 0.6)
+"""Smallest and largest credible side of a face's or head's bounding box."""
+
+NEAR_PICTURE = 1.0
+"""Landmarks may lie outside the picture by this many widths or heights."""
+
+SHEET_SAMPLES = 40
+
+
+class Fault(NamedTuple):
+    """Something that is wrong with one sample or file; the message names it."""
+
+    kind: FaultKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a folder holds.
+
+    Attributes
+    ----------
+    listed
+        Samples that the folder says it has; ``published`` is how many the whole data set has, or
+        None.
+    tried, readable
+        How many were read for this report, and how many of them are whole.
+    people
+        Different identities among those.
+    picture_sizes
+        How many pictures there are of each size, as ``"640x480"``.
+    notes
+        What is worth knowing and no fault.
+    """
+
+    listed: int
+    published: int | None
+    tried: int
+    readable: int
+    people: int
+    picture_sizes: dict[str, int]
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong with what was read."""
+        return not self.faults
+
+    def count(self, kind: FaultKind) -> int:
+        """Return how many faults of a kind there are."""
+        return sum(fault.kind == kind for fault in self.faults)
+
+
+def check_data_set(
+    data_set: DataSet, *, every: int = 1, on_progress: Callable[[int, int], None] | None = None
+) -> CheckReport:
+    """Read a data set's samples and say what is wrong with them.
+
+    A folder that cannot even be opened is one fault.
+
+    Parameters
+    ----------
+    every
+        Read only each such sample: 1 for all.
+    on_progress
+        Told how many samples are read, and of how many.
+
+    Raises
+    ------
+    ValueError
+        ``every`` is below 1.
+    ImportError
+        Something is not installed that the format needs.
+    """
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}")
+    opened = read_or_error(lambda _: data_set(), 0)
+    if isinstance(opened, OSError | ValueError):
+        return CheckReport(0, data_set.published_count, 0, 0, 0, {}, (_fault(opened),))
+    faults: list[Fault] = []
+    people: set[str] = set()
+    sizes: Counter[str] = Counter()
+    wanted = range(0, len(opened), every)
+    for done, index in enumerate(wanted, start=1):
+        sample = read_or_error(opened.__getitem__, index)
+        if isinstance(sample, OSError | ValueError):
+            faults.append(_fault(sample))
+        else:
+            people.add(sample.identity)
+            sizes["{1}x{0}".format(*sample.image.shape)] += 1
+            faults += [Fault("wrong", f"{sample.name}: {what}") for what in nonsense(sample)]
+        if on_progress is not None:
+            on_progress(done, len(wanted))
+    if data_set.name == "packed":
+        faults += [Fault("unreadable", what) for what in damaged_files(Path(data_set.folder))]
+    return CheckReport(
+        listed=len(opened),
+        published=data_set.published_count,
+        tried=len(wanted),
+        readable=sum(sizes.values()),
+        people=len(people),
+        picture_sizes=dict(sizes),
+        faults=tuple(faults),
+        notes=tuple(_notes(opened)),
+    )
+
+
+def nonsense(sample: Sample) -> list[str]:
+    """Say which of a sample's labels cannot be right."""
+    return [what for what, is_right in _rules(sample) if not is_right]
+
+
+def data_set_sheet(data_set: DataSet, count: int = SHEET_SAMPLES) -> Image.Image:
+    """Draw samples from all over a data set with their labels; those that cannot be read are left
+    out.
+
+    Raises
+    ------
+    ValueError
+        No sample can be read.
+    """
+    opened = data_set()
+    edges = edges_of(opened.triangles) if hasattr(opened, "triangles") else None
+    if getattr(opened, "topology", None) is not None:
+        edges = opened.topology.edges
+    indices = np.unique(np.linspace(0, len(opened) - 1, min(count, len(opened))).astype(int))
+    found = [read_or_error(opened.__getitem__, index) for index in indices.tolist()]
+    samples = [sample for sample in found if isinstance(sample, Sample)]
+    if hasattr(opened, "mesh"):  # BIWI has one for each person, and no vertices in the samples
+        mesh = opened.mesh(samples[0].identity) if samples else None
+        edges = edges_of(mesh.triangles) if mesh else None
+        samples = [
+            replace(sample, vertices_m=opened.mesh(sample.identity).vertices_m)
+            for sample in samples
+        ]
+    return contact_sheet(samples, edges=edges)
+
+
+def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
+    """Yield what must hold, each with whether it does."""
+    camera, height, width = sample.camera, *sample.image.shape[:2]
+    yield (
+        f"the camera is for {camera.width}x{camera.height} px, the picture has {width}x{height}",
+        (camera.width, camera.height) == (width, height),
+    )
+    box = np.asarray(sample.box_xyxy)
+    yield f"the face box {box.round(1).tolist()} is empty", bool((box[2:] > box[:2]).all())
+    if sample.rotation is not None:
+        R = np.asarray(sample.rotation, dtype=np.float64)
+        off = float(np.abs(R @ R.T - np.eye(3)).max())
+        is_rotation = off < ROTATION_TOLERANCE and np.linalg.det(R) > 0
+        yield f"the rotation is none (R R^T is off by {off:.2g})", bool(is_rotation)
+    if sample.translation_m is not None:
+        depth_m = float(sample.translation_m[2])
+        yield f"the head lies {depth_m:.3g} m before the camera", 0.02 < depth_m < 20.0
+    if sample.vertices_m is not None:
+        extent_m = np.ptp(np.asarray(sample.vertices_m), axis=0).max()
+        yield (
+            f"the face is {extent_m:.3g} m large",
+            bool(HEAD_EXTENT_M[0] < extent_m < HEAD_EXTENT_M[1]),
+        )
+    if sample.landmarks68_px is not None:
+        share = np.asarray(sample.landmarks68_px) / (width, height)
+        is_near = bool((np.abs(share - 0.5) < 0.5 + NEAR_PICTURE).all())
+        yield "landmarks lie far outside the picture, or behind the camera", is_near
+
+
+def _fault(error: OSError | ValueError) -> Fault:
+    if isinstance(error, FileNotFoundError):
+        return Fault("missing", str(error))
+    is_unreadable = isinstance(error, UnreadableFileError | OSError)
+    return Fault("unreadable" if is_unreadable else "wrong", str(error))
+
+
+def _notes(opened: Any) -> Iterator[str]:
+    """Yield what readers tell about themselves."""
+    if left_out := getattr(opened, "left_out", 0):
+        yield f"{left_out} pictures are turned too far and left out by the protocol"
+    if skipped := getattr(opened, "manifest", {}).get("skipped"):
+        yield f"{len(skipped)} samples could not be packed, the first: {skipped[0]}"

@@ -1,0 +1,183 @@
+"""Reads 300W-LP (Zhu et al. 2016): 2D landmarks on pictures without a camera or metric shape.
+
+Layout: ``{AFW,HELEN,IBUG,LFPW}[_Flip]/NAME.jpg`` with ``NAME.mat`` (``Pose_Para``: pitch, yaw,
+roll, translation in px, scale) and ``landmarks/SET/NAME_pts.mat`` (``pts_2d``, ``pts_3d``). The
+landmark files count pixel centres from 0. Where a mirrored set has no labels of its own, those of
+the picture that it mirrors are mirrored with it. Needs SciPy for the .mat files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.geometry.camera import Camera
+from trg.geometry.crop import face_box
+from trg.geometry.face_mesh import LANDMARKS68_MIRROR
+from trglab.datasets.completion import require_whole
+from trglab.datasets.files import read_picture
+from trglab.datasets.matlab import matlab_files, read_matlab
+from trglab.datasets.sample import Sample
+
+Outline = Literal["3d", "2d"]
+"""Which 68 points: on the head's true outline, hidden or not, or on the outline that is seen."""
+
+_DATASET = "300W-LP"
+_FLIP = "_Flip"
+
+SETS = ("AFW", "HELEN", "IBUG", "LFPW")
+
+NOMINAL_FOCAL_PX = 5000.0
+"""So long a lens that perspective vanishes, as the pictures' fitted model had none."""
+
+FIRST_PIXEL = 0.5
+"""Where the centre of the landmark files' pixel 0 lies in this package's pixels."""
+
+
+class W300LP:
+    """All pictures of the sets that are there, with 68 landmarks and, if asked for, rotations.
+
+    A picture is there when it or its ``.mat`` is; reading one that lacks a file says which.
+
+    Parameters
+    ----------
+    folder
+        The folder that holds the sets and ``landmarks``.
+    rotations
+        Also give ``rotation``. It comes from a fitted model whose head frame is not exactly
+        other data sets', and is None otherwise.
+    outline
+        ``3d``: ``pts_3d``, the projected points of the fitted head, as in the paper's training.
+        ``2d``: ``pts_2d``, whose jaw line follows the outline that the picture shows.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder, all sets or a file are missing.
+    ValueError
+        A file is damaged, or the folder is only half written.
+    ImportError
+        SciPy is not installed.
+    """
+
+    def __init__(
+        self, folder: str | Path, rotations: bool = False, outline: Outline = "3d"
+    ) -> None:
+        self._folder = require_whole(folder)
+        if outline not in ("3d", "2d"):
+            raise ValueError(f"outline: expected '3d' or '2d', got {outline!r}")
+        self._variable = f"pts_{outline}"
+        self._rotations = rotations
+        matlab_files()  # say now that it is missing, not at the first picture
+        groups = [group for base in SETS for group in (base, base + _FLIP)]
+        self._pictures = [path for group in groups for path in picture_paths(self._folder / group)]
+        if not self._pictures:
+            raise FileNotFoundError(
+                f"{self._folder}: expected pictures in one of {', '.join(groups)}, found none"
+            )
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one picture."""
+        path = self._pictures[index]
+        image = read_picture(path, _DATASET)
+        height, width = image.shape[:2]
+        landmarks_px = self._landmarks(path, width)
+        return Sample(
+            image=image,
+            camera=nominal_camera(width, height),
+            box_xyxy=face_box(landmarks_px),
+            rotation=rotation_from_pose(self._pose(path)) if self._rotations else None,
+            translation_m=None,
+            vertices_m=None,
+            landmarks68_px=landmarks_px,
+            landmarks68_visible=None,
+            # NAME_0, NAME_1, ... are one photograph turned; its mirror image is the same person.
+            identity=re.sub(r"_\d+$", "", path.stem),
+            name=f"300wlp/{path.parent.name}/{path.stem}",
+        )
+
+    def _landmarks(self, picture: Path, width: int) -> NDArray[np.float64]:
+        group = picture.parent.name
+        path = landmarks_path(self._folder, group, picture.stem)
+        is_borrowed = group.endswith(_FLIP) and not path.exists()
+        if is_borrowed:
+            path = landmarks_path(self._folder, group.removesuffix(_FLIP), picture.stem)
+        points = read_matlab(path, self._variable, (68, 2), _DATASET) + FIRST_PIXEL
+        if is_borrowed:
+            points = (points * (-1.0, 1.0) + (width, 0.0))[LANDMARKS68_MIRROR]
+        return points
+
+    def _pose(self, picture: Path) -> NDArray[np.float64]:
+        """Return pitch, yaw, roll ``(3,)`` in radians, in the file's signs."""
+        path, group = picture.with_suffix(".mat"), picture.parent.name
+        is_borrowed = group.endswith(_FLIP) and not path.exists()
+        if is_borrowed:
+            path = self._folder / group.removesuffix(_FLIP) / path.name
+        pose = read_pose(path, _DATASET)
+        return pose * (1.0, -1.0, -1.0) if is_borrowed else pose
+
+
+def picture_paths(folder: Path) -> list[Path]:
+    """Return ``NAME.jpg`` for every ``NAME.jpg`` or ``NAME.mat`` of a folder, in order."""
+    files = {
+        path.with_suffix(".jpg") for kind in ("jpg", "mat") for path in folder.glob(f"*.{kind}")
+    }
+    return sorted(files)
+
+
+def read_pose(path: Path, dataset: str) -> NDArray[np.float64]:
+    """Read ``Pose_Para``'s angles pitch, yaw, roll ``(3,)``; radians, in the file's signs.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file is missing or damaged, or has no such variable.
+    """
+    return read_matlab(path, "Pose_Para", (1, 7), dataset)[0, :3]
+
+
+def landmarks_path(folder: Path, group: str, name: str) -> Path:
+    """Return where a picture's landmarks lie."""
+    return folder / "landmarks" / group / f"{name}_pts.mat"
+
+
+def nominal_camera(width: int, height: int) -> Camera:
+    """Return the camera that stands in for the unknown one."""
+    f = NOMINAL_FOCAL_PX
+    return Camera(f, f, width / 2.0, height / 2.0, width, height, source="assumed")
+
+
+def rotation_from_pose(pitch_yaw_roll_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn ``Pose_Para``'s angles ``(3,)`` into ``cam_from_head (3, 3)``.
+
+    The transpose of a turn by pitch, -yaw, -roll about the fixed axes x, y, z in that order.
+    """
+    pitch, yaw, roll = pitch_yaw_roll_rad
+    return (_turn(2, -roll) @ _turn(1, -yaw) @ _turn(0, pitch)).T
+
+
+def pose_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the angles that :func:`rotation_from_pose` turns into ``rotation``."""
+    # Rz(-roll) Ry(-yaw) Rx(pitch) = R^T, read off its last row and first column.
+    turned = np.asarray(rotation, dtype=np.float64).T
+    pitch = np.arctan2(turned[2, 1], turned[2, 2])
+    yaw = np.arctan2(turned[2, 0], np.hypot(turned[0, 0], turned[1, 0]))
+    roll = -np.arctan2(turned[1, 0], turned[0, 0])
+    return np.array([pitch, yaw, roll])
+
+
+def _turn(axis: int, angle_rad: float) -> NDArray[np.float64]:
+    """Turn about one fixed axis."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[i, i] = matrix[j, j] = np.cos(angle_rad)
+    matrix[j, i] = np.sin(angle_rad)
+    matrix[i, j] = -matrix[j, i]
+    return matrix

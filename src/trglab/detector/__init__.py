@@ -1,0 +1,1 @@
+"""Everything about making the face detector: scenes, network, training, evaluation, export."""

@@ -1,0 +1,149 @@
+"""Export of a trained detector to the ONNX file that :mod:`trg.inference.detector` runs."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from jaxtyping import UInt8
+from onnx import ModelProto, StringStringEntryProto
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from trg._util.atomic import write_atomic
+from trg.inference.detector import CARD, INPUTS, MULTIPLE, OUTPUTS, UNIT_SIDE_PX
+from trg.inference.onnx_session import open_session
+from trg.network.export import OPSET, exporter_kept_quiet, quantize_weights, strip_metadata
+from trglab.detector.network import DetectorNetwork, multiply_adds
+
+PARITY_LIMIT = 1e-3
+"""Largest difference of a score, or of a box in its own sides, that float32 export may make."""
+
+SURE_SIDE_PX = 128.0
+SMALL_DISCOUNT, MOST_OCTAVES = 0.05, 3.0
+"""Each octave below :data:`SURE_SIDE_PX` costs this share of the score. On pictures of nobody the
+highest scores of small boxes exceed those of large ones by about 7 % an octave, and one threshold
+serves all."""
+
+
+class ExportedDetector(nn.Module):
+    """The network as the runtime calls it: pictures in, scores and faces of all cells out."""
+
+    def __init__(self, network: DetectorNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, Tensor]:
+        """Return scores ``(b, h / 8, w / 8)`` from 0 to 1, and faces ``(b, h / 8, w / 8, 13)``."""
+        output = self.network(images)
+        octaves_above_unit = output.faces[..., 2] / math.log(2.0)
+        octaves_small = math.log2(SURE_SIDE_PX / UNIT_SIDE_PX) - octaves_above_unit
+        discount = SMALL_DISCOUNT * octaves_small.clamp(0.0, MOST_OCTAVES)
+        return torch.sigmoid(output.logits) * (1.0 - discount), output.faces
+
+
+def export_detector(
+    network: DetectorNetwork, path: str | PathLike[str], card: dict[str, Any]
+) -> dict[str, Any]:
+    """Write a network to one ONNX file with its card, and return the card as written.
+
+    Weights are stored as float16; the graph computes in float32. The file is the graph's bytes,
+    whose number and SHA-256 the card holds, and after them the card as ONNX metadata: the same
+    protobuf message in two pieces.
+
+    Parameters
+    ----------
+    card
+        What is known: name, licence, attribution, training, figures, and ``threshold``, the score
+        from which on a face counts.
+
+    Raises
+    ------
+    ValueError
+        The graph differs from the network by more than :data:`PARITY_LIMIT`, or there is no
+        threshold.
+    """
+    if not 0.0 < float(card.get("threshold", 0.0)) < 1.0:
+        raise ValueError(f"card: expected a threshold from 0 to 1, got {card.get('threshold')}")
+    network = copy.deepcopy(network).cpu().float().eval()
+    graph = detector_graph(network)
+    parity = measure_parity(network, graph)
+    if not max(parity.values()) < PARITY_LIMIT:
+        raise ValueError(f"export: expected the graph to agree with the network, got {parity}")
+    quantize_weights(graph, "float16")
+    data = graph.SerializeToString()
+    card = {
+        **card,
+        "storage": "float16",
+        "parity": measure_parity(network, graph),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "multiply_adds_320x256": multiply_adds(network),
+        "config": network.config.to_dict(),
+        "graph_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    note = ModelProto(
+        metadata_props=[StringStringEntryProto(key=CARD, value=json.dumps(card, sort_keys=True))]
+    )
+    write_atomic(Path(path), lambda file: file.write(data + note.SerializeToString()))
+    return card
+
+
+def detector_graph(network: DetectorNetwork) -> ModelProto:
+    """Trace a network into one ONNX graph for any number of pictures of any size."""
+    network = _without_normalisation(network)
+    batch = torch.export.Dim("batch")
+    rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
+    images = torch.zeros(2, 3 * MULTIPLE, 2 * MULTIPLE, 3, dtype=torch.uint8)
+    with exporter_kept_quiet():
+        program = torch.onnx.export(
+            ExportedDetector(network),
+            (images,),
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=({0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    strip_metadata(graph)
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def measure_parity(network: DetectorNetwork, graph: ModelProto) -> dict[str, float]:
+    """Return each output's largest difference between a graph and its network, on patchworks."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 8, 12, 3), dtype=np.uint8).repeat(24, 1).repeat(24, 2)
+    session = open_session("detector", graph.SerializeToString(), 1, None)
+    got = session.run(OUTPUTS, {INPUTS[0]: images})
+    with torch.inference_mode():
+        expected = ExportedDetector(network)(torch.from_numpy(images))
+    return {
+        name: float(np.abs(a - b.numpy()).max())
+        for name, a, b in zip(OUTPUTS, got, expected, strict=True)
+    }
+
+
+def _without_normalisation(network: DetectorNetwork) -> DetectorNetwork:
+    """Return a copy whose batch normalisations are folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for block in folded.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for index in range(len(block) - 1):
+            convolution, normalisation = block[index], block[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(convolution, normalisation)
+                block[index + 1] = nn.Identity()
+    return folded

@@ -1,0 +1,299 @@
+"""The detector's training: one readable loop on one device.
+
+A step depends on (recipe, step) only, so that a training that was killed goes on from its last
+checkpoint along the same path.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trg._util.atomic import write_atomic
+from trglab.detector.mixing import SceneMixer
+from trglab.detector.network import (
+    DetectionTargets,
+    DetectorConfig,
+    DetectorNetwork,
+    detection_losses,
+    detection_targets,
+)
+from trglab.training.optim import learning_rate, make_optimizer
+from trglab.training.photometric import degrade, jitter_colours
+from trglab.training.recipes import OptimConfig
+from trglab.training.state import LAST, RunLog
+
+FORMAT = "trg-detector-checkpoint"
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionRecipe:
+    """A whole training of the detector."""
+
+    steps: int = 5000
+    batch_size: int = 16
+    canvas_px: int = 256
+    """Side of the training scenes; the network runs at any size afterwards."""
+    model: DetectorConfig = field(default_factory=DetectorConfig)
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(
+            learning_rate=2e-3, weight_decay=0.05, warmup_steps=200, clip_norm=10.0, ema_decay=0.998
+        )
+    )
+    grey_share: float = 0.1
+    blur_share: float = 0.2
+    noise_share: float = 0.15
+    shrink_share: float = 0.1
+    """Share of the scenes that are shown at half or a third of their resolution."""
+    seed: int = 0
+    log_every: int = 20
+    checkpoint_every: int = 250
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for a checkpoint."""
+        return asdict(self)
+
+
+class DetectionRun:
+    """A training that can be stepped, saved and restored.
+
+    Parameters
+    ----------
+    mixer
+        Makes the scenes.
+    device
+        Where it runs; None: the CPU.
+    """
+
+    def __init__(
+        self, recipe: DetectionRecipe, mixer: SceneMixer, device: torch.device | None = None
+    ) -> None:
+        if mixer.canvas_px != recipe.canvas_px:
+            raise ValueError(
+                f"mixer: expected scenes of {recipe.canvas_px} px, got {mixer.canvas_px} px"
+            )
+        self.recipe, self.mixer = recipe, mixer
+        self.device = device or torch.device("cpu")
+        torch.manual_seed(recipe.seed)
+        network = DetectorNetwork(recipe.model).to(self.device)
+        self.network: DetectorNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = make_optimizer(self.network, recipe.optim)
+        self.step = 0
+        """Steps done."""
+        self.steps_before = 0
+        """Steps of the trainings that this one began with."""
+
+    def train_step(self) -> dict[str, float]:
+        """Move the weights once; return the losses and the gradient's norm.
+
+        Raises
+        ------
+        RuntimeError
+            The loss or its gradient is not finite.
+        """
+        recipe = self.recipe
+        images, targets = self.batch(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe.optim, self.step, recipe.steps)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.network(images)
+        losses = detection_losses(output, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), recipe.optim.clip_norm or math.inf
+        )
+        numbers = {name: value.item() for name, value in losses._asdict().items()}
+        numbers["gradient"] = float(norm)
+        if not all(math.isfinite(value) for value in numbers.values()):
+            raise RuntimeError(f"step {self.step}: expected finite losses, got {numbers}")
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+        return numbers
+
+    def batch(self, step: int) -> tuple[Tensor, DetectionTargets]:
+        """Return a step's pictures ``(b, s, s, 3)`` uint8 and their targets."""
+        recipe = self.recipe
+        first = step * recipe.batch_size
+        scenes = [self.mixer.scene(first + k) for k in range(recipe.batch_size)]
+        size = (recipe.canvas_px, recipe.canvas_px)
+        each = [
+            detection_targets(size, scene.boxes_xyxy, scene.points, scene.ignore_xyxy)
+            for scene in scenes
+        ]
+        targets = DetectionTargets(
+            *(
+                torch.from_numpy(np.stack(arrays)).to(self.device)
+                for arrays in zip(*each, strict=True)
+            )
+        )
+        pixels = torch.from_numpy(np.stack([scene.image for scene in scenes])).to(self.device)
+        return _degraded(pixels, recipe, np.random.default_rng((recipe.seed, 1, step))), targets
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Take the weights into their moving average; young averages forget faster."""
+        limit = self.recipe.optim.ema_decay or 0.0
+        decay = min(limit, (1.0 + self.step) / (10.0 + self.step))
+        current = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[name], 1.0 - decay)
+            else:
+                value.copy_(current[name])
+
+    def save(self, folder: Path) -> None:
+        """Write the whole state, whole or not at all."""
+        contents = {
+            "format": FORMAT,
+            "step": self.step,
+            "steps_before": self.steps_before,
+            "recipe": self.recipe.to_dict(),
+            "weights": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_atomic(folder / LAST, lambda file: torch.save(contents, file))
+
+    def restore(self, folder: Path) -> None:
+        """Go back to what :meth:`save` wrote.
+
+        Raises
+        ------
+        ValueError
+            It was saved by another recipe, or is no detector's.
+        """
+        saved = _read(folder / LAST)
+        changed = {
+            name for name, value in self.recipe.to_dict().items() if saved["recipe"][name] != value
+        }
+        if changed:
+            raise ValueError(
+                f"{folder / LAST}: expected a training by the same recipe, {sorted(changed)} differ"
+            )
+        self.network.load_state_dict(saved["weights"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step = saved["step"]
+        self.steps_before = saved["steps_before"]
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Begin with the averaged weights of another training of the same network."""
+        saved = _read(checkpoint)
+        self.network.load_state_dict(saved["average"])
+        self.average.load_state_dict(saved["average"])
+        self.steps_before = saved["steps_before"] + saved["step"]
+
+
+def train_detector(
+    recipe: DetectionRecipe,
+    mixer: SceneMixer,
+    folder: Path,
+    *,
+    resume: bool = False,
+    start_from: Path | None = None,
+    device: torch.device | None = None,
+    max_minutes: float | None = None,
+    on_step: OnStep | None = None,
+) -> int:
+    """Train a detector, leave ``last.pt`` and the log in ``folder``, and return the steps done.
+
+    Parameters
+    ----------
+    resume
+        Go on where the folder's checkpoint stands; start anew when there is none.
+    start_from
+        ``last.pt`` of another training whose averaged weights this one begins with.
+    max_minutes
+        Stop cleanly after this time, with a checkpoint.
+    on_step
+        Told of every step's losses.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds a training, and ``resume`` is False.
+    """
+    deadline = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
+    if not resume and (folder / LAST).exists():
+        raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
+    folder.mkdir(parents=True, exist_ok=True)
+    run = DetectionRun(recipe, mixer, device)
+    if resume and (folder / LAST).exists():
+        run.restore(folder)
+    elif start_from is not None:
+        run.start_from(start_from)
+    log = RunLog(folder, run.step)
+    while run.step < recipe.steps:
+        numbers = run.train_step()
+        last = run.step == recipe.steps or time.monotonic() > deadline
+        if on_step is not None:
+            on_step(run.step - 1, numbers)
+        if last or run.step % recipe.log_every == 0:
+            log.write("train", run.step, numbers)
+        if last or run.step % recipe.checkpoint_every == 0:
+            run.save(folder)
+        if last:
+            break
+    return run.step
+
+
+def trained_network(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
+    """Return the averaged network of a training, ready to run, and the training's facts."""
+    saved = _read(checkpoint)
+    model: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in saved["recipe"]["model"].items()
+    }
+    network = DetectorNetwork(DetectorConfig(**model))
+    network.load_state_dict(saved["average"])
+    facts = {name: saved[name] for name in ("step", "steps_before", "recipe")}
+    return network.eval(), facts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if saved.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected a training of the detector, got something else")
+    return saved
+
+
+def _degraded(pixels: Tensor, recipe: DetectionRecipe, rng: np.random.Generator) -> Tensor:
+    """Change pictures' colours and sharpness, each by its own draw."""
+    count = len(pixels)
+
+    def some(share: float, values: np.ndarray, otherwise: float) -> Tensor:
+        return torch.from_numpy(np.where(rng.random(count) < share, values, otherwise))
+
+    crops = pixels.permute(0, 3, 1, 2).float()
+    saturation = some(recipe.grey_share, np.zeros(count), 1.0)
+    saturation *= torch.from_numpy(np.exp(rng.normal(0.0, 0.3, count)))
+    crops = jitter_colours(
+        crops,
+        torch.from_numpy(np.exp(rng.normal(0.0, 0.3, count))).float(),
+        torch.from_numpy(np.exp(rng.normal(0.0, 0.25, count))).float(),
+        saturation.float(),
+        torch.from_numpy(rng.normal(0.0, 0.02, count)).float(),
+    )
+    crops = degrade(
+        crops,
+        some(recipe.shrink_share, rng.integers(2, 4, count), 1.0).long(),
+        some(recipe.blur_share, rng.uniform(0.4, 1.6, count), 0.0).float(),
+        some(recipe.noise_share, rng.uniform(0.005, 0.06, count), 0.0).float(),
+        torch.from_numpy(rng.integers(0, 2**31, count)),
+    )
+    return crops.clamp(0.0, 255.0).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

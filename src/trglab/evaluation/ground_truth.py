@@ -1,0 +1,113 @@
+"""The labels that predictions are held against, without the pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.geometry.crop import bbox_info_from_box
+from trglab.datasets.sample import Sample
+
+Floats = NDArray[np.float64]
+
+_NO_PICTURE = np.zeros((0, 0, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """Labels of n pictures; what a data set does not label is None."""
+
+    names: tuple[str, ...]
+    subjects: tuple[str, ...]
+    rotation: Floats | None
+    """``(n, 3, 3)``, ``cam_from_head``"""
+    translation_m: Floats | None
+    """``(n, 3)``"""
+    points_m: tuple[NDArray[np.float32], ...] | None
+    """n times ``(v, 3)`` in head space, what ADD moves: the picture's vertices, or the subject's
+    own mesh, shared by its pictures."""
+    has_vertices: bool
+    """Whether ``points_m`` are this picture's landmarks, so that predicted ones can be compared."""
+    landmarks68_px: Floats | None
+    """``(n, 68, 2)``"""
+    bbox_info: Floats
+    """``(n, 3)``: of the data set's own face boxes"""
+    mesh_sha256: str = ""
+    """Of the vertices' triangles; empty: not known."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sha256(self) -> str:
+        """Return a digest of names, subjects and labels, hex: equal data sets, equal digests."""
+        digest = hashlib.sha256("\n".join((*self.names, *self.subjects)).encode())
+        for array in (self.rotation, self.translation_m, self.landmarks68_px):
+            digest.update(b"-" if array is None else array.astype("<f4").tobytes())
+        last = None
+        for points in self.points_m or ():
+            if points is not last:
+                digest.update(points.astype("<f4").tobytes())
+            last = points
+        return digest.hexdigest()
+
+
+def without_picture(sample: Sample) -> Sample:
+    """Return a sample's labels, small enough to keep those of a whole data set."""
+    vertices = None if sample.vertices_m is None else np.float32(sample.vertices_m)
+    return replace(sample, image=_NO_PICTURE, vertices_m=vertices)
+
+
+def truth_from_samples(
+    samples: Sequence[Sample],
+    points_m: Sequence[NDArray[np.float32]] | None = None,
+    mesh_sha256: str = "",
+) -> Truth:
+    """Put the labels of samples into arrays.
+
+    Parameters
+    ----------
+    points_m
+        What ADD moves, one for each sample. None: the samples' own vertices, if they have any.
+    mesh_sha256
+        Of the triangles of the samples' vertices.
+
+    Raises
+    ------
+    ValueError
+        There are no samples, a name comes twice, or only some samples have a label.
+    """
+    if not samples:
+        raise ValueError("truth: expected at least one picture, got none")
+    names = tuple(sample.name for sample in samples)
+    if len(set(names)) != len(names):
+        raise ValueError("truth: expected each picture's name once, a name comes twice")
+    vertices = _labels(samples, "vertices_m")
+    if points_m is None and vertices is not None:
+        points_m = [np.float32(each) for each in vertices]
+    stacked = {
+        name: None if (labels := _labels(samples, name)) is None else np.stack(labels)
+        for name in ("rotation", "translation_m", "landmarks68_px")
+    }
+    return Truth(
+        names=names,
+        subjects=tuple(sample.identity for sample in samples),
+        points_m=None if points_m is None else tuple(points_m),
+        has_vertices=vertices is not None,
+        bbox_info=np.stack([bbox_info_from_box(s.camera, s.box_xyxy) for s in samples]),
+        mesh_sha256=mesh_sha256,
+        **stacked,
+    )
+
+
+def _labels(samples: Sequence[Sample], name: str) -> list[NDArray[np.floating]] | None:
+    labels = [getattr(sample, name) for sample in samples]
+    absent = [sample.name for sample, label in zip(samples, labels, strict=True) if label is None]
+    if len(absent) == len(samples):
+        return None
+    if absent:
+        raise ValueError(f"truth: expected {name} for all pictures or none, {absent[0]} has none")
+    return labels

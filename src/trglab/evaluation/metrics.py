@@ -1,0 +1,145 @@
+"""The paper's error measures (section 4.3), each per sample: plain NumPy, degrees and millimetres.
+
+Every function takes a batch and returns one row or number a sample; averaging is the caller's job,
+so that bins, subjects and confidence intervals can be made from the same numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trg._util.checks import finite_array
+from trg.geometry.projection import transform
+from trg.geometry.rotations import euler_from_rotation, geodesic_angle_deg
+
+Floats = NDArray[np.float64]
+MM_PER_M = 1000.0
+
+
+def euler_errors_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
+    """Return ``(n, 3)`` absolute errors of yaw, pitch, roll, wrapped to at most 180 degrees.
+
+    Angles as SciPy's ``as_euler('yxz')`` gives them; rotations are ``(n, 3, 3)``.
+    """
+    predicted = euler_from_rotation(rotations("rotation_pred", rotation_pred))
+    true = euler_from_rotation(rotations("rotation_true", rotation_true))
+    _same_count(predicted, true)
+    return np.abs((predicted - true + 180.0) % 360.0 - 180.0)
+
+
+def mae_r_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
+    """Return ``(n,)`` means of the three Euler errors: MAE_r."""
+    return euler_errors_deg(rotation_pred, rotation_true).mean(-1)
+
+
+def geodesic_error_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
+    """Return ``(n,)`` angles of ``R_pred @ R_true.T``: GE."""
+    predicted = rotations("rotation_pred", rotation_pred)
+    true = rotations("rotation_true", rotation_true)
+    _same_count(predicted, true)
+    return geodesic_angle_deg(predicted, true)
+
+
+def translation_errors_mm(translation_pred_m: ArrayLike, translation_true_m: ArrayLike) -> Floats:
+    """Return ``(n, 3)`` absolute errors t_x, t_y, t_z of translations ``(n, 3)`` in metres."""
+    predicted = finite_array("translation_pred_m", translation_pred_m, (None, 3))
+    true = finite_array("translation_true_m", translation_true_m, (None, 3))
+    _same_count(predicted, true)
+    return np.abs(predicted - true) * MM_PER_M
+
+
+def mae_t_mm(translation_pred_m: ArrayLike, translation_true_m: ArrayLike) -> Floats:
+    """Return ``(n,)`` means of the three translation errors: MAE_t."""
+    return translation_errors_mm(translation_pred_m, translation_true_m).mean(-1)
+
+
+def add_mm(
+    vertices_true_m: ArrayLike,
+    rotation_pred: ArrayLike,
+    translation_pred_m: ArrayLike,
+    rotation_true: ArrayLike,
+    translation_true_m: ArrayLike,
+) -> Floats:
+    """Return ``(n,)``: the average 3D distance of Eq. 8.
+
+    The ground-truth vertices ``(n, v, 3)`` are moved by both poses and compared.
+    """
+    vertices = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
+    predicted = transform(
+        vertices,
+        rotations("rotation_pred", rotation_pred),
+        finite_array("translation_pred_m", translation_pred_m, (None, 3)),
+    )
+    true = transform(
+        vertices,
+        rotations("rotation_true", rotation_true),
+        finite_array("translation_true_m", translation_true_m, (None, 3)),
+    )
+    _same_count(predicted, true)
+    return np.linalg.norm(predicted - true, axis=-1).mean(-1) * MM_PER_M
+
+
+def landmark_error_mm(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats:
+    """Return ``(n,)``: each sample's mean distance over its vertices ``(n, v, 3)``, in head space.
+
+    Table 3's "mean" and "median" are the mean and median of these numbers over the images.
+    """
+    predicted = finite_array("vertices_pred_m", vertices_pred_m, (None, None, 3))
+    true = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
+    if predicted.shape != true.shape:
+        raise ValueError(
+            f"vertices: expected the shapes to agree, got {predicted.shape} and {true.shape}"
+        )
+    return np.linalg.norm(predicted - true, axis=-1).mean(-1) * MM_PER_M
+
+
+def size_ratio(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats:
+    """Return ``(n,)``: what predicted faces ``(n, v, 3)`` must be multiplied by to fit best.
+
+    Nobody can read a face's absolute size off a picture; a face and its depth scale together
+    (Eq. 2). Least squares over the vertices, in head space.
+    """
+    predicted = finite_array("vertices_pred_m", vertices_pred_m, (None, None, 3))
+    true = finite_array("vertices_true_m", vertices_true_m, predicted.shape)
+    ratio: Floats = (predicted * true).sum((1, 2)) / (predicted**2).sum((1, 2))
+    return ratio
+
+
+def nme(points_pred_px: ArrayLike, points_true_px: ArrayLike, size_px: ArrayLike) -> Floats:
+    """Return ``(n,)``: mean distance of points ``(n, k, 2)`` as a fraction of sizes ``(n,)``."""
+    predicted = finite_array("points_pred_px", points_pred_px, (None, None, 2))
+    true = finite_array("points_true_px", points_true_px, (None, None, 2))
+    size = finite_array("size_px", size_px, (None,))
+    if predicted.shape != true.shape or len(size) != len(true):
+        raise ValueError(
+            "points: expected the shapes to agree and one size a sample, "
+            f"got {predicted.shape}, {true.shape} and {size.shape}"
+        )
+    if not (size > 0).all():
+        raise ValueError("size_px: expected sizes above 0")
+    return np.linalg.norm(predicted - true, axis=-1).mean(-1) / size
+
+
+def rectangle_size_px(points_px: ArrayLike) -> Floats:
+    """Return ``(n,)``: sqrt(width x height) of the rectangle around points ``(n, k, 2)``."""
+    points = finite_array("points_px", points_px, (None, None, 2))
+    return np.sqrt(np.prod(points.max(1) - points.min(1), axis=-1))
+
+
+def rotations(name: str, value: ArrayLike) -> Floats:
+    """Return ``value`` as rotation matrices ``(n, 3, 3)``, or raise ValueError."""
+    rotation = finite_array(name, value, (None, 3, 3))
+    deviation = np.abs(rotation @ rotation.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0)
+    if deviation > 1e-3 or (np.linalg.det(rotation) < 0).any():
+        raise ValueError(
+            f"{name}: expected rotation matrices; R @ R.T is off the identity by {deviation:.2g}"
+        )
+    return rotation
+
+
+def _same_count(predicted: Floats, true: Floats) -> None:
+    if len(predicted) != len(true):
+        raise ValueError(
+            f"expected as many predictions as truths, got {len(predicted)} and {len(true)}"
+        )

@@ -1,0 +1,242 @@
+"""How each data set is evaluated: what is read, which boxes, which columns, whose table.
+
+Common to all: one face in a picture; a picture without an estimate is counted as not found (see
+:mod:`trglab.evaluation.scores`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from trg.geometry.face_mesh import FaceTopology
+from trglab.datasets.aflw2000 import AFLW2000
+from trglab.datasets.arkitface import ARKitFace
+from trglab.datasets.biwi import BIWI
+from trglab.datasets.completion import is_complete
+from trglab.datasets.files import read_json
+from trglab.datasets.pack import MANIFEST, Pack
+from trglab.datasets.packed import sample_from_view
+from trglab.datasets.sample import Sample
+from trglab.datasets.view import select_views
+from trglab.datasets.w300lp import W300LP
+from trglab.evaluation.prediction import BoxRule, LabelledPictures, Pictures
+from trglab.evaluation.predictions import mesh_sha256
+from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
+from trglab.synth.holdout import FAR_HOLDOUT_SHOTS
+
+ROTATION = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
+TRANSLATION = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
+
+
+FAR_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
+"""Where the far hold-out begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One data set's evaluation."""
+
+    name: str
+    title: str
+    read: Callable[[Path], LabelledPictures]
+    columns: tuple[str, ...]
+    """Names of errors in the table, in order."""
+    boxes: BoxRule = "truth"
+    shift_boxes: bool = False
+    published: tuple[PublishedRow, ...] = ()
+    text: str = ""
+    """What one must know to compare figures with others'."""
+
+
+def _arkitface(folder: Path) -> LabelledPictures:
+    frames = ARKitFace(folder, "test")
+    return LabelledPictures(
+        frames, "arkitface", None, mesh_sha256(frames.triangles), lambda _: frames.triangles
+    )
+
+
+def _biwi(folder: Path) -> LabelledPictures:
+    frames = BIWI(folder)
+    return LabelledPictures(
+        frames,
+        "biwi",
+        lambda sample: frames.mesh(sample.identity).vertices_m,
+        triangles=lambda sample: frames.mesh(sample.identity).triangles,
+    )
+
+
+def _aflw2000(folder: Path) -> LabelledPictures:
+    return LabelledPictures(AFLW2000(folder), "aflw2000")
+
+
+def _w300lp(folder: Path) -> LabelledPictures:
+    return LabelledPictures(W300LP(folder, rotations=True), "300wlp")
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "arkitface",
+            "ARKitFace, test",
+            _arkitface,
+            (*ROTATION, *TRANSLATION, "landmarks_mm"),
+            published=TABLE_2_AND_3,
+            text="All test frames, boxes of 1.5 times the labelled landmarks' extent, the data "
+            "set's intrinsics, the last step's estimates.",
+        ),
+        Protocol(
+            "biwi",
+            "BIWI",
+            _biwi,
+            (*ROTATION, *TRANSLATION),
+            boxes="landmarks",
+            shift_boxes=True,
+            published=TABLE_4,
+            text="All frames; the paper leaves out those without a detected face, here they are "
+            "counted. Boxes of 1.5 times the extent of the landmarks predicted inside the "
+            "detection, moved back inside the picture; pose in the colour camera; ADD with the "
+            "subject's own mesh.",
+        ),
+        Protocol(
+            "aflw2000",
+            "AFLW2000-3D",
+            _aflw2000,
+            (*ROTATION, "nme68"),
+            text="Pictures with an angle beyond 99 degrees are left out, as is usual; no metric "
+            "labels. Angles are in the order of the paper's tables, so that they differ a little "
+            "from those that read pitch, yaw and roll off the files.",
+        ),
+        Protocol(
+            "300wlp",
+            "300W-LP",
+            _w300lp,
+            (*ROTATION, "nme68"),
+            text="A training set of most methods; rotations are a fitted model's, nothing is "
+            "metric.",
+        ),
+    )
+}
+"""By name; ``synthetic`` is made by :func:`synthetic_protocol`."""
+
+SYNTHETIC_COLUMNS = (
+    *ROTATION,
+    *TRANSLATION,
+    "tz_relative",
+    "tz_sized_relative",
+    "nme68",
+    "landmarks_sized_mm",
+    "landmarks_mm",
+)
+
+
+def protocol(name: str) -> Protocol:
+    """Return a protocol by name, or raise ValueError."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"data set: expected one of {sorted(PROTOCOLS)}, got {name!r}")
+    return PROTOCOLS[name]
+
+
+def open_data_set(name: str, folder: Path) -> tuple[Protocol, LabelledPictures]:
+    """Open a data set's folder by the protocol's name; a stand-in's title says what it is.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        What the data set's reader raises; there is no such protocol.
+    """
+    chosen = protocol(name)
+    pictures = chosen.read(folder)
+    if is_complete(folder) or is_complete(folder.parent):  # BIWI may be given without ``hpdb``
+        chosen = replace(chosen, title=f"Synthetic stand-in for {chosen.title}")
+    return chosen, pictures
+
+
+def synthetic_protocol(*, far: bool = False) -> Protocol:
+    """Return the protocol of the fixed synthetic hold-out; its pictures are a pack of views."""
+    where = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
+    return Protocol(
+        "synthetic",
+        f"Synthetic hold-out, {where}",
+        read_pack,
+        SYNTHETIC_COLUMNS,
+        text=f"Rendered people that no training sees, distances {where}, boxes of 1.5 times the "
+        "labelled landmarks' extent.",
+    )
+
+
+def read_pack(folder: Path) -> LabelledPictures:
+    """Open a pack of views (:mod:`trglab.datasets.pack`) as pictures with labels.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no finished pack, or it has no mesh.
+    """
+    pack = Pack(folder)
+    topology = pack.topology
+    if topology is None:
+        raise ValueError(f"{folder}: expected a pack with the mesh of its vertices, found none")
+    return synthetic_pictures(PackedPictures(pack), topology)
+
+
+def synthetic_pictures(samples: Pictures, topology: FaceTopology) -> LabelledPictures:
+    """Return synthetic samples, packed or rendered when asked for, as a data set."""
+    triangles = topology.triangles
+    return LabelledPictures(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
+
+
+def open_pack(folder: Path, *, far: bool = False) -> tuple[Protocol, LabelledPictures]:
+    """Open a pack of the synthetic hold-out, with the protocol that its own account asks for.
+
+    Parameters
+    ----------
+    far
+        What a pack is taken for that does not say how far its faces are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no finished pack, it has no mesh, or it says that it is not the far one.
+    """
+    pictures = read_pack(folder)
+    nearest_m = _nearest_m(folder)
+    if far and nearest_m is not None and nearest_m < FAR_M:
+        raise ValueError(
+            f"{folder}: expected faces beyond {FAR_M:g} m, got a pack from {nearest_m:g} m on"
+        )
+    return synthetic_protocol(far=far or is_far(folder)), pictures
+
+
+def is_far(folder: Path) -> bool:
+    """Whether a pack says that all its faces are beyond the trainings' distances."""
+    nearest_m = _nearest_m(folder)
+    return nearest_m is not None and nearest_m >= FAR_M
+
+
+def _nearest_m(folder: Path) -> float | None:
+    """Return from which distance on a pack's faces were made; None: it does not say."""
+    facts = read_json(folder / MANIFEST).get("facts", {})
+    distances_m = facts.get("options", {}).get("shots", {}).get("distance_m")
+    return None if distances_m is None else float(distances_m[0])
+
+
+class PackedPictures:
+    """A pack's views as samples: each view is the whole picture of an ideal camera."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+
+    def __len__(self) -> int:
+        return len(self._pack)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one view."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
+        view = select_views(self._pack.views(np.array([index])), 0)
+        return sample_from_view(view, str(int(view.identity)), f"pack/{index:06d}")

@@ -1,0 +1,1 @@
+"""Writers of labelled faces in the data sets' own folder formats."""

@@ -1,0 +1,357 @@
+"""One writer for each folder format: the inverses of the readers in :mod:`trglab.datasets`.
+
+A writer gives back records of the samples that are on disk; handed the records of an earlier run,
+it goes on where that run stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trg._util.atomic import write_atomic
+from trg.geometry.camera import Camera
+from trg.geometry.crop import crop_face, crop_from_pixels
+from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.rotations import rotation_from_euler
+from trg.geometry.virtual_camera import facing_rotation
+from trglab.datasets import aflw2000, w300lp
+from trglab.datasets.arkitface import (
+    FLIP_YZ,
+    RESOURCES_FOLDER,
+    Split,
+    frame_paths,
+    projection_from_camera,
+)
+from trglab.datasets.biwi import PIXEL_CENTRE
+from trglab.datasets.matlab import matlab_files
+from trglab.datasets.sample import Sample
+from trglab.datasets.shards import encode_sample
+from trglab.datasets.w300lp import landmarks_path, pose_from_rotation
+
+Record = dict[str, Any]
+"""What finished work leaves on the list, in plain JSON: one sample, or as many as ``samples``."""
+
+ARKIT_ACTION = "synthetic"
+W300LP_SET = "AFW"
+FITTED_SIDE_PX = 450
+FITTED_ROOM = 1.6
+"""Side of 300W-LP's and AFLW2000-3D's pictures over the side of the face box, about."""
+
+NeutralMaker = Callable[[int], NDArray[np.floating]]
+"""Returns the vertices ``(n, 3)`` in m of sample number i's person, without expression."""
+
+# A Kinect's cameras sit 25 mm apart and a little askew.
+RGB_FROM_DEPTH_ROTATION = rotation_from_euler(np.array([0.9, -0.6, 0.3]))
+RGB_FROM_DEPTH_MM = np.array([24.7, 0.4, 2.9])
+DEPTH_MATRIX = np.array([[575.8, 0.0, 320.0], [0.0, 575.8, 240.0], [0.0, 0.0, 1.0]])
+
+
+class Writer(Protocol):
+    """Writes samples one by one."""
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Take a sample; return records of what is on disk since the last call."""
+        ...
+
+    def finish(self) -> list[Record]:
+        """Write what is left and the lists; return the last records."""
+        ...
+
+
+class ARKitFaceWriter:
+    """ARKitFace's folders. All samples must share one camera: the format has one matrix."""
+
+    def __init__(
+        self,
+        folder: Path,
+        records: list[Record],
+        topology: FaceTopology,
+        split: Split,
+        jpeg_quality: int,
+    ) -> None:
+        self._folder, self._split, self._quality = folder, split, jpeg_quality
+        self._topology = topology
+        self._records = list(records)
+        self._projection = np.array(records[0]["projection"]) if records else None
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one frame; its subject is the sample's identity."""
+        rotation, translation_m, vertices_m = _pose_and_vertices(sample, "arkitface")
+        projection = projection_from_camera(sample.camera)
+        if self._projection is None:
+            self._projection = self._shared_projection(projection)
+        if sample.camera.is_distorted or not np.allclose(projection, self._projection, 0, 1e-12):
+            raise ValueError(
+                f"{sample.name}: the arkitface layout has one projection matrix for all frames; "
+                f"expected one ideal camera for all samples, got another: {sample.camera}"
+            )
+        subject, number = _file_name(sample.identity), f"{index:07d}"
+        image, info = frame_paths(self._folder, self._split, subject, ARKIT_ACTION, number)
+        for path in (image, info):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sample.image).save(image, quality=self._quality, subsampling=0)
+        R_t = np.eye(4)
+        R_t[:3, :3] = (FLIP_YZ @ rotation @ FLIP_YZ).T
+        R_t[3, :3] = FLIP_YZ @ translation_m
+        np.savez(info, verts=(vertices_m @ FLIP_YZ).astype(np.float32), R_t=R_t)
+        record: Record = {"subject_id": subject, "facial_action": ARKIT_ACTION, "img_id": number}
+        if not self._records:
+            record["projection"] = projection.tolist()
+        self._records.append(record)
+        return [record]
+
+    def finish(self) -> list[Record]:
+        """Write the list of frames."""
+        path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{self._split}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            columns = ("subject_id", "facial_action", "img_id")
+            rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+            rows.writeheader()
+            rows.writerows(self._records)
+        return []
+
+    def _shared_projection(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the matrix that the other split left there, or write this one."""
+        base = self._folder / RESOURCES_FOLDER
+        path = base / "npy" / "projection_matrix.txt"
+        if path.exists():
+            return np.loadtxt(path)
+        for name in ("npy", "data"):
+            (base / name).mkdir(parents=True, exist_ok=True)
+        np.save(base / "npy" / "kpt_ind.npy", self._topology.landmarks68)
+        np.save(base / "data" / "triangles.npy", self._topology.triangles)
+        np.savetxt(path, projection, fmt="%.17g")
+        return projection
+
+
+class W300LPWriter:
+    """300W-LP's folders: 450 px crops around the face, all in the set ``AFW``."""
+
+    def __init__(self, folder: Path, jpeg_quality: int) -> None:
+        self._folder, self._quality = folder, jpeg_quality
+        self._io = matlab_files()
+        (folder / W300LP_SET).mkdir(exist_ok=True)
+        landmarks_path(folder, W300LP_SET, "any").parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one crop with its landmarks and angles; there is no place for T and V."""
+        fitted = _fit(sample, "300wlp")
+        name = f"{_file_name(sample.identity)}_{index:07d}"
+        base = self._folder / W300LP_SET / name
+        points = fitted.points_px - w300lp.FIRST_PIXEL
+        Image.fromarray(fitted.pixels).save(f"{base}.jpg", quality=self._quality, subsampling=0)
+        self._io.savemat(f"{base}.mat", {"Pose_Para": fitted.pose, "pt2d": points.T})
+        self._io.savemat(
+            str(landmarks_path(self._folder, W300LP_SET, name)),
+            {"pts_2d": points, "pts_3d": points},
+        )
+        return [{"name": name}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+
+class AFLW2000Writer:
+    """AFLW2000-3D's folder: 450 px crops around the face. It has no place for identities."""
+
+    def __init__(self, folder: Path, jpeg_quality: int) -> None:
+        self._folder, self._quality = folder, jpeg_quality
+        self._io = matlab_files()
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one crop with its landmarks and angles; their depths are zero."""
+        fitted = _fit(sample, "aflw2000")
+        name = f"image{index + 1:05d}"
+        points = np.zeros((3, 68))
+        points[:2] = (fitted.points_px - aflw2000.FIRST_PIXEL).T
+        Image.fromarray(fitted.pixels).save(
+            self._folder / f"{name}.jpg", quality=self._quality, subsampling=0
+        )
+        self._io.savemat(
+            str(self._folder / f"{name}.mat"), {"Pose_Para": fitted.pose, "pt3d_68": points}
+        )
+        return [{"name": name}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+
+class BIWIWriter:
+    """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera.
+
+    The format has one mesh for each sequence and no other shape: the person's neutral head, or
+    where nobody makes one, the first frame's vertices with their expression.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        records: list[Record],
+        topology: FaceTopology,
+        neutral_m: NeutralMaker | None,
+    ) -> None:
+        self._folder = folder / "hpdb"
+        self._topology = topology
+        self._neutral_m = neutral_m
+        self._sequences: dict[str, int] = {}
+        self._frame_counts: dict[str, int] = {}
+        for record in records:
+            self._sequences.setdefault(record["key"], len(self._sequences) + 1)
+            self._frame_counts[record["key"]] = self._frame_counts.get(record["key"], 0) + 1
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Write one frame and, with a sequence's first, its calibrations and mesh."""
+        rotation, translation_m, vertices_m = _pose_and_vertices(sample, "biwi")
+        camera = sample.camera
+        if camera.distortion[4] != 0.0:
+            raise ValueError(
+                f"{sample.name}: the biwi layout has four distortion numbers; expected k3 = 0, "
+                f"got {camera.distortion}"
+            )
+        key = f"{sample.identity} {camera}"
+        frame = self._frame_counts.get(key, 0)
+        number = f"{self._sequences.setdefault(key, len(self._sequences) + 1):02d}"
+        sequence = self._folder / number
+        if frame == 0:
+            sequence.mkdir(parents=True, exist_ok=True)
+            head_m = vertices_m if self._neutral_m is None else self._neutral_m(index)
+            self._write_sequence(sequence, camera, np.asarray(head_m, dtype=np.float64))
+        depth_rotation = RGB_FROM_DEPTH_ROTATION.T @ rotation
+        depth_mm = RGB_FROM_DEPTH_ROTATION.T @ (1000.0 * translation_m - RGB_FROM_DEPTH_MM)
+        stem = sequence / f"frame_{frame:05d}"
+        Image.fromarray(sample.image).save(f"{stem}_rgb.png")
+        Path(f"{stem}_pose.txt").write_text(_rows(depth_rotation, depth_mm), encoding="utf-8")
+        self._frame_counts[key] = frame + 1
+        return [{"key": key, "frame": f"{number}/{stem.name}"}]
+
+    def finish(self) -> list[Record]:
+        """There is no list to write."""
+        return []
+
+    def _write_sequence(
+        self, sequence: Path, camera: Camera, vertices_m: NDArray[np.float64]
+    ) -> None:
+        K = camera.matrix
+        K[:2, 2] += PIXEL_CENTRE - 0.5
+        size = np.array([camera.width, camera.height])
+        colour = _rows(K, camera.distortion[:4], RGB_FROM_DEPTH_ROTATION, RGB_FROM_DEPTH_MM, size)
+        depth = _rows(DEPTH_MATRIX, np.zeros(4), np.eye(3), np.zeros(3), np.array([640, 480]))
+        (sequence / "rgb.cal").write_text(colour, encoding="utf-8")
+        (sequence / "depth.cal").write_text(depth, encoding="utf-8")
+        lines = ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in 1000.0 * vertices_m]
+        lines += ["f {} {} {}".format(*face) for face in self._topology.triangles + 1]
+        mesh = sequence.with_name(f"{sequence.name}.obj")
+        mesh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+class ShardWriter:
+    """WebDataset's tar shards. A shard gets its name when it is full; till then it is not there."""
+
+    def __init__(
+        self, folder: Path, records: list[Record], shard_size: int, jpeg_quality: int
+    ) -> None:
+        if shard_size < 1:
+            raise ValueError(f"shard_size: expected at least 1 sample, got {shard_size}")
+        self._folder, self._shard_size, self._quality = folder, shard_size, jpeg_quality
+        self._shard = len(records)
+        self._pending: list[tuple[str, dict[str, bytes]]] = []
+
+    def write(self, index: int, sample: Sample) -> list[Record]:
+        """Keep a sample's files in memory until its shard is full."""
+        self._pending.append((f"{index:09d}", encode_sample(sample, self._quality)))
+        return self.finish() if len(self._pending) == self._shard_size else []
+
+    def finish(self) -> list[Record]:
+        """Write the shard, also one that is not full."""
+        if not self._pending:
+            return []
+        path = self._folder / f"shard-{self._shard:06d}.tar"
+        write_atomic(path, self._write_tar)
+        record: Record = {"shard": path.name, "samples": len(self._pending)}
+        self._pending = []
+        self._shard += 1
+        return [record]
+
+    def _write_tar(self, file: Any) -> None:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for key, files in self._pending:
+                for suffix, content in files.items():
+                    # A bare TarInfo has neither time nor owner: same samples, same bytes.
+                    member = tarfile.TarInfo(f"{key}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+
+class _Fitted(NamedTuple):
+    """A crop in the manner of 300W-LP, its 68 points ``(68, 2)`` px and ``Pose_Para (1, 7)``."""
+
+    pixels: NDArray[np.uint8]
+    points_px: NDArray[np.float64]
+    pose: NDArray[np.float64]
+
+
+def _fit(sample: Sample, layout: str) -> _Fitted:
+    """Cut a sample's face out as the data sets made with a fitted head show theirs."""
+    if sample.rotation is None:
+        raise ValueError(f"{sample.name}: the {layout} layout needs the head's rotation")
+    box = np.asarray(sample.box_xyxy, dtype=np.float64)
+    centre, half = (box[:2] + box[2:]) / 2.0, FITTED_ROOM * (box[2:] - box[:2]) / 2.0
+    window = np.concatenate([centre - half, centre + half])
+    crop = crop_face(sample.image, sample.camera, window, FITTED_SIDE_PX)
+
+    def to_crop_px(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        in_crop = crop_from_pixels(sample.camera, pixels, crop.bbox_info)
+        return (in_crop + 1.0) * FITTED_SIDE_PX / 2.0
+
+    origin, scale = np.zeros(2), 0.0
+    if sample.translation_m is not None:
+        origin = to_crop_px(sample.camera.project(sample.translation_m)[None])[0]
+        px_per_m = FITTED_SIDE_PX / crop.bbox_info[2] / sample.translation_m[2]
+        scale = px_per_m * 1e-6  # the originals' model is in micrometres
+    # The originals measure the origin upwards from the picture's bottom, and have a depth of 0.
+    place = (origin[0] - 0.5, FITTED_SIDE_PX - origin[1] + 0.5, 0.0, scale)
+    points = to_crop_px(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
+    # No camera comes along, so turns are told against the line of sight, as a fit to the crop has.
+    sight = np.append(crop.bbox_info[:2], 1.0)
+    rotation = facing_rotation(sight).T @ sample.rotation
+    pose = np.array([[*pose_from_rotation(rotation), *place]])
+    return _Fitted(crop.pixels, points, pose)
+
+
+def _pose_and_vertices(
+    sample: Sample, layout: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    labels = (sample.rotation, sample.translation_m, sample.vertices_m)
+    if any(label is None for label in labels):
+        raise ValueError(
+            f"{sample.name}: the {layout} layout needs rotation, translation and vertices"
+        )
+    rotation, translation_m, vertices_m = (np.asarray(label, dtype=np.float64) for label in labels)
+    return rotation, translation_m, vertices_m
+
+
+def _file_name(identity: str) -> str:
+    """Make a name that is safe on every file system."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", identity) or "none"
+
+
+def _rows(*blocks: Any) -> str:
+    """Write matrices and vectors as rows of numbers with a blank line between blocks."""
+    texts = []
+    for block in blocks:
+        rows = np.atleast_2d(np.asarray(block, dtype=np.float64))
+        texts.append("\n".join(" ".join(f"{number:.12g}" for number in row) for row in rows))
+    return "\n\n".join(texts) + "\n"

@@ -1,0 +1,57 @@
+"""Pictures for things that people wear and hold: plain, knitted, striped, checked, printed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trglab.synth.accessories.strands import area_noise
+
+FABRIC_PX = 128
+
+
+def random_rgb(rng: np.random.Generator) -> np.ndarray:
+    """Draw a cloth-like sRGB colour ``(3,)``: mostly muted or dark, sometimes loud."""
+    grey = rng.choice([26.0, 45.0, 80.0, 150.0, 225.0], p=[0.3, 0.25, 0.15, 0.12, 0.18])
+    hue = rng.uniform(0.0, 255.0, 3)
+    strength = rng.choice([0.06, 0.25, 0.75], p=[0.55, 0.37, 0.08])
+    return np.clip((1.0 - strength) * grey + strength * hue + rng.normal(0, 4, 3), 6.0, 248.0)
+
+
+def fabric(rng: np.random.Generator, rgb: np.ndarray | None = None) -> np.ndarray:
+    """Paint a cloth ``(128, 128, 4)`` uint8, opaque, in a given or random base colour ``(3,)``."""
+    base = random_rgb(rng) if rgb is None else np.asarray(rgb, dtype=np.float64)
+    # Two colours of one cloth are related, or patterns shout.
+    other = base + rng.choice([0.3, 0.9], p=[0.8, 0.2]) * (random_rgb(rng) - base)
+    v, u = np.mgrid[0:FABRIC_PX, 0:FABRIC_PX] / FABRIC_PX
+    pattern = rng.choice(
+        ["plain", "knit", "stripes", "checks", "print"], p=[0.74, 0.14, 0.05, 0.04, 0.03]
+    )
+    repeats = int(rng.integers(3, 14))
+    share = np.zeros((FABRIC_PX, FABRIC_PX))
+    light = np.ones((FABRIC_PX, FABRIC_PX))
+    if pattern == "knit":
+        light = 1.0 + 0.07 * np.sin(2 * np.pi * 24 * u) * np.cos(2 * np.pi * 12 * v)
+    elif pattern == "stripes":
+        along = v if rng.random() < 0.6 else u
+        share = ((along * repeats) % 1.0 < rng.uniform(0.15, 0.5)).astype(float)
+    elif pattern == "checks":
+        width = rng.uniform(0.2, 0.5)
+        share = 0.5 * ((u * repeats) % 1.0 < width) + 0.5 * ((v * repeats) % 1.0 < width)
+    elif pattern == "print":
+        share = (area_noise(rng, 2, FABRIC_PX) > rng.uniform(0.2, 1.0)).astype(float)
+    light = light * np.exp(0.035 * rng.standard_normal(light.shape))
+    light = light * np.exp(0.05 * area_noise(rng, 5, FABRIC_PX))
+    rgb_map = (base + share[..., None] * (other - base)) * light[..., None]
+    return opaque(rgb_map)
+
+
+def opaque(rgb: np.ndarray) -> np.ndarray:
+    """Add a full alpha channel to colours ``(h, w, 3)`` in 0 to 255: ``(h, w, 4)`` uint8."""
+    alpha = np.full((*rgb.shape[:2], 1), 255.0)
+    return np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1).astype(np.uint8)
+
+
+def plain(rgb: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    """Return a small picture ``(4, 4, 4)`` uint8 of one colour; ``alpha`` from 0 to 1."""
+    pixel = [*np.clip(rgb, 0, 255), 255.0 * alpha]
+    return np.broadcast_to(np.array(pixel), (4, 4, 4)).astype(np.uint8)

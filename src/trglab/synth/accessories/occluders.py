@@ -1,0 +1,231 @@
+"""Things in front of a face: hands, phones, cups, books, microphones, sticks, cloth and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from trg.geometry.rotations import rotation_from_euler
+from trglab.synth.accessories.fabric import fabric, opaque, plain, random_rgb
+from trglab.synth.accessories.shapes import Mesh, box, capsule, ellipsoid, lathe, merge, sheet
+from trglab.synth.render.surface import Material, Surface
+
+OccluderKind = Literal[
+    "hand", "phone", "cup", "book", "microphone", "stick", "cigarette", "cloth", "blob"
+]
+OCCLUDER_KINDS: tuple[OccluderKind, ...] = get_args(OccluderKind)
+
+SKIN = Material(roughness=0.5, specular=0.028, scatter=0.15)
+HARD = Material(roughness=0.35, specular=0.04, mirror=0.1, two_sided=True)
+SOFT = Material(roughness=0.9, specular=0.02, two_sided=True)
+
+_TOUCHED = (4, 8, 12, 2, 14, 19, 24, 36, 45, 30, 51, 57)
+"""Landmarks that hands and things come near: jaw, chin, brows, eyes, nose, mouth."""
+
+_FLAT = ("phone", "book", "cloth", "stick")
+"""Large stiff things stay before the nose tip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """One thing near the face.
+
+    Attributes
+    ----------
+    landmark
+        The one of the 68 landmarks that it is near.
+    offset_m
+        ``(3,)`` from that landmark, head frame.
+    yaw_pitch_roll_deg
+        How it is turned.
+    skin_rgb
+        sRGB of a hand.
+    seed
+        For its shape and picture.
+    """
+
+    kind: OccluderKind = "hand"
+    landmark: int = 8
+    offset_m: tuple[float, float, float] = (0.0, 0.0, -0.02)
+    yaw_pitch_roll_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
+    seed: int = 0
+
+
+def sample_occluder(
+    rng: np.random.Generator, skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
+) -> Occluder:
+    """Draw something in front of a face; nearly half are hands."""
+    odds = [0.44, 0.09, 0.08, 0.06, 0.09, 0.05, 0.04, 0.05, 0.10]
+    kind = OCCLUDER_KINDS[int(rng.choice(len(odds), p=odds))]
+    landmark = {"cup": 51, "cigarette": 51}.get(kind, int(rng.choice(_TOUCHED)))
+    if kind == "microphone":
+        landmark = 57
+    spread = 0.004 if kind == "cigarette" else 0.02
+    near = {"hand": 0.012, "cup": 0.05, "microphone": 0.05, "cigarette": 0.001}.get(
+        kind, rng.uniform(0.04, 0.15)
+    )
+    x, y, z = rng.normal(0.0, spread, 3) * (1.0, 1.0, 0.2) - (0.0, 0.0, near)
+    if kind in ("book", "phone", "cloth"):  # they come from below or from a side
+        aside = rng.uniform(-0.7 * np.pi, 0.7 * np.pi)
+        reach = {"book": 0.15, "phone": 0.06, "cloth": 0.14}[kind] * rng.uniform(0.8, 1.3)
+        x, y = x + reach * np.sin(aside), y + reach * np.cos(aside)
+    roll = rng.uniform(-180.0, 180.0) if kind in ("stick", "blob") else rng.normal(0.0, 30.0)
+    return Occluder(
+        kind=kind,
+        landmark=landmark,
+        offset_m=(float(x), float(y), float(z)),
+        yaw_pitch_roll_deg=(float(rng.normal(0, 20)), float(rng.normal(0, 15)), float(roll)),
+        skin_rgb=skin_rgb,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def occluder_surfaces(occluder: Occluder, landmarks_m: np.ndarray) -> list[Surface]:
+    """Build the thing at landmarks ``(68, 3)`` of the expressed face (head frame)."""
+    rng = np.random.default_rng(occluder.seed)
+    at = landmarks_m[occluder.landmark].astype(np.float64)
+    if occluder.kind in _FLAT:
+        at[2] = min(at[2], landmarks_m[30, 2])
+    rotation = rotation_from_euler(np.array(occluder.yaw_pitch_roll_deg))
+    if occluder.kind == "hand":
+        side = -1.0 if at[0] < -0.005 or (abs(at[0]) <= 0.005 and rng.random() < 0.5) else 1.0
+        mesh, picture, material = _hand(rng, side), _skin(rng, occluder.skin_rgb), SKIN
+    else:
+        mesh, picture, material = _MAKERS[occluder.kind](rng)
+    moved = mesh.moved(rotation, at + np.array(occluder.offset_m))
+    return [moved.surface(occluder.kind, picture, material)]
+
+
+def _hand(rng: np.random.Generator, side: float) -> Mesh:
+    """A palm towards the face (+z), with its fingertips near the origin and a forearm below."""
+    curl = rng.uniform(0.1, 1.1)
+    spread = rng.uniform(0.0, 0.25)
+    size = rng.uniform(0.85, 1.05)
+    parts = [ellipsoid((0.040, 0.050, 0.014), 7, 10)]
+    lengths = rng.normal(1.0, 0.03) * np.array([0.066, 0.075, 0.070, 0.056])
+    bent = rng.random(4) < 0.15  # some fingers are folded away
+    for finger in range(4):
+        across = (finger - 1.5) * 0.0195
+        base = np.array([across, -0.044 + 0.004 * abs(finger - 1.3), 0.0])
+        fan = (finger - 1.5) * spread
+        bend = curl + rng.normal(0.0, 0.12) + 1.6 * bent[finger]
+        path = [base]
+        for joint, share in enumerate((0.44, 0.31, 0.25)):
+            lean = bend * (joint + 0.3) * 0.45
+            way = np.array([np.sin(fan) * np.cos(lean), -np.cos(fan) * np.cos(lean), np.sin(lean)])
+            path.append(path[-1] + way * lengths[finger] * share)
+        parts.append(capsule(np.array(path), np.array([0.0095, 0.0088, 0.0082, 0.0072]), 7))
+    thumb = np.array([[0.030, 0.020, 0.004], [0.050, -0.005, 0.010], [0.058, -0.030, 0.014]])
+    parts.append(capsule(thumb, np.array([0.0125, 0.0105, 0.009]), 7))
+    arm = np.array([[0.0, 0.030, 0.0], [0.0, 0.075, -0.003], [0.004, 0.30, -0.02]])
+    parts.append(capsule(arm, np.array([0.026, 0.025, 0.038]), 9))
+    mesh = merge(parts)
+    # The wrist comes from below and from its own side.
+    lean = np.array([0.0, 0.0, side * rng.uniform(5.0, 55.0)])
+    mirrored = mesh.vertices_m * np.array([side, 1.0, 1.0], np.float32)
+    triangles = mesh.triangles if side > 0 else mesh.triangles[:, ::-1].copy()
+    tip = np.array([0.0, 0.085, -0.012 - 0.045 * min(curl, 0.9)])
+    return Mesh(size * (mirrored + tip).astype(np.float32), triangles, mesh.uv).moved(
+        rotation_from_euler(-lean), np.zeros(3)
+    )
+
+
+def _skin(rng: np.random.Generator, rgb: tuple[float, float, float]) -> np.ndarray:
+    grain = np.exp(0.03 * rng.standard_normal((48, 48, 1)))
+    red = 1.0 + 0.05 * np.sin(np.linspace(0, 9, 48))[:, None, None] * np.array([1.0, -0.3, -0.3])
+    return opaque(np.array(rgb) * grain * red)
+
+
+Made = tuple[Mesh, np.ndarray, Material]
+
+
+def _phone(rng: np.random.Generator) -> Made:
+    body = box((0.072, 0.15, 0.009))
+    picture = np.full((48, 24, 3), rng.uniform(10.0, 60.0))
+    if rng.random() < 0.4:
+        picture[2:-2, 2:-2] = random_rgb(rng)
+    picture[3:10, 3:10] = 8.0
+    return body, opaque(picture), HARD
+
+
+def _cup(rng: np.random.Generator) -> Made:
+    wide, tall = rng.uniform(0.033, 0.045), rng.uniform(0.08, 0.12)
+    taper = rng.uniform(0.7, 1.0)
+    profile = np.array([
+        [wide * 0.93, 0.0], [wide, 0.0], [wide * taper, tall], [1e-4, tall]
+    ])  # fmt: skip
+    parts = [lathe(profile, 18)]
+    if rng.random() < 0.5:
+        turn = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 8)
+        loop = np.stack(
+            [wide + 0.025 * np.cos(turn), 0.5 * tall + 0.028 * np.sin(turn), 0 * turn], -1
+        )
+        parts.append(capsule(loop, 0.005, 5))
+    return merge(parts), fabric(rng), HARD
+
+
+def _book(rng: np.random.Generator) -> Made:
+    size = (rng.uniform(0.12, 0.3), rng.uniform(0.15, 0.3), rng.uniform(0.002, 0.03))
+    picture = fabric(rng)
+    for _ in range(int(rng.integers(2, 7))):  # lines of print
+        row, column = (int(start) for start in rng.integers(8, 100, 2))
+        picture[row : row + int(rng.integers(2, 9)), column : column + 50, :3] = random_rgb(rng)
+    return box(size), picture, SOFT
+
+
+def _microphone(rng: np.random.Generator) -> Made:
+    size = rng.uniform(0.018, 0.035)
+    ball = ellipsoid((size, size, size), 7, 12)
+    handle = capsule(np.array([[0, 0.01, 0], [0.0, 0.20, -0.04]]), 0.5 * size, 8)
+    grey = rng.uniform(15.0, 110.0)
+    grain = np.where((np.indices((32, 32)).sum(0) % 4)[..., None] < 2, 1.3, 0.7)
+    return merge([ball, handle]), opaque(grain * np.full(3, grey)), HARD
+
+
+def _stick(rng: np.random.Generator) -> Made:
+    half = rng.uniform(0.1, 0.3)
+    bow = rng.normal(0.0, 0.02)
+    path = np.array([[0.0, -half, 0.0], [bow, 0.0, 0.0], [0.0, half, 0.0]])
+    return capsule(path, rng.uniform(0.002, 0.012), 7), fabric(rng), HARD
+
+
+def _cigarette(rng: np.random.Generator) -> Made:
+    length = rng.uniform(0.03, 0.085)
+    path = np.array([[0.0, 0.0, 0.01], [0.0, 0.004, 0.01 - length]])
+    picture = np.full((16, 4, 3), 232.0)
+    picture[:5], picture[-2:] = (196.0, 140.0, 80.0), (70.0, 60.0, 55.0)
+    return capsule(path, 0.004, 7), opaque(picture), SOFT
+
+
+def _cloth(rng: np.random.Generator) -> Made:
+    rows, columns = 14, 14
+    v, u = np.mgrid[0:rows, 0:columns] / (rows - 1) - 0.5
+    size = rng.uniform(0.1, 0.3)
+    waves = 0.012 * np.sin(u * rng.uniform(8, 20) + 3.0 * v + rng.uniform(0, 6))
+    points = np.stack([u * size * (1.0 + 0.2 * v), v * size * 1.3, waves], axis=-1)
+    return sheet(points), fabric(rng), SOFT
+
+
+def _blob(rng: np.random.Generator) -> Made:
+    ball = ellipsoid(rng.uniform(0.015, 0.07, 3).tolist(), 10, 16)
+    shape = rng.normal(0.0, 12.0, (3, 4)) * 2.0
+    lumps = 1.0 + 0.12 * np.sin(ball.vertices_m @ shape + rng.uniform(0, 6, 4)).sum(axis=1)
+    mesh = Mesh((ball.vertices_m * lumps[:, None]).astype(np.float32), ball.triangles, ball.uv)
+    picture = fabric(rng) if rng.random() < 0.7 else plain(random_rgb(rng))
+    return mesh, picture, SOFT if rng.random() < 0.5 else HARD
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator], Made]] = {
+    "phone": _phone,
+    "cup": _cup,
+    "book": _book,
+    "microphone": _microphone,
+    "stick": _stick,
+    "cigarette": _cigarette,
+    "cloth": _cloth,
+    "blob": _blob,
+}

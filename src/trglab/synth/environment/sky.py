@@ -1,0 +1,297 @@
+"""Made-up light: studios, windows, flashes, screens, and infrared cameras.
+
+Each recipe places round sources around the head and a gradient behind them. The strongest source
+becomes the key light; everything else goes into the spherical harmonics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trglab.synth.environment.light import (
+    LUMINANCE,
+    SURROUNDINGS_SHAPE,
+    Light,
+    project_irradiance,
+    sphere_grid,
+)
+
+Rgb = NDArray[np.floating]
+
+_SMALLEST_PAINTED_RAD = np.radians(7.0)
+"""Smaller sources are painted this large (with the same flux): the map has 5.6 degree pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A round source of light.
+
+    Attributes
+    ----------
+    azimuth_deg
+        Where it stands seen from the head: 0 behind the camera, 90 to the image's right, 180
+        behind the head.
+    elevation_deg
+        Above the horizon.
+    radius_deg
+        Half its angular size, at most 90.
+    rgb
+        ``(3,)``: what a white surface facing it sends back.
+    """
+
+    azimuth_deg: float
+    elevation_deg: float
+    radius_deg: float
+    rgb: Rgb
+
+    @property
+    def direction(self) -> NDArray[np.float32]:
+        """Unit vector ``(3,)`` from the head to the source, camera frame."""
+        azimuth, elevation = np.radians([self.azimuth_deg, self.elevation_deg])
+        level = np.cos(elevation)
+        return np.array(
+            [level * np.sin(azimuth), -np.sin(elevation), -level * np.cos(azimuth)],
+            dtype=np.float32,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ambient:
+    """Radiance ``(3,)`` from above, from the horizon and from below, blended smoothly."""
+
+    above: Rgb
+    level: Rgb
+    below: Rgb
+
+
+def light_from_sources(sources: list[Source], ambient: Ambient) -> Light:
+    """Put sources and a gradient together; the strongest source becomes the key light."""
+    directions, _ = sphere_grid(*SURROUNDINGS_SHAPE)
+    up = -directions[..., 1:2]
+    radiance = np.where(
+        up > 0,
+        ambient.level + (ambient.above - ambient.level) * np.abs(up),
+        ambient.level + (ambient.below - ambient.level) * np.abs(up),
+    ).astype(np.float32)
+    key = max(sources, key=lambda source: float(source.rgb @ LUMINANCE), default=None)
+    for source in sources:
+        if source is not key:
+            _paint(radiance, source)
+    irradiance_sh = project_irradiance(radiance)
+    if key is None:
+        overhead = np.array([0.0, -1.0, 0.0], dtype=np.float32)
+        return Light(irradiance_sh, overhead, np.zeros(3, np.float32), 1.0, radiance)
+    _paint(radiance, key)
+    return Light(
+        irradiance_sh=irradiance_sh,
+        key_direction=key.direction,
+        key_rgb=np.asarray(key.rgb, dtype=np.float32),
+        key_softness=min(key.radius_deg / 90.0, 1.0),
+        surroundings=radiance,
+    )
+
+
+def procedural_light(rng: np.random.Generator) -> Light:
+    """Draw one of the light recipes and its numbers, at about the brightness of 1."""
+    recipes = list(RECIPES.values())
+    odds = np.array([weight for weight, _ in recipes])
+    _, recipe = recipes[rng.choice(len(recipes), p=odds / odds.sum())]
+    return light_from_sources(*recipe(rng))
+
+
+def infrared_light(rng: np.random.Generator) -> Light:
+    """Grey light from lamps beside the lens, as in driver cameras and depth sensors."""
+    lamps = [
+        Source(rng.normal(0, 12), rng.normal(0, 8), rng.uniform(1, 4), np.full(3, share))
+        for share in (rng.uniform(0.7, 1.3), rng.uniform(0.1, 0.5))
+    ]
+    dim = np.full(3, rng.uniform(0.02, 0.2))
+    return light_from_sources(lamps, Ambient(dim, dim, dim))
+
+
+def infrared_look(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[np.float32]:
+    """Turn a linear picture ``(h, w, 3)`` into what a near-infrared camera sees.
+
+    Skin scatters infrared deeply: spots and lips fade, and dark skin comes out nearly as light
+    as pale skin. The red channel is closest to that, flattened by a power below one.
+
+    Parameters
+    ----------
+    flatness
+        0 keeps the red channel's contrast, 1 takes the square root of it.
+    """
+    red = np.maximum(rgb_linear @ np.array([0.9, 0.15, -0.05], dtype=np.float32), 0.0)
+    scale = float(red.mean()) + 1e-6
+    grey = scale * (red / scale) ** np.float32(1.0 - 0.5 * flatness)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def colour_of_kelvin(kelvin: float) -> NDArray[np.float64]:
+    """Linear RGB ``(3,)`` of a glowing body with luminance 1, white at 6500 K.
+
+    The Planckian locus in xy by Kim et al. 2002 (US patent 7024034), valid from 1667 to 25000 K,
+    then to linear sRGB.
+    """
+    t = 1000.0 / float(np.clip(kelvin, 1667.0, 25000.0))
+    if t > 0.25:
+        x = -0.2661239 * t**3 - 0.2343589 * t**2 + 0.8776956 * t + 0.179910
+    else:
+        x = -3.0258469 * t**3 + 2.1070379 * t**2 + 0.2226347 * t + 0.240390
+    if t > 1.0 / 2.222:
+        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
+    elif t > 0.25:
+        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
+    else:
+        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
+    xyz = np.array([x / y, 1.0, (1.0 - x - y) / y])
+    rgb = (
+        np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+        @ xyz
+    )
+    return np.maximum(rgb, 0.0)
+
+
+def _paint(radiance: NDArray[np.float32], source: Source) -> None:
+    """Add a soft-edged disc to the map whose flux is the source's."""
+    directions, solid_angles = sphere_grid(*radiance.shape[:2])
+    radius = max(float(np.radians(source.radius_deg)), _SMALLEST_PAINTED_RAD)
+    angle = np.arccos(np.clip(directions @ source.direction, -1.0, 1.0))
+    shape = np.clip(1.5 - angle / radius, 0.0, 1.0)
+    facing = np.maximum(directions @ source.direction, 0.0)
+    sent_back = float((shape * facing * solid_angles).sum()) / np.pi
+    radiance += (shape / sent_back)[..., None].astype(np.float32) * source.rgb.astype(np.float32)
+
+
+def _grey(rng: np.random.Generator, low: float, high: float) -> Rgb:
+    return colour_of_kelvin(rng.uniform(4200, 7500)) * rng.uniform(low, high)
+
+
+def _warm(rng: np.random.Generator, low: float, high: float) -> Rgb:
+    return colour_of_kelvin(rng.uniform(2200, 3800)) * rng.uniform(low, high)
+
+
+def _studio(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    side = rng.choice([-1.0, 1.0])
+    key = Source(
+        side * rng.uniform(15, 70), rng.uniform(10, 50), rng.uniform(12, 30), _grey(rng, 0.5, 1.1)
+    )
+    fill = Source(
+        -side * rng.uniform(20, 80), rng.uniform(-5, 30), 30.0, key.rgb * rng.uniform(0.1, 0.7)
+    )
+    rim = Source(-side * rng.uniform(120, 170), rng.uniform(10, 50), 10.0, _grey(rng, 0.0, 0.9))
+    dim = _grey(rng, 0.02, 0.25)
+    return [key, fill, rim], Ambient(dim, dim, dim * 0.6)
+
+
+def _ring(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    rgb = _grey(rng, 0.1, 0.18)
+    tilt, reach = rng.normal(0, 5), rng.uniform(10, 22)
+    lamps = [
+        Source(reach * np.cos(turn), tilt + reach * np.sin(turn), 4.0, rgb)
+        for turn in np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    ]
+    dim = _grey(rng, 0.05, 0.25)
+    return lamps, Ambient(dim, dim, dim)
+
+
+def _window(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    side = rng.choice([-1.0, 1.0])
+    sky = colour_of_kelvin(rng.uniform(5500, 11000))
+    window = Source(
+        side * rng.uniform(40, 110),
+        rng.uniform(0, 30),
+        rng.uniform(15, 35),
+        sky * rng.uniform(0.5, 1.3),
+    )
+    lamp = Source(-side * rng.uniform(0, 120), rng.uniform(20, 70), 8.0, _warm(rng, 0.0, 0.3))
+    wall = sky * rng.uniform(0.06, 0.3)
+    return [window, lamp], Ambient(wall, wall, wall * rng.uniform(0.4, 1.0))
+
+
+def _back(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    rgb = colour_of_kelvin(rng.uniform(3500, 9000)) * rng.uniform(0.8, 2.5)
+    behind = Source(180 + rng.normal(0, 25), rng.uniform(0, 40), rng.uniform(3, 35), rgb)
+    dim = _grey(rng, 0.12, 0.4)
+    return [behind], Ambient(dim, dim, dim * 0.7)
+
+
+def _flash(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    flash = Source(rng.normal(0, 4), rng.uniform(0, 8), 0.7, _grey(rng, 0.7, 1.6))
+    dim = _warm(rng, 0.01, 0.25)
+    return [flash], Ambient(dim, dim, dim)
+
+
+def _coloured(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    lamps = []
+    for _ in range(rng.integers(2, 4)):
+        rgb = rng.uniform(0.0, 1.0, 3) ** 2
+        rgb = rgb / (rgb @ LUMINANCE + 0.1) * rng.uniform(0.15, 0.7)
+        lamps.append(Source(rng.uniform(-130, 130), rng.uniform(-20, 50), rng.uniform(4, 20), rgb))
+    dim = _grey(rng, 0.08, 0.35)
+    return lamps, Ambient(dim, dim, dim)
+
+
+def _screen(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    rgb = colour_of_kelvin(rng.uniform(6000, 12000)) * rng.uniform(0.2, 0.8)
+    screen = Source(rng.normal(0, 15), rng.uniform(-35, -5), rng.uniform(12, 28), rgb)
+    lamp = Source(rng.uniform(-180, 180), rng.uniform(20, 80), 6.0, _warm(rng, 0.0, 0.25))
+    dim = _warm(rng, 0.02, 0.15)
+    return [screen, lamp], Ambient(dim, dim, dim)
+
+
+def _night(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    lamps = [
+        Source(
+            rng.uniform(-180, 180), rng.uniform(10, 70), rng.uniform(1, 5), _warm(rng, 0.05, 0.7)
+        )
+        for _ in range(rng.integers(1, 4))
+    ]
+    dim = colour_of_kelvin(rng.uniform(5000, 12000)) * rng.uniform(0.02, 0.12)
+    return lamps, Ambient(dim, dim, dim * 0.5)
+
+
+def _overcast(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    above = colour_of_kelvin(rng.uniform(5800, 8500)) * rng.uniform(0.9, 1.6)
+    level = above * rng.uniform(0.4, 0.9)
+    return [], Ambient(above, level, level * rng.uniform(0.2, 0.8))
+
+
+def _sun(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    elevation = rng.uniform(10, 75)
+    sun_rgb = colour_of_kelvin(3000 + 2600 * min(elevation / 40, 1)) * rng.uniform(1.0, 2.5)
+    sun = Source(rng.uniform(-180, 180), elevation, 0.5, sun_rgb)
+    above = colour_of_kelvin(rng.uniform(8000, 14000)) * rng.uniform(0.2, 0.6)
+    ground = sun_rgb * rng.uniform(0.05, 0.25)
+    return [sun], Ambient(above, above * 1.2, ground)
+
+
+def _ceiling(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
+    rgb = colour_of_kelvin(rng.uniform(2700, 6500)) * rng.uniform(0.2, 0.7)
+    lamps = [
+        Source(rng.uniform(-180, 180), rng.uniform(40, 85), rng.uniform(6, 20), rgb)
+        for _ in range(rng.integers(1, 4))
+    ]
+    wall = rgb * rng.uniform(0.3, 0.8)
+    return lamps, Ambient(wall * 1.2, wall, wall * rng.uniform(0.3, 0.8))
+
+
+Recipe = Callable[[np.random.Generator], tuple[list[Source], Ambient]]
+
+RECIPES: dict[str, tuple[float, Recipe]] = {
+    "studio": (3.5, _studio),
+    "ring": (0.7, _ring),
+    "window": (2.5, _window),
+    "back": (0.4, _back),
+    "flash": (0.8, _flash),
+    "coloured": (0.2, _coloured),
+    "screen": (0.5, _screen),
+    "night": (0.3, _night),
+    "overcast": (1.5, _overcast),
+    "sun": (0.9, _sun),
+    "ceiling": (2.5, _ceiling),
+}
+"""Name of each recipe, how often it is drawn (relative), and what places its sources."""

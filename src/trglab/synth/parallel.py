@@ -1,0 +1,130 @@
+"""Synthetic faces by several processes: as a torch data set, and as a sequence for writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, overload
+
+from torch.utils.data import IterableDataset, get_worker_info
+
+from trglab.datasets.sample import Sample
+from trglab.datasets.view import Views, ViewSpec, view_from_sample
+from trglab.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+
+READ_AHEAD_PEOPLE = 3
+"""People that each process works ahead of the reader."""
+
+
+class EndlessFaces(IterableDataset[Views]):
+    """Views of synthetic faces without end, for :class:`torch.utils.data.DataLoader`.
+
+    Each worker process makes other people, so that a loader with any number of workers sees every
+    index once. Collate with :func:`trglab.datasets.view.stack_views`.
+
+    Parameters
+    ----------
+    spec
+        How views are cut.
+    first
+        The index to begin with; a multiple of
+        :data:`~trglab.synth.dataset.PICTURES_PER_PERSON` keeps people whole.
+    options
+        Of :class:`~trglab.synth.dataset.SyntheticFaces`.
+    """
+
+    def __init__(
+        self, spec: ViewSpec, options: Mapping[str, Any] | None = None, first: int = 0
+    ) -> None:
+        super().__init__()
+        self._spec = spec
+        self._options = {"window": (spec.size, spec.margin), **(options or {})}
+        self._first = first
+
+    def __iter__(self) -> Iterator[Views]:
+        worker = get_worker_info()
+        number, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        faces = SyntheticFaces(**self._options)
+        person = self._first // PICTURES_PER_PERSON + number
+        while True:
+            start = person * PICTURES_PER_PERSON
+            for index in range(max(start, self._first), start + PICTURES_PER_PERSON):
+                yield view_from_sample(faces.sample(index), self._spec)
+            person += count
+
+
+class FaceSequence(Sequence[Sample]):
+    """Samples 0 to ``count - 1`` in order, made ahead of the reader by worker processes.
+
+    A sample is made when it or one shortly before it is asked for, so that a reader who begins in
+    the middle pays for the rest only. Use it as a context manager; leaving ends the workers.
+    """
+
+    def __init__(self, count: int, options: Mapping[str, Any], workers: int = 0) -> None:
+        if count < 1 or workers < 0:
+            raise ValueError(
+                f"expected a count of at least 1 and workers of at least 0, got {count}, {workers}"
+            )
+        self._count = count
+        self._faces = SyntheticFaces(**options)
+        self._ahead = workers * READ_AHEAD_PEOPLE
+        self._pool: ProcessPoolExecutor | None = None
+        self._people: dict[int, Future[list[Sample]]] = {}
+        if workers:
+            self._pool = ProcessPoolExecutor(
+                workers, get_context("spawn"), initializer=_start_worker, initargs=(dict(options),)
+            )
+
+    @property
+    def faces(self) -> SyntheticFaces:
+        """What makes the samples."""
+        return self._faces
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(f"index: expected 0 to {self._count - 1}, got {index}")
+        if self._pool is None:
+            return self._faces.sample(index)
+        person, picture = divmod(index, PICTURES_PER_PERSON)
+        last = (self._count - 1) // PICTURES_PER_PERSON
+        for wanted in range(person, min(person + self._ahead, last) + 1):
+            if wanted not in self._people:
+                self._people[wanted] = self._pool.submit(_make_person, wanted, self._count)
+        for past in [number for number in self._people if number < person]:
+            del self._people[past]
+        return self._people[person].result()[picture]
+
+    def __enter__(self) -> FaceSequence:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker_faces: SyntheticFaces | None = None
+"""In a worker process of :class:`FaceSequence`: what makes its samples."""
+
+
+def _start_worker(options: dict[str, Any]) -> None:
+    global _worker_faces  # a pool's processes have no other place to keep it
+    _worker_faces = SyntheticFaces(**options)
+
+
+def _make_person(person: int, count: int) -> list[Sample]:
+    assert _worker_faces is not None
+    start = person * PICTURES_PER_PERSON
+    stop = min(start + PICTURES_PER_PERSON, count)
+    return [_worker_faces.sample(index) for index in range(start, stop)]

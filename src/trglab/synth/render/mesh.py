@@ -1,0 +1,276 @@
+"""Many surfaces as one mesh, and its smooth normals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg._util.checks import finite_array
+from trglab.synth.render.kernel import inlined, kernel
+from trglab.synth.render.surface import Surface
+
+WELD_COSINE = 0.2
+"""Vertices at one place share their normal if their own normals agree at least this well."""
+
+NO_ALPHA = np.full((1, 1), 255, np.uint8)
+"""Stands in for the alpha of textures without holes."""
+
+
+class Mesh(NamedTuple):
+    """Surfaces one after the other, in the frames that they are in themselves."""
+
+    vertices_m: NDArray[np.float32]
+    """``(n, 3)``."""
+    triangles: NDArray[np.int32]
+    """``(m, 3)``, counting the vertices of the whole mesh."""
+    uv: NDArray[np.float32]
+    """``(n, 2)``."""
+    occlusion: NDArray[np.float32]
+    """``(n,)``."""
+    first_vertex: NDArray[np.int32]
+    """``(s + 1,)``: surface i owns the vertices from ``first_vertex[i]`` to ``[i + 1] - 1``."""
+    first_triangle: NDArray[np.int32]
+    """``(s + 1,)``, likewise."""
+
+
+def pack(surfaces: Sequence[Surface]) -> Mesh:
+    """Check surfaces and put them into one mesh.
+
+    Raises
+    ------
+    ValueError
+        A surface whose arrays do not fit each other; its name is in the message.
+    """
+    for surface in surfaces:
+        if not _fits(surface):
+            _check(surface)
+    first_vertex = np.cumsum([0, *(len(s.vertices_m) for s in surfaces)], dtype=np.int32)
+    first_triangle = np.cumsum([0, *(len(s.triangles) for s in surfaces)], dtype=np.int32)
+    vertices = np.empty((first_vertex[-1], 3), np.float32)
+    uv = np.empty((first_vertex[-1], 2), np.float32)
+    occlusion = np.ones(first_vertex[-1], np.float32)
+    triangles = np.empty((first_triangle[-1], 3), np.int32)
+    for i, surface in enumerate(surfaces):
+        own = slice(first_vertex[i], first_vertex[i + 1])
+        vertices[own] = surface.vertices_m
+        uv[own] = surface.uv
+        if surface.occlusion is not None:
+            occlusion[own] = surface.occlusion
+        np.add(
+            surface.triangles,
+            first_vertex[i],
+            out=triangles[first_triangle[i] : first_triangle[i + 1]],
+            casting="same_kind",
+        )
+    mesh = Mesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
+    if not _is_sound(mesh):
+        for surface in surfaces:
+            _check(surface)
+    return mesh
+
+
+@kernel
+def _is_sound(mesh):
+    """Whether all numbers are finite, and all triangles name vertices of their own surface."""
+    for i in range(len(mesh.vertices_m)):
+        total = mesh.vertices_m[i, 0] + mesh.vertices_m[i, 1] + mesh.vertices_m[i, 2]
+        if not np.isfinite(total + mesh.uv[i, 0] + mesh.uv[i, 1] + mesh.occlusion[i]):
+            return False
+    for s in range(len(mesh.first_vertex) - 1):
+        start, stop = mesh.first_vertex[s], mesh.first_vertex[s + 1]
+        for t in range(mesh.first_triangle[s], mesh.first_triangle[s + 1]):
+            for corner in range(3):
+                if not start <= mesh.triangles[t, corner] < stop:
+                    return False
+    return True
+
+
+def alpha_of(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """Return where a texture ``(h, w, 4)`` has holes: its alpha ``(h, w)``, and whether any."""
+    if not has_holes(texture):
+        return NO_ALPHA, False
+    return np.ascontiguousarray(texture[..., 3]), True
+
+
+def has_holes(texture: NDArray[np.uint8]) -> bool:
+    """Whether any texel of an ``(h, w, 4)`` texture is less than opaque."""
+    # Whole texels at once, as one number each: this looks at every texture of every picture.
+    return not _all_opaque(np.ascontiguousarray(texture).view("<u4")[..., 0])
+
+
+@kernel
+def _all_opaque(texels):
+    for row in range(texels.shape[0]):
+        common = np.uint32(0xFFFFFFFF)
+        for column in range(texels.shape[1]):
+            common &= texels[row, column]
+        if common < np.uint32(0xFF000000):  # alpha is the last byte, so the highest
+            return False
+    return True
+
+
+def _fits(surface: Surface) -> bool:
+    """Whether a surface's arrays have the right shapes and types; quick, and silent on why not."""
+    triangles, texture, height = surface.triangles, surface.texture, surface.height
+    count = len(surface.vertices_m)
+    return (
+        np.shape(surface.vertices_m) == (count, 3)
+        and np.shape(surface.uv) == (count, 2)
+        and (surface.occlusion is None or np.shape(surface.occlusion) == (count,))
+        and triangles.dtype == np.int32
+        and triangles.shape == (len(triangles), 3)
+        and texture.dtype == np.uint8
+        and texture.ndim == 3
+        and texture.shape[2] == 4
+        and texture.size > 0
+        and (height is None or (height.dtype == np.uint8 and height.ndim == 2 and height.size > 0))
+    )
+
+
+def _check(surface: Surface) -> None:
+    """Raise ValueError that says what is wrong with a surface, if anything is."""
+    name = f"surface {surface.name!r}"
+    vertices = finite_array(f"{name} vertices_m", surface.vertices_m, (None, 3), np.float32)
+    count = len(vertices)
+    finite_array(f"{name} uv", surface.uv, (count, 2), np.float32)
+    if surface.occlusion is not None:
+        finite_array(f"{name} occlusion", surface.occlusion, (count,), np.float32)
+    _check_triangles(f"{name} triangles", surface.triangles, count)
+    texture, height = surface.texture, surface.height
+    if texture.dtype != np.uint8 or texture.ndim != 3 or texture.shape[2] != 4 or not texture.size:
+        raise ValueError(
+            f"{name} texture: expected an (h, w, 4) uint8 array, "
+            f"got shape {texture.shape} of {texture.dtype}"
+        )
+    if height is not None and (height.dtype != np.uint8 or height.ndim != 2 or not height.size):
+        raise ValueError(
+            f"{name} height: expected an (h, w) uint8 array or None, "
+            f"got shape {height.shape} of {height.dtype}"
+        )
+
+
+def _check_triangles(name: str, triangles: NDArray[np.int32], count: int) -> None:
+    if triangles.ndim != 2 or triangles.shape[1] != 3 or triangles.dtype != np.int32:
+        raise ValueError(
+            f"{name}: expected an (m, 3) int32 array, "
+            f"got shape {triangles.shape} of {triangles.dtype}"
+        )
+    if triangles.size and not (triangles.min() >= 0 and triangles.max() < count):
+        raise ValueError(
+            f"{name}: expected vertex numbers from 0 to {count - 1}, "
+            f"got {triangles.min()} to {triangles.max()}"
+        )
+
+
+@kernel
+def move(vertices, rotation, translation, points):
+    """Write ``rotation @ v + translation`` of each vertex ``(n, 3)`` to ``points``."""
+    r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
+    r10, r11, r12 = rotation[1, 0], rotation[1, 1], rotation[1, 2]
+    r20, r21, r22 = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+    tx, ty, tz = translation[0], translation[1], translation[2]
+    for i in range(len(vertices)):
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        points[i, 0] = r00 * x + r01 * y + r02 * z + tx
+        points[i, 1] = r10 * x + r11 * y + r12 * z + ty
+        points[i, 2] = r20 * x + r21 * y + r22 * z + tz
+
+
+@inlined
+def edge(points, i, j):
+    """Return the vector from point i to point j as three numbers."""
+    return points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
+
+
+@kernel
+def smooth_normals(points, triangles):
+    """Return unit normals ``(n, 3)`` float32, the area-weighted mean of the triangles' around.
+
+    Vertices at exactly one place (both sides of a texture seam) share one normal, unless theirs
+    disagree strongly (the two faces of a sheet). A vertex without triangles gets (0, 0, 0).
+
+    Parameters
+    ----------
+    points, triangles
+        ``(n, 3)`` float32 and ``(m, 3)`` int32, C-contiguous; not checked.
+    """
+    own = np.zeros(points.shape, np.float32)
+    for t in range(len(triangles)):
+        i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = edge(points, i0, i1)
+        bx, by, bz = edge(points, i0, i2)
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for i in (i0, i1, i2):
+            own[i, 0] += nx
+            own[i, 1] += ny
+            own[i, 2] += nz
+    shared = own.copy()
+    twin = _first_at_same_place(points)
+    leader = np.arange(len(points))
+    for i in range(len(points)):
+        if _square(own[i]) > _square(own[leader[twin[i]]]):
+            leader[twin[i]] = i
+    twin = leader[twin]
+    for i in range(len(points)):
+        j = twin[i]
+        if j != i and _agree(own[i], own[j]):
+            for k in range(3):
+                shared[j, k] += own[i, k]
+    for i in range(len(points)):
+        j = twin[i]
+        if j != i and _agree(own[i], own[j]):
+            shared[i] = shared[j]
+    for i in range(len(points)):
+        x, y, z = shared[i, 0], shared[i, 1], shared[i, 2]
+        length = np.sqrt(x * x + y * y + z * z)
+        if length > 0.0:
+            scale = np.float32(1.0) / length
+            shared[i, 0], shared[i, 1], shared[i, 2] = x * scale, y * scale, z * scale
+    return shared
+
+
+@inlined
+def _square(a):
+    return a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
+
+
+@kernel
+def _agree(a, b):
+    """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
+    squares = _square(a) * _square(b)
+    dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
+
+
+@kernel
+def _first_at_same_place(points):
+    """Return ``(n,)``: the first vertex with exactly the same coordinates (open addressing)."""
+    bits = points.view(np.uint32)
+    size = 16
+    while size < 2 * len(points):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    first = np.empty(len(points), np.int32)
+    for i in range(len(points)):
+        key = bits[i, 0] * np.uint64(73856093)
+        key ^= bits[i, 1] * np.uint64(19349669)
+        key ^= bits[i, 2] * np.uint64(83492791)
+        slot = (key ^ (key >> np.uint64(17))) & np.uint64(size - 1)
+        while True:
+            j = table[slot]
+            if j < 0:
+                table[slot] = i
+                first[i] = i
+                break
+            if (
+                points[i, 0] == points[j, 0]
+                and points[i, 1] == points[j, 1]
+                and points[i, 2] == points[j, 2]
+            ):
+                first[i] = j
+                break
+            slot = (slot + np.uint64(1)) & np.uint64(size - 1)
+    return first

@@ -1,0 +1,366 @@
+"""The renderer: surfaces, a head pose, a camera and a light become a linear picture.
+
+    surfaces --pack--> mesh --move, project--> screen --fill--> depth picture
+                                   |                                 |
+                          shadow map from the key             gather: fragments
+                                   |                                 |
+                                   +-------------> shade <-----------+
+                                                     |
+                        background ---------------> add <--- blended surfaces, far to near
+
+Visibility is tested at ``supersample`` x ``supersample`` points per pixel, colour is worked out
+once per pixel and sheet. One thread, no randomness: the same input gives the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trg._util.checks import finite_array
+from trg.geometry.camera import Camera
+from trglab.synth.environment.light import Light
+from trglab.synth.render.kernel import kernel
+from trglab.synth.render.mesh import (
+    NO_ALPHA,
+    Mesh,
+    alpha_of,
+    move,
+    pack,
+    smooth_normals,
+)
+from trglab.synth.render.sampling import Geometry, height_map, texels_per_pixel
+from trglab.synth.render.shade import Lamp, finish_from_material, lamp_from_light, shade
+from trglab.synth.render.shadow import (
+    SHADOW_RADIUS_M,
+    SHARP_MAP,
+    SOFT_MAP,
+    Caster,
+    DepthMap,
+    cast,
+    empty_depth_map,
+    surface_occlusion,
+)
+from trglab.synth.render.surface import Surface
+from trglab.synth.render.zbuffer import Fragments, fill, gather, lens_from_camera, project
+
+__all__ = [
+    "Rendering",
+    "render",
+    "surface_occlusion",
+    "visible_vertices",
+]
+
+MAX_SUPERSAMPLE = 5
+"""A pixel's samples are kept as the bits of one number."""
+
+SEEN_BEHIND_M, SEEN_BEHIND_SHARE = 0.004, 0.01
+"""How far behind what is drawn, in metres or as a share of its depth, a point still is seen."""
+
+MANY_TEXELS = 1.7
+"""From this many texels per pixel on a texture of half the size loses nothing."""
+
+
+class Rendering(NamedTuple):
+    """A picture and what is known about each place in it; s is ``supersample``.
+
+    Blended surfaces (lenses, tears) are in ``rgb`` only: the rest sees through them.
+    """
+
+    rgb: NDArray[np.float32]
+    """``(h, w, 3)``, linear."""
+    coverage: NDArray[np.float32]
+    """``(h, w)``: share of the pixel that surfaces cover."""
+    surface_id: NDArray[np.int16]
+    """``(h, w)``: the surface that covers most of the pixel, -1 for the background."""
+    depth_m: NDArray[np.float32]
+    """``(h * s, w * s)``: z in the camera frame, infinity for the background."""
+    triangle_id: NDArray[np.int32]
+    """``(h * s, w * s)``: the triangle's number over all surfaces, -1 for the background."""
+    first_triangle: NDArray[np.int32]
+    """``(n_surfaces + 1,)``: triangle t of surface i has the number ``first_triangle[i] + t``."""
+
+
+def render(
+    surfaces: Sequence[Surface],
+    cam_from_head_R: ArrayLike,
+    cam_from_head_T: ArrayLike,
+    camera: Camera,
+    light: Light,
+    background_rgb: ArrayLike,
+    *,
+    supersample: int = 2,
+) -> Rendering:
+    """Draw surfaces over a background.
+
+    Parameters
+    ----------
+    surfaces
+        In head or camera space, as each says; the order settles exact ties of depth only
+        (those without holes come first).
+    cam_from_head_R, cam_from_head_T
+        ``(3, 3)`` rotation and ``(3,)`` translation in metres.
+    camera
+        Size, focal lengths, principal point and distortion of the picture.
+    light
+        In the camera frame.
+    background_rgb
+        ``(h, w, 3)`` linear, of the camera's size.
+    supersample
+        Samples per pixel and axis, 1 to 5.
+
+    Raises
+    ------
+    ValueError
+        An array of a wrong shape, a surface whose parts do not fit each other.
+    """
+    R = finite_array("cam_from_head_R", cam_from_head_R, (3, 3), np.float64)
+    T = finite_array("cam_from_head_T", cam_from_head_T, (3,), np.float64)
+    size = (camera.height, camera.width)
+    background = finite_array("background_rgb", background_rgb, (*size, 3), np.float32)
+    if not 1 <= supersample <= MAX_SUPERSAMPLE:
+        raise ValueError(f"supersample: expected 1 to {MAX_SUPERSAMPLE}, got {supersample}")
+    scene = _Scene(surfaces, R, T, camera, light, supersample)
+    nearness = np.zeros((size[0] * supersample, size[1] * supersample), np.float32)
+    ids = np.full(nearness.shape, -1, np.int32)
+    for i in scene.opaque:
+        scene.draw(i, nearness, ids)
+    rgb, coverage = background.copy(), np.zeros(size, np.float32)
+    surface_id = np.full(size, -1, np.int16)
+    everywhere = (0, 0, camera.width, camera.height)
+    fragments, first = gather(nearness, ids, supersample, scene.mesh.first_triangle, everywhere)
+    _clear(fragments, first, rgb, coverage, surface_id)
+    for i in scene.opaque:
+        if first[i] < first[i + 1]:
+            _add(fragments, first[i], scene.shade(i, fragments, first), rgb)
+    for i in scene.blended:
+        over, over_ids = nearness.copy(), np.full_like(ids, -1)
+        scene.draw(i, over, over_ids)
+        window = scene.window(i, everywhere)
+        fragments, first = gather(over, over_ids, supersample, scene.mesh.first_triangle, window)
+        if first[-1]:
+            _blend(fragments, scene.shade(i, fragments, first), rgb)
+    with np.errstate(divide="ignore"):
+        depth_m = np.float32(1.0) / nearness
+    return Rendering(rgb, coverage, surface_id, depth_m, ids, scene.mesh.first_triangle)
+
+
+def visible_vertices(
+    rendering: Rendering, points_cam: ArrayLike, camera: Camera
+) -> NDArray[np.bool_]:
+    """Return ``(n,)``: which points ``(n, 3)``, in the camera frame, the camera sees.
+
+    A point is seen if it lies in the picture and not more than 4 mm (or 1 % of its distance, if
+    that is more) behind what is drawn at one of the four samples around it. Points on a
+    silhouette are seen; a point in front of everything that is drawn is, too.
+    """
+    points = finite_array("points_cam", points_cam, (None, 3), np.float64)
+    rows, columns = rendering.depth_m.shape
+    scale = columns // camera.width
+    if (rows, columns) != (camera.height * scale, camera.width * scale):
+        raise ValueError(
+            f"camera: expected the one that was rendered with ({columns} x {rows} samples), "
+            f"got {camera.width} x {camera.height} px"
+        )
+    in_front = points[:, 2] > 0
+    places = np.full((len(points), 2), -1.0)
+    places[in_front] = camera.project(points[in_front])
+    inside = in_front & (places >= 0).all(-1) & (places < (camera.width, camera.height)).all(-1)
+    corner = np.floor(np.where(inside[:, None], places, 0.0) * scale - 0.5).astype(np.int64)
+    farthest = np.zeros(len(points))
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column = np.clip(corner[:, 0] + dx, 0, columns - 1)
+        row = np.clip(corner[:, 1] + dy, 0, rows - 1)
+        farthest = np.maximum(farthest, rendering.depth_m[row, column])
+    slack = np.maximum(SEEN_BEHIND_M, SEEN_BEHIND_SHARE * points[:, 2])
+    return inside & (points[:, 2] <= farthest + slack)
+
+
+class _Scene:
+    """Surfaces after the vertex work, ready to be drawn and shaded one by one."""
+
+    def __init__(
+        self,
+        surfaces: Sequence[Surface],
+        R: NDArray[np.float64],
+        T: NDArray[np.float64],
+        camera: Camera,
+        light: Light,
+        supersample: int,
+    ) -> None:
+        self.surfaces = surfaces
+        self.supersample = supersample
+        self.mesh = pack(surfaces)
+        points = _camera_points(surfaces, self.mesh, R, T)
+        screen = project(points, lens_from_camera(camera, supersample))
+        normals = smooth_normals(points, self.mesh.triangles)
+        self.geometry = Geometry(
+            screen, points, normals, self.mesh.uv, self.mesh.occlusion, self.mesh.triangles
+        )
+        self.textures = [np.ascontiguousarray(s.texture) for s in surfaces]
+        masks = [
+            (NO_ALPHA, False) if s.material.blend else alpha_of(texture)
+            for s, texture in zip(surfaces, self.textures, strict=True)
+        ]
+        self.alpha = [alpha for alpha, _ in masks]
+        self.holes = [has_holes for _, has_holes in masks]
+        # Solid ones first: what they hide needs no look at its texture for holes.
+        self.opaque = sorted(
+            (i for i, s in enumerate(surfaces) if not s.material.blend), key=self.holes.__getitem__
+        )
+        self.blended = self._far_to_near([i for i, s in enumerate(surfaces) if s.material.blend])
+        self.lamp: Lamp = lamp_from_light(light)
+        self.shadow = self._shadow_map(T)
+
+    def draw(self, i: int, nearness: NDArray[np.float32], ids: NDArray[np.int32]) -> None:
+        """Draw surface i into a depth picture."""
+        fill(
+            self.geometry.screen,
+            self.mesh.triangles,
+            self._near_to_far(i) if self.holes[i] else self._numbers(i),
+            not self.surfaces[i].material.two_sided,
+            self.mesh.uv,
+            self.alpha[i],
+            self.holes[i],
+            nearness,
+            ids,
+        )
+
+    def shade(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return light and opacity ``(n, 4)`` of surface i's fragments."""
+        surface = self.surfaces[i]
+        colours: NDArray[np.float32] = shade(
+            fragments,
+            first[i],
+            first[i + 1],
+            self.geometry,
+            self.supersample,
+            self._texture(i, fragments, first),
+            height_map(surface),
+            finish_from_material(surface.material),
+            self.lamp,
+            self.shadow,
+        )
+        return colours
+
+    def window(self, i: int, within: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, right, bottom in pixels of the part of ``within`` it may cover."""
+        own = self.geometry.screen[self.mesh.first_vertex[i] : self.mesh.first_vertex[i + 1]]
+        own = own[own[:, 2] > 0, :2]
+        if not len(own):
+            return (0, 0, 0, 0)
+        low = np.clip(own.min(axis=0) / self.supersample, within[:2], within[2:]).astype(int)
+        high = np.ceil(np.clip(own.max(axis=0) / self.supersample, low, within[2:])).astype(int)
+        return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    def _texture(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the size of surface i's texture whose texels are about as large as pixels."""
+        texture = self.textures[i]
+        if self.surfaces[i].smaller:
+            part = (first[i], first[i + 1], self.geometry, self.supersample)
+            spanned = texels_per_pixel(fragments, *part, texture)
+            for smaller in self.surfaces[i].smaller:
+                if spanned < MANY_TEXELS:
+                    break
+                texture, spanned = smaller, 0.5 * spanned
+        return texture
+
+    def _numbers(self, i: int) -> NDArray[np.int32]:
+        start, stop = self.mesh.first_triangle[i : i + 2]
+        return np.arange(start, stop, dtype=np.int32)
+
+    def _near_to_far(self, i: int) -> NDArray[np.int32]:
+        """Return surface i's triangles so that few samples need a look at the texture's holes."""
+        numbers = self._numbers(i)
+        near = self.geometry.screen[:, 2]
+        corners = self.mesh.triangles[self.mesh.first_triangle[i] : self.mesh.first_triangle[i + 1]]
+        nearness = near[corners[:, 0]] + near[corners[:, 1]] + near[corners[:, 2]]
+        # About right is enough, and NumPy sorts short integers several times as fast.
+        least, most = nearness.min(initial=np.inf), nearness.max(initial=0.0)
+        rank = (most - nearness) * (65535.0 / max(most - least, 1e-9))
+        return numbers[np.argsort(rank.astype(np.uint16), kind="stable")]
+
+    def _far_to_near(self, numbers: list[int]) -> list[int]:
+        def distance(i: int) -> float:
+            own = slice(self.mesh.first_vertex[i], self.mesh.first_vertex[i + 1])
+            return float(self.geometry.points[own, 2].mean()) if own.start < own.stop else 0.0
+
+        return sorted(numbers, key=distance, reverse=True)
+
+    def _shadow_map(self, centre_m: NDArray[np.float64]) -> DepthMap:
+        softness = min(max(self.lamp.softness, 0.0), 1.0)
+        size = round(SHARP_MAP * (SOFT_MAP / SHARP_MAP) ** softness)
+        depth_map = empty_depth_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
+        if self.lamp.rgb.max() > 0.0:
+            casters = [
+                Caster(
+                    self._numbers(i),
+                    not self.surfaces[i].material.two_sided,
+                    self.alpha[i],
+                    self.holes[i],
+                )
+                for i in self.opaque
+            ]
+            mesh = self.mesh
+            cast(depth_map, self.geometry.points, mesh.uv, mesh.triangles, casters)
+        return depth_map
+
+
+def _camera_points(
+    surfaces: Sequence[Surface], mesh: Mesh, R: NDArray[np.float64], T: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return all vertices in the camera frame, ``(n, 3)``."""
+    points = np.empty_like(mesh.vertices_m)
+    for i, surface in enumerate(surfaces):
+        own = slice(mesh.first_vertex[i], mesh.first_vertex[i + 1])
+        if surface.frame == "head":
+            move(mesh.vertices_m[own], R, T, points[own])
+        else:
+            points[own] = mesh.vertices_m[own]
+    return points
+
+
+@kernel
+def _clear(fragments, first, rgb, coverage, surface_id):
+    """Dim the background behind fragments, and note who covers each pixel."""
+    colour, share, owner = rgb.reshape(-1, 3), coverage.reshape(-1), surface_id.reshape(-1)
+    most = np.zeros(len(share), np.float32)
+    for i in range(len(first) - 1):
+        for k in range(first[i], first[i + 1]):
+            pixel, weight = fragments.pixel[k], fragments.weight[k]
+            share[pixel] += weight
+            if weight > most[pixel]:
+                most[pixel] = weight
+                owner[pixel] = i
+    for pixel in range(len(share)):
+        covered = min(share[pixel], np.float32(1.0))
+        share[pixel] = covered
+        if covered > 0.0:
+            for c in range(3):
+                colour[pixel, c] *= np.float32(1.0) - covered
+            if most[pixel] < np.float32(1.0) - covered:
+                owner[pixel] = -1
+
+
+@kernel
+def _add(fragments, start, colours, rgb):
+    """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
+    picture = rgb.reshape(-1, 3)
+    for i in range(len(colours)):
+        pixel, weight = fragments.pixel[start + i], fragments.weight[start + i]
+        for c in range(3):
+            picture[pixel, c] += weight * colours[i, c]
+
+
+@kernel
+def _blend(fragments, colours, rgb):
+    """Put half-transparent fragments, ``colours (n, 4)``, in front of what is there."""
+    picture = rgb.reshape(-1, 3)
+    for i in range(len(colours)):
+        pixel, weight = fragments.pixel[i], fragments.weight[i]
+        through = np.float32(1.0) - weight * colours[i, 3]
+        for c in range(3):
+            picture[pixel, c] = picture[pixel, c] * through + weight * colours[i, c]

@@ -1,0 +1,304 @@
+"""Visibility: which triangle each sample of the picture shows.
+
+A *depth picture* is a pair of ``(h, w)`` arrays: ``nearness`` (1 / z in 1 / m, 0 where nothing is)
+and ``ids`` (the triangle's number, -1 where nothing is). Nearness is linear over a projected
+triangle, which makes both the depth test and the interpolation exact in perspective.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.geometry.camera import Camera
+from trglab.synth.render.kernel import inlined, kernel
+
+NEAR_M = 0.02
+"""Triangles with a vertex nearer than this to the camera's plane are not drawn."""
+
+EDGE_TOLERANCE = 1e-5
+"""Barycentric slack, so that rounding opens no pinholes between neighbouring triangles."""
+
+TILE = 8
+"""Side in samples of the tiles that tell quickly that something is hidden."""
+
+SAME_SHEET = 0.015
+"""Samples of one surface and pixel whose depths differ by less than this share are shaded once."""
+
+
+class Lens(NamedTuple):
+    """A camera's numbers as the kernels want them, scaled to samples."""
+
+    focal_and_centre: NDArray[np.float64]
+    """``(4,)``: fx, fy, cx, cy in samples."""
+    distortion: NDArray[np.float64]
+    """``(5,)``: k1, k2, p1, p2, k3."""
+    max_radius_squared: float
+    """Rays further out than this are beyond the point where the lens model folds over."""
+
+
+class Fragments(NamedTuple):
+    """What is shaded: one entry per pixel and sheet of a surface in it, grouped by surface."""
+
+    pixel: NDArray[np.int32]
+    """Number of the pixel, row by row."""
+    triangle: NDArray[np.int32]
+    x: NDArray[np.float32]
+    """Where to shade, in samples: the middle of the covered samples, inside the triangle."""
+    y: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    """Share of the pixel."""
+
+
+def lens_from_camera(camera: Camera, scale: float) -> Lens:
+    """Return the lens of ``camera`` for a picture ``scale`` times as large."""
+    k1, k2, _, _, k3 = camera.distortion
+    max_radius_squared = np.inf
+    if camera.is_distorted:
+        radius = np.linspace(0.0, 6.0, 601)
+        r2 = radius * radius
+        slope = 1.0 + r2 * (3.0 * k1 + r2 * (5.0 * k2 + r2 * 7.0 * k3))
+        folds = np.flatnonzero(slope <= 0.05)
+        max_radius_squared = float(r2[folds[0]]) if folds.size else np.inf
+    numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy]) * scale
+    return Lens(numbers, np.array(camera.distortion, dtype=np.float64), max_radius_squared)
+
+
+@kernel
+def project(points, lens):
+    """Return ``(n, 3)`` float32: x, y in samples and nearness, 0 for points without an image."""
+    screen = np.empty((len(points), 3), np.float32)
+    fx, fy, cx, cy = lens.focal_and_centre
+    k1, k2, p1, p2, k3 = lens.distortion
+    for i in range(len(points)):
+        z = np.float64(points[i, 2])
+        screen[i, 2] = 0.0
+        if z < NEAR_M:
+            continue
+        x, y = points[i, 0] / z, points[i, 1] / z
+        r2 = x * x + y * y
+        if r2 > lens.max_radius_squared:
+            continue
+        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        screen[i, 0] = fx * (x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)) + cx
+        screen[i, 1] = fy * (y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y) + cy
+        screen[i, 2] = 1.0 / z
+    return screen
+
+
+@kernel
+def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
+    """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
+
+    Parameters
+    ----------
+    screen
+        ``(n, 3)`` of :func:`project`.
+    triangles
+        ``(n_triangles, 3)`` int32, of the whole scene.
+    numbers
+        ``(m,)`` int32: which triangles to draw, in this order, and what is written for each.
+    cull
+        Leave out the triangles that turn their back.
+    uv, alpha, cutout
+        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are left out.
+    """
+    height, width = nearness.shape
+    half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+    slack, tiny = np.float32(EDGE_TOLERANCE), np.float32(1e-9)
+    farthest = _farthest(nearness) if cutout else nearness[:0]
+    for t in numbers:
+        i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        n0, n1, n2 = screen[i0, 2], screen[i1, 2], screen[i2, 2]
+        if n0 == 0.0 or n1 == 0.0 or n2 == 0.0:
+            continue
+        x0, y0 = screen[i0, 0], screen[i0, 1]
+        x1, y1 = screen[i1, 0] - x0, screen[i1, 1] - y0
+        x2, y2 = screen[i2, 0] - x0, screen[i2, 1] - y0
+        area = x1 * y2 - x2 * y1  # negative for front faces, as y points down
+        if (cull and area >= 0.0) or abs(area) < tiny:
+            continue
+        low_x = max(nought, np.ceil(x0 + min(nought, x1, x2) - half))
+        low_y = max(nought, np.ceil(y0 + min(nought, y1, y2) - half))
+        high_x = min(np.float32(width - 1), np.floor(x0 + max(nought, x1, x2) - half))
+        high_y = min(np.float32(height - 1), np.floor(y0 + max(nought, y1, y2) - half))
+        if low_x > high_x or low_y > high_y:
+            continue
+        if cutout and _is_hidden(farthest, max(n0, n1, n2), low_x, low_y, high_x, high_y):
+            continue
+        per_area = one / area
+        b1x, b1y = y2 * per_area, -x2 * per_area
+        b2x, b2y = -y1 * per_area, x1 * per_area
+        b0x = -b1x - b2x
+        dn1, dn2 = n1 - n0, n2 - n0
+        near_x, near_y = b1x * dn1 + b2x * dn2, b1y * dn1 + b2y * dn2
+        inverse_0, inverse_1, inverse_2 = _inverse(b0x), _inverse(b1x), _inverse(b2x)
+        shift = x0 - half
+        for row in range(np.uint64(low_y), np.uint64(high_y) + np.uint64(1)):
+            dy = np.float32(row) + half - y0
+            e1, e2 = dy * b1y, dy * b2y
+            first, last = _narrow(low_x, high_x, inverse_1, e1 + slack, shift)
+            first, last = _narrow(first, last, inverse_2, e2 + slack, shift)
+            first, last = _narrow(first, last, inverse_0, one - e1 - e2 + slack, shift)
+            if first > last:
+                continue
+            base = n0 + dy * near_y
+            for column in range(np.uint64(first), np.uint64(last) + np.uint64(1)):
+                dx = np.float32(column) - shift
+                near = base + dx * near_x
+                if near <= nearness[row, column]:
+                    continue
+                if cutout:
+                    w1, w2 = (dx * b1x + e1) * n1 / near, (dx * b2x + e2) * n2 / near
+                    w0 = one - w1 - w2
+                    u = w0 * uv[i0, 0] + w1 * uv[i1, 0] + w2 * uv[i2, 0]
+                    v = w0 * uv[i0, 1] + w1 * uv[i1, 1] + w2 * uv[i2, 1]
+                    if _bilinear_alpha(alpha, u, v) < 127.5:
+                        continue
+                nearness[row, column] = near
+                ids[row, column] = t
+
+
+@kernel
+def _farthest(nearness):
+    """Return the least nearness in each tile of the picture, tiles at its border cut short."""
+    height, width = nearness.shape
+    tiles = np.empty(((height - 1) // TILE + 1, (width - 1) // TILE + 1), np.float32)
+    tiles[:] = np.inf
+    for row in range(height):
+        for tile in range(tiles.shape[1]):
+            least = tiles[row // TILE, tile]
+            for column in range(tile * TILE, min(tile * TILE + TILE, width)):
+                least = min(least, nearness[row, column])
+            tiles[row // TILE, tile] = least
+    return tiles
+
+
+@inlined
+def _is_hidden(farthest, near, low_x, low_y, high_x, high_y):
+    """Whether something nearer than ``near`` fills all tiles that a box of samples touches."""
+    for row in range(int(low_y) // TILE, int(high_y) // TILE + 1):
+        for column in range(int(low_x) // TILE, int(high_x) // TILE + 1):
+            if farthest[row, column] < near:
+                return False
+    return True
+
+
+@inlined
+def _inverse(slope):
+    """Return 1 / slope, or 0 for an edge that runs along the rows."""
+    return np.float32(1.0) / slope if abs(slope) > np.float32(1e-12) else np.float32(0.0)
+
+
+@inlined
+def _narrow(first, last, inverse, offset, shift):
+    """Cut the columns down to where ``(column - shift) / inverse + offset`` is not below 0."""
+    zero = shift - offset * inverse
+    if inverse > 0.0:
+        first = max(first, np.ceil(zero))
+    elif inverse < 0.0:
+        last = min(last, np.floor(zero))
+    elif offset < 0.0:
+        last = first - np.float32(1.0)
+    return first, last
+
+
+@inlined
+def _bilinear_alpha(alpha, u, v):
+    """Bilinear alpha, 0..255, of an ``(h, w)`` picture; clamped at its borders."""
+    height, width = alpha.shape
+    x, y = u * np.float32(width) - np.float32(0.5), v * np.float32(height) - np.float32(0.5)
+    x = min(max(x, np.float32(0.0)), np.float32(width - 1))
+    y = min(max(y, np.float32(0.0)), np.float32(height - 1))
+    left, top = np.uint64(x), np.uint64(y)
+    right = min(left + np.uint64(1), np.uint64(width - 1))
+    bottom = min(top + np.uint64(1), np.uint64(height - 1))
+    fx, fy = x - np.float32(left), y - np.float32(top)
+    gx = np.float32(1.0) - fx
+    upper = np.float32(alpha[top, left]) * gx + np.float32(alpha[top, right]) * fx
+    lower = np.float32(alpha[bottom, left]) * gx + np.float32(alpha[bottom, right]) * fx
+    return upper * (np.float32(1.0) - fy) + lower * fy
+
+
+@kernel
+def gather(nearness, ids, supersample, first_triangle, window):
+    """Turn a depth picture into :class:`Fragments`, the way multisampling hardware does.
+
+    A pixel is shaded once per surface and sheet in it, not once per sample.
+
+    Parameters
+    ----------
+    first_triangle
+        ``(s + 1,)`` int32: where the triangles of each surface start.
+    window
+        Left, top, right, bottom in pixels: where to look.
+
+    Returns
+    -------
+    fragments, first_fragment
+        The fragments, and where those of each surface start ``(s + 1,)``.
+    """
+    columns = ids.shape[1] // supersample
+    room = supersample * supersample * max(window[2] - window[0], 0) * max(window[3] - window[1], 0)
+    owner = np.empty(first_triangle[-1], np.int16)
+    for s in range(len(first_triangle) - 1):
+        owner[first_triangle[s] : first_triangle[s + 1]] = s
+    pixel = np.empty(room, np.int32)
+    triangle = np.empty(room, np.int32)
+    place = np.empty((room, 3), np.float32)
+    counts = np.zeros(len(first_triangle), np.int64)
+    per_sample = np.float32(1.0 / (supersample * supersample))
+    total = 0
+    # Where each sample of a pixel lies; divisions inside the loop would take most of its time.
+    samples = np.arange(supersample * supersample)
+    down, across = samples // supersample, samples % supersample
+    for row in range(window[1], window[3]):
+        for column in range(window[0], window[2]):
+            top, left = row * supersample, column * supersample
+            taken = 0  # one bit per sample
+            for a in range(len(samples)):
+                ya, xa = top + down[a], left + across[a]
+                leader = ids[ya, xa]
+                if leader < 0 or taken >> a & 1:
+                    continue
+                surface, near = owner[leader], nearness[ya, xa]
+                covered, same, sum_x, sum_y = 0, 0, 0, 0
+                for b in range(a, len(samples)):
+                    yb, xb = top + down[b], left + across[b]
+                    other = ids[yb, xb]
+                    if other < 0 or taken >> b & 1 or owner[other] != surface:
+                        continue
+                    if abs(nearness[yb, xb] - near) > SAME_SHEET * near:
+                        continue
+                    taken |= 1 << b
+                    covered += 1
+                    if other == leader:
+                        same += 1
+                        sum_x += xb
+                        sum_y += yb
+                pixel[total] = row * columns + column
+                triangle[total] = leader
+                place[total, 0] = np.float32(sum_x) / np.float32(same) + np.float32(0.5)
+                place[total, 1] = np.float32(sum_y) / np.float32(same) + np.float32(0.5)
+                place[total, 2] = np.float32(covered) * per_sample
+                counts[surface + 1] += 1
+                total += 1
+    first_fragment = np.cumsum(counts)
+    cursor = first_fragment.copy()
+    sorted_ = Fragments(
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+        np.empty(total, np.float32),
+        np.empty(total, np.float32),
+        np.empty(total, np.float32),
+    )
+    for i in range(total):
+        surface = owner[triangle[i]]
+        k = cursor[surface]
+        cursor[surface] += 1
+        sorted_.pixel[k] = pixel[i]
+        sorted_.triangle[k] = triangle[i]
+        sorted_.x[k], sorted_.y[k], sorted_.weight[k] = place[i, 0], place[i, 1], place[i, 2]
+    return sorted_, first_fragment

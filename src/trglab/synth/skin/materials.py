@@ -1,0 +1,169 @@
+"""One person's textures and materials, ready to be put onto posed vertices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trglab.synth.render.sampling import halvings
+from trglab.synth.render.surface import Material, Surface
+from trglab.synth.skin.appearance import SkinLook
+from trglab.synth.skin.chart import SKIN_SIZE, SkinChart, skin_chart
+from trglab.synth.skin.eyes import (
+    LASH_SIZE,
+    EyeChart,
+    eye_chart,
+    paint_eye,
+    paint_lashes,
+    paint_mouth,
+    paint_teeth,
+    sample_eye_look,
+)
+from trglab.synth.skin.paint import BUMP_M, SkinLayer, SkinTextures, paint_skin
+from trglab.synth.skin.texels import TexelMap, texel_map
+
+if TYPE_CHECKING:
+    from trglab.synth.head.face_model import FaceModel
+
+EYES = ("eyeball_left", "eyeball_right")
+
+DRAWN_PARTS = ("skin", "mouth", "teeth", *EYES, "eye_occlusion", "lashes")
+"""Parts of a face model that get a surface, in drawing order."""
+
+
+@dataclass(frozen=True)
+class AppearanceCharts:
+    """All that painting needs to know of one face model; made once per process.
+
+    Attributes
+    ----------
+    skin, eyes, lashes
+        Charts of the parts; ``lashes`` is None where the model has none.
+    part_vertices
+        For each drawn part, the indices ``(n,)`` of its vertices in the model.
+    part_triangles
+        For each drawn part, its triangles ``(m, 3)``, counting those vertices.
+    part_uv
+        For each drawn part, ``(n, 2)``.
+    """
+
+    skin: SkinChart
+    eyes: dict[str, EyeChart]
+    lashes: TexelMap | None
+    part_vertices: dict[str, np.ndarray]
+    part_triangles: dict[str, np.ndarray]
+    part_uv: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """One person's textures by part, ``(h, w, 4)`` uint8, and the skin's bump map.
+
+    ``oiliness`` runs from 0, dull skin, to 1.
+    """
+
+    textures: dict[str, np.ndarray]
+    smaller: dict[str, tuple[np.ndarray, ...]]
+    """The large ones again, see :attr:`~trglab.synth.render.surface.Surface.smaller`."""
+    skin_height: np.ndarray
+    oiliness: float
+
+
+def appearance_charts(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceCharts:
+    """Measure a face model for painting; about a tenth of a second."""
+    skin = skin_chart(model, skin_size)
+    present = [name for name in DRAWN_PARTS if len(model.part_triangles[name])]
+    vertices, triangles, uv = {}, {}, {}
+    for name in present:
+        used, inverse = np.unique(model.part_triangles[name], return_inverse=True)
+        vertices[name] = used
+        triangles[name] = inverse.reshape(-1, 3).astype(np.int32)
+        source = skin.uv if name == "skin" else np.clip(model.uv, 0.0, 1.0)
+        uv[name] = np.ascontiguousarray(source[used], np.float32)
+    lashes = None
+    if "lashes" in present:
+        card_uv = np.clip(model.uv, 0.0, 1.0)
+        lashes = texel_map(model.mean_m, model.part_triangles["lashes"], card_uv, LASH_SIZE)
+    eyes = {name: eye_chart(model, name) for name in EYES if name in present}
+    return AppearanceCharts(skin, eyes, lashes, vertices, triangles, uv)
+
+
+def paint_person(
+    charts: AppearanceCharts,
+    look: SkinLook,
+    rng: np.random.Generator,
+    photo: SkinLayer | None = None,
+) -> Appearance:
+    """Paint all textures of one person; ``photo`` is real skin to lay in."""
+    skin: SkinTextures = paint_skin(charts.skin, look, rng, photo)
+    textures = {"skin": skin.albedo, "mouth": paint_mouth(rng), "teeth": paint_teeth(rng)}
+    eye_look = sample_eye_look(rng, look.tone.typology_deg)
+    for name, chart in charts.eyes.items():
+        textures[name] = paint_eye(chart, eye_look, rng)
+    fullness = float(np.clip(rng.normal(0.45, 0.15) + 0.4 * look.make_up.liner, 0.1, 1.2))
+    if charts.lashes is not None:
+        landmarks = charts.skin.landmarks_m
+        textures["lashes"] = paint_lashes(charts.lashes, landmarks, rng, (24, 19, 17), fullness)
+    # A veil of shade where lids and lashes keep light from the eyes' edges.
+    textures["eye_occlusion"] = np.full((4, 4, 4), (40, 22, 18, 70), np.uint8)
+    smaller = {"skin": halvings(skin.albedo)}
+    return Appearance(textures, smaller, skin.height, skin.oiliness)
+
+
+def appearance_surfaces(
+    charts: AppearanceCharts,
+    appearance: Appearance,
+    vertices_m: np.ndarray,
+    occlusion: np.ndarray | None = None,
+) -> list[Surface]:
+    """Return the head's surfaces, one for each part that the face model has.
+
+    Parameters
+    ----------
+    vertices_m
+        ``(V, 3)``: all the model's vertices, posed, in the head frame.
+    occlusion
+        ``(V,)``: the share of the surroundings that each sees, or None for all of them.
+    """
+    expected = max(int(used.max()) for used in charts.part_vertices.values())
+    if vertices_m.ndim != 2 or vertices_m.shape[1] != 3 or len(vertices_m) <= expected:
+        raise ValueError(
+            f"appearance_surfaces: expected all the face model's vertices, (V, 3) with V > "
+            f"{expected}, got {vertices_m.shape}"
+        )
+    surfaces = []
+    for name, used in charts.part_vertices.items():
+        surfaces.append(
+            Surface(
+                name=name,
+                vertices_m=np.ascontiguousarray(vertices_m[used], np.float32),
+                triangles=charts.part_triangles[name],
+                uv=charts.part_uv[name],
+                texture=appearance.textures[name],
+                smaller=appearance.smaller.get(name, ()),
+                material=_material(name, appearance.oiliness),
+                height=appearance.skin_height if name == "skin" else None,
+                occlusion=None if occlusion is None else occlusion[used].astype(np.float32),
+            )
+        )
+    return surfaces
+
+
+def _material(part: str, oiliness: float) -> Material:
+    if part == "skin":
+        roughness = 0.68 - 0.18 * oiliness
+        return Material(roughness=roughness, specular=0.028, scatter=0.12, bump_m=BUMP_M)
+    return _MATERIALS[part]
+
+
+_EYE = Material(roughness=0.12, specular=0.02, scatter=0.1, mirror=0.5)
+_MATERIALS = {
+    "mouth": Material(roughness=0.35, specular=0.03, scatter=0.2, two_sided=True),
+    "teeth": Material(roughness=0.25, specular=0.045, scatter=0.1),
+    "eyeball_left": _EYE,
+    "eyeball_right": _EYE,
+    "eye_occlusion": Material(roughness=0.9, specular=0.0, blend=True, two_sided=True),
+    "lashes": Material(roughness=0.6, specular=0.02, two_sided=True),
+}

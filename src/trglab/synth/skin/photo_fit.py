@@ -1,0 +1,198 @@
+"""Fits a face model to a photograph with known landmarks: identity, pose and focal length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from trg.geometry.projection import transform
+
+if TYPE_CHECKING:
+    from trglab.synth.head.face_model import FaceModel
+
+LONDON_TO_68: dict[int, tuple[int, ...]] = {
+    17: (71,), 18: (72, 83), 19: (73, 84), 20: (74, 84), 21: (76,),
+    22: (77,), 23: (78, 85), 24: (79, 85), 25: (81, 86), 26: (82,),
+    27: (50, 51, 56, 57), 28: (52, 58), 29: (53, 59), 30: (54, 60),
+    31: (64,), 33: (55,), 35: (69,),
+    36: (18,), 37: (19, 20), 38: (20, 21), 39: (22,), 40: (29, 30), 41: (28, 29),
+    42: (23,), 43: (24, 25), 44: (25, 26), 45: (27,), 46: (32, 33), 47: (31, 32),
+    48: (87,), 49: (88,), 50: (89,), 51: (90,), 52: (91,), 53: (92,), 54: (93,),
+    55: (108,), 56: (107,), 57: (106,), 58: (105,), 59: (104,),
+    61: (95,), 62: (96,), 63: (97,), 65: (102,), 66: (101,), 67: (100,),
+    8: (129,),
+}  # fmt: skip
+"""Which of the London set's 189 points (the mean of several) stand for one of the 68."""
+
+LONDON_CONTOUR = (109, 110, 111, *range(125, 134), 114, 113, 112)
+"""The face's visible edge from ear to ear by way of the chin, in the London set's points."""
+
+LONDON_HAIRLINE = tuple(range(134, 145))
+"""Where skin meets hair, from the image's left to its right."""
+
+IDENTITY_MODES = 40
+PRIOR_FOCAL_PX_PER_WIDTH = 4.0
+"""A portrait lens far away: focal length over picture width, held by a weak prior."""
+
+LANDMARK_SIGMA_PX = 2.5
+BROW_SIGMA_PX = 8.0
+CONTOUR_SIGMA_PX = 4.0
+STEPS = 12
+
+
+class PhotoFit(NamedTuple):
+    """A face model laid over a photograph.
+
+    Attributes
+    ----------
+    vertices_cam_m
+        ``(V, 3)`` in the camera frame.
+    focal_px
+        The principal point is the picture's middle.
+    error_px
+        Median distance of the 68 landmarks that have a counterpart.
+    """
+
+    vertices_cam_m: np.ndarray
+    focal_px: float
+    error_px: float
+
+
+def fit_photo(model: FaceModel, points_px: np.ndarray, width: int, height: int) -> PhotoFit:
+    """Fit by regularised Gauss-Newton.
+
+    Parameters
+    ----------
+    points_px
+        ``(189, 2)``: the London set's landmarks.
+    """
+    targets = np.stack([points_px[list(of)].mean(axis=0) for of in LONDON_TO_68.values()])
+    indices = np.array(list(LONDON_TO_68))
+    contour = points_px[list(LONDON_CONTOUR)].astype(np.float64)
+    jaw = np.array([1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15])
+    used = np.concatenate([indices, jaw])
+    sigma = np.full(len(used), LANDMARK_SIGMA_PX)
+    sigma[(used >= 17) & (used <= 26)] = BROW_SIGMA_PX
+    sigma[len(indices) :] = CONTOUR_SIGMA_PX
+    vertices = model.landmarks68[used]
+    modes = min(IDENTITY_MODES, len(model.identity))
+    shapes = model.identity[:modes, vertices].astype(np.float64)
+    mean = model.mean_m[vertices].astype(np.float64)
+    centre_px = np.array([width / 2.0, height / 2.0])
+    state = _initial_state(mean, targets, indices, modes, width, centre_px)
+    for _ in range(STEPS):
+        projected = _project(state, mean, shapes, centre_px)
+        on_contour = _closest_on_line(projected[len(indices) :], contour)
+        goal = np.concatenate([targets, on_contour])
+        state = _step(state, mean, shapes, centre_px, goal, sigma, width)
+    projected = _project(state, mean, shapes, centre_px)[: len(indices)]
+    error = float(np.median(np.linalg.norm(projected - targets, axis=1)))
+    identity = state[7:]
+    head = model.mean_m + np.tensordot(identity, model.identity[:modes], axes=1)
+    rotation = _rotation(state[:3])
+    cam = transform(head.astype(np.float64), rotation, state[3:6])
+    return PhotoFit(cam, float(np.exp(state[6])), error)
+
+
+def _initial_state(
+    mean: np.ndarray,
+    targets: np.ndarray,
+    indices: np.ndarray,
+    modes: int,
+    width: int,
+    centre_px: np.ndarray,
+) -> np.ndarray:
+    """State: rotation vector, translation, log focal length, identity."""
+    focal = PRIOR_FOCAL_PX_PER_WIDTH * width
+    model_xy = mean[: len(indices), :2]
+    spread_px = np.linalg.norm(targets - targets.mean(axis=0))
+    spread_m = np.linalg.norm(model_xy - model_xy.mean(axis=0))
+    depth = focal * spread_m / spread_px
+    shift = (targets.mean(axis=0) - centre_px) * depth / focal - model_xy.mean(axis=0)
+    return np.concatenate([np.zeros(3), shift, [depth, np.log(focal)], np.zeros(modes)])
+
+
+def _project(
+    state: np.ndarray, mean: np.ndarray, shapes: np.ndarray, centre_px: np.ndarray
+) -> np.ndarray:
+    head = mean + np.tensordot(state[7:], shapes, axes=1)
+    cam = head @ _rotation(state[:3]).T + state[3:6]
+    return np.exp(state[6]) * cam[:, :2] / cam[:, 2:] + centre_px
+
+
+def _step(
+    state: np.ndarray,
+    mean: np.ndarray,
+    shapes: np.ndarray,
+    centre_px: np.ndarray,
+    goal: np.ndarray,
+    sigma: np.ndarray,
+    width: int,
+) -> np.ndarray:
+    head = mean + np.tensordot(state[7:], shapes, axes=1)
+    rotation, focal = _rotation(state[:3]), float(np.exp(state[6]))
+    turned = head @ rotation.T
+    cam = turned + state[3:6]
+    inverse_depth = 1.0 / cam[:, 2]
+    count = len(head)
+    from_cam = np.zeros((count, 2, 3))
+    from_cam[:, 0, 0] = from_cam[:, 1, 1] = focal * inverse_depth
+    from_cam[:, :, 2] = -focal * cam[:, :2] * inverse_depth[:, None] ** 2
+    jacobian = np.zeros((count, 2, len(state)))
+    # The rotation vector is updated on the left: d(turned) = omega x turned.
+    x, y, z = turned.T
+    zero = np.zeros(count)
+    cross = np.stack([[zero, z, -y], [-z, zero, x], [y, -x, zero]]).transpose(2, 0, 1)
+    jacobian[:, :, :3] = from_cam @ cross
+    jacobian[:, :, 3:6] = from_cam
+    jacobian[:, :, 6] = focal * cam[:, :2] * inverse_depth[:, None]
+    jacobian[:, :, 7:] = np.einsum("nij,mnj->nim", from_cam @ rotation, shapes)
+    residual = goal - (focal * cam[:, :2] * inverse_depth[:, None] + centre_px)
+    weight = np.repeat(1.0 / sigma, 2)
+    rows = jacobian.reshape(2 * count, -1) * weight[:, None]
+    prior = np.zeros(len(state))
+    prior[6], prior[7:] = 1.0 / 0.15, 1.0
+    target = np.zeros(len(state))
+    target[6] = np.log(PRIOR_FOCAL_PX_PER_WIDTH * width) - state[6]
+    target[7:] = -state[7:]
+    normal = rows.T @ rows + np.diag(prior**2) + 1e-9 * np.eye(len(state))
+    update = np.linalg.solve(normal, rows.T @ (residual.ravel() * weight) + prior**2 * target)
+    new = state + update
+    new[:3] = _rotation_vector(_rotation(update[:3]) @ rotation)
+    return new
+
+
+def _rotation(vector: np.ndarray) -> np.ndarray:
+    """Rodrigues' formula."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = vector / angle
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
+
+
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`_rotation` for angles well below 180 degrees."""
+    axis = np.array(
+        [
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        ]
+    )
+    sine = 0.5 * float(np.linalg.norm(axis))
+    if sine < 1e-12:
+        return np.zeros(3)
+    angle = float(np.arctan2(sine, 0.5 * (np.trace(rotation) - 1.0)))
+    return axis * (angle / (2.0 * sine))
+
+
+def _closest_on_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Closest point ``(n, 2)`` of an open line ``(k, 2)`` for each of ``(n, 2)``."""
+    start, edge = line[:-1], np.diff(line, axis=0)
+    along = ((points[:, None] - start) * edge).sum(-1) / (edge**2).sum(-1)
+    nearest = start + np.clip(along, 0.0, 1.0)[..., None] * edge
+    best = np.linalg.norm(points[:, None] - nearest, axis=-1).argmin(axis=1)
+    return nearest[np.arange(len(points)), best]

@@ -1,0 +1,364 @@
+"""The training loop.
+
+::
+
+    feed (render pool, packs, data sets)          a thread, ahead of the loop
+      | views of this process's slots, step by step
+      v
+    augment, on the device --> network --> losses --> gradients --> optimiser --> average
+                                                                        |
+    every so often: log line, hold-out figures, sheet, checkpoint  <----+
+
+A step depends on (recipe, seed, step) only. So a training that was killed goes on from its last
+checkpoint along the same path, and processes that share the batch see the same samples as one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trg.geometry.face_mesh import FaceTopology
+from trg.inference.bundle import SUFFIX
+from trg.network.checkpoint import save_checkpoint
+from trg.network.feature_extractor import load_imagenet_weights
+from trg.network.losses import Losses, Targets, TRGLoss
+from trg.network.restore import recalibrate_batchnorm
+from trg.network.trg import TRGNetwork
+from trglab.datasets.batches import Mixture, Share
+from trglab.datasets.view import Views, ViewSpec
+from trglab.training.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
+from trglab.training.data import Place, holdout_views, open_feed, topology_of
+from trglab.training.optim import (
+    MovingAverage,
+    learning_rate,
+    make_optimizer,
+    use_bf16_in_layers,
+)
+from trglab.training.recipes import Recipe
+from trglab.training.state import BEST, LAST, RunLog, TrainingState, freeze_features, save_tensors
+from trglab.training.validate import SCORE, Holdout
+
+Measure = Callable[[TRGNetwork], tuple[dict[str, float], Image.Image | None]]
+"""A further measurement, such as that on real stills: figures, and a sheet to look at."""
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+class NotFiniteError(RuntimeError):
+    """The loss or its gradient became NaN or infinite; the batch that did it has been saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """How a training ended."""
+
+    folder: Path
+    step: int
+    """Steps done."""
+    finished: bool
+    """False: it ran out of time and can be resumed."""
+    figures: dict[str, float]
+    """The last measurements on the hold-out."""
+
+
+def run_training(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    workers: int = 0,
+    max_minutes: float | None = None,
+    topology: FaceTopology | None = None,
+    measures: dict[str, Measure] | None = None,
+    on_step: OnStep | None = None,
+) -> TrainingResult:
+    """Train a network, and leave checkpoints, the log and sheets in ``folder``.
+
+    Under torchrun every process calls this, and the first one writes.
+
+    Parameters
+    ----------
+    resume
+        Go on where the folder's last checkpoint stands; start anew when there is none.
+    device
+        None: a GPU where there is one.
+    workers
+        Processes that make samples; 0: the training process itself does.
+    max_minutes
+        Stop cleanly after this time, with a checkpoint.
+    topology
+        The mesh; None: the data's own.
+    measures
+        Further measurements by name, for each validation.
+    on_step
+        Told of every step's loss, for a progress bar.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds a training, and ``resume`` is False.
+    NotFiniteError
+        Training diverged, or a sample is broken.
+    """
+    deadline = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
+    if not resume and (folder / LAST).exists():
+        raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
+    with _process_group() as (rank, world), _fast_arithmetic():
+        run = _Run(recipe, folder, topology or topology_of(recipe), device, rank, world)
+        run.state.begin(folder, recipe.to_dict(), resume)
+        run.open(Place(rank, world, workers), measures or {})
+        try:
+            for step, share in _ahead(run):
+                numbers = run.train_step(step, share)
+                if on_step is not None and rank == 0:
+                    on_step(step, numbers)
+                last = run.agree(time.monotonic() > deadline) or step + 1 == recipe.steps
+                run.keep(numbers, last)
+                if last:
+                    break
+        finally:
+            run.feed.close()
+        return TrainingResult(folder, run.state.step, run.state.step == recipe.steps, run.figures)
+
+
+class _Run:
+    """What a training holds while it runs."""
+
+    feed: Mixture
+    log: RunLog
+    holdout: Holdout | None
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        topology: FaceTopology,
+        device: torch.device | None,
+        rank: int,
+        world: int,
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder = recipe, folder
+        self.rank, self.world = rank, world
+        self.device = device = device or _default_device(rank)
+        self.spec = ViewSpec(recipe.view_size, recipe.view_margin, topology.vertex_count)
+        taps = taps_for(recipe.view_size, recipe.view_margin, recipe.model.crop_size)
+        self.augmenter = Augmenter(recipe.model.crop_size, topology.mirror, taps)
+        network = TRGNetwork(recipe.model, topology).to(device)
+        if recipe.backbone_weights is not None:
+            load_imagenet_weights(network.backbone, recipe.backbone_weights)
+        if recipe.features_from is not None:
+            freeze_features(network)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
+        average = MovingAverage(network, recipe.optim.ema_decay)
+        self.state = TrainingState(network, average, make_optimizer(network, recipe.optim))
+        if recipe.precision == "bf16":
+            use_bf16_in_layers(network, device.type)
+        self.loss = TRGLoss(topology, recipe.losses).to(device)
+        self.figures: dict[str, float] = {}
+
+    def open(self, place: Place, measures: dict[str, Measure]) -> None:
+        """Open the data at the state's step, and the log."""
+        self.feed = open_feed(self.recipe, place, self.spec, self.state.step)
+        if self.state.step == 0 and (self.recipe.start_from or "").endswith(SUFFIX):
+            self._recalibrate_batchnorm()
+        self.parallel: nn.Module = self.state.network
+        if self.world > 1:
+            self.parallel = DistributedDataParallel(self.state.network)
+        self.measures = measures
+        self.holdout = None
+        if self.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.log = RunLog(self.folder, self.state.step)
+            if self.recipe.holdout is not None:
+                views = holdout_views(self.recipe.holdout, self.spec, place.workers)
+                self.holdout = Holdout(views, self.augmenter, self.device)
+
+    def train_step(self, step: int, share: Share) -> dict[str, float]:
+        """Move the weights once; return the losses, the gradient's norm and the rate."""
+        recipe, optimizer = self.recipe, self.state.optimizer
+        batch = self._batch(step, share)
+        torch.manual_seed(_seed(recipe.seed, step, 1 + self.rank))  # dropout
+        rate = learning_rate(recipe.optim, step, recipe.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        crops = batch.crops.contiguous(memory_format=torch.channels_last)
+        losses: Losses = self.loss(
+            self.parallel(crops, batch.bbox_info),
+            targets_of(batch, recipe.hidden_landmark_weight),
+        )
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        norm = nn.utils.clip_grad_norm_(
+            self.state.network.parameters(), recipe.optim.clip_norm or math.inf
+        )
+        numbers = dict(zip((*losses._fields, "gradient"), _floats(losses, norm), strict=True))
+        if not (math.isfinite(numbers["total"]) and math.isfinite(numbers["gradient"])):
+            self._stop_on_nan(step, batch, numbers)
+        optimizer.step()
+        self.state.average.update(self.state.network, step)
+        self.state.step = step + 1
+        return {**numbers, "learning_rate": rate}
+
+    def _batch(self, step: int, share: Share) -> TrainingBatch:
+        """Augment a step's views."""
+        generator = torch.Generator().manual_seed(_seed(self.recipe.seed, step))
+        draws = draw(self.recipe.augment, self.recipe.batch_size, generator)
+        mine = select_draws(draws, torch.from_numpy(share.slots))
+        return self.augmenter(share.views, mine, self.device)
+
+    def _recalibrate_batchnorm(self) -> None:
+        """Give the norms that a bundle's graph has lost the statistics of the first batch."""
+        batch = self._batch(0, self.feed.share(0, self.rank, self.world))
+        recalibrate_batchnorm(self.state.network, batch.crops, batch.bbox_info)
+        self.state.average.network.load_state_dict(self.state.network.state_dict())
+
+    def keep(self, numbers: dict[str, float], last: bool) -> None:
+        """Log, measure and save what is due after this step."""
+        step, recipe = self.state.step, self.recipe
+        if self.rank == 0:
+            if last or step % recipe.log_every == 0:
+                self.log.write("train", step, numbers)
+            if last or step % recipe.validate_every == 0:
+                self._validate(step)
+            if last or step % recipe.checkpoint_every == 0:
+                self.state.save(self.folder, recipe.to_dict())
+        if self.world > 1 and (last or step % recipe.validate_every == 0):
+            distributed.barrier()
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any process wants to stop."""
+        if self.world == 1:
+            return stop
+        flag = torch.tensor(float(stop), device=self.device)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def _validate(self, step: int) -> None:
+        network = self.state.average.network
+        sheets: dict[str, Image.Image | None] = {}
+        self.figures = {}
+        if self.holdout is not None:
+            self.figures = self.holdout.measure(network)
+            sheets["holdout"] = self.holdout.sheet(network)
+        for name, measure in self.measures.items():
+            figures, sheets[name] = measure(network)
+            self.figures |= {f"{name}_{key}": value for key, value in figures.items()}
+        self.log.write("validate", step, self.figures)
+        for name, sheet in sheets.items():
+            if sheet is not None:
+                sheet.save(self.folder / f"{name}.jpg", quality=88)
+        score = self.figures.get(SCORE, 0.0)  # without a hold-out the newest is kept
+        if score < self.state.best_score or SCORE not in self.figures:
+            self.state.best_score = score
+            facts = {"step": step, "figures": self.figures, "recipe": self.recipe.to_dict()}
+            save_checkpoint(self.folder / BEST, network, facts)
+
+    def _stop_on_nan(self, step: int, batch: TrainingBatch, numbers: dict[str, float]) -> None:
+        path = self.folder / f"not_finite_step{step}_rank{self.rank}.pt"
+        save_tensors(path, {name: tensor.cpu() for name, tensor in batch._asdict().items()})
+        bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+        raise NotFiniteError(
+            f"step {step}: expected finite numbers, got {bad}; the batch is in {path}, the "
+            "weights before it in the last checkpoint"
+        )
+
+
+def targets_of(batch: TrainingBatch, hidden_weight: float = 1.0) -> Targets:
+    """Turn a batch into the losses' labels.
+
+    Landmarks outside the crop are beyond what a heatmap can say and get no weight; those that the
+    camera does not see get ``hidden_weight``.
+    """
+    inside = (batch.landmarks68_crop.abs() <= 1.0).all(-1)
+    weight = torch.where(batch.landmarks68_visible, 1.0, hidden_weight) * inside
+    return Targets(
+        bbox_info=batch.bbox_info,
+        landmarks68_crop=batch.landmarks68_crop,
+        landmarks68_weight=weight,
+        rotation=batch.rotation,
+        translation_m=batch.translation_m,
+        has_pose=batch.has_pose,
+        vertices_m=batch.vertices_m,
+        has_vertices=batch.has_vertices,
+    )
+
+
+def _ahead(run: _Run) -> Iterator[tuple[int, Share]]:
+    """Yield each step that is left with its share, read while the step before is trained."""
+    first, steps = run.state.step, run.recipe.steps
+
+    def read(step: int) -> Share:
+        share = run.feed.share(step, run.rank, run.world)
+        return share._replace(views=_pinned(share.views)) if run.device.type == "cuda" else share
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read, first) if first < steps else None
+        for step in range(first, steps):
+            assert coming is not None
+            share = coming.result()
+            coming = reader.submit(read, step + 1) if step + 1 < steps else None
+            yield step, share
+
+
+def _pinned(views: Views) -> Views:
+    """Move arrays to page-locked memory, from where a GPU fetches them on its own."""
+    return Views(*(torch.from_numpy(array).pin_memory().numpy() for array in views))
+
+
+def _floats(losses: Losses, norm: Tensor) -> list[float]:
+    """Fetch all numbers from the device at once."""
+    numbers: list[float] = torch.stack([*(loss.detach() for loss in losses), norm]).tolist()
+    return numbers
+
+
+def _seed(*numbers: int) -> int:
+    """Mix small numbers into one 63-bit seed (FNV-1a)."""
+    state = 0xCBF29CE484222325
+    for number in numbers:
+        state = ((state ^ (number & 0xFFFFFFFF)) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return state >> 1
+
+
+def _default_device(rank: int) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def _process_group() -> Iterator[tuple[int, int]]:
+    """Join the processes that torchrun started; (0, 1) when it did not."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        yield 0, 1
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank(), distributed.get_world_size()
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _fast_arithmetic() -> Iterator[None]:
+    """Treat denormal numbers as zero: dying activations otherwise slow a CPU down tenfold."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,0 +1,55 @@
+"""Changes to a recipe by dotted names, as the command line gives them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from trglab.training.recipes import Recipe
+
+
+def with_overrides(base: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with fields changed by dotted name: ``{"optim.learning_rate": "3e-4"}``.
+
+    A source is named by its number, as ``sources.0.reuse``. Text is read as a Python value where
+    it is one.
+
+    Raises
+    ------
+    ValueError
+        There is no such field, or the value is of another kind than the field's.
+    """
+    for path, value in overrides.items():
+        base = _set(base, path.split("."), _value(value), path)
+    return base
+
+
+def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
+    name, *rest = path
+    if isinstance(node, tuple) and rest and name.isdecimal() and int(name) < len(node):
+        number = int(name)
+        return (*node[:number], _set(node[number], rest, value, whole), *node[number + 1 :])
+    names = [item.name for item in fields(node)] if is_dataclass(node) else []
+    if name not in names:
+        raise ValueError(f"override {whole}: expected one of {names} where it says {name!r}")
+    old = getattr(node, name)
+    if rest:
+        value = _set(old, rest, value, whole)
+    elif isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    elif isinstance(old, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if old is not None and value is not None and not isinstance(value, type(old)):
+        raise ValueError(f"override {whole}: expected a value like {old!r}, got {value!r}")
+    return replace(node, **{name: value})
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value

@@ -1,0 +1,45 @@
+"""A progress bar for a training, in a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trglab.training.loop import OnStep
+
+SMOOTHING = 0.98
+"""Of the loss that is shown; single batches jump about."""
+
+
+@contextmanager
+def training_bar(steps: int, batch_size: int, console: Console | None = None) -> Iterator[OnStep]:
+    """Show steps done, a smoothed loss, images per second and the time left.
+
+    Yields what ``run_training`` takes as ``on_step``.
+    """
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} img/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=steps, loss=float("nan"), rate=0.0)
+        began: tuple[int, float] | None = None
+        loss: float | None = None
+
+        def on_step(step: int, numbers: dict[str, float]) -> None:
+            nonlocal began, loss
+            now = time.monotonic()
+            began = began or (step, now)
+            new = numbers["total"]
+            loss = new if loss is None else SMOOTHING * loss + (1.0 - SMOOTHING) * new
+            rate = (step - began[0]) * batch_size / max(now - began[1], 1e-9)
+            bar.update(task, completed=step + 1, loss=loss, rate=rate)
+
+        yield on_step

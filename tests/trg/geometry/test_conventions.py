@@ -1,0 +1,23 @@
+"""The conventions page names a test for what it says: each of them exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "conventions.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
+def test_every_test_that_the_page_names_exists():
+    """A name without its file is in the file that was named last."""
+    named = re.findall(r"`(?:(tests/\w+\.py)::)?(test_\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) > 20
+    last_file = ""
+    for file, name in named:
+        last_file = file or last_file
+        source = (ROOT / last_file).read_text(encoding="utf-8")
+        assert f"def {name}(" in source, f"{last_file} has no {name}"

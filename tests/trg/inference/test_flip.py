@@ -1,0 +1,85 @@
+"""Faces looked at twice, the second time in a mirror."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trg.estimator import HeadPoseEstimator
+from trg.geometry.face_mesh import LANDMARKS68_MIRROR
+from trg.geometry.projection import crop_from_rays, rays_from_points, transform
+from trg.geometry.rotations import rotation_from_euler
+from trg.inference.bundle import DEFAULT_BUNDLE, bundled, bundled_names
+from trg.inference.flip import MIRROR, FlipTTANetwork, nearest_rotation
+from trg.inference.pose_pipeline import PoseNetwork
+from trg.inference.runtime import PoseArrays, PoseRuntime
+
+pytestmark = pytest.mark.skipif(
+    DEFAULT_BUNDLE not in bundled_names(), reason="needs the bundled weights"
+)
+
+
+@pytest.fixture(scope="module")
+def runtime() -> PoseRuntime:
+    return PoseRuntime(bundled())
+
+
+def faces(runtime: PoseRuntime, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Patchworks of colour, no two sides alike."""
+    rng = np.random.default_rng(0)
+    size = runtime.crop_size
+    crops = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    crops = crops.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
+    centre, side = rng.uniform(-0.3, 0.3, (count, 2)), rng.uniform(0.1, 0.6, (count, 1))
+    return crops, np.concatenate([centre, side], 1).astype(np.float32)
+
+
+def test_the_mirrored_picture_has_the_mirrored_answer(runtime: PoseRuntime) -> None:
+    network = FlipTTANetwork(runtime)
+    crops, boxes = faces(runtime)
+    plain = network(crops, boxes)
+    turned = network(np.ascontiguousarray(crops[:, :, ::-1]), boxes * MIRROR)
+    partner = runtime.topology.mirror
+    expected = PoseArrays(
+        MIRROR[:, None] * plain.rotation * MIRROR,
+        plain.translation_m * MIRROR,
+        plain.vertices_m[:, partner] * MIRROR,
+        plain.vertices_crop[:, partner] * MIRROR[:2],
+        plain.landmarks68_crop[:, LANDMARKS68_MIRROR] * MIRROR[:2],
+        plain.peaks[:, LANDMARKS68_MIRROR],
+    )
+    for name, got, wanted in zip(PoseArrays._fields, turned, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-5, err_msg=name)
+    alone = runtime(crops, boxes).rotation
+    assert np.abs(alone - plain.rotation).max() > 1e-3
+
+
+def test_answers_agree_with_themselves(runtime: PoseRuntime) -> None:
+    network = FlipTTANetwork(runtime)
+    assert isinstance(network, PoseNetwork)
+    crops, boxes = faces(runtime)
+    arrays = network(crops, boxes)
+    points_m = transform(arrays.vertices_m, arrays.rotation, arrays.translation_m)
+    projected = crop_from_rays(rays_from_points(points_m), boxes)
+    np.testing.assert_allclose(arrays.vertices_crop, projected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.det(arrays.rotation), 1.0, atol=1e-5)
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    nobody = network(crops[:0], boxes[:0])
+    assert [array.shape[0] for array in nobody] == [0] * 6
+
+
+def test_the_mean_of_two_rotations_lies_between_them() -> None:
+    one, other = (rotation_from_euler(np.array([yaw, 0.0, 0.0])) for yaw in (10.0, 20.0))
+    mean = nearest_rotation(((one + other) / 2.0)[None].astype(np.float32))
+    np.testing.assert_allclose(mean[0], rotation_from_euler(np.array([15.0, 0.0, 0.0])), atol=1e-6)
+
+
+def test_an_estimator_can_look_twice(runtime: PoseRuntime) -> None:
+    crops, _ = faces(runtime, 1)
+    box = [[20.0, 20.0, 110.0, 110.0]]
+    once, twice = (
+        HeadPoseEstimator(runtime, mirrored=mirrored, refine=False)(crops[0], boxes=box)[0]
+        for mirrored in (False, True)
+    )
+    assert HeadPoseEstimator(runtime, mirrored=True).card.name == "trg_s, mirrored too"
+    assert not np.allclose(once.rotation, twice.rotation, atol=1e-4)

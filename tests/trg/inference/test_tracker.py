@@ -1,0 +1,170 @@
+"""Faces over time: who is who, when the detector looks, what is lost and found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.oracle_network import (  # noqa: F401 -- a fixture
+    Head,
+    OracleDetector,
+    OracleNetwork,
+    numbered_crops,
+    picture,
+)
+from trg.estimator import HeadPoseEstimator
+from trg.geometry.camera import Camera
+from trg.inference.pose_pipeline import PosePipeline
+from trg.inference.tracker import FaceTracker, TrackingOptions
+
+pytestmark = pytest.mark.usefixtures("numbered_crops")
+
+CAMERA = Camera.from_fov(60.0, 640, 480)
+LEFT, RIGHT = Head((-0.15, 0.0, 0.7)), Head((0.15, 0.0, 0.7))
+
+
+class Film:
+    """A scene that a test moves about, and a tracker that watches it."""
+
+    def __init__(self, *heads: Head, **options) -> None:
+        self.heads = list(heads)
+        scenes = [self.heads]
+        self.network = OracleNetwork(scenes)
+        self.detector = OracleDetector(scenes, CAMERA)
+        self.tracker = FaceTracker(
+            PosePipeline(self.network), self.detector, TrackingOptions(**options)
+        )
+        self.frame = 0
+
+    def next(self, time_s: float | None = None):
+        time_s = self.frame / 30 if time_s is None else time_s
+        self.frame += 1
+        return self.tracker(picture(0), CAMERA, time_s)
+
+    def ids(self) -> list[int]:
+        return [face.id for face in self.next()]
+
+
+def moved(head: Head, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Head:
+    shifted = np.array(head.translation_m) + (x, y, z)
+    return Head(tuple(shifted), head.angles_deg, head.sure)
+
+
+def test_one_detection_is_enough_for_a_head_that_moves():
+    film = Film(LEFT, redetect_every=1000, smoothing=None)
+    for i in range(40):
+        film.heads[0] = moved(LEFT, x=0.01 * i, z=0.004 * i)
+        (face,) = film.next()
+        assert face.id == 0
+        assert face.time_s == pytest.approx(i / 30)
+        np.testing.assert_allclose(face.translation_m, film.heads[0].translation_m, atol=1e-6)
+    assert film.detector.calls == 1
+    assert sum(film.network.calls) <= 41 + 1
+
+
+def test_newcomers_are_found_within_the_interval_and_keep_their_numbers():
+    film = Film(LEFT, redetect_every=5)
+    assert film.ids() == [0]
+    film.heads.append(RIGHT)
+    seen = [film.ids() for _ in range(6)]
+    assert seen[-1] == [0, 1]
+    film.heads.reverse()
+    assert film.ids() == [0, 1]
+    assert film.detector.calls <= 3
+
+
+def test_somebody_hidden_for_some_frames_comes_back_as_the_same():
+    film = Film(LEFT, RIGHT, lost_track_buffer=10)
+    assert film.ids() == [0, 1]
+    film.heads[:] = [RIGHT]
+    assert [film.ids() for _ in range(8)] == [[1]] * 8
+    film.heads[:] = [RIGHT, moved(LEFT, x=0.06)]
+    assert film.ids() == [0, 1]
+    film.heads[:] = [RIGHT]
+    for _ in range(12):
+        film.ids()
+    film.heads[:] = [RIGHT, LEFT]
+    for _ in range(15):
+        last = film.ids()
+    assert last == [1, 2]
+
+
+def test_a_jump_is_followed_by_a_new_detection_at_once():
+    film = Film(LEFT)
+    film.ids()
+    film.heads[:] = [RIGHT]
+    (face,) = film.next()
+    assert face.id == 1
+    np.testing.assert_allclose(face.translation_m, RIGHT.translation_m, atol=1e-6)
+    assert film.detector.calls == 2
+
+
+def test_doubtful_faces_go_on_but_do_not_begin():
+    doubtful = Head((0.1, 0.1, 0.6), sure=False)
+    film = Film(doubtful)
+    assert film.ids() == []
+    eager = Film(doubtful, new_confidence=0.0, keep_confidence=0.0)
+    assert eager.ids() == [0]
+
+
+def test_two_tracks_on_one_face_become_one_and_the_older_stays():
+    film = Film(LEFT, RIGHT)
+    assert film.ids() == [0, 1]
+    for share in np.linspace(0, 1, 30):
+        film.heads[:] = [LEFT, moved(RIGHT, x=-0.3 * share)]
+        last = film.ids()
+    assert last == [0]
+
+
+def test_the_number_of_faces_is_limited_and_saves_detections():
+    film = Film(LEFT, RIGHT, max_faces=1, redetect_every=2)
+    for _ in range(10):
+        assert film.ids() == [0]
+    assert film.detector.calls == 1
+    film.heads.pop(0)
+    for _ in range(20):
+        last = film.ids()
+        assert len(last) <= 1
+    assert last == [1]
+
+
+def test_empty_frames_and_frames_of_other_sizes_are_fine():
+    film = Film()
+    assert film.ids() == []
+    film.heads.append(LEFT)
+    assert film.ids() == [0]
+    tiny = Camera.assumed(1, 1)
+    assert film.tracker(np.zeros((1, 1, 3), np.uint8), tiny, 0.1) == []
+    assert film.ids() in ([0], [1])
+
+
+@pytest.mark.parametrize("times", [[0, 0, 0, 0], [5, 4, 3, 2], [0, 0.1, 0.1, 0.05]])
+def test_odd_timestamps_are_survived(times):
+    film = Film(LEFT)
+    for i, time_s in enumerate(times):
+        film.heads[0] = moved(LEFT, x=0.01 * i)
+        (face,) = film.next(time_s)
+        assert face.time_s == time_s
+        assert np.isfinite(face.landmarks_px).all()
+
+
+def test_streams_number_frames_and_tell_the_time():
+    scenes = [[LEFT]]
+    estimator = HeadPoseEstimator(OracleNetwork(scenes), OracleDetector(scenes, CAMERA))
+    frames = list(estimator.stream([picture(0)] * 4, CAMERA, fps=25.0))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [frame.time_s for frame in frames] == [0.0, 0.04, 0.08, 0.12]
+    assert [face.id for frame in frames for face in frame.faces] == [0, 0, 0, 0]
+    (first, *_) = estimator.stream([picture(0)])
+    assert first.faces[0].camera.source == "assumed"
+    with pytest.raises(ValueError, match="frame 1"):
+        list(estimator.stream([picture(0), np.zeros((4, 4))]))
+    with pytest.raises(ValueError, match="fps"):
+        estimator.stream([], fps=0)
+
+
+def test_bad_options_say_what_is_wrong():
+    with pytest.raises(ValueError, match="max_faces"):
+        TrackingOptions(max_faces=0)
+    with pytest.raises(ValueError, match="redetect_every"):
+        TrackingOptions(redetect_every=0)

@@ -1,0 +1,82 @@
+"""What stands on the command line: photos, folders, globs, videos, webcams, streams."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from PIL import Image
+
+from trg.io.inputs import MediaInput, find_inputs, without_password
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    for name in (
+        "b.jpg",
+        "a.PNG",
+        "clip.MP4",
+        "notes.txt",
+        ".hidden.jpg",
+        "in/c.jpeg",
+        "in/z/d.tif",
+    ):
+        path = tmp_path / "album" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "album" / ".cache").mkdir()
+    (tmp_path / "album" / ".cache" / "thumb.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "album"
+
+
+def names(arguments: list[str]) -> list[str]:
+    return [source.name.replace(os.sep, "/") for source in find_inputs(arguments)]
+
+
+def test_a_folder_with_its_folders_in_order(album):
+    everything = ["a.PNG", "b.jpg", "clip.MP4", "in/c.jpeg", "in/z/d.tif"]
+    assert names(["album"]) == [f"album/{name}" for name in everything]
+    kinds = [source.kind for source in find_inputs(["album"])]
+    assert kinds == ["photo", "photo", "video", "photo", "photo"]
+
+
+def test_globs_files_and_no_doubles(album):
+    assert names(["album/*.jpg"]) == ["album/b.jpg"]
+    assert names(["album/*.*"]) == ["album/a.PNG", "album/b.jpg", "album/clip.MP4"]
+    assert names(["album/**"]) == names(["album"])
+    assert names(["album/in*"]) == ["album/in/c.jpeg", "album/in/z/d.tif"]
+    assert names(["album/b.jpg", "album/*.jpg", "album/in"])[:2] == [
+        "album/b.jpg",
+        "album/in/c.jpeg",
+    ]
+
+
+def test_webcams_and_streams(album):
+    url = "rtsp://me:secret@camera/1"
+    assert find_inputs(["0", url]) == [
+        MediaInput("webcam 0", "webcam", 0),
+        MediaInput("rtsp://camera/1", "stream", url),
+    ]
+    (album.parent / "0").write_bytes(b"a file of that name wins")
+    assert find_inputs(["0"])[0].kind == "video"
+    assert without_password("https://camera/a@b") == "https://camera/a@b"
+
+
+def test_names_that_tell_nothing_are_looked_into(album):
+    Image.new("RGB", (2, 2)).save("photo", "png")
+    assert [source.kind for source in find_inputs(["photo", "album/notes.txt"])] == [
+        "photo",
+        "video",
+    ]
+
+
+def test_names_with_brackets_are_files_first(album):
+    (album.parent / "me[1].jpg").write_bytes(b"")
+    assert names(["me[1].jpg"]) == ["me[1].jpg"]
+
+
+def test_what_is_not_there_is_named(album):
+    (album / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"'none\.jpg', '\*\.jpg', 'album/empty'"):
+        find_inputs(["none.jpg", "album", "*.jpg", "album/empty"])

@@ -1,0 +1,180 @@
+"""Faces drawn on pictures: where the paint goes, what it says, and that it never falls over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.support.posed_faces import VGA, posed_face, random_faces
+from trg.face import Face
+from trg.geometry.camera import Camera
+from trg.io.overlay import AXIS_COLOURS, AXIS_LENGTH_M, OverlayStyle, colour_of, draw_faces
+
+GREY = np.full((480, 640, 3), 128, np.uint8)
+NOTHING = OverlayStyle(mesh=False, axes=False, box=False, label=False)
+MESH_ONLY = replace(NOTHING, mesh=True, opacity=1.0)
+
+
+def changed(before, after):
+    return (before != after).any(-1)
+
+
+def silhouette(face: Face, size=(640, 480)):
+    """A naive twin: every triangle filled, in no order, without smoothing."""
+    mask = Image.new("1", size)
+    pen = ImageDraw.Draw(mask)
+    for triangle in face.landmarks_px[face.topology.triangles]:
+        pen.polygon([tuple(corner) for corner in triangle.tolist()], fill=1)
+    return np.asarray(mask)
+
+
+def test_the_picture_handed_in_stays_as_it_is():
+    before = GREY.copy()
+    result = draw_faces(before, [posed_face()])
+    assert np.array_equal(before, GREY)
+    assert result.shape == GREY.shape
+    assert result.dtype == np.uint8
+    assert changed(GREY, result).any()
+
+
+def test_nothing_to_draw_changes_nothing():
+    assert np.array_equal(draw_faces(GREY, []), GREY)
+    assert np.array_equal(draw_faces(GREY, [posed_face()], NOTHING), GREY)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (60, 10, -30), (-100, 0, 20)])
+def test_the_mesh_covers_its_silhouette_and_only_that(angles):
+    face = posed_face(angles)
+    drawn = changed(GREY, draw_faces(GREY, [face], MESH_ONLY))
+    expected = silhouette(face)
+    assert expected.sum() > 10_000
+    assert (drawn & expected).sum() / (drawn | expected).sum() > 0.97
+
+
+def test_near_triangles_hide_far_ones():
+    """Turned to the side, the far half of the mask lies behind the near one."""
+    face = posed_face((70, 0, 0))
+    triangles = face.topology.triangles
+    depth_m = face.mesh().vertices_m[:, 2]
+    near = triangles[depth_m[triangles].mean(-1) < np.median(depth_m)]
+    near_only = replace(face, topology=replace(face.topology, triangles=near))
+    whole = draw_faces(GREY, [face], MESH_ONLY)
+    part = draw_faces(GREY, [near_only], MESH_ONLY)
+    inside = np.asarray(Image.fromarray(silhouette(near_only)).convert("L")) > 0
+    inside[1:-1] &= inside[2:] & inside[:-2]
+    inside[:, 1:-1] &= inside[:, 2:] & inside[:, :-2]
+    # Normals at the border of the part differ, so its shades do a little.
+    assert np.abs(whole[inside].astype(int) - part[inside]).mean() < 4
+
+
+def test_light_falls_from_above_left():
+    result = draw_faces(GREY, [posed_face()], MESH_ONLY).astype(int).sum(-1)
+    assert result[200, 290] > result[200, 350] + 20
+    assert result[180, 320] > result[300, 320] + 20
+
+
+def test_opacity_mixes_the_mesh_with_the_picture():
+    middle = [
+        draw_faces(GREY, [posed_face()], replace(MESH_ONLY, opacity=opacity))[240, 300].astype(int)
+        for opacity in (0.0, 0.5, 1.0)
+    ]
+    assert np.array_equal(middle[0], GREY[0, 0])
+    expected = middle[0] + 0.5 * (middle[2] - middle[0])
+    assert np.abs(middle[1] - expected).max() < 30  # the mesh is never quite opaque in its middle
+
+
+def test_axes_point_where_the_head_points():
+    face = posed_face((25, -15, 10))
+    drawn = draw_faces(GREY, [face], replace(NOTHING, axes=True))
+    tips_m = np.diag((1.0, 1.0, -1.0)) * AXIS_LENGTH_M * 0.8
+    tips_px = VGA.project(tips_m @ face.rotation.T + face.translation_m)
+    for (x, y), colour in zip(tips_px, AXIS_COLOURS, strict=True):
+        around = drawn[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].reshape(-1, 3)
+        assert np.abs(around.astype(int) - colour).sum(-1).min() < 30
+
+
+def test_box_corners_are_marked_and_its_middle_is_not():
+    face = posed_face(id=2)
+    drawn = draw_faces(GREY, [face], replace(NOTHING, box=True))
+    x0, y0, x1, y1 = np.rint(face.box_xyxy).astype(int)
+    for y, x in ((y0, x0), (y0, x1 - 1), (y1 - 1, x0), (y1 - 1, x1 - 1)):
+        assert tuple(drawn[y, x]) == colour_of(face)
+    assert not changed(GREY, drawn)[y0 + 3 : y1 - 3, (x0 + x1) // 2].any()
+    assert not changed(GREY, drawn)[y0 + 12 : y1 - 12, x0 + 12 : x1 - 12].any()
+
+
+def test_the_label_says_that_a_camera_was_assumed():
+    label_only = replace(NOTHING, label=True)
+    given = posed_face()
+    assumed = posed_face(camera=replace(VGA, source="assumed"))
+    named = posed_face(id=12)
+    pictures = [draw_faces(GREY, [face], label_only) for face in (given, assumed, named)]
+    widths = [np.ptp(np.flatnonzero(changed(GREY, each).any(0))) for each in pictures]
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_identities_have_colours_of_their_own():
+    assert colour_of(posed_face()) == colour_of(posed_face(id=0))
+    assert len({colour_of(posed_face(id=number)) for number in range(6)}) == 6
+
+
+def test_people_without_identities_are_told_apart_by_colours():
+    pair = [posed_face(translation_m=(x, 0.0, 0.5)) for x in (-0.1, 0.1)]
+    drawn = draw_faces(GREY, pair, OverlayStyle(mesh=False, axes=False, label=False))
+    for number, face in enumerate(pair):
+        x, y = face.box_xyxy[:2].round().astype(int)
+        assert tuple(drawn[y, x]) == colour_of(face, number)
+    assert colour_of(pair[0], 0) != colour_of(pair[1], 1)
+
+
+def test_the_nearer_face_is_drawn_over_the_farther():
+    near, far = posed_face(id=0), posed_face(translation_m=(0.03, 0.0, 0.8), id=1)
+    for order in ([near, far], [far, near]):
+        drawn = draw_faces(GREY, order, replace(MESH_ONLY, opacity=1.0))
+        red, _, blue = drawn[240, 320].astype(int)
+        assert blue > red  # number 0 is blue, number 1 orange
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 12), (320, 240), (1920, 1080)])
+def test_every_size_of_picture_and_face(size):
+    width, height = size
+    camera = Camera(width, width, width / 2, height / 2, width, height)
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+    result = draw_faces(picture, random_faces(rng, 2, camera=camera))
+    assert result.shape == picture.shape
+    assert changed(picture, result).any()
+
+
+def test_lines_grow_with_the_face():
+    box_only = replace(NOTHING, box=True)
+    areas = [
+        changed(GREY, draw_faces(GREY, [posed_face(translation_m=(0, 0, z))], box_only)).sum()
+        for z in (1.6, 0.8, 0.4)
+    ]
+    assert areas[0] < areas[1] / 1.5 < areas[2] / 2.5
+
+
+def test_what_cannot_be_seen_is_left_out():
+    face = posed_face()
+    faces = [
+        replace(face, translation_m=(0.0, 0.0, -0.5)),
+        replace(face, translation_m=(0.0, 0.0, 0.02)),
+        replace(face, landmarks_px=face.landmarks_px * 1e12, box_xyxy=face.box_xyxy * 1e9),
+        replace(face, landmarks_px=face.landmarks_px - 5000.0, box_xyxy=face.box_xyxy - 5000.0),
+        posed_face(translation_m=(0.22, 0.15, 0.4)),
+        posed_face(translation_m=(0.0, 0.0, 80.0)),
+    ]
+    assert draw_faces(GREY, faces).shape == GREY.shape
+    outside = replace(NOTHING, mesh=True, label=True)
+    assert np.array_equal(draw_faces(GREY, [faces[3]], outside), GREY)
+
+
+def test_errors_name_what_came():
+    with pytest.raises(ValueError, match="uint8 RGB image"):
+        draw_faces(GREY.astype(float), [])
+    with pytest.raises(ValueError, match=r"opacity: expected 0 to 1, got 2"):
+        OverlayStyle(opacity=2.0)

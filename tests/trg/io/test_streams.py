@@ -1,0 +1,89 @@
+"""Streams and webcams: found, or an error that comes in time and keeps passwords to itself."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+
+from tests.support.clips import write_clip
+from trg.io.video import VideoReader, webcam_input
+
+
+@contextmanager
+def server(answer: bytes, *, stays_open: bool) -> Iterator[int]:
+    """Answer one HTTP request with these bytes, then close or stay silent; yields the port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        kept = []
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            kept.append(connection)
+            if answer:
+                connection.recv(4096)
+                length = len(answer) + (10_000 if stays_open else 0)
+                head = f"HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n"
+                connection.sendall(head.encode() + answer)
+            if not stays_open:
+                connection.shutdown(socket.SHUT_WR)
+
+        Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+        for connection in kept:
+            connection.close()
+
+
+def test_a_stream_is_read_to_its_end(tmp_path):
+    clip = write_clip(tmp_path / "clip.ts", frames=12).read_bytes()
+    with (
+        server(clip, stays_open=False) as port,
+        VideoReader(f"http://127.0.0.1:{port}/live.ts", timeout_s=5.0) as reader,
+    ):
+        assert (reader.width, reader.height) == (64, 48)
+        assert (reader.path, reader.frame_count) == (None, None)
+        frames = list(reader)
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.time_s for frame in frames] == pytest.approx([n / 25 for n in range(12)])
+
+
+def test_a_stream_that_falls_silent_times_out(tmp_path):
+    clip = write_clip(tmp_path / "clip.ts", frames=60, size=(320, 240)).read_bytes()
+    with (
+        server(clip, stays_open=True) as port,
+        VideoReader(f"http://127.0.0.1:{port}/live.ts", timeout_s=1.0) as reader,
+        pytest.raises(TimeoutError, match="nothing came within 1 s"),
+    ):
+        list(reader)
+
+
+def test_a_stream_that_never_speaks_times_out():
+    with server(b"", stays_open=True) as port:
+        with pytest.raises(TimeoutError, match=r"nothing came within 0\.3 s") as caught:
+            VideoReader(f"rtsp://me:secret@127.0.0.1:{port}/live", timeout_s=0.3)
+        shown = "".join(traceback.format_exception_only(caught.value))
+        assert "secret" not in shown
+        assert caught.value.__suppress_context__  # FFmpeg's own error shows it
+
+
+def test_a_stream_that_is_not_there():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(OSError, match="cannot be read"):
+        VideoReader(f"rtsp://127.0.0.1:{port}/live", timeout_s=1.0)
+
+
+def test_webcams_by_platform(monkeypatch):
+    monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/video2")
+    assert webcam_input(2, "linux") == ("/dev/video2", "v4l2", {})
+    assert webcam_input(1, "darwin")[:2] == ("1:none", "avfoundation")
+    with pytest.raises(FileNotFoundError, match="/dev/video5"):
+        webcam_input(5, "linux")
+    with pytest.raises(FileNotFoundError, match="-1"):
+        webcam_input(-1, "darwin")

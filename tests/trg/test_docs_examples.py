@@ -1,0 +1,48 @@
+"""The Python in the pages for users runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trg.app.selftest import PICTURE, SELF_TEST
+from trg.inference.bundle import DEFAULT_BUNDLE, bundled_names
+from trg.inference.detector import BUNDLED
+from trg.io.video_writer import VideoWriter
+
+pytestmark = pytest.mark.skipif(
+    DEFAULT_BUNDLE not in bundled_names() or not BUNDLED.is_file(),
+    reason="this copy of the package has no weights or no face detector",
+)
+ROOT = Path(__file__).parents[2]
+NEEDS_MORE = ("stream(0", "cv2", "small.trg", "HeadPoseEstimator(model=None")
+"""A webcam, OpenCV, a training's result; and what is no program but a signature."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the photo and the clip that the pages speak of."""
+    monkeypatch.chdir(tmp_path)
+    wide = Image.new("RGB", (640, 360), (90, 90, 90))
+    wide.paste(Image.open(SELF_TEST / PICTURE), (80, 0))
+    wide.resize((1280, 720)).save("photo.jpg", quality=95)
+    with VideoWriter("clip.mp4", 640, 360, 25.0) as clip:
+        for index in range(3):
+            clip.write(np.asarray(wide), index / 25)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/cameras.md"])
+def test_examples_run(folder, page):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    chosen = [block for block in blocks if not any(each in block for each in NEEDS_MORE)]
+    assert chosen
+    names = {"paths": ["photo.jpg", "missing.jpg"]}
+    for block in chosen:
+        exec(block, names)
+    faces = names.get("faces") or names["frame"].faces
+    assert len(faces) == 1

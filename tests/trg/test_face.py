@@ -1,0 +1,255 @@
+"""One face: its checks, its pose in all forms, its size, its surface, its dictionary."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from tests.support.made_faces import face_topology, make_face
+from trg.face import NECK_FROM_SELLION, Face, Mesh
+from trg.geometry.axes import pose_from_frame
+from trg.geometry.camera import Camera
+from trg.geometry.crop import face_box
+
+ANGLES = st.tuples(st.floats(-80, 80), st.floats(-60, 60), st.floats(-180, 180))
+PLACES = st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0.4, 3.0))
+FRAMES = ("opencv", "opengl", "ros", "unity", "blender")
+ORIGINS = ("head", "sellion", "neck")
+
+
+@settings(deadline=None, max_examples=30)
+@given(ANGLES, PLACES)
+def test_the_pose_in_all_its_forms(angles, place):
+    face = make_face(angles, place)
+    scipys = Rotation.from_euler("yxz", angles, degrees=True)
+    np.testing.assert_allclose(face.rotation, scipys.as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(face.matrix[:3, :3], face.rotation)
+    np.testing.assert_allclose(face.matrix[:, 3], (*place, 1.0))
+    np.testing.assert_allclose(face.quaternion_xyzw, scipys.as_quat(canonical=True), atol=1e-9)
+    np.testing.assert_allclose(face.euler(), scipys.as_euler("yxz", degrees=True), atol=1e-6)
+    np.testing.assert_allclose(face.euler("ZYX"), scipys.as_euler("ZYX", degrees=True), atol=1e-4)
+    assert face.distance_m == pytest.approx(sum(number**2 for number in place) ** 0.5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ANGLES, PLACES, st.sampled_from(FRAMES), st.sampled_from(ORIGINS))
+def test_to_frame_moves_the_origin_and_comes_back(angles, place, frame, origin):
+    face = make_face(angles, place)
+    ours = pose_from_frame(face.to_frame(frame, origin), frame)
+    np.testing.assert_allclose(ours[:3, :3], face.rotation, atol=1e-12)
+    expected = face.rotation @ face.origin_m(origin) + face.translation_m
+    np.testing.assert_allclose(ours[:3, 3], expected, atol=1e-12)
+
+
+def test_origins_lie_where_they_should():
+    face = make_face()
+    np.testing.assert_array_equal(face.origin_m("head"), np.zeros(3))
+    sellion_px = face.camera.project(pose_from_frame(face.to_frame("ros", "sellion"), "ros")[:3, 3])
+    np.testing.assert_allclose(sellion_px, face.landmarks68_px[27], atol=1e-9)
+    right, down, back = face.origin_m("neck") - face.origin_m("sellion")
+    assert right == 0.0
+    assert 0.05 < down < 0.07  # metres, for eyes about 64 mm apart
+    assert 0.10 < back < 0.13
+
+
+def test_the_neck_stays_while_the_head_turns_on_it():
+    level = make_face((0, 0, 0))
+    pivot_m = level.to_frame("unity", "neck")[:3, 3]
+    for angles in ((30, 0, 0), (0, 20, 0), (-10, -15, 25)):
+        rotation = Rotation.from_euler("yxz", angles, degrees=True).as_matrix()
+        neck_cam_m = level.origin_m("neck") + level.translation_m
+        translation_m = neck_cam_m - rotation @ level.origin_m("neck")
+        turned = make_face(angles, tuple(translation_m))
+        np.testing.assert_allclose(turned.to_frame("unity", "neck")[:3, 3], pivot_m, atol=1e-12)
+        assert np.linalg.norm(turned.to_frame("unity", "sellion")[:3, 3] - pivot_m) > 0.1
+
+
+def test_the_neck_is_the_pivot_that_was_published():
+    """17.0 mm behind and 33.1 mm below the ear canal; that 99 and 29 mm from the sellion."""
+    offset_mm = np.array(NECK_FROM_SELLION) * 65.0
+    np.testing.assert_allclose(offset_mm, (0.0, 29.0 + 33.1, 99.0 + 17.0), atol=1.0)
+
+
+def test_eye_distance_is_that_of_the_lids_means():
+    face = make_face()
+    points = [face.landmarks_m[vertex] for vertex in face.topology.landmarks68]
+    right = sum(points[index] for index in range(36, 42)) / 6
+    left = sum(points[index] for index in range(42, 48)) / 6
+    assert face.interpupillary_m == pytest.approx(np.sqrt(((left - right) ** 2).sum()))
+    assert 0.06 < face.interpupillary_m < 0.07
+
+
+LENSES = [
+    Camera.from_fov(60.0, 640, 480),
+    Camera(700.0, 650.0, 300.0, 260.0, 640, 480, (-0.1, 0.02, 1e-3, -5e-4, 0.0)),
+]
+
+
+@settings(deadline=None, max_examples=30)
+@given(ANGLES, PLACES, st.floats(0.04, 0.08), st.sampled_from(LENSES))
+def test_a_known_eye_distance_moves_no_pixel(angles, place, known_m, camera):
+    face = make_face(angles, place, camera)
+    scaled = face.with_interpupillary(known_m)
+    assert scaled.interpupillary_m == pytest.approx(known_m)
+    scale = known_m / face.interpupillary_m
+    assert scaled.distance_m == pytest.approx(face.distance_m * scale)
+    np.testing.assert_allclose(scaled.landmarks_m, face.landmarks_m * scale)
+    np.testing.assert_array_equal(scaled.rotation, face.rotation)
+    np.testing.assert_array_equal(scaled.landmarks_px, face.landmarks_px)
+    again_px = camera.project(scaled.mesh().vertices_m)
+    np.testing.assert_allclose(again_px, face.landmarks_px, atol=1e-6)
+    for origin in ORIGINS:
+        here, there = face.to_frame("opencv", origin), scaled.to_frame("opencv", origin)
+        np.testing.assert_allclose(there[:3, 3], here[:3, 3] * scale, atol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [64.0, 6.4, 0.0, -0.06, float("nan"), "wide"])
+def test_an_eye_distance_in_other_units_is_refused(wrong):
+    with pytest.raises(ValueError, match="interpupillary_m"):
+        make_face().with_interpupillary(wrong)
+
+
+def test_eyes_that_coincide_set_no_scale():
+    face = make_face()
+    flat = replace(face, landmarks_m=np.zeros_like(face.landmarks_m))
+    with pytest.raises(ValueError, match="coincide"):
+        flat.with_interpupillary(0.063)
+
+
+def test_from_pose_projects_the_landmarks():
+    face = make_face()
+    for vertex in (0, 500, 1219):
+        x, y, z = face.rotation @ face.landmarks_m[vertex] + face.translation_m
+        expected = (face.camera.fx * x / z + 320.0, face.camera.fy * y / z + 240.0)
+        np.testing.assert_allclose(face.landmarks_px[vertex], expected)
+    np.testing.assert_array_equal(face.landmarks68_px, face.landmarks_px[face.topology.landmarks68])
+    with pytest.raises(ValueError, match="in front of the camera"):
+        make_face(translation_m=(0.0, 0.0, 0.05))
+    before = make_face().landmarks_m + (0.0, 0.0, 0.5)
+    with pytest.raises(ValueError, match=r"head's origin .* at a depth of -0\.1"):
+        make_face((0.0, 0.0, 0.0), (0.0, 0.0, -0.1), landmarks_m=before)
+
+
+def test_the_box_is_the_papers_around_the_projected_landmarks():
+    face = make_face()
+    np.testing.assert_allclose(face.box_xyxy, face_box(face.landmarks68_px))
+
+
+def test_mesh_lies_in_the_camera_frame_and_its_normals_point_outwards():
+    face = make_face()
+    mesh = face.mesh()
+    np.testing.assert_array_equal(mesh.triangles, face.topology.triangles)
+    x, y, z = face.rotation @ face.landmarks_m[77] + face.translation_m
+    np.testing.assert_allclose(mesh.vertices_m[77], (x, y, z))
+    outwards = mesh.vertices_m - face.translation_m
+    assert ((mesh.normals() * outwards).sum(1) > 0).all()
+
+
+def test_normals_equal_a_loop_over_triangles():
+    mesh = make_face().mesh()
+    naive = np.zeros_like(mesh.vertices_m)
+    for corners in mesh.triangles:
+        a, b, c = mesh.vertices_m[corners]
+        for corner in corners:
+            naive[corner] += np.cross(b - a, c - a) / 2
+    naive /= np.linalg.norm(naive, axis=1, keepdims=True)
+    np.testing.assert_allclose(mesh.normals(), naive, atol=1e-12)
+
+
+def test_a_vertex_without_triangles_has_no_normal():
+    vertices_m = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [5, 5, 5.0]])
+    normals = Mesh(vertices_m, np.array([[0, 1, 2]], dtype=np.int32)).normals()
+    np.testing.assert_array_equal(normals, [[0, 0, 1]] * 3 + [[0, 0, 0]])
+
+
+def test_the_dictionary_is_plain_json():
+    face = make_face(id=np.int64(3), time_s=np.float32(0.5), confidence=np.float32(0.75))
+    short = face.to_dict()
+    assert json.loads(json.dumps(short, allow_nan=False)) == short
+    assert list(short) == [
+        "id", "confidence", "box_xyxy", "rotation", "translation_m", "euler_deg", "distance_m",
+        "interpupillary_m", "landmarks68_px",
+    ]  # fmt: skip
+    assert (short["id"], short["confidence"]) == (3, 0.75)
+    assert short["euler_deg"] == pytest.approx({"yaw": 20.0, "pitch": -10.0, "roll": 5.0})
+    long = face.to_dict(landmarks=True)
+    np.testing.assert_array_equal(long["landmarks_px"], face.landmarks_px)
+    np.testing.assert_array_equal(long["landmarks_m"], face.landmarks_m)
+
+
+def test_a_face_is_frozen_and_keeps_its_own_numbers():
+    landmarks_m = face_topology().template_m.astype(np.float64)
+    face = make_face(landmarks_m=landmarks_m)
+    before = face.landmarks_m.copy()
+    landmarks_m += 1.0
+    np.testing.assert_array_equal(face.landmarks_m, before)
+    with pytest.raises(ValueError, match="read-only"):
+        face.rotation[0, 0] = 2.0
+    with pytest.raises(FrozenInstanceError):
+        face.id = 4
+    assert face.landmarks_m.dtype == face.rotation.dtype == np.float64
+
+
+def test_a_face_can_be_changed_copied_and_sent():
+    face = make_face()
+    named = replace(face, id=7, time_s=1.25)
+    assert (named.id, named.time_s, face.id, face.time_s) == (7, 1.25, None, None)
+    sent = pickle.loads(pickle.dumps(named))
+    np.testing.assert_array_equal(sent.landmarks_px, face.landmarks_px)
+    assert sent.camera == face.camera
+    assert face != make_face()
+    assert len({face, named}) == 2
+
+
+def test_a_face_prints_in_one_line():
+    text = repr(make_face(id=2))
+    assert "id=2" in text
+    assert "yaw=20.0, pitch=-10.0, roll=5.0 degrees" in text
+    assert "1220 landmarks" in text
+    assert len(text) < 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rotation": np.diag([1.0, 1.0, -1.0])}, "face rotation: expected a rotation"),
+        ({"rotation": np.eye(4)}, r"face rotation: expected shape \(3, 3\), got \(4, 4\)"),
+        ({"translation_m": (0.0, np.inf, 1.0)}, "face translation_m: expected finite"),
+        ({"landmarks_m": np.zeros((305, 3))}, r"face landmarks_m: expected shape \(1220, 3\)"),
+        ({"landmarks_px": np.full((1220, 2), np.nan)}, "face landmarks_px: expected finite"),
+        ({"landmarks68_px": np.zeros((5, 2))}, r"landmarks68_px: expected shape \(68, 2\)"),
+        ({"box_xyxy": (10, 10, 10, 20)}, "expected x0 < x1"),
+        ({"confidence": 1.2}, "confidence: expected 0 to 1, got 1.2"),
+        ({"confidence": float("nan")}, "confidence: expected 0 to 1"),
+        ({"time_s": float("inf")}, "time_s: expected finite"),
+    ],
+)
+def test_a_face_that_does_not_fit_says_why(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make_face(), **changes)
+
+
+@pytest.mark.parametrize("name", ["camera", "topology"])
+def test_a_wrong_kind_of_part_is_named(name):
+    with pytest.raises(TypeError, match=f"face {name}: expected a"):
+        replace(make_face(), **{name: None})
+
+
+def test_an_unknown_origin_names_the_known_ones():
+    with pytest.raises(ValueError, match="'head', 'sellion', 'neck'"):
+        make_face().to_frame("opencv", "chin")
+
+
+def test_wrong_input_never_makes_a_face_by_halves():
+    with pytest.raises(ValueError, match="face translation_m"):
+        Face.from_pose(
+            np.eye(3), (0, 0), face_topology().template_m, 0.5, LENSES[0],
+            face_topology(),
+        )  # fmt: skip

@@ -1,0 +1,55 @@
+"""What must stay fast, with all features on. Minutes, and true only on a quiet machine: long."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCES = {
+    "TRG_FACE_MODEL": Path("../shared/facemodel/ict_facekit.npz"),
+    "TRG_PHOTOS": Path("../shared/photos/london"),
+    "TRG_PANORAMAS": Path("../shared/hdri"),
+    "TRG_HAIR": Path("../shared/hair/makehuman_hair.npz"),
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(path.exists() for path in SOURCES.values()),
+        reason="needs the sources of the synthetic faces in ../shared",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def bench() -> dict:
+    """The renderer's figures from a fresh process; caches are made by a first one."""
+    code = (
+        "import json; from trglab.bench import bench_synth;"
+        "print(json.dumps(bench_synth(10.0).to_dict()))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment |= {name: str(path.resolve()) for name, path in SOURCES.items()}
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return json.loads(done.stdout)
+
+
+def test_a_core_makes_fifty_samples_a_second(bench):
+    assert bench["samples_per_second"] > 50
+
+
+def test_a_worker_needs_little_memory_and_starts_soon(bench):
+    assert bench["peak_memory_mb"] < 700
+    assert bench["start_seconds"] < 5

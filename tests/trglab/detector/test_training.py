@@ -1,0 +1,349 @@
+"""The detector's targets, losses, scenes, training and export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.support.dot_scenes import DotScenes
+from trg.inference.detector import STRIDE, UNIT_SIDE_PX, FaceDetector
+from trglab.cli.detector import train_verb
+from trglab.detector.evaluation import LabelledPicture, scores_of_empty, scores_of_labelled
+from trglab.detector.export import export_detector
+from trglab.detector.mixing import SceneMixer, mirrored
+from trglab.detector.network import (
+    DetectionTargets,
+    DetectorConfig,
+    DetectorNetwork,
+    DetectorOutput,
+    detection_losses,
+    detection_targets,
+    multiply_adds,
+)
+from trglab.detector.pictures import ScenePictures, write_scenes
+from trglab.detector.training import DetectionRecipe, DetectionRun, train_detector, trained_network
+from trglab.training.optim import learning_rate
+from trglab.training.state import read_log
+
+TINY = DetectorConfig(stem=(4, 8), channels=(12, 12, 12), blocks=(1, 1, 1), width=12)
+NOTHING = np.zeros((0, 4))
+
+
+def one_face(centre: tuple[float, float], side: float) -> tuple[np.ndarray, np.ndarray]:
+    middle = np.array(centre)
+    box = np.concatenate([middle - side / 2, middle + side / 2])
+    return box[None], (middle + side * np.linspace(-0.3, 0.3, 10).reshape(5, 2))[None]
+
+
+def targets_for(boxes, points, ignore=NOTHING, size=(96, 128)) -> DetectionTargets:
+    return detection_targets(size, boxes, points, ignore)
+
+
+@pytest.mark.parametrize(
+    ("centre", "side"), [((50.0, 41.0), 16.0), ((3.0, 90.0), 40.0), ((64.0, 48.0), 170.0)]
+)
+def test_targets_give_back_the_face_in_every_cell_that_learns_it(centre, side) -> None:
+    boxes, points = one_face(centre, side)
+    targets = targets_for(boxes, points)
+    row, column = np.unravel_index(targets.heat.argmax(), targets.heat.shape)
+    assert (column, row) == (centre[0] // STRIDE, centre[1] // STRIDE)
+    assert (targets.heat == 1.0).sum() == 1
+    importance = np.clip(side / 48.0, 0.25, 1.0)
+    assert targets.weight[row, column] == pytest.approx(importance)
+    assert (np.delete(targets.weight.ravel(), targets.heat.argmax()) == 1.0).all()
+    learning = np.argwhere(targets.faces_weight[..., 0] > 0)
+    assert len(learning) >= 1
+    np.testing.assert_allclose(targets.faces_weight.sum((0, 1)), importance, rtol=1e-5)
+    for row, column in learning:
+        cell = (np.array([column, row]) + 0.5) * STRIDE
+        numbers = targets.faces[row, column].astype(float)
+        decoded = UNIT_SIDE_PX * np.exp(numbers[2])
+        assert decoded == pytest.approx(side, rel=1e-5)
+        np.testing.assert_allclose(cell + decoded * numbers[:2], centre, atol=1e-3)
+        np.testing.assert_allclose(cell + decoded * numbers[3:].reshape(5, 2), points[0], atol=1e-3)
+
+
+def test_what_is_too_small_outside_or_unknown_is_ignored() -> None:
+    small, points = one_face((20.0, 20.0), 9.0)
+    targets = targets_for(small, points)
+    assert targets.heat.max() == 0.0
+    assert targets.weight[2, 2] == 0.0
+    outside, points = one_face((-4.0, 40.0), 40.0)
+    targets = targets_for(outside, points)
+    assert targets.heat.max() == 0.0
+    assert targets.weight[5, 0] == 0.0
+    assert targets.weight[5, 8] == 1.0
+    box, points = one_face((64.0, 48.0), 32.0)
+    targets = targets_for(box, points, np.array([[0.0, 0.0, 128.0, 96.0]]))
+    assert targets.heat.max() == 1.0
+    assert targets.weight[6, 8] == pytest.approx(32 / 48)
+    assert targets.weight[0, 0] == 0.0
+
+
+def test_an_unknown_point_teaches_nothing() -> None:
+    box, points = one_face((64.0, 48.0), 32.0)
+    points[0, 2] = np.nan
+    targets = targets_for(box, points)
+    assert np.isfinite(targets.faces).all()
+    np.testing.assert_array_equal(targets.faces_weight[..., 7:9], 0.0)
+    assert targets.faces_weight[..., 0].sum() == pytest.approx(32 / 48)
+
+
+def as_batch(targets: DetectionTargets) -> DetectionTargets:
+    return DetectionTargets(*(torch.from_numpy(array)[None] for array in targets))
+
+
+def test_losses_equal_their_naive_twins() -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.vstack([one_face((30.0, 30.0), 30.0)[0], one_face((90.0, 60.0), 60.0)[0]])
+    points = np.vstack([one_face((30.0, 30.0), 30.0)[1], one_face((90.0, 60.0), 60.0)[1]])
+    targets = targets_for(boxes, points, np.array([[100.0, 0.0, 128.0, 20.0]]))
+    logits = rng.normal(0, 1.5, targets.heat.shape).astype(np.float32)
+    faces = rng.normal(0, 1, targets.faces.shape).astype(np.float32)
+    got = detection_losses(
+        DetectorOutput(torch.from_numpy(logits)[None], torch.from_numpy(faces)[None]),
+        as_batch(targets),
+    )
+    heat = box = point = 0.0
+    for cell in np.ndindex(targets.heat.shape):
+        share = 1.0 / (1.0 + np.exp(-float(logits[cell])))
+        if targets.heat[cell] == 1.0:
+            heat -= targets.weight[cell] * (1.0 - share) ** 2 * np.log(share)
+        else:
+            heat -= (
+                targets.weight[cell]
+                * (1.0 - targets.heat[cell]) ** 4
+                * share**2
+                * np.log(1.0 - share)
+            )
+        error = np.abs(faces[cell] - targets.faces[cell]) * targets.faces_weight[cell]
+        box, point = box + 4.0 * error[:3].sum(), point + 2.0 * error[3:].sum() / 5.0
+    np.testing.assert_allclose(
+        [got.heat, got.box, got.points], np.array([heat, box, point]) / 2, rtol=1e-4
+    )
+    assert got.total == pytest.approx(float(got.heat + got.box + got.points), rel=1e-6)
+
+
+def test_the_perfect_answer_costs_next_to_nothing_and_an_empty_picture_is_fine() -> None:
+    targets = as_batch(targets_for(*one_face((64.0, 48.0), 32.0)))
+    logits = torch.where(targets.heat == 1.0, 20.0, -20.0)
+    assert detection_losses(DetectorOutput(logits, targets.faces), targets).total < 1e-4
+    empty = as_batch(targets_for(NOTHING, np.zeros((0, 5, 2))))
+    zeros = torch.zeros_like(empty.heat)
+    losses = detection_losses(DetectorOutput(zeros, empty.faces), empty)
+    assert float(losses.heat) == pytest.approx(zeros.numel() * 0.25 * np.log(2), rel=1e-5)
+    assert losses.box == losses.points == 0.0
+
+
+def test_the_real_network_keeps_to_its_budget() -> None:
+    network = DetectorNetwork()
+    assert sum(p.numel() for p in network.parameters()) <= 500_000
+    assert multiply_adds(network) <= 300e6
+    output = network.eval()(torch.zeros(2, 64, 96, 3, dtype=torch.uint8))
+    assert output.logits.shape == (2, 8, 12)
+    assert output.faces.shape == (2, 8, 12, 13)
+
+
+def bright_region(image: np.ndarray) -> np.ndarray:
+    """Bounding rectangle of the bright disc."""
+    rows, columns = np.nonzero(image.min(2) > 120)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
+
+
+def test_labels_lie_on_their_faces_however_a_scene_was_mixed() -> None:
+    """Where a scene shows one whole disc, its label is the square twice as large around it."""
+    mixer = SceneMixer(3, 96, empty=DotScenes(1, 0), scenes=DotScenes(2, 1))
+    checked = 0
+    for number in range(120):
+        scene = mixer.scene(number)
+        inside = (scene.boxes_xyxy >= 0).all() and (scene.boxes_xyxy <= 96).all()
+        if len(scene.boxes_xyxy) != 1 or len(scene.ignore_xyxy) or not inside:
+            continue
+        box = scene.boxes_xyxy[0]
+        if box[2] - box[0] < 24 or (scene.image.min(2) > 120).mean() > 0.4:  # coloured filling
+            continue
+        found = bright_region(scene.image)
+        side = box[2] - box[0]
+        middle, half = (box[:2] + box[2:]) / 2, side / 4
+        np.testing.assert_allclose(found[:2], middle - half, atol=0.06 * side + 1.0)
+        np.testing.assert_allclose(found[2:], middle + half, atol=0.06 * side + 1.0)
+        checked += 1
+    assert checked >= 15
+
+
+def test_scenes_are_a_function_of_seed_and_number() -> None:
+    mixers = [SceneMixer(s, 96, empty=DotScenes(1, 0), scenes=DotScenes(2, 3)) for s in (0, 0, 1)]
+    a, b, c = (mixer.scene(7) for mixer in mixers)
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(a.image, c.image)
+
+
+def test_a_mirror_twice_is_the_scene() -> None:
+    scene = DotScenes(0, 2).scene(0)
+    once, twice = mirrored(scene), mirrored(mirrored(scene))
+    np.testing.assert_array_equal(twice.image, scene.image)
+    np.testing.assert_allclose(twice.boxes_xyxy, scene.boxes_xyxy)
+    np.testing.assert_allclose(twice.points, scene.points)
+    assert (once.points[:, 0, 0] < once.points[:, 1, 0]).all()  # still from the picture's left
+    assert (once.boxes_xyxy[:, 0] < once.boxes_xyxy[:, 2]).all()
+
+
+def test_a_mixer_wants_faces() -> None:
+    with pytest.raises(ValueError, match="expected pictures with faces"):
+        SceneMixer(0, 96, empty=DotScenes(0, 0))
+
+
+def test_scene_packs_are_continued_where_a_kill_left_them(tmp_path) -> None:
+    source = DotScenes(0, 2)
+    write_scenes(tmp_path / "whole", source.scene, 5, facts={"seed": 0})
+    write_scenes(tmp_path / "part", source.scene, 2, facts={"seed": 0})
+    with open(tmp_path / "part" / "images.u8", "ab") as images:
+        images.write(b"half a picture")
+    with open(tmp_path / "part" / "labels.jsonl", "ab") as labels:
+        labels.write(b'{"boxes_x')
+    assert len(ScenePictures(tmp_path / "part")) == 2
+    write_scenes(tmp_path / "part", source.scene, 5, facts={"seed": 0})
+    for name in ("images.u8", "labels.jsonl", "scenes.json"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    for a, b in zip(ScenePictures(tmp_path / "part").scene(4), source.scene(4), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(FileExistsError, match="same source"):
+        write_scenes(tmp_path / "part", source.scene, 5, facts={"seed": 1})
+    with pytest.raises(FileNotFoundError, match="trg detector pack"):
+        ScenePictures(tmp_path / "nowhere")
+
+
+def tiny_recipe(steps: int = 6) -> DetectionRecipe:
+    base = DetectionRecipe(
+        steps=steps, batch_size=4, canvas_px=64, model=TINY, log_every=1, checkpoint_every=3
+    )
+    return replace(base, optim=replace(base.optim, warmup_steps=5, learning_rate=1e-2))
+
+
+def dots_mixer() -> SceneMixer:
+    return SceneMixer(0, 64, empty=DotScenes(1, 0), scenes=DotScenes(2, 2))
+
+
+def test_a_killed_training_goes_on_along_the_same_path(tmp_path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(step: int, numbers: dict[str, float]) -> None:
+        if step == 4:
+            raise Killed
+
+    recipe = tiny_recipe()
+    assert train_detector(recipe, dots_mixer(), tmp_path / "whole") == 6
+    with pytest.raises(Killed):
+        train_detector(recipe, dots_mixer(), tmp_path / "cut", on_step=kill)
+    assert train_detector(recipe, dots_mixer(), tmp_path / "cut", resume=True) == 6
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+    a, b = (trained_network(tmp_path / name / "last.pt")[0] for name in ("whole", "cut"))
+    for name, value in a.state_dict().items():
+        assert torch.equal(value, b.state_dict()[name]), name
+    with pytest.raises(FileExistsError, match="expected no training there"):
+        train_detector(recipe, dots_mixer(), tmp_path / "cut")
+    with pytest.raises(ValueError, match="same recipe"):
+        train_detector(replace(recipe, steps=9), dots_mixer(), tmp_path / "cut", resume=True)
+
+
+def test_a_training_can_begin_with_anothers_weights_and_stop_in_time(tmp_path) -> None:
+    recipe = tiny_recipe(2)
+    train_detector(recipe, dots_mixer(), tmp_path / "first")
+    done = train_detector(
+        replace(recipe, steps=50),
+        dots_mixer(),
+        tmp_path / "second",
+        start_from=tmp_path / "first" / "last.pt",
+        max_minutes=0.0,
+    )
+    assert done == 1
+    run = DetectionRun(recipe, dots_mixer())
+    run.start_from(tmp_path / "first" / "last.pt")
+    assert run.steps_before == 2
+    expected = trained_network(tmp_path / "first" / "last.pt")[0].state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in run.network.state_dict().items())
+    assert learning_rate(recipe.optim, 0, 2) < recipe.optim.learning_rate
+
+
+def test_batches_of_a_wrong_size_and_broken_losses_are_refused(monkeypatch) -> None:
+    with pytest.raises(ValueError, match="expected scenes of 256 px"):
+        DetectionRun(DetectionRecipe(model=TINY), dots_mixer())
+    run = DetectionRun(tiny_recipe(), dots_mixer())
+    with torch.no_grad():
+        run.network.head[1].bias.fill_(torch.nan)
+    with pytest.raises(RuntimeError, match="expected finite losses"):
+        run.train_step()
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A tiny detector that has learnt to find discs, exported."""
+    folder = tmp_path_factory.mktemp("learnt")
+    recipe = replace(
+        tiny_recipe(100), batch_size=8, blur_share=0.0, noise_share=0.0, shrink_share=0.0
+    )
+    train_detector(recipe, dots_mixer(), folder)
+    network, facts = trained_network(folder / "last.pt")
+    card = export_detector(network, folder / "dots.onnx", {"threshold": 0.3, "training": facts})
+    return network, folder / "dots.onnx", card
+
+
+def test_what_was_learnt_is_found_through_the_exported_file(learnt) -> None:
+    _, path, _ = learnt
+    detector = FaceDetector(path, side_px=160)
+    scenes = [DotScenes(9, 1).scene(k) for k in range(12)]
+    pictures = [LabelledPicture("x", s.image, s.boxes_xyxy[0]) for s in scenes]
+    found = scores_of_labelled(detector, pictures)
+    empty = scores_of_empty(detector, [DotScenes(9, 0).scene(k).image for k in range(12)])
+    assert np.median(found) > 0.3 > empty.max()
+
+
+def test_the_file_says_what_it_is_and_names_no_place(learnt) -> None:
+    network, path, card = learnt
+    assert FaceDetector(path).card == json.loads(json.dumps(card))
+    assert card["parameters"] == sum(p.numel() for p in network.parameters())
+    assert card["training"]["step"] == 100
+    assert card["storage"] == "float16"
+    assert 0 < max(card["parity"].values()) < 0.05
+    data = path.read_bytes()
+    assert b"site-packages" not in data
+    assert str(path.parent).encode() not in data
+    onnx.checker.check_model(onnx.load_from_string(data))
+
+
+def test_the_graph_agrees_with_the_network_at_any_size(learnt) -> None:
+    network, path, _ = learnt
+    detector = FaceDetector(path)
+    for shape in ((1, 32, 32, 3), (3, 64, 160, 3), (2, 96, 32, 3)):
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        scores, faces = detector._session.run(("scores", "faces"), {"images": images})
+        with torch.inference_mode():
+            output = network(torch.from_numpy(images))
+        np.testing.assert_allclose(faces, output.faces.numpy(), atol=0.05)
+        side = 64 * np.exp(output.faces[..., 2].numpy())
+        factor = 1.0 - 0.05 * np.clip(np.log2(128 / side), 0, 3)
+        expected = torch.sigmoid(output.logits).numpy() * factor
+        np.testing.assert_allclose(scores, expected, atol=0.02)
+
+
+def test_export_wants_a_threshold(learnt, tmp_path) -> None:
+    for card in ({}, {"threshold": 0.0}, {"threshold": 1.5}):
+        with pytest.raises(ValueError, match="expected a threshold"):
+            export_detector(learnt[0], tmp_path / "x.onnx", card)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_verb_trains_from_packs(tmp_path) -> None:
+    write_scenes(tmp_path / "empty", DotScenes(1, 0).scene, 3)
+    write_scenes(tmp_path / "scenes", DotScenes(2, 2).scene, 3)
+    with pytest.raises(ValueError, match="expected pictures with faces"):
+        train_verb(tmp_path / "run", empty=tmp_path / "empty", steps=1)
+    train_verb(tmp_path / "run", empty=tmp_path / "empty", scenes=tmp_path / "scenes", steps=1)
+    assert read_log(tmp_path / "run")[-1]["step"] == 1

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from tests.support.known_methods import Known, disturbed
+from tests.support.made_samples import TOPOLOGY, make_samples
+from trg.geometry.projection import transform
+from trg.geometry.rotations import rotation_from_euler
+from trglab.evaluation.alignment import align, mean_rotation
+from trglab.evaluation.bootstrap import SubjectBootstrap
+from trglab.evaluation.ground_truth import truth_from_samples
+from trglab.evaluation.prediction import LabelledPictures, gather
+from trglab.evaluation.predictions import PredictionFacts, mesh_sha256
+from trglab.evaluation.scores import score
+from trglab.evaluation.summary import summarize
+
+MESH = mesh_sha256(TOPOLOGY.triangles)
+RNG = np.random.default_rng
+
+
+def gathered(count: int = 6, change=lambda estimate: estimate, **options):
+    pictures = LabelledPictures(make_samples(count), "made", mesh_sha256=MESH)
+    return gather(pictures, Known(change, mesh_sha256=MESH), **options)
+
+
+def _predictions_and_truth(change):
+    run = gathered(change=change)
+    return run.predictions, run.truth
+
+
+def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
+    turn = rotation_from_euler(np.array([7.0, -3.0, 2.0]))
+    origin_m = np.array([0.01, -0.02, 0.03])
+
+    def other_frame(estimate):
+        """The same heads in another frame: X_true = turn @ X_pred + origin."""
+        return estimate._replace(
+            rotation=estimate.rotation @ turn,
+            translation_m=estimate.translation_m + estimate.rotation @ origin_m,
+        )
+
+    run = gathered(change=other_frame)
+    scores = score(run.predictions, run.truth)
+    assert scores.plain["ge_deg"].min() > 5.0
+    assert scores.plain["mae_t_mm"].min() > 3.0
+    for name in ("yaw_deg", "pitch_deg", "roll_deg", "ge_deg", "tz_mm", "mae_t_mm", "add_mm"):
+        np.testing.assert_allclose(scores.aligned[name], 0.0, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(scores.alignment.rotation, turn, atol=1e-12)
+    np.testing.assert_allclose(scores.alignment.offset_m, origin_m, atol=1e-12)
+
+
+def test_mean_rotation_is_scipys_and_does_not_care_for_the_frame() -> None:
+    rng = RNG(1)
+    noisy = Rotation.from_rotvec(rng.normal(0.0, 0.4, (50, 3))) * Rotation.from_euler("x", 1.0)
+    mean = mean_rotation(noisy.as_matrix())
+    np.testing.assert_allclose(mean, noisy.mean().as_matrix(), atol=1e-9)
+    other = Rotation.random(rng=rng).as_matrix()
+    np.testing.assert_allclose(mean_rotation(other @ noisy.as_matrix()), other @ mean, atol=1e-12)
+    assert np.linalg.det(mean_rotation(-np.eye(3)[None])) == pytest.approx(1.0)
+
+
+def test_the_offset_is_the_least_squares_one() -> None:
+    rng = RNG(2)
+    true = rotation_from_euler(rng.normal(0.0, 30.0, (40, 3)))
+    predicted = true @ rotation_from_euler(rng.normal(0.0, 3.0, (40, 3)))
+    t_true, t_pred = rng.normal(0.0, 1.0, (2, 40, 3))
+    found = align(predicted, true, t_pred, t_true)
+    aligned, _ = found.apply(predicted, t_pred)
+    system = aligned.reshape(-1, 3)
+    expected = np.linalg.lstsq(system, (t_pred - t_true).ravel(), rcond=None)[0]
+    np.testing.assert_allclose(found.offset_m, expected, atol=1e-12)
+
+
+def test_add_uses_the_true_vertices_under_both_poses() -> None:
+    run = gathered(4, disturbed)
+    scores = score(run.predictions, run.truth)
+    for row, sample in enumerate(make_samples(4)):
+        true = transform(
+            sample.vertices_m.astype(np.float64), sample.rotation, sample.translation_m
+        )
+        moved = transform(
+            sample.vertices_m.astype(np.float64),
+            run.predictions.rotation[row],
+            run.predictions.translation_m[row],
+        )
+        expected = 1000.0 * np.linalg.norm(true - moved, axis=-1).mean()
+        assert scores.plain["add_mm"][row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_silence_is_counted_and_does_not_help() -> None:
+    worst = make_samples(6)[4].rotation
+
+    def silent(estimate):
+        return None if np.array_equal(estimate.rotation, worst) else disturbed(estimate)
+
+    run = gathered(change=silent)
+    scores = score(run.predictions, run.truth)
+    assert scores.found.tolist() == [True] * 4 + [False, True]
+    assert np.isnan(scores.plain["add_mm"][4])
+    summary = summarize(scores, RNG(0))
+    assert summary.not_found == 1
+    assert summary.figures["ge_deg"].mean == pytest.approx(2.0)
+    assert summary.shares["share_ge_deg_below_10"] == pytest.approx(5 / 6)
+    assert [group.not_found for group in summary.by_subject] == [0, 0, 1]
+
+    run = gathered(change=lambda estimate: None)
+    summary = summarize(score(run.predictions, run.truth), RNG(0))
+    assert summary.not_found == 6
+    assert np.isnan(summary.figures["ge_deg"].mean)
+    assert summary.shares["share_ge_deg_below_10"] == 0.0
+
+
+def test_more_silence_than_answers_has_an_infinite_median() -> None:
+    kept = make_samples(6)[0].rotation
+    run = gathered(change=lambda each: each if np.array_equal(each.rotation, kept) else None)
+    summary = summarize(score(run.predictions, run.truth), RNG(0))
+    assert summary.figures["ge_deg"].median == np.inf
+    assert summary.figures["ge_deg"].mean == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_face_taken_too_small_and_too_near_is_right_at_its_true_size() -> None:
+    def shrunk(estimate):
+        return estimate._replace(
+            vertices_m=0.9 * estimate.vertices_m,
+            translation_m=0.9 * estimate.translation_m,
+        )
+
+    scores = score(*_predictions_and_truth(shrunk)).plain
+    np.testing.assert_allclose(scores["tz_relative"], 0.1, atol=1e-6)
+    np.testing.assert_allclose(scores["tz_sized_relative"], 0.0, atol=1e-6)
+    assert scores["landmarks_mm"].min() > 1.0
+    np.testing.assert_allclose(scores["landmarks_sized_mm"], 0.0, atol=1e-4)
+    deeper = score(
+        *_predictions_and_truth(lambda each: each._replace(translation_m=1.1 * each.translation_m))
+    ).plain
+    np.testing.assert_allclose(deeper["tz_sized_relative"], 0.1, atol=1e-6)
+
+
+def test_landmarks_of_another_mesh_are_not_compared() -> None:
+    run = gathered()
+    assert score(run.predictions, run.truth).plain["landmarks_mm"].max() < 1e-6
+    other = replace(run.predictions.facts, mesh_sha256="another")
+    scores = score(replace(run.predictions, facts=other), run.truth)
+    assert "landmarks_mm" not in scores.plain
+    assert "another mesh" in scores.notes[0]
+    fewer = replace(run.predictions, vertices_m=run.predictions.vertices_m[:, :7])
+    assert "landmarks_mm" not in score(fewer, run.truth).plain
+    anonymous = replace(run.predictions.facts, mesh_sha256="")  # somebody's, who says nothing
+    scores = score(replace(run.predictions, facts=anonymous), run.truth)
+    assert "landmarks_mm" in scores.plain
+
+
+def test_predictions_of_other_labels_are_refused() -> None:
+    run = gathered()
+    labels = make_samples(6)
+    labels[3] = replace(labels[3], translation_m=labels[3].translation_m + 0.001)
+    with pytest.raises(ValueError, match="other pictures or labels"):
+        score(run.predictions, truth_from_samples(labels))
+    assert truth_from_samples(make_samples(6)).sha256() == run.truth.sha256()
+
+
+def test_predictions_for_more_pictures_are_scored_on_those_that_could_be_read() -> None:
+    run = gathered()
+    theirs = replace(run.predictions, facts=PredictionFacts("theirs"))
+    found = score(theirs, truth_from_samples(make_samples(6)[:4]))
+    assert len(found) == 4
+    assert any("2 predictions are for pictures" in note for note in found.notes)
+
+
+def test_a_limit_is_spread_over_the_data_set() -> None:
+    run = gathered(7, limit=3)
+    assert run.truth.names == ("made/0", "made/3", "made/6")
+    assert run.predictions.facts.settings["limit"] == 3
+
+
+def test_truth_needs_all_labels_or_none() -> None:
+    samples = make_samples(3)
+    with pytest.raises(ValueError, match="rotation for all pictures or none, made/1 has none"):
+        truth_from_samples([samples[0], replace(samples[1], rotation=None)])
+    with pytest.raises(ValueError, match="name comes twice"):
+        truth_from_samples([samples[0], samples[0]])
+    with pytest.raises(ValueError, match="at least one picture"):
+        truth_from_samples([])
+
+
+def test_intervals_know_that_people_resemble_themselves() -> None:
+    rng = RNG(5)
+    people = [str(person) for person in range(40) for _ in range(25)]
+    of_person = np.repeat(rng.normal(10.0, 2.0, 40), 25)
+    values = of_person + rng.normal(0.0, 0.1, 1000)
+    low, high = SubjectBootstrap(people, RNG(0)).mean(values)
+    assert low < values.mean() < high
+    # The mean of 40 people with a spread of 2 is known to 1.96 x 2 / sqrt(40), not sqrt(1000).
+    assert (high - low) / 2 == pytest.approx(1.96 * 2.0 / np.sqrt(40), rel=0.25)
+    low, high = SubjectBootstrap(people, RNG(0)).median(values)
+    assert low < np.median(values) < high
+    assert SubjectBootstrap(people, RNG(0)).mean(values) == SubjectBootstrap(people, RNG(0)).mean(
+        values
+    )
+    assert SubjectBootstrap(["a"] * 9, RNG(0)).mean(values[:9]) is None
+
+
+def test_an_interval_of_the_mean_equals_a_loop_over_draws() -> None:
+    rng = RNG(6)
+    people = ["a", "b", "c", "a", "b", "d", "d", "d"]
+    values = rng.normal(0.0, 1.0, 8)
+    values[2] = np.nan  # c has no face found: a draw of c alone has no mean
+    bootstrap = SubjectBootstrap(people, RNG(3), draws=200)
+    drawn = RNG(3).multinomial(4, [0.25] * 4, size=200)
+    means = []
+    for times in drawn:
+        row = [
+            v
+            for v, who in zip(values, people, strict=True)
+            for _ in range(times["abcd".index(who)])
+        ]
+        if np.isfinite(row).any():
+            means.append(np.nanmean(row))
+    expected = (
+        np.percentile(means, 2.5, method="lower"),
+        np.percentile(means, 97.5, method="higher"),
+    )
+    np.testing.assert_allclose(bootstrap.mean(values), expected, rtol=1e-12)
+
+
+def test_bins_hold_each_picture_once() -> None:
+    run = gathered(30)
+    summary = summarize(score(run.predictions, run.truth), RNG(0))
+    for groups in (summary.by_distance, summary.by_yaw, summary.by_subject):
+        assert sum(group.images for group in groups) == 30
+    assert {group.label for group in summary.by_distance} <= {
+        "0.45 to 0.6 m",
+        "0.6 to 0.75 m",
+        "0.75 to 0.9 m",
+        "0.9 to 1.2 m",
+    }

@@ -1,0 +1,205 @@
+"""Tar shards, interrupted folders and what writing refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support.made_samples import (
+    CAMERA,
+    LAYOUTS,
+    TOPOLOGY,
+    as_fitted,
+    files_of,
+    make_samples,
+    write,
+)
+from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
+from trglab.datasets.aflw2000 import AFLW2000
+from trglab.datasets.arkitface import ARKitFace
+from trglab.datasets.biwi import BIWI
+from trglab.datasets.completion import complete_name, progress_name
+from trglab.datasets.shards import ShardPosition, read_shards
+from trglab.datasets.w300lp import W300LP
+from trglab.export.write import is_complete, write_layout
+
+
+def test_shards_read_back_everything_and_resume_anywhere(tmp_path):
+    samples = make_samples(5)
+    samples[3] = replace(
+        samples[3], rotation=None, translation_m=None, vertices_m=None, landmarks68_visible=None
+    )
+    write(samples, tmp_path / "s", "webdataset", shard_size=2)
+    assert len(list((tmp_path / "s").glob("*.tar"))) == 3
+    read = list(read_shards(tmp_path / "s"))
+    assert len(read) == 5
+    for written, (_, got) in zip(samples, read, strict=True):
+        for name in ("box_xyxy", "rotation", "translation_m", "vertices_m", "landmarks68_px",
+                     "landmarks68_visible"):  # fmt: skip
+            np.testing.assert_array_equal(getattr(got, name), getattr(written, name))
+        assert (got.camera, got.identity, got.name) == (
+            written.camera, written.identity, written.name,
+        )  # fmt: skip
+        assert np.abs(got.image.astype(int) - written.image).mean() < 2
+    for number, (position, _) in enumerate(read):
+        rest = [sample.name for _, sample in read_shards(tmp_path / "s", position)]
+        assert rest == [f"made/{index}" for index in range(number + 1, 5)]
+    assert read[2][0] == ShardPosition(1, 1)
+
+
+def test_shards_that_are_damaged_say_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="shards"):
+        next(read_shards(tmp_path))
+    write(make_samples(2), tmp_path / "s", "webdataset")
+    (shard,) = (tmp_path / "s").glob("*.tar")
+    data = shard.read_bytes()
+    shard.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="shard-000000"):
+        list(read_shards(tmp_path / "s"))
+    with tarfile.open(shard, "w") as tar:
+        tar.addfile(tarfile.TarInfo("000.json"))
+    with pytest.raises(ValueError, match="lacks jpg, npz"):
+        list(read_shards(tmp_path / "s"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_interrupted_folder_is_no_dataset_and_resume_completes_it(tmp_path, layout):
+    samples = make_samples(5)
+
+    def breaks_off():
+        yield from samples[:3]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(breaks_off(), tmp_path / "a", layout, shard_size=2)
+    assert not is_complete(tmp_path / "a")
+    with pytest.raises(ValueError, match="half written"):
+        {
+            "webdataset": lambda folder: next(read_shards(folder)),
+            "arkitface": ARKitFace,
+            "300wlp": W300LP,
+            "aflw2000": AFLW2000,
+            "biwi": BIWI,
+        }[layout](tmp_path / "a")
+    with pytest.raises(FileExistsError, match="--resume"):
+        write(samples, tmp_path / "a", layout, shard_size=2)
+    # The kill may also have cut off the last line of the list.
+    progress = tmp_path / "a" / progress_name("train" if layout == "arkitface" else None)
+    progress.write_bytes(progress.read_bytes()[:-4])
+    assert write(samples, tmp_path / "a", layout, shard_size=2, resume=True) == 5
+    assert is_complete(tmp_path / "a")
+
+    write(iter(samples), tmp_path / "whole", layout, shard_size=2)
+    resumed, whole = files_of(tmp_path / "a"), files_of(tmp_path / "whole")
+    assert resumed.keys() == whole.keys()
+    for path, content in whole.items():
+        if path.suffix != ".mat":  # their headers hold the time
+            assert resumed[path] == content, path
+
+
+def test_resume_asks_a_sequence_only_for_what_is_missing(tmp_path):
+    samples = make_samples(4)
+    asked = []
+
+    class Lazy:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return samples[index]
+
+        def __iter__(self):
+            raise AssertionError("a sequence is not iterated over")
+
+    write(itertools.islice(samples, 2), tmp_path / "a", "biwi")
+    (tmp_path / "a" / complete_name()).unlink()
+    assert write(Lazy(), tmp_path / "a", "biwi", resume=True) == 4
+    assert asked == [2, 3]
+    assert json.loads((tmp_path / "a" / complete_name()).read_text())["count"] == 4
+    assert write(Lazy(), tmp_path / "a", "biwi", resume=True) == 4
+    assert asked == [2, 3]
+
+
+def test_resume_refuses_other_settings_and_foreign_folders(tmp_path):
+    write(make_samples(1), tmp_path / "a", "webdataset")
+    with pytest.raises(ValueError, match="begun with"):
+        write(make_samples(1), tmp_path / "a", "biwi", resume=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "holiday.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="another folder"):
+        write(make_samples(1), tmp_path / "b", "biwi", resume=True)
+    with pytest.raises(ValueError, match="layout: expected one of"):
+        write(make_samples(1), tmp_path / "c", "coco")
+    with pytest.raises(ValueError, match="topology"):
+        write_layout(make_samples(1), tmp_path / "d", "biwi")
+
+
+def test_samples_without_labels_do_not_fit_metric_layouts(tmp_path):
+    bare = replace(make_samples(1)[0], rotation=None)
+    for layout in ("arkitface", "biwi", "300wlp", "aflw2000"):
+        with pytest.raises(ValueError, match="needs"):
+            write([bare], tmp_path / layout, layout)
+
+
+def test_arkitface_halves_share_a_folder(tmp_path):
+    train, test = make_samples(2), make_samples(3, seed=5)
+    write(train, tmp_path, "arkitface", split="train")
+    with pytest.raises(FileExistsError, match="--resume"):
+        write(train, tmp_path, "arkitface", split="train")
+    write(itertools.islice(test, 2), tmp_path, "arkitface", split="test")
+    (tmp_path / complete_name("test")).unlink()
+    with pytest.raises(ValueError, match="half written"):
+        ARKitFace(tmp_path, "train")
+    assert write(test, tmp_path, "arkitface", split="test", resume=True) == 3
+    assert is_complete(tmp_path)
+    for split, samples in (("train", train), ("test", test)):
+        read = list(ARKitFace(tmp_path, split))
+        assert len(read) == len(samples)
+        for got, made in zip(read, samples, strict=True):
+            np.testing.assert_allclose(got.rotation, made.rotation, atol=1e-12)
+    with pytest.raises(FileExistsError, match="another"):
+        write(train, tmp_path, "biwi")
+
+
+def test_arkitface_halves_need_one_camera(tmp_path):
+    write(make_samples(1), tmp_path, "arkitface", split="train")
+    other = replace(CAMERA, fx=500.0)
+    with pytest.raises(ValueError, match="one projection matrix"):
+        write(make_samples(1, other), tmp_path, "arkitface", split="test")
+
+
+def test_biwi_gets_the_neutral_head(tmp_path):
+    samples = make_samples(3)
+    write(samples, tmp_path, "biwi", neutral_m=lambda index: TOPOLOGY.template_m + index)
+    meshes = [BIWI(tmp_path).mesh(sequence).vertices_m for sequence in ("01", "02")]
+    np.testing.assert_allclose(meshes[0], TOPOLOGY.template_m, atol=1e-8)
+    np.testing.assert_allclose(meshes[1], TOPOLOGY.template_m + 2, atol=1e-8)
+
+
+def test_rotation_survives_every_layout(tmp_path):
+    """One strongly turned head through all formats: frames and transposes cannot cancel."""
+    sample = replace(
+        make_samples(1)[0], rotation=rotation_from_euler(np.array([50.0, -25.0, 35.0]))
+    )
+    for layout in LAYOUTS:
+        write([sample], tmp_path / layout, layout)
+    read = [
+        ARKitFace(tmp_path / "arkitface")[0],
+        BIWI(tmp_path / "biwi")[0],
+        next(read_shards(tmp_path / "webdataset"))[1],
+    ]
+    for got in read:
+        assert geodesic_angle_deg(got.rotation, sample.rotation) < 1e-6
+    fitted = as_fitted(sample)
+    assert geodesic_angle_deg(fitted.rotation, sample.rotation) > 1.0
+    for got in (
+        W300LP(tmp_path / "300wlp", rotations=True)[0],
+        AFLW2000(tmp_path / "aflw2000")[0],
+    ):
+        assert geodesic_angle_deg(got.rotation, fitted.rotation) < 1e-6

@@ -1,0 +1,182 @@
+"""The rivals: landmarks with PnP, and poses in the camera that img2pose imagines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.network_cases import tiny_config
+from trg.geometry.projection import (
+    crop_from_rays,
+    rays_from_points,
+    transform,
+    translation_from_correction,
+)
+from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
+from trg.inference.bundle import WeightCard
+from trg.inference.runtime import PoseArrays
+from trglab.datasets.view import ViewSpec, view_from_sample
+from trglab.paper.baselines import (
+    LOCAL_BOX,
+    LocalNetwork,
+    PnPNetwork,
+    baseline_configs,
+    cam_from_local,
+    local_from_cam,
+    local_views,
+    rotation_towards,
+)
+
+COUNT = 5
+
+
+@pytest.fixture
+def scene():
+    """True poses of faces that differ from the mean, and box numbers."""
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate(
+        [rng.uniform(-0.3, 0.3, (COUNT, 2)), rng.uniform(0.2, 0.5, (COUNT, 1))], 1
+    )
+    correction = np.array([1.0, 0.05, -0.04]) + rng.normal(0.0, 0.03, (COUNT, 3))
+    rotation = rotation_from_euler(rng.uniform(-40, 40, (COUNT, 3)))
+    translation_m = translation_from_correction(correction, boxes)
+    waves = 0.004 * np.sin(40.0 * TOPOLOGY.template_m[:, [1, 2, 0]])
+    vertices_m = np.stack([TOPOLOGY.template_m + waves] * COUNT)
+    rays = rays_from_points(transform(vertices_m, rotation, translation_m))
+    return rotation, translation_m, vertices_m, crop_from_rays(rays, boxes), boxes
+
+
+class Says:
+    """A network that has every label right but the pose, unless told otherwise."""
+
+    topology = TOPOLOGY
+    crop_size = 32
+    card = WeightCard("n", 32, {})
+
+    def __init__(self, scene, **changes):
+        _, translation_m, vertices_m, crop, _ = scene
+        arrays = {
+            "rotation": np.tile(np.eye(3), (COUNT, 1, 1)),
+            "translation_m": np.ones_like(translation_m),
+            "vertices_m": vertices_m,
+            "vertices_crop": crop,
+            "landmarks68_crop": crop[:, TOPOLOGY.landmarks68],
+            "peaks": np.ones((COUNT, 68)),
+            **changes,
+        }
+        self.arrays = PoseArrays(**{name: np.float32(array) for name, array in arrays.items()})
+        self.seen = []
+
+    def __call__(self, crops, bbox_info):
+        self.seen.append(bbox_info)
+        return self.arrays
+
+
+def call(network, boxes):
+    size = network.crop_size
+    return network(np.zeros((len(boxes), size, size, 3), np.uint8), boxes.astype(np.float32))
+
+
+def test_pnp_with_the_true_face_finds_the_true_pose(scene):
+    rotation, translation_m, _, crop, boxes = scene
+    found = call(PnPNetwork(Says(scene), "heatmap", "predicted"), boxes)
+    assert geodesic_angle_deg(found.rotation, rotation).max() < 0.01
+    np.testing.assert_allclose(found.translation_m, translation_m, atol=1e-4)
+    np.testing.assert_allclose(found.vertices_crop, crop, atol=1e-3)
+    assert {array.dtype for array in found} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("points", ["heatmap", "projected"])
+def test_pnp_with_the_mean_face_is_as_wrong_as_the_face(scene, points):
+    larger = 1.08 * TOPOLOGY.template_m
+    rotation, translation_m, _, _, boxes = scene
+    rays = rays_from_points(transform(np.stack([larger] * COUNT), rotation, translation_m))
+    crop = crop_from_rays(rays, boxes)
+    says = Says(scene, vertices_crop=crop, landmarks68_crop=crop[:, TOPOLOGY.landmarks68])
+    network = PnPNetwork(says, points, "mean")
+    found = call(network, boxes)
+    np.testing.assert_allclose(found.translation_m, translation_m / 1.08, rtol=1e-3)
+    np.testing.assert_array_equal(found.vertices_m[2], TOPOLOGY.template_m)
+    assert network.card.name == f"n, PnP: {points} points, mean face"
+
+
+def test_pnp_keeps_the_networks_pose_where_there_is_none(scene):
+    says = Says(scene, landmarks68_crop=np.zeros((COUNT, 68, 2)))
+    found = call(PnPNetwork(says), scene[-1])
+    np.testing.assert_array_equal(found.translation_m, np.ones((COUNT, 3)))
+
+
+def test_pnp_that_would_give_back_the_networks_pose_is_refused(scene):
+    with pytest.raises(ValueError, match="another face"):
+        PnPNetwork(Says(scene), "projected", "predicted")
+
+
+def test_the_nearest_rotation_onto_a_ray():
+    rays = np.random.default_rng(1).uniform(-1.5, 1.5, (20, 2))
+    turned = rotation_towards(rays)[..., 2]
+    expected = np.concatenate([rays, np.ones((20, 1))], 1)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(turned, expected, atol=1e-12)
+    angle = geodesic_angle_deg(rotation_towards(rays), np.eye(3))
+    np.testing.assert_allclose(angle, np.degrees(np.arctan(np.linalg.norm(rays, axis=1))))
+    np.testing.assert_array_equal(rotation_towards(np.zeros(2)), np.eye(3))
+
+
+def test_local_poses_come_back_and_forget_the_camera(scene):
+    rotation, translation_m, _, _, boxes = scene
+    there = local_from_cam(rotation, translation_m, boxes)
+    back = cam_from_local(*there, boxes)
+    np.testing.assert_allclose(back[0], rotation, atol=1e-12)
+    np.testing.assert_allclose(back[1], translation_m, atol=1e-12)
+    # Twice the focal length seen at twice the distance is the same picture: the same local pose.
+    zoomed = boxes * 0.5
+    farther_m = translation_m * (1.0, 1.0, 2.0)
+    np.testing.assert_allclose(local_from_cam(rotation, farther_m, zoomed)[1], there[1], atol=1e-12)
+
+
+def test_local_views_have_the_same_picture_and_no_camera():
+    spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
+    view = view_from_sample(DotFaces().sample(3), spec)
+    local = local_views(view)
+    np.testing.assert_array_equal(local.face_box, LOCAL_BOX.astype(np.float32))
+    np.testing.assert_array_equal(local.image, view.image)
+    for name in ("view_box", "face_box"):
+        np.testing.assert_allclose(
+            crop_from_rays(local.landmarks68, getattr(local, name)),
+            crop_from_rays(view.landmarks68, getattr(view, name)),
+            atol=1e-5,
+        )
+    pose = view.rotation.astype(float), view.translation_m.astype(float)
+    back = cam_from_local(
+        local.rotation.astype(float), local.translation_m.astype(float), view.face_box.astype(float)
+    )
+    np.testing.assert_allclose(back[0], pose[0], atol=1e-6)
+    np.testing.assert_allclose(back[1], pose[1], atol=1e-6)
+
+
+def test_views_without_a_pose_get_none():
+    spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
+    view = view_from_sample(DotFaces(posed=False).sample(3), spec)
+    local = local_views(view)
+    np.testing.assert_array_equal(local.rotation, view.rotation)
+    np.testing.assert_array_equal(local.translation_m, view.translation_m)
+
+
+def test_the_local_network_is_told_nothing_of_the_box_and_gives_the_pictures_pose(scene):
+    rotation, translation_m, _, crop, boxes = scene
+    local_rotation, local_translation_m = local_from_cam(rotation, translation_m, boxes)
+    says = Says(scene, rotation=local_rotation, translation_m=local_translation_m)
+    found = call(LocalNetwork(says), boxes)
+    np.testing.assert_array_equal(says.seen[0], np.tile(np.float32(LOCAL_BOX), (COUNT, 1)))
+    np.testing.assert_allclose(found.translation_m, translation_m, rtol=1e-5, atol=1e-6)
+    assert geodesic_angle_deg(found.rotation, rotation).max() < 1e-2
+    np.testing.assert_allclose(found.vertices_crop, crop, atol=1e-4)
+
+
+def test_the_landmark_free_rivals_are_the_network_with_parts_left_out():
+    configs = baseline_configs(tiny_config())
+    assert set(configs) == {"direct", "local"}
+    assert not any(config.geometry for config in configs.values())
+    assert configs["direct"].translation == "direct"
+    assert configs["local"].translation == "correction"

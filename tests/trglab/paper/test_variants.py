@@ -1,0 +1,103 @@
+"""Networks for comparisons, and the views that one of them is trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.made_samples import make_samples, write
+from tests.support.network_cases import seeded_network, tiny_config
+from trg.network.checkpoint import Checkpoint
+from trg.network.export import ExportedForward
+from trglab.datasets.pack import write_pack
+from trglab.datasets.view import ViewSpec, make_view
+from trglab.paper.baselines import LOCAL_BOX, local_views
+from trglab.paper.local_poses import LocalPoses, as_local
+from trglab.paper.table_plans import TABLES
+from trglab.paper.variants import CheckpointNetwork, variant_configs, variant_recipe
+from trglab.training.data import open_source
+from trglab.training.recipes import ARKITFACE, PACK, SourceConfig, recipe, tiny
+
+SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
+
+
+def test_every_line_of_every_table_has_its_network_and_its_published_row():
+    known = variant_configs(tiny().model)
+    for plan in TABLES.values():
+        names = [line.name for line in plan.lines]
+        assert len(set(names)) == len(names)
+        printed = {line.label for line in plan.paper}
+        for line in plan.lines:
+            assert line.network in known
+            assert not line.published or line.published in printed
+        for row in plan.paper:
+            assert set(row.values) <= {column.key for column in plan.columns}
+    counts = {number: len(plan.paper) for number, plan in TABLES.items()}
+    assert counts == {"1": 7, "2": 7, "3": 7, "4": 25}
+
+
+def test_variants_differ_in_the_network_alone():
+    base = recipe("small", {"pack": "a", "holdout_pack": "b"})
+    full = variant_recipe(base, "full")
+    assert full.model == base.model
+    assert full.holdout is None
+    for name, model in variant_configs(base.model).items():
+        other = variant_recipe(base, name)
+        changed = {
+            key for key, value in other.to_dict().items() if value != full.to_dict()[key]
+        } - {"name"}
+        assert other.model == model
+        assert changed <= ({"model", "sources"} if name == "local" else {"model"})
+    with pytest.raises(ValueError, match="variant: expected one of"):
+        variant_recipe(base, "fuller")
+
+
+def test_a_checkpoint_answers_as_its_network_does():
+    network = seeded_network(tiny_config(), TOPOLOGY)
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    boxes = np.float32([[0.1, 0.0, 0.3]] * 3)
+    found = CheckpointNetwork(Checkpoint(network, {"step": 5}), "name")
+    assert (found.step, found.crop_size, found.card.name) == (5, 32, "name")
+    import torch
+
+    with torch.inference_mode():
+        expected = ExportedForward(network.eval())(torch.from_numpy(crops), torch.from_numpy(boxes))
+    for got, tensor in zip(found(crops, boxes), expected, strict=True):
+        np.testing.assert_array_equal(got, tensor.numpy())
+
+
+def same(views, others) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(views, others, strict=True))
+
+
+def test_local_poses_of_an_endless_source():
+    faces = LocalPoses("dot_faces:DotFaces", {"seed": 3})
+    assert same(faces.view(5, SPEC), local_views(make_view(DotFaces(seed=3), 5, SPEC)))
+    assert faces.topology is None
+    sample = faces.sample(2)
+    assert sample.camera.fx == pytest.approx(192 / (1.6 * LOCAL_BOX[2]))
+
+
+def test_local_poses_of_a_pack_come_each_once(tmp_path):
+    write_pack(tmp_path / "pack", DotFaces, SPEC, 6, topology=TOPOLOGY)
+    config = as_local(SourceConfig(PACK, {"folder": str(tmp_path / "pack")}))
+    assert (config.capacity, config.reuse) == (1, 1)
+    faces = open_source(config)
+    np.testing.assert_array_equal(faces.topology.triangles, TOPOLOGY.triangles)
+    depths = [float(faces.view(index, SPEC).image.astype(int).sum()) for index in range(6)]
+    assert len(set(depths)) == 6
+    assert same(faces.view(4, SPEC), LocalPoses(**config.options).view(4, SPEC))
+    assert faces.sample(0).image.shape == (48, 48, 3)
+    with pytest.raises(ValueError, match="expected views of"):
+        faces.view(0, ViewSpec(64, 1.6, TOPOLOGY.vertex_count))
+
+
+def test_local_poses_of_a_data_set_make_its_mesh(tmp_path):
+    write(make_samples(3), tmp_path / "set", "arkitface", split="train")
+    config = as_local(SourceConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
+    assert config.reuse == 4
+    faces = open_source(config)
+    assert faces.topology.vertex_count == TOPOLOGY.vertex_count
+    np.testing.assert_array_equal(faces.view(1, SPEC).face_box, np.float32(LOCAL_BOX))

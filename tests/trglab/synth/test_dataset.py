@@ -1,0 +1,249 @@
+"""Synthetic samples end to end, on the built-in head: purity, exact labels, borders, sources."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trg.geometry.camera import Camera
+from trg.geometry.crop import face_box
+from trg.geometry.projection import transform
+from trglab.datasets.prefetch import CHUNK
+from trglab.datasets.sample import Sample
+from trglab.datasets.sheet import contact_sheet
+from trglab.datasets.view import ViewSpec, stack_views
+from trglab.synth.assets import find_asset, remember_asset, require_asset
+from trglab.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+
+PLAIN = {"photo_skin": False, "panoramas": False}
+
+
+@pytest.fixture(scope="module")
+def faces() -> SyntheticFaces:
+    return SyntheticFaces(3, window=(96, 1.6), ingredients=PLAIN)
+
+
+def assert_same(a: Sample, b: Sample) -> None:
+    np.testing.assert_array_equal(a.image, b.image)
+    np.testing.assert_array_equal(a.rotation, b.rotation)
+    np.testing.assert_array_equal(a.translation_m, b.translation_m)
+    np.testing.assert_array_equal(a.vertices_m, b.vertices_m)
+    np.testing.assert_array_equal(a.landmarks68_visible, b.landmarks68_visible)
+    assert a.camera == b.camera
+    assert a.identity == b.identity
+
+
+def test_a_sample_depends_on_seed_and_index_alone(faces):
+    """Not on what was made before, nor on which process or object makes it."""
+    indices = [PICTURES_PER_PERSON * 2 + 1, 0, 5 * PICTURES_PER_PERSON - 1]
+    forwards = {index: faces.sample(index) for index in indices}
+    for index in reversed(indices):
+        assert_same(faces.sample(index), forwards[index])
+    other = SyntheticFaces(3, window=(96, 1.6), ingredients=PLAIN)
+    assert_same(other.sample(indices[0]), forwards[indices[0]])
+    assert not np.array_equal(
+        SyntheticFaces(4, window=(96, 1.6), ingredients=PLAIN).sample(0).image, forwards[0].image
+    )
+
+
+def test_neighbouring_indices_share_a_person(faces):
+    assert CHUNK == PICTURES_PER_PERSON  # a worker makes whole people
+    identities = [faces.sample(i).identity for i in (0, PICTURES_PER_PERSON - 1)]
+    assert identities[0] == identities[1]
+    assert faces.sample(PICTURES_PER_PERSON).identity != identities[0]
+
+
+@pytest.mark.parametrize("index", range(0, 60, 7))
+def test_labels_agree_with_each_other(faces, index):
+    sample = faces.sample(index)
+    topology = faces.topology
+    cam = transform(sample.vertices_m.astype(float), sample.rotation, sample.translation_m)
+    projected = sample.camera.project(cam)
+    np.testing.assert_allclose(projected[topology.landmarks68], sample.landmarks68_px, atol=0.01)
+    np.testing.assert_allclose(face_box(sample.landmarks68_px), sample.box_xyxy)
+    side = sample.box_xyxy[2] - sample.box_xyxy[0]
+    assert side == pytest.approx(96 / 1.6, rel=0.06)  # f_x != f_y: square in rays, not in pixels
+    assert np.abs(sample.rotation @ sample.rotation.T - np.eye(3)).max() < 1e-9
+
+
+def test_the_rendered_face_is_where_the_labels_say(monkeypatch):
+    """Vertices that face the camera lie within 0.5 px of the triangles drawn around them."""
+    drawn = []
+    monkeypatch.setattr(
+        "trglab.synth.dataset.render",
+        lambda *args, **kwargs: drawn.append((args, _render(*args, **kwargs))) or drawn[-1][1],
+    )
+    faces = SyntheticFaces(
+        5, window=None, camera=OFF_CENTRE.to_dict(), ingredients={**PLAIN, "occluders": False},
+        shots={"distance_m": (0.3, 0.8), "cut_off_share": 0.0},
+    )  # fmt: skip
+    checked = 0
+    for index in range(3):
+        sample = faces.sample(index)
+        (surfaces, *_), rendering = drawn[-1]
+        skin = next(i for i, surface in enumerate(surfaces) if surface.name == "skin")
+        cam = transform(
+            surfaces[skin].vertices_m.astype(float), sample.rotation, sample.translation_m
+        )
+        labels = transform(sample.vertices_m.astype(float), sample.rotation, sample.translation_m)
+        px = sample.camera.project(cam)
+        first = rendering.first_triangle[skin]
+        ids = rendering.triangle_id - first
+        is_skin = (ids >= 0) & (ids < len(surfaces[skin].triangles))
+        rows, columns = np.nonzero(is_skin)
+        triangles = surfaces[skin].triangles[ids[rows, columns]]
+        centres = np.stack([columns + 0.5, rows + 0.5], -1) / 2.0
+        corners = px[triangles]
+        low, high = corners.min(1) - 0.5, corners.max(1) + 0.5
+        assert ((centres >= low) & (centres <= high)).all()
+        seen = np.zeros(len(cam), bool)
+        seen[triangles] = True
+        distance = np.linalg.norm(labels[:, None] - cam[seen][None], axis=-1).min(1)
+        checked += (distance < 1e-6).sum()
+    assert checked > 300  # landmark vertices are vertices that were drawn
+
+
+OFF_CENTRE = Camera(430.0, 450.0, 170.0, 110.0, 320, 240, (0.08, -0.03, 0.002, -0.001, 0.0))
+
+
+def _render(*args, **kwargs):
+    from trglab.synth.render.raster import render
+
+    return render(*args, **kwargs)
+
+
+def test_what_lies_outside_the_picture_is_black_and_unseen():
+    faces = SyntheticFaces(
+        1, window=(96, 1.6), ingredients=PLAIN,
+        shots={"cut_off_share": 1.0, "off_centre_share": 1.0},
+    )  # fmt: skip
+    cut = 0
+    for index in range(40):
+        sample = faces.sample(index)
+        black = (sample.image == 0).all(-1)
+        if not black.any():
+            continue
+        x, y = np.floor(sample.landmarks68_px).astype(int).T
+        inside = (x >= 0) & (y >= 0) & (x < 96) & (y < 96)
+        outside = black[y[inside], x[inside]] & (black.mean() > 0.2)
+        cut += outside.sum()
+        assert not sample.landmarks68_visible[inside][outside & _deep(black, x, y, inside)].any()
+    assert cut > 20
+
+
+def _deep(black: np.ndarray, x: np.ndarray, y: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Say which points have only black around them: dark skin has black pixels, too."""
+    padded = np.pad(black, 3, constant_values=True)
+    return np.array(
+        [padded[b : b + 7, a : a + 7].all() for a, b in zip(x[inside], y[inside], strict=True)]
+    )
+
+
+def test_whole_pictures_have_the_size_and_camera_that_were_asked_for():
+    sample = SyntheticFaces(0, window=None, picture_size=(200, 150), ingredients=PLAIN).sample(2)
+    assert sample.image.shape == (150, 200, 3)
+    assert (sample.camera.width, sample.camera.height) == (200, 150)
+    fixed = SyntheticFaces(0, window=None, camera=OFF_CENTRE.to_dict(), ingredients=PLAIN)
+    assert fixed.sample(0).camera == OFF_CENTRE
+
+
+def test_distances_keep_to_what_was_asked(faces):
+    near = SyntheticFaces(0, window=(32, 1.6), ingredients=PLAIN, shots={"distance_m": [0.5, 0.6]})
+    for index in range(5):
+        assert 0.5 <= near.sample(index).translation_m[2] <= 0.6
+
+
+def test_contact_sheet_draws_every_sample(faces):
+    sheet = contact_sheet(
+        (faces.sample(i) for i in range(3)), columns=2, cell_px=64, edges=faces.topology.edges
+    )
+    assert sheet.size == (128, 128)
+    cells = np.asarray(sheet).reshape(2, 64, 2, 64, 3).swapaxes(1, 2).reshape(4, -1)
+    assert [cell.std() > 5 for cell in cells] == [True, True, True, False]
+    with pytest.raises(ValueError, match="at least one"):
+        contact_sheet([])
+
+
+def test_endless_faces_gives_each_index_once_whatever_the_workers():
+    from torch.utils.data import DataLoader
+
+    from trglab.synth.parallel import EndlessFaces
+
+    stream = EndlessFaces(ViewSpec(size=32), {"seed": 3, "ingredients": PLAIN})
+    alone = list(itertools.islice(iter(stream), PICTURES_PER_PERSON + 2))
+    loader = DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    shared = list(itertools.islice(iter(loader), 2 * PICTURES_PER_PERSON))
+    people = {int(view.identity) for view in shared}
+    assert len(people) == 2
+    first = [view for view in shared if view.identity == alone[0].identity]
+    for a, b in zip(alone[:PICTURES_PER_PERSON], first, strict=True):
+        np.testing.assert_array_equal(a.image, np.asarray(b.image))
+    assert stack_views(alone).image.shape == (len(alone), 32, 32, 3)
+
+
+def test_a_required_source_that_is_missing_is_named_with_its_origin():
+    for ingredient, kind in (
+        ("photo_skin", "photos"),
+        ("panoramas", "panoramas"),
+        ("hair", "hair"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"{kind}: not installed.*{kind} PATH"):
+            SyntheticFaces(0, ingredients={ingredient: True})
+
+
+def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
+    places = [tmp_path / name for name in ("noted", "environment", "argument")]
+    for place in places:
+        place.mkdir()
+    assert find_asset("photos") is None
+    remember_asset("photos", places[0])
+    assert find_asset("photos") == places[0]
+    monkeypatch.setenv("TRG_PHOTOS", str(places[1]))
+    assert find_asset("photos") == places[1]
+    assert find_asset("photos", places[2]) == places[2]
+    places[1].rmdir()
+    with pytest.raises(FileNotFoundError, match=r"found nothing there.*CC BY"):
+        require_asset("photos")
+    with pytest.raises(ValueError, match="face-model"):
+        remember_asset("wigs", places[0])
+
+
+def test_damaged_notes_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
+    (tmp_path / "sources.json").write_text("{")
+    with pytest.raises(ValueError, match="delete it"):
+        find_asset("photos")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"window": (0, 1.6)}, "window"),
+        ({"window": (96, 0.0)}, "window"),
+        ({"shots": {"distance_m": (2.0, 1.0)}}, "distance_m"),
+        ({"face_model": "/nowhere/model.npz"}, "ICT-FaceKit"),
+    ],
+)
+def test_bad_options_say_what_is_wrong(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        SyntheticFaces(**options)
+
+
+@pytest.mark.skipif(
+    not Path("../shared/facemodel").exists() or os.name != "posix",
+    reason="needs ICT-FaceKit's packed model beside the checkout",
+)
+def test_the_full_engine_on_the_real_model():
+    shared = Path("../shared")
+    faces = SyntheticFaces(
+        0, window=(96, 1.6), face_model=shared / "facemodel/ict_facekit.npz", ingredients=PLAIN
+    )
+    sample = faces.sample(3)
+    assert sample.vertices_m.shape == (1220, 3)
+    assert sample.image.std() > 10

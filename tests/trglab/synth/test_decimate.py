@@ -1,0 +1,90 @@
+"""Decimation, flipped edges and mirror maps on small meshes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.meshes import boundary, grid_mesh
+from trg.geometry.face_mesh import edges_of
+from trglab.synth.head.decimate import decimate
+from trglab.synth.head.landmark_mesh import flip_edges, mirror_by_position
+
+
+@pytest.mark.parametrize("target", [220, 121, 60])
+def test_decimation_hits_the_count_and_keeps_pins_border_and_seam(target):
+    points, triangles, corners = grid_mesh()
+    pinned = [40, 100, 133]
+    mesh = decimate(points, triangles, target, corners=corners, pinned=pinned)
+    used = np.unique(mesh.triangles)
+    assert len(used) == target
+    assert set(pinned) <= set(used)
+    rim = points[np.unique(boundary(mesh.triangles))]
+    on_rim = np.isin(rim[:, 0], (0, 16)) | np.isin(rim[:, 1], (0, 12))
+    assert on_rim.all()
+    side = mesh.corners >= len(points)
+    assert (side == side[:, :1]).all(), "a triangle's corners lie in one chart"
+    assert np.array_equal(mesh.corners % len(points), mesh.triangles)
+    x = points[mesh.triangles][:, :, 0]
+    assert (x[side[:, 0]] >= 8).all()
+    assert (x[~side[:, 0]] <= 8).all()
+
+
+def test_decimation_keeps_the_surface_whole_and_the_right_way_up():
+    points, triangles, _ = grid_mesh()
+    mesh = decimate(points, triangles, 80)
+    a, b, c = points[mesh.triangles].swapaxes(0, 1)
+    before = np.cross(*(points[triangles][:, k] - points[triangles][:, 0] for k in (1, 2)))
+    after = np.cross(b - a, c - a)
+    assert np.sign(before[0, 2]) * after[:, 2].min() > 0
+    assert after[:, 2].sum() == pytest.approx(before[:, 2].sum()), "the projected area is covered"
+    euler = 80 - len(edges_of(mesh.triangles)) + len(mesh.triangles)
+    assert euler == 1
+
+
+def test_decimation_spends_vertices_where_the_weight_is():
+    points, triangles, _ = grid_mesh()
+    weight = np.where(points[:, 0] < 8, 100.0, 1.0)
+    used = np.unique(decimate(points, triangles, 110, weight=weight, evenness=0.5).triangles)
+    assert (points[used, 0] < 8).sum() > 1.5 * (points[used, 0] > 8).sum()
+
+
+def test_decimation_keeps_what_only_another_pose_shows():
+    points, triangles, _ = grid_mesh()
+    points[:, 2] = 0.0
+    spikes = np.array([37, 60, 93, 110, 141, 178])
+    raised = points.copy()
+    raised[spikes, 2] = 2.0
+    with_pose = np.unique(decimate([points, raised], triangles, 80).triangles)
+    without = np.unique(decimate([points], triangles, 80).triangles)
+    assert np.isin(spikes, with_pose).all()
+    assert not np.isin(spikes, without).all()
+
+
+def test_decimation_says_when_it_cannot():
+    points, triangles, _ = grid_mesh(4, 4, 2)
+    with pytest.raises(ValueError, match="expected to reach 5 vertices"):
+        decimate(points, triangles, 5, pinned=np.arange(10))
+
+
+def test_flipped_edges_keep_vertices_and_area_and_widen_angles():
+    points, triangles, _ = grid_mesh()
+    points = points * (3.0, 1.0, 0.0) + points[:, 1:2] * (2.0, 0.0, 0.0)
+    flipped = flip_edges(points, triangles)
+
+    def smallest_angles(faces):
+        sides = points[np.roll(faces, -1, 1)] - points[faces]
+        sides /= np.linalg.norm(sides, axis=-1, keepdims=True)
+        return np.arccos(-(sides * np.roll(sides, 1, 1)).sum(-1)).min(1)
+
+    assert not np.array_equal(flipped, triangles)
+    assert len(boundary(flipped)) == len(boundary(triangles))
+    assert smallest_angles(flipped).min() >= smallest_angles(triangles).min() - 1e-9
+    assert smallest_angles(flipped).mean() > smallest_angles(triangles).mean()
+
+
+def test_mirror_by_position_refuses_a_lopsided_face():
+    points = np.array([[-0.01, 0, 0], [0.01, 0, 0], [0, 0, 0.0], [0.02, 0.01, 0]])
+    assert mirror_by_position(points, np.arange(3)).tolist() == [1, 0, 2, 3]
+    with pytest.raises(ValueError, match="symmetric"):
+        mirror_by_position(points, np.arange(4))

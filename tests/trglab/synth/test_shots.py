@@ -1,0 +1,65 @@
+"""Shots: the ranges that they keep, and heads that face the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trg.geometry.rotations import euler_from_rotation
+from trglab.synth.shots import FACE_MIDDLE_M, Shot, ShotOdds, rotation_towards_camera, sample_shot
+
+
+def draw(count: int, **odds: float) -> list[Shot]:
+    rng = np.random.default_rng(0)
+    return [sample_shot(rng, ShotOdds(**odds)) for _ in range(count)]
+
+
+def test_shots_keep_their_ranges_and_are_denser_near_frontal():
+    shots = draw(2000)
+    depth = np.array([shot.translation_m[2] for shot in shots])
+    assert depth.min() >= 0.2
+    assert depth.max() <= 3.0
+    assert np.median(np.log(depth)) == pytest.approx(np.log(0.2 * 3.0) / 2, abs=0.1)
+    middles = [s.rotation @ FACE_MIDDLE_M + s.translation_m for s in shots]
+    seen = [
+        rotation_towards_camera(middle).T @ s.rotation
+        for s, middle in zip(shots, middles, strict=True)
+    ]
+    yaw, pitch, roll = np.abs(euler_from_rotation(np.array(seen))).T
+    assert yaw.max() <= 90.001
+    assert max(pitch.max(), roll.max()) <= 60.001
+    assert (yaw < 20).mean() > 2 * ((yaw > 20) & (yaw < 40)).mean() * 0.7
+    assert (yaw > 60).mean() > 0.03
+
+
+def test_faces_lie_inside_the_picture():
+    for camera, rotation, translation_m in draw(300, distortion_share=0.5):
+        x, y = camera.project(rotation @ FACE_MIDDLE_M + translation_m)
+        assert 0 < x < camera.width
+        assert 0 < y < camera.height
+
+
+def test_rotation_towards_camera_is_the_shortest_turn():
+    np.testing.assert_allclose(rotation_towards_camera(np.array([0, 0, 2.0])), np.eye(3))
+    translation = np.array([0.4, -0.3, 0.8])
+    rotation = rotation_towards_camera(translation)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(
+        rotation @ (0, 0, 1), translation / np.linalg.norm(translation), atol=1e-12
+    )
+
+
+def test_the_same_generator_gives_the_same_shot():
+    for a, b in zip(draw(5), draw(5), strict=True):
+        assert a.camera == b.camera
+        np.testing.assert_array_equal(a.rotation, b.rotation)
+
+
+def test_bad_odds_say_what_is_wrong():
+    with pytest.raises(ValueError, match="distance_m"):
+        ShotOdds(distance_m=(1.0, 0.5))
+    with pytest.raises(ValueError, match="behind the camera"):
+        ShotOdds(distance_m=(0.15, 0.5))
+    for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
+        with pytest.raises(ValueError, match=name):
+            ShotOdds(**{name: 2.0})

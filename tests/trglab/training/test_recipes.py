@@ -1,0 +1,68 @@
+"""Whole trainings by name, their overrides, and the plans of their learning rates."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from trglab.training.optim import learning_rate
+from trglab.training.overrides import with_overrides
+from trglab.training.recipes import OptimConfig, paper, recipe
+
+
+def test_learning_rates_follow_their_plans() -> None:
+    step = OptimConfig(schedule="step", warmup_steps=0, learning_rate=1e-4)
+    assert learning_rate(step, 19, 30) == 1e-4
+    assert learning_rate(step, 20, 30) == pytest.approx(1e-5)
+    cosine = OptimConfig(warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(cosine, s, 100) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.01, abs=2e-3)
+
+
+def test_recipes_by_name() -> None:
+    assert recipe("small").model.crop_size == 128
+    assert recipe("synthetic_r18/landmark-free").model.geometry is False
+    published = recipe("paper", {"arkitface": "a", "w300lp": "b"})
+    assert published == paper(arkitface="a", w300lp="b")
+    optim = published.optim
+    assert (optim.optimizer, optim.learning_rate, published.batch_size) == ("adam", 1e-4, 128)
+    assert published.steps * 128 == pytest.approx(30 * (717_840 + 122_450), abs=128)
+    assert learning_rate(optim, published.steps * 19 // 30, published.steps) == 1e-4
+    assert learning_rate(optim, published.steps * 21 // 30, published.steps) == pytest.approx(1e-5)
+    json.dumps(published.to_dict())
+    with pytest.raises(ValueError, match="expected one of"):
+        recipe("large")
+    with pytest.raises(ValueError, match="expected a row of"):
+        recipe("small/no-such-row")
+    with pytest.raises(ValueError, match="arkitface"):
+        recipe("paper_single")
+
+
+def test_overrides_by_dotted_name() -> None:
+    changed = with_overrides(
+        recipe("small"), {"optim.learning_rate": "3e-4", "steps": "7", "model.crop_size": 96}
+    )
+    assert (changed.optim.learning_rate, changed.steps, changed.model.crop_size) == (3e-4, 7, 96)
+    with pytest.raises(ValueError, match=r"override optim\.lr: expected one of"):
+        with_overrides(recipe("small"), {"optim.lr": 1})
+    with pytest.raises(ValueError, match="expected a value like 64"):
+        with_overrides(recipe("small"), {"batch_size": "many"})
+
+
+def test_overrides_reach_into_a_source() -> None:
+    changed = with_overrides(recipe("small"), {"sources.0.reuse": "20", "sources.0.capacity": 8192})
+    assert (changed.sources[0].reuse, changed.sources[0].capacity) == (20, 8192)
+    with pytest.raises(ValueError, match=r"override sources\.1\.reuse: expected one of"):
+        with_overrides(recipe("small"), {"sources.1.reuse": 20})
+
+
+def test_a_training_may_have_people_of_its_own() -> None:
+    assert recipe("small", {"people": "3"}).sources[0].options["seed"] == 3
+    assert recipe("synthetic_r18").sources[0].options["seed"] == 0
+    with pytest.raises(ValueError, match="neither without nor people"):
+        recipe("small", {"people": "3", "pack": "views"})
