@@ -100,9 +100,9 @@ class HeadPoseEstimator:
         CPU threads. None: one per physical core.
     refine
         Whether face boxes that are off are drawn again around the landmarks and looked at again.
-    mirrored
-        Whether faces are looked at in a mirror, too, and both answers averaged: more exact, at
-        twice the cost.
+    flip
+        Whether to average the estimates of each crop and of its mirror image (flip test-time
+        augmentation): more accurate, at twice the cost.
     min_confidence
         Detected faces below this are dropped.
 
@@ -122,13 +122,13 @@ class HeadPoseEstimator:
         threads: int | None = 1,
         *,
         refine: bool = True,
-        mirrored: bool = False,
+        flip: bool = False,
         min_confidence: float = MIN_CONFIDENCE,
     ) -> None:
         if not 0.0 <= min_confidence <= 1.0:
             raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
         network = _network(model, device, threads)
-        self._network = FlipTTANetwork(network) if mirrored else network
+        self._network = FlipTTANetwork(network) if flip else network
         self._stage = PosePipeline(
             self._network, refine, batch_size=CPU_BATCH if device == "cpu" else GPU_BATCH
         )

@@ -43,11 +43,11 @@ class Cli:
         number_crops(monkeypatch)
         self.network = OracleNetwork(scenes)
         self.detector = OracleDetector(scenes, camera)
-        self.mirrored: list[bool] = []
+        self.flip: list[bool] = []
         monkeypatch.setattr("trg.estimator.HeadPoseEstimator", self._estimator)
 
-    def _estimator(self, model=None, detector=None, threads=1, mirrored=False):
-        self.mirrored.append(mirrored)
+    def _estimator(self, model=None, detector=None, threads=1, flip=False):
+        self.flip.append(flip)
         return HeadPoseEstimator(self.network, detector or self.detector)
 
     def __call__(self, *arguments) -> Done:

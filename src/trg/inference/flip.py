@@ -1,7 +1,7 @@
-"""A network that looks at every face twice, the second time in a mirror, and averages.
+"""Flip test-time augmentation: average the estimates of each crop and of its mirror image.
 
-A mirrored crop is what a camera could have seen of the mirrored head: both answers are worth the
-same, and they do not share all of their errors. It costs twice the time.
+The mirror image of a crop is a valid view of the mirrored head. Both estimates are equally good
+and their errors are only partly correlated, so the mean is more accurate. It costs twice the time.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from trg.inference.pose_pipeline import ModelWrapper, PoseNetwork
 from trg.inference.runtime import PoseArrays
 
 MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
-"""Mirrors points, translations and box numbers in the plane x = 0."""
+"""Reflects points, translations and ``bbox_info`` in the plane x = 0."""
 
 
 class FlipTTANetwork(ModelWrapper):
-    """A pose network whose answers are the means of those on a crop and on its mirror image.
+    """A pose network whose estimates are means over each crop and its mirror image.
 
     Parameters
     ----------
     network
-        What is asked; mirrored crops go along in the same call.
+        The network to run; it gets the crops and their mirror images in one call.
     """
 
     def __init__(self, network: PoseNetwork) -> None:
-        super().__init__(network, "mirrored too")
+        super().__init__(network, "flip TTA")
 
     def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
-        """Estimate faces; arguments, result and errors as the network's."""
+        """Estimate faces; parameters, result and errors are those of the wrapped network."""
         boxes = np.asarray(bbox_info)
         both = self._network(
             np.concatenate([crops, crops[:, :, ::-1]]), np.concatenate([boxes, boxes * MIRROR])
         )
         count = len(crops)
         plain = PoseArrays(*(array[:count] for array in both))
-        mirrored = self._mirror(PoseArrays(*(array[count:] for array in both)))
-        mean = PoseArrays(*((a + b) / 2.0 for a, b in zip(plain, mirrored, strict=True)))
+        unflipped = self._unflip(PoseArrays(*(array[count:] for array in both)))
+        mean = PoseArrays(*((a + b) / 2.0 for a, b in zip(plain, unflipped, strict=True)))
         rotation = nearest_rotation(mean.rotation)
-        points_m = transform(mean.vertices_m, rotation, mean.translation_m)
-        projected = crop_from_rays(rays_from_points(points_m), boxes)
-        return mean._replace(rotation=rotation, vertices_crop=projected)
+        points_cam_m = transform(mean.vertices_m, rotation, mean.translation_m)
+        vertices_crop = crop_from_rays(rays_from_points(points_cam_m), boxes)
+        return mean._replace(rotation=rotation, vertices_crop=vertices_crop)
 
-    def _mirror(self, arrays: PoseArrays) -> PoseArrays:
-        """Turn answers on mirrored crops into those on the crops."""
-        partner = self.topology.mirror
+    def _unflip(self, arrays: PoseArrays) -> PoseArrays:
+        """Reflect the estimates of mirrored crops back, and swap left and right points."""
+        vertices = self.topology.mirror
         return PoseArrays(
             rotation=MIRROR[:, None] * arrays.rotation * MIRROR,
             translation_m=arrays.translation_m * MIRROR,
-            vertices_m=arrays.vertices_m[:, partner] * MIRROR,
-            vertices_crop=arrays.vertices_crop[:, partner] * MIRROR[:2],
+            vertices_m=arrays.vertices_m[:, vertices] * MIRROR,
+            vertices_crop=arrays.vertices_crop[:, vertices] * MIRROR[:2],
             landmarks68_crop=arrays.landmarks68_crop[:, LANDMARKS68_MIRROR] * MIRROR[:2],
             peaks=arrays.peaks[:, LANDMARKS68_MIRROR],
         )

@@ -42,8 +42,8 @@ class Measured:
     view
         How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
         camera ``turned`` to the face sees them, as `trg predict` does.
-    mirrored
-        Look at each face in a mirror, too, and average, as `trg predict --mirrored` does.
+    flip_tta
+        Flip test-time augmentation, as `trg predict --flip-tta` does.
     limit
         Only so many pictures, evenly spread.
     """
@@ -52,7 +52,7 @@ class Measured:
     predictions: Path | None = None
     boxes: Literal["truth", "detector", "landmarks"] | None = None
     view: Literal["crop", "turned"] = "crop"
-    mirrored: bool = False
+    flip_tta: bool = False
     limit: Positive | None = None
 
     def bundle_path(self) -> Path:
@@ -67,7 +67,7 @@ class Measured:
         from trg.inference.runtime import PoseRuntime
 
         runtime = PoseRuntime(self.bundle_path())
-        return FlipTTANetwork(runtime) if self.mirrored else runtime
+        return FlipTTANetwork(runtime) if self.flip_tta else runtime
 
 
 @Parameter(name="*")
@@ -121,8 +121,8 @@ def evaluate(
 
     if measured.bundle is not None and measured.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
-    if measured.mirrored and measured.predictions is not None:
-        raise ValueError("expected no --mirrored beside --predictions: no network is asked")
+    if measured.flip_tta and measured.predictions is not None:
+        raise ValueError("expected no --flip-tta beside --predictions: no network runs")
     if name == "stills":
         _stills(path, measured.network())
         return

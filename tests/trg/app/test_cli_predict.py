@@ -38,8 +38,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 def test_faces_are_looked_at_in_a_mirror_when_that_is_asked_for(cli, tmp_path):  # noqa: F811
     (photo,) = save_photos(tmp_path, 0)
-    assert cli.predict(photo, *FOCAL).code == cli.predict(photo, *FOCAL, "--mirrored").code == 0
-    assert cli.mirrored == [False, True]
+    assert cli.predict(photo, *FOCAL).code == cli.predict(photo, *FOCAL, "--flip-tta").code == 0
+    assert cli.flip == [False, True]
 
 
 def test_records_go_to_stdout_and_messages_to_stderr(cli, tmp_path):  # noqa: F811

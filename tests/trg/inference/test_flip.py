@@ -1,4 +1,4 @@
-"""Faces looked at twice, the second time in a mirror."""
+"""Flip test-time augmentation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def runtime() -> PoseRuntime:
     return PoseRuntime(bundled())
 
 
-def faces(runtime: PoseRuntime, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Patchworks of colour, no two sides alike."""
+def random_crops(runtime: PoseRuntime, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Patchworks of colour, asymmetric, with their bbox_info."""
     rng = np.random.default_rng(0)
     size = runtime.crop_size
     crops = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
@@ -34,11 +34,11 @@ def faces(runtime: PoseRuntime, count: int = 3) -> tuple[np.ndarray, np.ndarray]
     return crops, np.concatenate([centre, side], 1).astype(np.float32)
 
 
-def test_the_mirrored_picture_has_the_mirrored_answer(runtime: PoseRuntime) -> None:
+def test_a_flipped_crop_gives_the_flipped_estimate(runtime: PoseRuntime) -> None:
     network = FlipTTANetwork(runtime)
-    crops, boxes = faces(runtime)
+    crops, boxes = random_crops(runtime)
     plain = network(crops, boxes)
-    turned = network(np.ascontiguousarray(crops[:, :, ::-1]), boxes * MIRROR)
+    flipped = network(np.ascontiguousarray(crops[:, :, ::-1]), boxes * MIRROR)
     partner = runtime.topology.mirror
     expected = PoseArrays(
         MIRROR[:, None] * plain.rotation * MIRROR,
@@ -48,24 +48,24 @@ def test_the_mirrored_picture_has_the_mirrored_answer(runtime: PoseRuntime) -> N
         plain.landmarks68_crop[:, LANDMARKS68_MIRROR] * MIRROR[:2],
         plain.peaks[:, LANDMARKS68_MIRROR],
     )
-    for name, got, wanted in zip(PoseArrays._fields, turned, expected, strict=True):
+    for name, got, wanted in zip(PoseArrays._fields, flipped, expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-5, err_msg=name)
-    alone = runtime(crops, boxes).rotation
-    assert np.abs(alone - plain.rotation).max() > 1e-3
+    without_flip = runtime(crops, boxes).rotation
+    assert np.abs(without_flip - plain.rotation).max() > 1e-3
 
 
-def test_answers_agree_with_themselves(runtime: PoseRuntime) -> None:
+def test_averaged_estimates_are_consistent(runtime: PoseRuntime) -> None:
     network = FlipTTANetwork(runtime)
     assert isinstance(network, PoseNetwork)
-    crops, boxes = faces(runtime)
+    crops, boxes = random_crops(runtime)
     arrays = network(crops, boxes)
     points_m = transform(arrays.vertices_m, arrays.rotation, arrays.translation_m)
     projected = crop_from_rays(rays_from_points(points_m), boxes)
     np.testing.assert_allclose(arrays.vertices_crop, projected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(arrays.rotation), 1.0, atol=1e-5)
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
-    nobody = network(crops[:0], boxes[:0])
-    assert [array.shape[0] for array in nobody] == [0] * 6
+    empty = network(crops[:0], boxes[:0])
+    assert [array.shape[0] for array in empty] == [0] * 6
 
 
 def test_the_mean_of_two_rotations_lies_between_them() -> None:
@@ -74,12 +74,12 @@ def test_the_mean_of_two_rotations_lies_between_them() -> None:
     np.testing.assert_allclose(mean[0], rotation_from_euler(np.array([15.0, 0.0, 0.0])), atol=1e-6)
 
 
-def test_an_estimator_can_look_twice(runtime: PoseRuntime) -> None:
-    crops, _ = faces(runtime, 1)
+def test_the_estimator_flips_on_request(runtime: PoseRuntime) -> None:
+    crops, _ = random_crops(runtime, 1)
     box = [[20.0, 20.0, 110.0, 110.0]]
-    once, twice = (
-        HeadPoseEstimator(runtime, mirrored=mirrored, refine=False)(crops[0], boxes=box)[0]
-        for mirrored in (False, True)
+    plain, flipped = (
+        HeadPoseEstimator(runtime, flip=flip, refine=False)(crops[0], boxes=box)[0]
+        for flip in (False, True)
     )
-    assert HeadPoseEstimator(runtime, mirrored=True).card.name == "trg_s, mirrored too"
-    assert not np.allclose(once.rotation, twice.rotation, atol=1e-4)
+    assert HeadPoseEstimator(runtime, flip=True).card.name == "trg_s, flip TTA"
+    assert not np.allclose(plain.rotation, flipped.rotation, atol=1e-4)

@@ -145,8 +145,8 @@ def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
     bundle, _ = bundle_and_pack
     with pytest.raises(ValueError, match="got both"):
         eval_verb("biwi", tmp_path, measured=Measured(bundle, tmp_path / "p.npz"))
-    asked = Measured(predictions=tmp_path / "p.npz", mirrored=True)
-    with pytest.raises(ValueError, match="no --mirrored beside --predictions"):
+    asked = Measured(predictions=tmp_path / "p.npz", flip_tta=True)
+    with pytest.raises(ValueError, match="no --flip-tta beside --predictions"):
         eval_verb("biwi", tmp_path, measured=asked)
     with pytest.raises(ValueError, match="biwi: expected the data set's folder"):
         eval_verb("biwi", measured=Measured(bundle))

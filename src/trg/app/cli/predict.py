@@ -54,7 +54,7 @@ def predict(
     landmarks: bool = False,
     resume: bool = False,
     model: str | None = None,
-    mirrored: bool = False,
+    flip_tta: bool = False,
     threads: Positive = 1,
     batch_size: Positive = 32,
 ) -> None:
@@ -105,8 +105,9 @@ def predict(
         Go on with an earlier run's results; what it finished is skipped.
     model
         The weights: a name that ``trg models`` lists, or a .trg file.
-    mirrored
-        Look at each face in a mirror, too, and average: more exact, at twice the cost.
+    flip_tta
+        Flip test-time augmentation: average the estimates of each crop and of its mirror image.
+        More accurate, at twice the cost.
     threads
         CPU threads.
     batch_size
@@ -145,7 +146,7 @@ def predict(
         detector = FaceDetector(
             threads=threads, threshold=CANDIDATE_THRESHOLD, smallest_face_px=smallest_face
         )
-    estimator = HeadPoseEstimator(model, detector, threads=threads, mirrored=mirrored)
+    estimator = HeadPoseEstimator(model, detector, threads=threads, flip=flip_tta)
     path = _records_path(out, sources, record_format)
     on_screen = out is None and sys.stdout.isatty()
     with (
