@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trglab.detector.scenes import FaceScene
+from trglab.detector.scenes import DetectionScene
 
 FIVE = np.array([(-0.2, -0.15), (0.2, -0.15), (0.0, 0.0), (-0.12, 0.2), (0.12, 0.2)])
 """The points, in sides of the box from its centre."""
@@ -15,17 +15,17 @@ class DotScenes:
 
     def __init__(self, seed: int, faces: int, size: tuple[int, int] = (160, 128)) -> None:
         self.seed, self.faces, self.size = seed, faces, size
-        self._kept: dict[int, FaceScene] = {}
+        self._kept: dict[int, DetectionScene] = {}
 
     def __len__(self) -> int:
         return 40
 
-    def scene(self, index: int) -> FaceScene:
+    def scene(self, index: int) -> DetectionScene:
         if index not in self._kept:
             self._kept[index] = self._make(index)
         return self._kept[index]
 
-    def _make(self, index: int) -> FaceScene:
+    def _make(self, index: int) -> DetectionScene:
         rng = np.random.default_rng((self.seed, index))
         width, height = self.size
         image = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
@@ -38,4 +38,4 @@ class DotScenes:
             image[inside] = (255, 220, 200)
             boxes[k] = *(centre - side / 2), *(centre + side / 2)
             points[k] = centre + side * FIVE
-        return FaceScene(image, boxes, points, np.ones(self.faces), np.zeros((0, 4)))
+        return DetectionScene(image, boxes, points, np.ones(self.faces), np.zeros((0, 4)))

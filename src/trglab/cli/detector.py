@@ -48,10 +48,10 @@ def pack(
     from rich.progress import Progress
 
     from trglab.detector.pictures import write_scenes
-    from trglab.detector.scenes import CrowdScenes
+    from trglab.detector.scenes import DetectionScenes
 
     share = 1.0 if empty else 0.05
-    scenes = CrowdScenes(
+    scenes = DetectionScenes(
         seed,
         (width, height),
         people=30 if empty else 120,
@@ -75,7 +75,7 @@ def train_verb(
     folder: Path,
     /,
     *,
-    empty: Path,
+    negatives: Path,
     scenes: Path | None = None,
     views: Path | None = None,
     steps: Positive = 5000,
@@ -91,7 +91,7 @@ def train_verb(
     ----------
     folder
         Where the checkpoint and the log go.
-    empty
+    negatives
         A pack of scenes without a face, from ``trg detector pack --empty``.
     scenes
         A pack of scenes, from ``trg detector pack``.
@@ -116,7 +116,7 @@ def train_verb(
     mixer = SceneMixer(
         seed,
         recipe.canvas_px,
-        empty=ScenePictures(empty),
+        negatives=ScenePictures(negatives),
         scenes=None if scenes is None else ScenePictures(scenes),
         views=None if views is None else ViewPictures(views),
     )
@@ -169,9 +169,9 @@ def export_verb(
     from trg.inference.detector import FaceDetector
     from trglab.detector.evaluation import (
         labelled_stills,
+        negative_scores,
+        positive_scores,
         report,
-        scores_of_empty,
-        scores_of_labelled,
         threshold_for,
     )
     from trglab.detector.export import export_detector
@@ -189,9 +189,9 @@ def export_verb(
     found = FaceDetector(model)
     if threshold is None:
         some = face_free_pictures(HOLDOUT_SEEDS[0], empty_pictures)
-        threshold = threshold_for(scores_of_empty(found, some), 0.0075)
-    labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
-    empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+        threshold = threshold_for(negative_scores(found, some), 0.0075)
+    labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
+    empty = negative_scores(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
     card |= {"threshold": threshold, "figures": report(labelled, empty, threshold)}
     print(json.dumps(export_detector(network, model, card), indent=2))
 
@@ -229,28 +229,28 @@ def measure(
 
     from trg.inference.detector import FaceDetector
     from trglab.detector.evaluation import (
-        found_by_size,
-        found_when_turned,
         labelled_stills,
         milliseconds,
+        negative_scores,
+        positive_scores,
+        recall_by_rotation,
+        recall_by_size,
         report,
-        scores_of_empty,
-        scores_of_labelled,
     )
-    from trglab.detector.scenes import CrowdScenes
+    from trglab.detector.scenes import DetectionScenes
     from trglab.synth.negatives import face_free_pictures
 
     found = FaceDetector(model, side_px=side)
-    labelled = scores_of_labelled(found, [] if stills is None else labelled_stills(stills))
-    empty = scores_of_empty(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+    labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
+    empty = negative_scores(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
     figures = report(labelled, empty, found.threshold)
     figures["ms_640x480_one_thread"] = milliseconds(found)
     if crowds:
-        scenes = CrowdScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
-        figures["found_by_size"] = found_by_size(found, map(scenes.sample, range(crowds)))
+        scenes = DetectionScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
+        figures["recall_by_size"] = recall_by_size(found, map(scenes.sample, range(crowds)))
     if photos is not None:
         pictures = (
             np.asarray(Image.open(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))
         )
-        figures["found_when_turned"] = found_when_turned(found, pictures)
+        figures["recall_by_rotation"] = recall_by_rotation(found, pictures)
     print(json.dumps(figures, indent=2))

@@ -99,7 +99,7 @@ def five_points(landmarks68_px: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([landmarks68_px[list(some)].mean(0) for some in POINTS]).astype(np.float64)
 
 
-class CutoutMaker:
+class CutoutRenderer:
     """Makes each person's cut-outs, a pure function of (seed, number).
 
     Parameters
@@ -229,7 +229,7 @@ class CutoutBank:
         The folder cannot be written.
     """
 
-    def __init__(self, maker: CutoutMaker, people: int, folder: Path | None = None) -> None:
+    def __init__(self, maker: CutoutRenderer, people: int, folder: Path | None = None) -> None:
         self._maker = maker
         self._most = people
         self._folder = folder

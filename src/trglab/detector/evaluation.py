@@ -25,7 +25,7 @@ from PIL import Image
 from trg._util.checks import finite_array
 from trg.geometry.crop import face_box
 from trg.inference.detections import Detector, overlap
-from trglab.detector.scenes import FaceScene
+from trglab.detector.scenes import DetectionScene
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
 POINTS_FILE = "landmarks68.npz"
 
 
-class LabelledPicture(NamedTuple):
+class LabelledImage(NamedTuple):
     """One picture and one face that is surely in it; there may be others."""
 
     name: str
@@ -62,7 +62,7 @@ class OperatingPoint:
         return asdict(self)
 
 
-def labelled_stills(folder: Path) -> Iterator[LabelledPicture]:
+def labelled_stills(folder: Path) -> Iterator[LabelledImage]:
     """Read a folder of photographs with 68 points each; the box is 1.5 times the points' extent.
 
     Raises
@@ -81,15 +81,15 @@ def labelled_stills(folder: Path) -> Iterator[LabelledPicture]:
         points = finite_array(f"{path} points", arrays["points"], (len(names), 68, 2))
     for name, each in zip(names, points, strict=True):
         with Image.open(folder / name) as picture:
-            yield LabelledPicture(name, np.asarray(picture.convert("RGB")), face_box(each))
+            yield LabelledImage(name, np.asarray(picture.convert("RGB")), face_box(each))
 
 
-def scores_of_labelled(detector: Detector, pictures: Iterable[LabelledPicture]) -> Floats:
+def positive_scores(detector: Detector, pictures: Iterable[LabelledImage]) -> Floats:
     """Return for each picture ``(n,)`` the score with which its labelled face is found, or 0."""
     return np.array([_score(detector, each.pixels, each.box_xyxy) for each in pictures])
 
 
-def scores_of_empty(detector: Detector, pictures: Iterable[NDArray[np.uint8]]) -> Floats:
+def negative_scores(detector: Detector, pictures: Iterable[NDArray[np.uint8]]) -> Floats:
     """Return for each picture without a face ``(n,)`` the highest score, or 0."""
     return np.array([_score(detector, pixels, None) for pixels in pictures])
 
@@ -134,7 +134,7 @@ def operating_curve(
     return [operating_point(labelled, empty, threshold) for threshold in thresholds]
 
 
-def found_when_turned(
+def recall_by_rotation(
     detector: Detector,
     pictures: Iterable[NDArray[np.uint8]],
     threshold: float | None = None,
@@ -154,9 +154,9 @@ def found_when_turned(
     return {f"{90 * quarters} deg": float(np.mean(each)) for quarters, each in found.items()}
 
 
-def found_by_size(
+def recall_by_size(
     detector: Detector,
-    scenes: Iterable[FaceScene],
+    scenes: Iterable[DetectionScene],
     threshold: float | None = None,
     edges_px: Sequence[float] = SIZE_EDGES_PX,
 ) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@
       | mirrored, recompressed
     training scene
 
-Everything in a scene is a :class:`~trglab.detector.scenes.FaceScene`; placing one into a part
+Everything in a scene is a :class:`~trglab.detector.scenes.DetectionScene`; placing one into a part
 of a canvas gives another one.
 """
 
@@ -21,7 +21,7 @@ from PIL import Image
 from trg.inference.detections import POINT_COUNT
 from trglab.detector.network import MIN_SIDE_PX
 from trglab.detector.pictures import Pictures
-from trglab.detector.scenes import FaceScene
+from trglab.detector.scenes import DetectionScene
 
 MIRRORED_POINTS = [1, 0, 2, 4, 3]
 """The five points' order in a mirrored picture."""
@@ -51,8 +51,8 @@ class SceneMixer:
 
     Parameters
     ----------
-    scenes, views, empty
-        Where pictures come from; ``scenes`` and ``views`` may be None, ``empty`` shows nobody.
+    scenes, views, negatives
+        Labelled scenes, single faces, and images without a face; one of the first two may be None.
     canvas_px
         Side of the square scenes, a multiple of 32.
     """
@@ -62,17 +62,17 @@ class SceneMixer:
         seed: int,
         canvas_px: int,
         *,
-        empty: Pictures,
+        negatives: Pictures,
         views: Pictures | None = None,
         scenes: Pictures | None = None,
     ) -> None:
         self.seed, self.canvas_px = seed, canvas_px
-        self._empty = empty
+        self._negatives = negatives
         self._faces = [source for source in (scenes, views) if source is not None]
         if not self._faces:
             raise ValueError("scenes: expected pictures with faces: scenes, views or both")
 
-    def scene(self, number: int) -> FaceScene:
+    def scene(self, number: int) -> DetectionScene:
         """Make scene ``number``: mixed, perhaps mirrored, perhaps spoilt by JPEG."""
         rng = np.random.default_rng((self.seed, number))
         kind = KINDS[rng.choice(len(KINDS), p=KIND_SHARES)]
@@ -94,9 +94,9 @@ class SceneMixer:
             scene = scene._replace(image=_recompressed(scene.image, int(rng.integers(12, 75))))
         return scene
 
-    def _picture(self, rng: np.random.Generator, views: float, empty: float) -> FaceScene:
+    def _picture(self, rng: np.random.Generator, views: float, empty: float) -> DetectionScene:
         """Draw a picture: with nobody, or from the views, or else from the scenes."""
-        source = self._empty
+        source = self._negatives
         if rng.random() >= empty:
             source = self._faces[-1 if rng.random() < views else 0]
         return source.scene(int(rng.integers(len(source))))
@@ -112,7 +112,7 @@ class _Canvas:
         self.ignore = np.zeros((0, 4))
 
     def place(
-        self, rng: np.random.Generator, picture: FaceScene, part: tuple[int, int, int, int]
+        self, rng: np.random.Generator, picture: DetectionScene, part: tuple[int, int, int, int]
     ) -> None:
         """Show a picture, at a random scale and shift, in a rectangle of the canvas."""
         scale, offset = _fit(rng, picture, part)
@@ -139,7 +139,7 @@ class _Canvas:
         shown = np.array([left, top, right, bottom], float)
         self._label(picture, scale, offset, shown)
 
-    def _label(self, picture: FaceScene, scale: float, offset: Floats, shown: Floats) -> None:
+    def _label(self, picture: DetectionScene, scale: float, offset: Floats, shown: Floats) -> None:
         """Take over the labels of what is shown of a picture."""
         twice = np.concatenate([offset, offset])
         boxes = picture.boxes_xyxy * scale + twice
@@ -165,12 +165,14 @@ class _Canvas:
         self.ignore = np.concatenate([self.ignore, self.boxes[doubtful]])
         self.boxes, self.points = self.boxes[share <= 0.3], self.points[share <= 0.3]
 
-    def scene(self) -> FaceScene:
-        return FaceScene(self.image, self.boxes, self.points, np.ones(len(self.boxes)), self.ignore)
+    def scene(self) -> DetectionScene:
+        return DetectionScene(
+            self.image, self.boxes, self.points, np.ones(len(self.boxes)), self.ignore
+        )
 
 
 def _fit(
-    rng: np.random.Generator, picture: FaceScene, part: tuple[int, int, int, int]
+    rng: np.random.Generator, picture: DetectionScene, part: tuple[int, int, int, int]
 ) -> tuple[float, Floats]:
     """Choose how a picture lies in a rectangle: ``canvas = picture * scale + offset``.
 
@@ -246,12 +248,12 @@ def _share_inside(boxes: Floats, rectangle: Floats) -> Floats:
     return share
 
 
-def mirrored(scene: FaceScene) -> FaceScene:
+def mirrored(scene: DetectionScene) -> DetectionScene:
     """Return a scene as a mirror shows it."""
     width = scene.image.shape[1]
     turned = [2, 1, 0, 3]
     sign, shift = np.array([-1.0, 1.0, -1.0, 1.0]), np.array([width, 0.0, width, 0.0])
-    return FaceScene(
+    return DetectionScene(
         image=np.ascontiguousarray(scene.image[:, ::-1]),
         boxes_xyxy=(scene.boxes_xyxy * sign + shift)[:, turned],
         points=(scene.points * (-1.0, 1.0) + (width, 0.0))[:, MIRRORED_POINTS],

@@ -21,7 +21,7 @@ from trg.geometry.projection import crop_from_rays
 from trg.inference.detections import POINT_COUNT
 from trglab.datasets.pack import Pack
 from trglab.detector.cutouts import five_points
-from trglab.detector.scenes import FaceScene
+from trglab.detector.scenes import DetectionScene
 
 MANIFEST, IMAGES, LABELS = "scenes.json", "images.u8", "labels.jsonl"
 
@@ -38,14 +38,14 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def scene(self, index: int) -> FaceScene:
+    def scene(self, index: int) -> DetectionScene:
         """Return picture ``index``."""
         ...
 
 
 def write_scenes(
     folder: Path,
-    make: Callable[[int], FaceScene],
+    make: Callable[[int], DetectionScene],
     count: int,
     *,
     facts: dict[str, Any] | None = None,
@@ -127,10 +127,10 @@ class ScenePictures:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def scene(self, index: int) -> FaceScene:
+    def scene(self, index: int) -> DetectionScene:
         """Return picture ``index``."""
         labels = self._labels[index]
-        return FaceScene(
+        return DetectionScene(
             image=np.array(self._images[index]),
             boxes_xyxy=np.array(labels["boxes_xyxy"], float).reshape(-1, 4),
             points=np.array(labels["points"], float).reshape(-1, POINT_COUNT, 2),
@@ -152,7 +152,7 @@ class ViewPictures:
     def __len__(self) -> int:
         return len(self._pack)
 
-    def scene(self, index: int) -> FaceScene:
+    def scene(self, index: int) -> DetectionScene:
         """Return view ``index`` without its black borders."""
         views = self._pack.views(slice(index, index + 1))
         image = views.image[0]
@@ -168,7 +168,7 @@ class ViewPictures:
         box = face_box(landmarks_px)
         middle, half = (box[:2] + box[2:]) / 2.0, KNOWN_MARGIN * (box[2] - box[0]) / 2.0
         height, width = image.shape[:2]
-        return FaceScene(
+        return DetectionScene(
             image=image,
             boxes_xyxy=box[None],
             points=five_points(landmarks_px)[None],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.crop import face_box
 from trglab.detector.compositing import Similarity, paste
-from trglab.detector.cutouts import Cutout, CutoutBank, CutoutMaker, five_points
+from trglab.detector.cutouts import Cutout, CutoutBank, CutoutRenderer, five_points
 from trglab.synth.distractors import scatter_distractors
 from trglab.synth.environment.sensor import develop
 from trglab.synth.negatives import Place, any_place, sample_sensor, speckle, split_panoramas
@@ -65,7 +65,7 @@ _SCENE = 5
 """Keeps scenes' random streams apart from those of people."""
 
 
-class FaceScene(NamedTuple):
+class DetectionScene(NamedTuple):
     """One picture and its k heads; coordinates are pixels with centres at +0.5."""
 
     image: NDArray[np.uint8]
@@ -87,7 +87,7 @@ class _Pasted(NamedTuple):
     mirrored: bool
 
 
-class CrowdScenes:
+class DetectionScenes:
     """An endless set of scenes with 0 to 8 labelled heads.
 
     Heads come from a window of ``people`` persons that moves on by one every
@@ -169,7 +169,7 @@ class CrowdScenes:
         self._scenes_per_person = scenes_per_person
         self._face_free_share = face_free_share
         self._least_box_px = least_box_px
-        maker = CutoutMaker(seed, ingredients, face_model, for_training=for_training)
+        maker = CutoutRenderer(seed, ingredients, face_model, for_training=for_training)
         self._made_of = maker.provenance
         self._bank = CutoutBank(maker, people, None if folder is None else Path(folder))
         self._panoramas, _ = split_panoramas(maker.studio.panoramas)
@@ -188,7 +188,7 @@ class CrowdScenes:
         for person in range(first, first + self._people):
             self._bank.person(person)
 
-    def sample(self, index: int) -> FaceScene:
+    def sample(self, index: int) -> DetectionScene:
         """Make scene number ``index``; any index from 0 on.
 
         Raises
@@ -311,8 +311,8 @@ class CrowdScenes:
         return Similarity.about(centre, place, scale, roll_rad, mirrored), mirrored
 
 
-def _scenes_from_options(options: dict[str, Any]) -> CrowdScenes:
-    return CrowdScenes(**options)
+def _scenes_from_options(options: dict[str, Any]) -> DetectionScenes:
+    return DetectionScenes(**options)
 
 
 def _hides(place_px: NDArray[np.float64], side_px: float, other: NDArray[np.float64]) -> bool:
@@ -339,7 +339,7 @@ def _level(cutout: Cutout, side_px: float) -> int:
 
 def _labelled(
     image: NDArray[np.uint8], owner: NDArray[np.int16], pasted: list[_Pasted]
-) -> FaceScene:
+) -> DetectionScene:
     height, width = owner.shape
     boxes, points, visible, ignore = [], [], [], []
     for number, (cutout, pose, mirrored) in enumerate(pasted):
@@ -357,7 +357,7 @@ def _labelled(
         five = five_points(landmarks)
         points.append(five[list(_SWAPPED)] if mirrored else five)
         visible.append(seen.mean())
-    return FaceScene(
+    return DetectionScene(
         image,
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(points, np.float64).reshape(-1, 5, 2),

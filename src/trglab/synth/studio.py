@@ -7,7 +7,6 @@ Studio (once per process): face model, charts, wardrobe, real skin, panoramas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.rotations import euler_from_rotation, rotation_from_euler
-from trglab.synth.accessories.facewear import BeardKind
-from trglab.synth.accessories.head_chart import PersonFit
-from trglab.synth.accessories.wardrobe import (
-    PropOdds,
-    Style,
-    Wardrobe,
-    sample_style,
-    with_new_occluder,
+from trglab.synth.accessories.builder import (
+    Accessories,
+    AccessoryBuilder,
+    AccessoryProbabilities,
+    resample_occluder,
+    sample_accessories,
 )
+from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.assets import find_asset, require_asset
 from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
@@ -33,15 +31,15 @@ from trglab.synth.head.people import Person, Population
 from trglab.synth.render.raster import surface_occlusion
 from trglab.synth.render.sampling import halvings
 from trglab.synth.render.surface import Surface
-from trglab.synth.skin.appearance import BeardStyle, sample_skin_look
-from trglab.synth.skin.materials import (
-    Appearance,
-    AppearanceCharts,
-    appearance_charts,
+from trglab.synth.skin.appearance import sample_skin_appearance
+from trglab.synth.skin.paint import SkinLayer
+from trglab.synth.skin.person_textures import (
+    AppearanceMaps,
+    PersonTextures,
+    appearance_maps,
     appearance_surfaces,
     paint_person,
 )
-from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
 from trglab.synth.skin.tone import SkinTone, sample_skin_tone, srgb_from_linear
 
@@ -49,15 +47,6 @@ OCCLUSION_DIRECTIONS = 14
 PHOTO_SKIN_SHARE = 0.82
 PHOTO_AGE_LIMIT = 52.0
 """Nearly all photographed people are younger: grey hair would not go with their skin."""
-
-PAINTED_BEARDS: Mapping[BeardKind, BeardStyle] = {
-    "full": "full",
-    "goatee": "goatee",
-    "moustache": "moustache",
-    "moustache and goatee": "circle",
-    "chin strap": "chinstrap",
-}
-"""What darkens the skin under a modelled beard."""
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """How far eyes turn in the head to the side and up or down, in comfort."""
@@ -89,9 +78,9 @@ class Ingredients:
     hair: bool | None = None
     occluders: bool = True
 
-    def prop_odds(self) -> PropOdds:
+    def accessory_probabilities(self) -> AccessoryProbabilities:
         """Return how often each kind of thing appears."""
-        odds = PropOdds()
+        odds = AccessoryProbabilities()
         if self.hair is False:
             odds = replace(odds, hair=0.0, mesh_hair=0.0, beard=0.0)
         if not self.occluders:
@@ -106,9 +95,9 @@ class Actor:
     person: Person
     neutral_m: NDArray[np.float32]
     """``(V, 3)``"""
-    appearance: Appearance
-    style: Style
-    fit: PersonFit
+    appearance: PersonTextures
+    style: Accessories
+    fit: HeadFit
     worn: tuple[Surface, ...]
     body: tuple[Surface, ...]
     occlusion: NDArray[np.float32]
@@ -143,11 +132,11 @@ class Studio:
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
-        self._charts = appearance_charts(self.model)
+        self._charts = appearance_maps(self.model)
         self._skin_above_collar = _skin_above_collar(self.model, self._charts)
-        self._odds = ingredients.prop_odds()
+        self._odds = ingredients.accessory_probabilities()
         hair = _wanted("hair", ingredients.hair)
-        self._wardrobe = Wardrobe(self.model, hair)
+        self._wardrobe = AccessoryBuilder(self.model, hair)
         photos = _wanted("photos", ingredients.photo_skin)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
@@ -178,7 +167,7 @@ class Studio:
             stubbled = has_stubble(photo, self._charts.skin)
             masculine = not is_child and (stubbled or rng.random() < 0.3)
             age_years = min(age_years, PHOTO_AGE_LIMIT)
-        style = sample_style(
+        style = sample_accessories(
             rng,
             self._odds,
             skin_tone=darkness,
@@ -188,14 +177,14 @@ class Studio:
             age_years=age_years,
             mesh_count=self._wardrobe.mesh_count,
         )
-        look = sample_skin_look(
+        look = sample_skin_appearance(
             rng,
             age_years=age_years,
             masculine=masculine,
             tone=tone,
             hair_rgb=style.hair_colour.root_rgb,
             scalp=None if style.hair is None else 1.0,
-            beard=None if style.beard is None else PAINTED_BEARDS[style.beard.kind],
+            beard=None if style.beard is None else style.beard.kind,
         )
         appearance = paint_person(self._charts, look, rng, photo)
         neutral_m = self.model.neutral(person.identity, person.scale)
@@ -241,7 +230,7 @@ class Studio:
         seen_rotation
             ``(3, 3)``: the head as the camera sees it; the body turns with it part of the way.
         """
-        style = with_new_occluder(actor.style, rng, self._odds, actor.skin_rgb)
+        style = resample_occluder(actor.style, rng, self._odds, actor.skin_rgb)
         face = appearance_surfaces(self._charts, actor.appearance, vertices_m, actor.occlusion)
         if style.body is not None and style.body.collar not in OPEN_COLLARS:
             face = [
@@ -250,7 +239,7 @@ class Studio:
             ]
         turn = _body_from_head(rng, seen_rotation)
         body = self._wardrobe.turn_body(list(actor.body), actor.fit, turn)
-        return [*face, *actor.worn, *body, *self._wardrobe.picture_surfaces(style, vertices_m)]
+        return [*face, *actor.worn, *body, *self._wardrobe.image_surfaces(style, vertices_m)]
 
     def _skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
         """Draw a skin: real skin for a share of the people, where photographs are installed."""
@@ -259,7 +248,7 @@ class Studio:
         return sample_skin_tone(rng), None
 
     def _occlude(
-        self, appearance: Appearance, neutral_m: NDArray[np.float32], worn: list[Surface]
+        self, appearance: PersonTextures, neutral_m: NDArray[np.float32], worn: list[Surface]
     ) -> tuple[NDArray[np.float32], list[Surface]]:
         """Work out which part of the surroundings each vertex of head and hair sees."""
         face = appearance_surfaces(self._charts, appearance, neutral_m)
@@ -289,12 +278,12 @@ def import_asset(kind: str, path: Path) -> None:
     else:
         model = load_face_model(find_asset("face-model"))
         if kind == "hair":
-            Wardrobe(model, path)
+            AccessoryBuilder(model, path)
         else:
-            load_photo_skins(model, appearance_charts(model).skin, path)
+            load_photo_skins(model, appearance_maps(model).skin, path)
 
 
-def _skin_above_collar(model: FaceModel, charts: AppearanceCharts) -> NDArray[np.int32]:
+def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.int32]:
     """Return the skin's triangles without shoulders, which would stick out of turned clothes."""
     triangles = charts.part_triangles["skin"]
     x, y, z = model.mean_m[charts.part_vertices["skin"]].T

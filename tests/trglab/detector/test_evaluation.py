@@ -9,15 +9,15 @@ from PIL import Image
 from tests.support.dot_scenes import DotScenes
 from trg.inference.detections import Detections, FixedBoxes
 from trglab.detector.evaluation import (
-    LabelledPicture,
-    found_by_size,
-    found_when_turned,
+    LabelledImage,
     labelled_stills,
     milliseconds,
+    negative_scores,
     operating_point,
+    positive_scores,
+    recall_by_rotation,
+    recall_by_size,
     report,
-    scores_of_empty,
-    scores_of_labelled,
     threshold_for,
 )
 
@@ -53,10 +53,10 @@ def test_a_face_counts_with_the_surest_answer_that_overlaps_enough() -> None:
         ]
     )
     box = np.array([10.0, 10.0, 50.0, 50.0])
-    pictures = [LabelledPicture(str(k), numbered(k), box) for k in range(4)]
-    labelled = scores_of_labelled(detector, pictures)
+    pictures = [LabelledImage(str(k), numbered(k), box) for k in range(4)]
+    labelled = positive_scores(detector, pictures)
     np.testing.assert_allclose(labelled, [0.6, 0.0, 0.0, 0.8])
-    empty = scores_of_empty(detector, [numbered(k) for k in (0, 1, 2)])
+    empty = negative_scores(detector, [numbered(k) for k in (0, 1, 2)])
     np.testing.assert_allclose(empty, [0.9, 0.9, 0.0])
     point = operating_point(labelled, empty, 0.7)
     assert (point.found, point.false_alarms) == (0.25, pytest.approx(2 / 3))
@@ -83,18 +83,18 @@ def test_faces_are_counted_by_size_and_strangers_apart() -> None:
         scene.image[0, 0, 0] = k
     answers = [(scene.boxes_xyxy[:1].tolist(), [0.9]) for scene in scenes]
     answers[3] = ([[0.0, 0.0, 5.0, 5.0]], [0.9])
-    table = found_by_size(Scripted(answers), scenes, edges_px=(30, 45, 61))
+    table = recall_by_size(Scripted(answers), scenes, edges_px=(30, 45, 61))
     assert table["all"]["faces"] == 12
     assert table["all"]["found"] == pytest.approx(5 / 12)
     assert table["all"]["answers_at_no_head"] == pytest.approx(1 / 6)
     assert table["30 to 45 px"]["faces"] + table["45 to 61 px"]["faces"] == 12
     hidden = [scene._replace(visible=np.zeros(2)) for scene in scenes]
-    assert found_by_size(Scripted(answers), hidden)["all"]["faces"] == 0
+    assert recall_by_size(Scripted(answers), hidden)["all"]["faces"] == 0
 
 
 def test_turned_pictures_are_looked_at_in_their_middle() -> None:
     picture = np.zeros((60, 100, 3), np.uint8)
-    table = found_when_turned(FixedBoxes([[40, 20, 60, 35]]), [picture])
+    table = recall_by_rotation(FixedBoxes([[40, 20, 60, 35]]), [picture])
     assert table == {"0 deg": 1.0, "90 deg": 0.0, "180 deg": 1.0, "270 deg": 0.0}
     assert 0 < milliseconds(FixedBoxes([[40, 20, 60, 35]]), runs=3) < 1000
 

@@ -9,8 +9,8 @@ import pytest
 
 from trg.geometry.crop import face_box
 from trglab.detector.compositing import HEADROOM, Similarity, decode, encode, halve, paste
-from trglab.detector.cutouts import FACE_SAMPLES, Cutout, CutoutBank, CutoutMaker, five_points
-from trglab.detector.scenes import CrowdScenes, _labelled, _Pasted
+from trglab.detector.cutouts import FACE_SAMPLES, Cutout, CutoutBank, CutoutRenderer, five_points
+from trglab.detector.scenes import DetectionScenes, _labelled, _Pasted
 
 WHITE = np.ones(3, np.float32)
 SMALL = {"size": (96, 80), "people": 1, "scenes_per_person": 40}
@@ -18,7 +18,7 @@ SMALL = {"size": (96, 80), "people": 1, "scenes_per_person": 40}
 
 @pytest.fixture(scope="module")
 def maker():
-    return CutoutMaker(3)
+    return CutoutRenderer(3)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def person(maker):
 
 @pytest.fixture(scope="module")
 def scenes():
-    return CrowdScenes(5, **SMALL)
+    return DetectionScenes(5, **SMALL)
 
 
 def random_cutout(rng, height=9, width=7):
@@ -145,7 +145,7 @@ def test_halving_keeps_light_and_places():
 
 
 def test_a_person_is_a_pure_function_of_seed_and_number(maker, person):
-    again = CutoutMaker(3).person(0)
+    again = CutoutRenderer(3).person(0)
     for one, other in zip(person, again, strict=True):
         assert one.kind == other.kind
         for a, b in zip(one.levels, other.levels, strict=True):
@@ -257,7 +257,7 @@ def test_scenes_hold_labels_of_the_promised_shapes(scenes):
 
 def with_bank(scenes, bank, **options):
     """Return scenes of other options on a bank that is there already."""
-    changed = CrowdScenes(scenes.seed, **{**SMALL, **options})
+    changed = DetectionScenes(scenes.seed, **{**SMALL, **options})
     changed._bank = bank
     return changed
 
@@ -353,7 +353,7 @@ def test_backs_are_ignored_and_decoys_have_no_label():
 )
 def test_numbers_out_of_range_are_named(options, says):
     with pytest.raises(ValueError, match=says):
-        CrowdScenes(**options)
+        DetectionScenes(**options)
 
 
 def test_an_index_counts_from_0(scenes):

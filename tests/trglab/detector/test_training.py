@@ -13,7 +13,7 @@ import torch
 from tests.support.dot_scenes import DotScenes
 from trg.inference.detector import STRIDE, UNIT_SIDE_PX, FaceDetector
 from trglab.cli.detector import train_verb
-from trglab.detector.evaluation import LabelledPicture, scores_of_empty, scores_of_labelled
+from trglab.detector.evaluation import LabelledImage, negative_scores, positive_scores
 from trglab.detector.export import export_detector
 from trglab.detector.mixing import SceneMixer, mirrored
 from trglab.detector.network import (
@@ -157,7 +157,7 @@ def bright_region(image: np.ndarray) -> np.ndarray:
 
 def test_labels_lie_on_their_faces_however_a_scene_was_mixed() -> None:
     """Where a scene shows one whole disc, its label is the square twice as large around it."""
-    mixer = SceneMixer(3, 96, empty=DotScenes(1, 0), scenes=DotScenes(2, 1))
+    mixer = SceneMixer(3, 96, negatives=DotScenes(1, 0), scenes=DotScenes(2, 1))
     checked = 0
     for number in range(120):
         scene = mixer.scene(number)
@@ -177,7 +177,9 @@ def test_labels_lie_on_their_faces_however_a_scene_was_mixed() -> None:
 
 
 def test_scenes_are_a_function_of_seed_and_number() -> None:
-    mixers = [SceneMixer(s, 96, empty=DotScenes(1, 0), scenes=DotScenes(2, 3)) for s in (0, 0, 1)]
+    mixers = [
+        SceneMixer(s, 96, negatives=DotScenes(1, 0), scenes=DotScenes(2, 3)) for s in (0, 0, 1)
+    ]
     a, b, c = (mixer.scene(7) for mixer in mixers)
     for one, other in zip(a, b, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -196,7 +198,7 @@ def test_a_mirror_twice_is_the_scene() -> None:
 
 def test_a_mixer_wants_faces() -> None:
     with pytest.raises(ValueError, match="expected pictures with faces"):
-        SceneMixer(0, 96, empty=DotScenes(0, 0))
+        SceneMixer(0, 96, negatives=DotScenes(0, 0))
 
 
 def test_scene_packs_are_continued_where_a_kill_left_them(tmp_path) -> None:
@@ -227,7 +229,7 @@ def tiny_recipe(steps: int = 6) -> DetectionRecipe:
 
 
 def dots_mixer() -> SceneMixer:
-    return SceneMixer(0, 64, empty=DotScenes(1, 0), scenes=DotScenes(2, 2))
+    return SceneMixer(0, 64, negatives=DotScenes(1, 0), scenes=DotScenes(2, 2))
 
 
 def test_a_killed_training_goes_on_along_the_same_path(tmp_path) -> None:
@@ -299,9 +301,9 @@ def test_what_was_learnt_is_found_through_the_exported_file(learnt) -> None:
     _, path, _ = learnt
     detector = FaceDetector(path, side_px=160)
     scenes = [DotScenes(9, 1).scene(k) for k in range(12)]
-    pictures = [LabelledPicture("x", s.image, s.boxes_xyxy[0]) for s in scenes]
-    found = scores_of_labelled(detector, pictures)
-    empty = scores_of_empty(detector, [DotScenes(9, 0).scene(k).image for k in range(12)])
+    pictures = [LabelledImage("x", s.image, s.boxes_xyxy[0]) for s in scenes]
+    found = positive_scores(detector, pictures)
+    empty = negative_scores(detector, [DotScenes(9, 0).scene(k).image for k in range(12)])
     assert np.median(found) > 0.3 > empty.max()
 
 
@@ -344,6 +346,6 @@ def test_the_verb_trains_from_packs(tmp_path) -> None:
     write_scenes(tmp_path / "empty", DotScenes(1, 0).scene, 3)
     write_scenes(tmp_path / "scenes", DotScenes(2, 2).scene, 3)
     with pytest.raises(ValueError, match="expected pictures with faces"):
-        train_verb(tmp_path / "run", empty=tmp_path / "empty", steps=1)
-    train_verb(tmp_path / "run", empty=tmp_path / "empty", scenes=tmp_path / "scenes", steps=1)
+        train_verb(tmp_path / "run", negatives=tmp_path / "empty", steps=1)
+    train_verb(tmp_path / "run", negatives=tmp_path / "empty", scenes=tmp_path / "scenes", steps=1)
     assert read_log(tmp_path / "run")[-1]["step"] == 1

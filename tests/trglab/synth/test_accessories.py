@@ -7,22 +7,24 @@ import pytest
 
 from trg.geometry.rotations import rotation_from_euler
 from trglab.synth.accessories.body import COLLAR_KINDS, Body
-from trglab.synth.accessories.fabric import fabric, plain
+from trglab.synth.accessories.builder import (
+    Accessories,
+    AccessoryBuilder,
+    AccessoryProbabilities,
+    resample_occluder,
+    sample_accessories,
+)
 from trglab.synth.accessories.facewear import BEARD_KINDS, MASK_KINDS, Beard, FaceMask, beard_growth
 from trglab.synth.accessories.glasses import LENS_SHAPES, Glasses, sample_glasses
 from trglab.synth.accessories.headwear import HEADWEAR_KINDS, Headwear
 from trglab.synth.accessories.occluders import OCCLUDER_KINDS, Occluder, occluder_surfaces
 from trglab.synth.accessories.shapes import box, capsule, ellipsoid, lathe, merge, sheet, tube
-from trglab.synth.accessories.wardrobe import (
-    PropOdds,
-    Style,
-    Wardrobe,
-    sample_style,
-    with_new_occluder,
-)
+from trglab.synth.accessories.textures import fabric_texture, uniform_texture
 from trglab.synth.head.face_model import load_face_model
 
-NOTHING = PropOdds(**{entry.name: 0.0 for entry in dataclasses.fields(PropOdds)})
+NOTHING = AccessoryProbabilities(
+    **{entry.name: 0.0 for entry in dataclasses.fields(AccessoryProbabilities)}
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def wardrobe(model):
-    return Wardrobe(model)
+    return AccessoryBuilder(model)
 
 
 def _volume_m3(mesh) -> float:
@@ -82,25 +84,27 @@ def test_sheet_faces_the_viewer_when_rows_go_down_and_columns_right():
 
 def test_styles_are_plain_data_and_reproducible():
     for seed in range(40):
-        one = sample_style(np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9)
-        assert one == sample_style(np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9)
+        one = sample_accessories(np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9)
+        assert one == sample_accessories(
+            np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9
+        )
 
 
 def test_each_family_can_be_switched_off_and_on():
-    absent = sample_style(np.random.default_rng(0), NOTHING)
+    absent = sample_accessories(np.random.default_rng(0), NOTHING)
     for name in ("hair", "beard", "headwear", "glasses", "mask", "body", "occluder"):
         assert getattr(absent, name) is None, name
     for name in ("headwear", "glasses", "mask", "body", "occluder"):
         odds = dataclasses.replace(NOTHING, **{name: 1.0})
-        style = sample_style(np.random.default_rng(0), odds)
+        style = sample_accessories(np.random.default_rng(0), odds)
         assert getattr(style, name) is not None, name
-    with pytest.raises(ValueError, match=r"PropOdds.mask: expected 0 to 1, got 1.5"):
-        PropOdds(mask=1.5)
+    with pytest.raises(ValueError, match=r"AccessoryProbabilities.mask: expected 0 to 1, got 1.5"):
+        AccessoryProbabilities(mask=1.5)
 
 
 def test_odds_come_out_as_asked():
     rng = np.random.default_rng(5)
-    styles = [sample_style(rng) for _ in range(1500)]
+    styles = [sample_accessories(rng) for _ in range(1500)]
     for name, expected in (("glasses", 0.28), ("headwear", 0.12), ("occluder", 0.22)):
         share = np.mean([getattr(style, name) is not None for style in styles])
         assert share == pytest.approx(expected, abs=0.04), name
@@ -108,15 +112,15 @@ def test_odds_come_out_as_asked():
 
 def test_another_picture_changes_only_what_is_in_front():
     rng = np.random.default_rng(6)
-    style = sample_style(rng)
-    others = [with_new_occluder(style, rng) for _ in range(50)]
+    style = sample_accessories(rng)
+    others = [resample_occluder(style, rng) for _ in range(50)]
     assert {other.occluder is None for other in others} == {True, False}
     assert all(dataclasses.replace(o, occluder=style.occluder) == style for o in others)
 
 
 @pytest.mark.parametrize("kind", HEADWEAR_KINDS)
 def test_headwear_covers_the_skull_from_outside(wardrobe, model, kind):
-    surfaces = wardrobe.person_surfaces(Style(headwear=Headwear(kind=kind)), model.mean_m)
+    surfaces = wardrobe.person_surfaces(Accessories(headwear=Headwear(kind=kind)), model.mean_m)
     _check(surfaces, 2500)
     points = np.concatenate([surface.vertices_m for surface in surfaces])
     chart = wardrobe.chart
@@ -130,7 +134,7 @@ def test_headwear_covers_the_skull_from_outside(wardrobe, model, kind):
 
 @pytest.mark.parametrize("shape", LENS_SHAPES)
 def test_glasses_sit_before_the_eyes_and_on_the_ears(wardrobe, model, shape):
-    surfaces = wardrobe.person_surfaces(Style(glasses=Glasses(shape=shape)), model.mean_m)
+    surfaces = wardrobe.person_surfaces(Accessories(glasses=Glasses(shape=shape)), model.mean_m)
     _check(surfaces, 1500)
     frame, lenses = surfaces
     eyes = model.mean_m[model.landmarks68[36:48]]
@@ -148,7 +152,7 @@ def test_glasses_sit_before_the_eyes_and_on_the_ears(wardrobe, model, shape):
 def test_glasses_grow_with_the_face(wardrobe, model):
     glasses = sample_glasses(np.random.default_rng(1))
     small, large = (
-        wardrobe.person_surfaces(Style(glasses=glasses), scale * model.mean_m)[1].vertices_m
+        wardrobe.person_surfaces(Accessories(glasses=glasses), scale * model.mean_m)[1].vertices_m
         for scale in (0.7, 1.0)
     )
     ratio = np.ptp(small[:, 0]) / np.ptp(large[:, 0])
@@ -157,15 +161,15 @@ def test_glasses_grow_with_the_face(wardrobe, model):
 
 @pytest.mark.parametrize("kind", BEARD_KINDS)
 def test_beard_lies_on_the_skin_and_moves_with_it(wardrobe, model, kind):
-    style = Style(beard=Beard(kind, length_m=0.01))
-    (beard,) = wardrobe.picture_surfaces(style, model.mean_m)
+    style = Accessories(beard=Beard(kind, length_m=0.01))
+    (beard,) = wardrobe.image_surfaces(style, model.mean_m)
     _check([beard], 30_000)
     skin = model.mean_m[wardrobe.face.vertices]
     nearest = np.linalg.norm(beard.vertices_m[:, None] - skin[None], axis=-1).min(axis=1)
     assert nearest.max() < 0.012
     moved = model.mean_m.copy()
     moved[wardrobe.face.vertices] += np.float32(0.01)
-    (after,) = wardrobe.picture_surfaces(style, moved)
+    (after,) = wardrobe.image_surfaces(style, moved)
     np.testing.assert_allclose(after.vertices_m - beard.vertices_m, 0.01, atol=1e-5)
 
 
@@ -182,7 +186,7 @@ def test_no_beard_on_lips_nose_or_eyes(model):
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
 def test_mask_covers_mouth_and_nose(wardrobe, model, kind):
-    mask, straps = wardrobe.picture_surfaces(Style(mask=FaceMask(kind)), model.mean_m)
+    mask, straps = wardrobe.image_surfaces(Accessories(mask=FaceMask(kind)), model.mean_m)
     _check([mask, straps], 1500)
     landmarks = model.mean_m[model.landmarks68]
     for index in (30, 51, 57, 8):
@@ -212,7 +216,7 @@ def test_occluders_are_sound_and_where_they_should_be(model, kind):
 @pytest.mark.parametrize("collar", COLLAR_KINDS)
 def test_body_turns_below_the_chin_only(wardrobe, model, collar):
     fit = wardrobe.fit(model.mean_m)
-    straight = wardrobe.body_surfaces(Style(body=Body(collar)), fit)
+    straight = wardrobe.body_surfaces(Accessories(body=Body(collar)), fit)
     _check(straight, 1500)
     unturned = wardrobe.turn_body(straight, fit, np.eye(3))
     for one, two in zip(straight, unturned, strict=True):
@@ -230,12 +234,12 @@ def test_body_turns_below_the_chin_only(wardrobe, model, collar):
 def test_whole_people_stay_in_budget(wardrobe, model):
     rng = np.random.default_rng(8)
     for _ in range(8):
-        style = sample_style(rng, skin_tone=float(rng.random()))
+        style = sample_accessories(rng, skin_tone=float(rng.random()))
         neutral = model.neutral(rng.normal(0.0, 0.7, len(model.identity)))
         fit = wardrobe.fit(neutral)
         _check(wardrobe.person_surfaces(style, neutral, fit), 12_000)
         _check(wardrobe.body_surfaces(style, fit), 1500)
-        _check(wardrobe.picture_surfaces(style, neutral), 30_000)
+        _check(wardrobe.image_surfaces(style, neutral), 30_000)
 
 
 def test_wrong_vertices_are_refused(wardrobe):
@@ -245,7 +249,7 @@ def test_wrong_vertices_are_refused(wardrobe):
 
 def test_fabrics_are_opaque_and_differ():
     rng = np.random.default_rng(0)
-    cloths = [fabric(rng) for _ in range(12)]
+    cloths = [fabric_texture(rng) for _ in range(12)]
     assert all((cloth[..., 3] == 255).all() for cloth in cloths)
     assert len({cloth.tobytes() for cloth in cloths}) == 12
-    assert (plain(np.array([1.0, 2.0, 300.0]), 0.5) == (1, 2, 255, 127)).all()
+    assert (uniform_texture(np.array([1.0, 2.0, 300.0]), 0.5) == (1, 2, 255, 127)).all()

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trglab.synth.accessories.hair import GrownHair, Hairline, grow_hair
+from trglab.synth.accessories.builder import Accessories, AccessoryBuilder
+from trglab.synth.accessories.hair import GrownHair, Hairline, grown_hair_surfaces
 from trglab.synth.accessories.hair_meshes import MeshHair, load_hair_meshes
 from trglab.synth.accessories.hairstyles import sample_hairstyle
-from trglab.synth.accessories.head_chart import (
-    HeadChart,
+from trglab.synth.accessories.head_map import (
+    HeadMap,
     azimuth_elevation,
     cast_rays,
     direction,
@@ -21,9 +22,8 @@ from trglab.synth.accessories.strands import (
     STRAND_KINDS,
     HairColour,
     sample_hair_colour,
-    strand_field,
+    strand_texture,
 )
-from trglab.synth.accessories.wardrobe import Style, Wardrobe
 from trglab.synth.head.face_model import load_face_model
 
 BROWN = HairColour((74.0, 52.0, 37.0), (90.0, 64.0, 45.0))
@@ -36,12 +36,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def chart(model):
-    return HeadChart.of(model)
+    return HeadMap.of(model)
 
 
 @pytest.fixture(scope="module")
 def fields():
-    return {kind: strand_field(np.random.default_rng(0), kind) for kind in STRAND_KINDS}
+    return {kind: strand_texture(np.random.default_rng(0), kind) for kind in STRAND_KINDS}
 
 
 def test_directions_and_angles_are_inverse():
@@ -83,12 +83,12 @@ def test_mean_head_is_carried_onto_itself_and_scaling_scales(model, chart):
     rng = np.random.default_rng(1)
     points = chart.centre_m + 0.12 * direction(rng.uniform(-180, 180, 40), rng.uniform(-20, 90, 40))
     same = chart.fit(model.mean_m)
-    np.testing.assert_allclose(same.carry(points), points, atol=1e-5)
+    np.testing.assert_allclose(same.transfer(points), points, atol=1e-5)
     # A head that is 10 % larger about the skull's middle, and shifted.
     shift = np.array([0.0, 0.01, -0.02])
     larger = chart.fit(chart.centre_m + 1.1 * (model.mean_m - chart.centre_m) + shift)
     expected = chart.centre_m + 1.1 * (points - chart.centre_m) + shift
-    np.testing.assert_allclose(larger.carry(points), expected, atol=2e-3)
+    np.testing.assert_allclose(larger.transfer(points), expected, atol=2e-3)
 
 
 def test_carried_hair_follows_a_persons_skull(model, chart):
@@ -97,7 +97,7 @@ def test_carried_hair_follows_a_persons_skull(model, chart):
     neutral = model.neutral(rng.normal(0.0, 1.0, len(model.identity)))
     ways = direction(rng.uniform(-180, 180, 200), rng.uniform(20, 85, 200))
     shell = chart.centre_m + ways * (chart.skull_radius_m(ways) + 0.01)[:, None]
-    carried = chart.fit(neutral).carry(shell)
+    carried = chart.fit(neutral).transfer(shell)
     skin = (model.part[model.triangles] == 0).all(1)
     back = carried - chart.centre_m
     back = back / np.linalg.norm(back, axis=-1, keepdims=True)
@@ -154,8 +154,8 @@ def test_grown_hair_is_sound_small_and_reproducible(model, chart, fields):
         hair = sample_hairstyle(rng, number % 2 == 0, 0.2, number / 30)
         if hair is None:
             continue
-        surfaces = grow_hair(hair, BROWN, chart, fit, fields[hair.kind])
-        again = grow_hair(hair, BROWN, chart, fit, fields[hair.kind])
+        surfaces = grown_hair_surfaces(hair, BROWN, chart, fit, fields[hair.kind])
+        again = grown_hair_surfaces(hair, BROWN, chart, fit, fields[hair.kind])
         assert sum(len(surface.triangles) for surface in surfaces) <= 6000
         for one, two in zip(surfaces, again, strict=True):
             np.testing.assert_array_equal(one.vertices_m, two.vertices_m)
@@ -169,7 +169,7 @@ def test_hair_stays_outside_the_skull_and_off_the_face(model, chart, fields):
     fit = chart.fit(model.mean_m)
     hair = GrownHair(kind="straight", mess=0.2, seed=3)
     points = np.concatenate(
-        [s.vertices_m for s in grow_hair(hair, BROWN, chart, fit, fields["straight"])]
+        [s.vertices_m for s in grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])]
     )
     out = points - chart.centre_m
     above = np.linalg.norm(out, axis=-1) - chart.skull_radius_m(out)
@@ -184,7 +184,7 @@ def test_longer_hair_reaches_lower_and_thicker_hair_higher(model, chart, fields)
 
     def extent(**changes: float) -> tuple[float, float]:
         hair = replace(GrownHair(mess=0.0, locks=0, seed=1), **changes)
-        surfaces = grow_hair(hair, BROWN, chart, fit, fields["straight"])
+        surfaces = grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])
         y = np.concatenate([surface.vertices_m[:, 1] for surface in surfaces])
         return float(y.min()), float(y.max())
 
@@ -202,7 +202,7 @@ def test_fringe_comes_down_over_the_forehead(model, chart, fields):
     for fringe_m in (0.0, 0.04):
         hair = GrownHair(parting_deg=((180.0, 66.0), (180.0, 78.0)), fringe_m=fringe_m, mess=0.0)
         points = np.concatenate(
-            [s.vertices_m for s in grow_hair(hair, BROWN, chart, fit, fields["straight"])]
+            [s.vertices_m for s in grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])]
         )
         azimuth, _ = azimuth_elevation(points - chart.centre_m)
         lowest.append(points[np.abs(azimuth) < 20, 1].max())
@@ -214,7 +214,7 @@ def _packed_hair(folder, model):
     flip = np.array([1.0, -1.0, -1.0])
     skin = (model.part[model.triangles] == 0).all(1)
     body = model.mean_m * flip + np.array([0.0, 0.7, 0.05])
-    centre = HeadChart.of(model).centre_m * flip + np.array([0.0, 0.7, 0.05])
+    centre = HeadMap.of(model).centre_m * flip + np.array([0.0, 0.7, 0.05])
     ball = ellipsoid((0.12, 0.12, 0.14), 12, 16)
     keep = (ball.vertices_m[ball.triangles][:, :, 1] < 0.03).all(1)
     arrays = {"names": np.array(["bob01", "afro01"])}
@@ -270,6 +270,6 @@ def test_missing_and_damaged_meshes_say_where_to_get_them(tmp_path, monkeypatch,
 
 
 def test_wardrobe_without_meshes_refuses_mesh_hair(model):
-    wardrobe = Wardrobe(model)
+    wardrobe = AccessoryBuilder(model)
     with pytest.raises(ValueError, match="mesh_count=0"):
-        wardrobe.person_surfaces(Style(hair=MeshHair()), model.mean_m)
+        wardrobe.person_surfaces(Accessories(hair=MeshHair()), model.mean_m)

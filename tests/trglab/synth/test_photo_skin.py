@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from trglab.synth.head.procedural_head import load_procedural_head
-from trglab.synth.skin.chart import skin_chart
+from trglab.synth.skin.maps import skin_maps
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, LONDON_TO_68, fit_photo
 from trglab.synth.skin.photo_landmarks import read_landmarks
@@ -29,7 +29,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def chart(model):
-    return skin_chart(model, SIZE)
+    return skin_maps(model, SIZE)
 
 
 def project(points_m, translation):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from trglab.synth.head.procedural_head import load_procedural_head
-from trglab.synth.skin.appearance import sample_skin_look
-from trglab.synth.skin.chart import MIRROR_68, polygon_distance
-from trglab.synth.skin.materials import appearance_charts, appearance_surfaces, paint_person
+from trglab.synth.skin.appearance import sample_skin_appearance
+from trglab.synth.skin.maps import MIRROR_68, polygon_distance
 from trglab.synth.skin.noise import noise_lattice, smooth_noise
 from trglab.synth.skin.paint import paint_skin
-from trglab.synth.skin.texels import FACE_SHARE, texel_map, widen_face
+from trglab.synth.skin.person_textures import appearance_maps, appearance_surfaces, paint_person
+from trglab.synth.skin.texels import FACE_SHARE, enlarge_face_region, texel_map
 from trglab.synth.skin.tone import (
     lab_from_linear,
     linear_from_lab,
@@ -33,15 +33,15 @@ def model():
 
 @pytest.fixture(scope="module")
 def charts(model):
-    return appearance_charts(model, SIZE)
+    return appearance_maps(model, SIZE)
 
 
 def plain_look(**changes):
-    look = sample_skin_look(np.random.default_rng(0), tone=skin_tone(40.0), scalp=0.0)
+    look = sample_skin_appearance(np.random.default_rng(0), tone=skin_tone(40.0), scalp=0.0)
     make_up = dataclasses.replace(
         look.make_up, lipstick=0.0, shadow=0.0, liner=0.0, blush=0.0, paint=0.0
     )
-    beard = dataclasses.replace(look.beard, style="none", shadow=0.0)
+    beard = dataclasses.replace(look.beard, kind=None, shadow=0.0)
     look = dataclasses.replace(look, make_up=make_up, beard=beard, moles=0, freckles=0.0)
     return dataclasses.replace(look, **changes)
 
@@ -74,13 +74,13 @@ def test_texel_map_refuses_coordinates_outside_the_texture():
 
 def test_widen_face_moves_only_sheets_with_separate_halves():
     halves = np.array([[0.0, 0.0], [0.49, 0.0], [0.49, 1.0], [0.6, 0.0], [1.0, 0.0], [1.0, 1.0]])
-    wide = widen_face(halves, np.array([[0, 1, 2], [3, 4, 5]]))
+    wide = enlarge_face_region(halves, np.array([[0, 1, 2], [3, 4, 5]]))
     assert wide[1, 0] == pytest.approx(FACE_SHARE * 0.98)
     assert wide[4, 0] == pytest.approx(1.0)
     seam = np.array([[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [1.0, 0.0]])
-    np.testing.assert_allclose(widen_face(seam, np.array([[0, 1, 2], [1, 3, 2]])), seam)
+    np.testing.assert_allclose(enlarge_face_region(seam, np.array([[0, 1, 2], [1, 3, 2]])), seam)
     whole = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
-    np.testing.assert_allclose(widen_face(whole, np.array([[0, 1, 2]])), whole)
+    np.testing.assert_allclose(enlarge_face_region(whole, np.array([[0, 1, 2]])), whole)
 
 
 def test_noise_is_normal_repeatable_and_meets_its_lattice():
@@ -146,7 +146,7 @@ def test_chart_finds_lips_brows_and_eyes_symmetrically(charts):
 
 
 def test_paint_is_a_function_of_look_and_generator(charts):
-    look = sample_skin_look(np.random.default_rng(5))
+    look = sample_skin_appearance(np.random.default_rng(5))
     first = paint_skin(charts.skin, look, np.random.default_rng(6))
     again = paint_skin(charts.skin, look, np.random.default_rng(6))
     other = paint_skin(charts.skin, look, np.random.default_rng(7))
@@ -185,7 +185,7 @@ def test_lipstick_beard_and_scalp_stay_in_their_places(charts):
     lips = changed(make_up=red)
     assert lips.any()
     assert chart.lips_m[lips].max() < 0.001
-    full = dataclasses.replace(look.beard, style="full", rgb=(10.0, 8.0, 8.0), density=0.9)
+    full = dataclasses.replace(look.beard, kind="full", rgb=(10.0, 8.0, 8.0), density=0.9)
     beard = changed(beard=full)
     assert beard.sum() > 50
     assert np.maximum(chart.beard, chart.moustache)[beard].min() > 0.0
@@ -196,8 +196,8 @@ def test_lipstick_beard_and_scalp_stay_in_their_places(charts):
 
 def test_children_have_no_beard_make_up_or_wrinkles():
     for seed in range(40):
-        look = sample_skin_look(np.random.default_rng(seed), age_years=7.0)
-        assert look.beard.style == "none"
+        look = sample_skin_appearance(np.random.default_rng(seed), age_years=7.0)
+        assert look.beard.kind is None
         assert look.beard.shadow == 0.0
         assert look.make_up.lipstick == 0.0
         assert look.wrinkles == 0.0

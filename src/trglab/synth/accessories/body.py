@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from trglab.synth.accessories.fabric import fabric, random_rgb
-from trglab.synth.accessories.head_chart import HeadChart, PersonFit
-from trglab.synth.accessories.shapes import Mesh, sheet, smooth_noise
+from trglab.synth.accessories.head_map import HeadFit, HeadMap
+from trglab.synth.accessories.shapes import UvMesh, sheet, smooth_noise
+from trglab.synth.accessories.textures import fabric_texture, random_rgb
 from trglab.synth.render.surface import Material, Surface
 
 CollarKind = Literal["crew", "v-neck", "shirt", "suit", "turtleneck", "bare"]
@@ -48,7 +48,7 @@ def sample_body(
     )
 
 
-def body_surfaces(body: Body, chart: HeadChart, fit: PersonFit) -> list[Surface]:
+def body_surfaces(body: Body, chart: HeadMap, fit: HeadFit) -> list[Surface]:
     """Build the body of a person who looks straight ahead (head frame)."""
     rng = np.random.default_rng(body.seed)
     surfaces = []
@@ -56,13 +56,13 @@ def body_surfaces(body: Body, chart: HeadChart, fit: PersonFit) -> list[Surface]
         ("neck", _neck(chart), skin_picture(rng, np.array(body.skin_rgb)), SKIN),
         ("clothes", _torso(body, chart, rng), _clothes_picture(body, rng), CLOTH),
     ):
-        carried = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
+        carried = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
         surfaces.append(carried.surface(name, picture, material))
     return surfaces
 
 
 def turn_body(
-    surfaces: list[Surface], chart: HeadChart, fit: PersonFit, body_from_head: np.ndarray
+    surfaces: list[Surface], chart: HeadMap, fit: HeadFit, body_from_head: np.ndarray
 ) -> list[Surface]:
     """Turn a straight body below its head; the result stays in the head frame.
 
@@ -70,14 +70,14 @@ def turn_body(
     head at its top and with the body at its foot.
     """
     turn = np.asarray(body_from_head, dtype=np.float64)
-    pivot = fit.carry(_pivot(chart)[None])[0]
+    pivot = fit.transfer(_pivot(chart)[None])[0]
     return [
         replace(surface, vertices_m=_turned(surface.vertices_m, turn, pivot, fit.size))
         for surface in surfaces
     ]
 
 
-def _pivot(chart: HeadChart) -> np.ndarray:
+def _pivot(chart: HeadMap) -> np.ndarray:
     """Middle of the neck, below the skull."""
     return np.array([0.0, chart.landmarks_m[8, 1] + 0.02, chart.centre_m[2] + 0.035])
 
@@ -93,7 +93,7 @@ def _turned(
     return (pivot + offset + share * (offset @ body_from_head - offset)).astype(np.float32)
 
 
-def _neck(chart: HeadChart) -> Mesh:
+def _neck(chart: HeadMap) -> UvMesh:
     """A column from inside the head's own neck down into the clothes, slightly thinner than it."""
     chin_y, (_, pivot_y, pivot_z) = chart.landmarks_m[8, 1], _pivot(chart)
     angle = np.linspace(-np.pi, np.pi, COLUMNS + 1)
@@ -108,7 +108,7 @@ def _neck(chart: HeadChart) -> Mesh:
     return sheet(np.stack(rows))
 
 
-def _torso(body: Body, chart: HeadChart, rng: np.random.Generator) -> Mesh:
+def _torso(body: Body, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
     """Rings from the collar over the shoulders down to the chest."""
     pivot_z = _pivot(chart)[2]
     base = chart.landmarks_m[8, 1] + 0.030
@@ -160,12 +160,12 @@ def skin_picture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
 
 def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
     """Paint clothes around the body: the middle column is the front, row 0 the collar."""
-    cloth = np.tile(fabric(rng), (3, 6, 1))
+    cloth = np.tile(fabric_texture(rng), (3, 6, 1))
     height, width = cloth.shape[:2]
     v, u = np.mgrid[0:height, 0:width].astype(float)
     v, u = v / height, np.abs(u / width - 0.5)
     if body.collar == "suit":
-        dark = fabric(rng, random_rgb(rng) * 0.35)
+        dark = fabric_texture(rng, random_rgb(rng) * 0.35)
         cloth = np.tile(dark, (3, 6, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
         wide_m = 0.073 + 0.13 * np.clip(v / 0.18, 0.0, 1.0)
@@ -176,7 +176,7 @@ def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
         cloth[(np.abs(x_m - lapel_m) < 0.003) & (v < 0.55), :3] //= 2
         if rng.random() < 0.7:
             tie = (x_m < 0.015 + 0.04 * v) & (v > 0.06) & opening
-            cloth[tie, :3] = np.tile(fabric(rng), (3, 6, 1))[tie, :3]
+            cloth[tie, :3] = np.tile(fabric_texture(rng), (3, 6, 1))[tie, :3]
     elif body.collar == "shirt":
         seam = (u < 0.002) | ((u < 0.05) & (np.abs(v - 0.10 - u) < 0.005))
         cloth[seam, :3] = (0.7 * cloth[seam, :3]).astype(np.uint8)

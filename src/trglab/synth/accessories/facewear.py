@@ -8,13 +8,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from trg.geometry.rotations import normalize
-from trglab.synth.accessories.fabric import fabric, plain
-from trglab.synth.accessories.head_chart import HeadModel, RayHits, cast_rays, direction
-from trglab.synth.accessories.shapes import Mesh, merge, sheet, tube
-from trglab.synth.accessories.strands import HairColour, StrandField
+from trglab.synth.accessories.head_map import HeadModel, RayHits, cast_rays, direction
+from trglab.synth.accessories.shapes import UvMesh, merge, sheet, tube
+from trglab.synth.accessories.strands import HairColour, StrandTexture
+from trglab.synth.accessories.textures import fabric_texture, uniform_texture
 from trglab.synth.render.surface import Material, Surface
 
-BeardKind = Literal["full", "goatee", "moustache", "moustache and goatee", "chin strap"]
+BeardKind = Literal["full", "goatee", "moustache", "circle", "chinstrap"]
 BEARD_KINDS: tuple[BeardKind, ...] = get_args(BeardKind)
 MaskKind = Literal["medical", "cloth", "respirator"]
 MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
@@ -44,7 +44,7 @@ class FaceMask:
 
 
 @dataclass(frozen=True, slots=True)
-class FaceChart:
+class LowerFaceRegions:
     """The lower half of the face: where beards grow and where masks lie.
 
     Attributes
@@ -74,7 +74,7 @@ class FaceChart:
     ears_m: np.ndarray
 
     @classmethod
-    def of(cls, model: HeadModel) -> FaceChart:
+    def of(cls, model: HeadModel) -> LowerFaceRegions:
         """Find the regions on the mean head of a face model."""
         mean = np.asarray(model.mean_m, dtype=np.float64)
         skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
@@ -129,7 +129,11 @@ def beard_growth(points_m: np.ndarray, landmarks_m: np.ndarray) -> np.ndarray:
 
 
 def beard_surfaces(
-    beard: Beard, colour: HairColour, face: FaceChart, vertices_m: np.ndarray, field: StrandField
+    beard: Beard,
+    colour: HairColour,
+    face: LowerFaceRegions,
+    vertices_m: np.ndarray,
+    field: StrandTexture,
 ) -> list[Surface]:
     """Grow a beard on the expressed vertices ``(V, 3)`` of a face (head frame)."""
     growth = face.growth[BEARD_KINDS.index(beard.kind)]
@@ -149,11 +153,11 @@ def beard_surfaces(
         share = (layer + 0.5) / beard.layers
         height = 0.0006 + beard.length_m * share * growth[:, None] ** 0.7
         ragged = np.stack([uv[:, 0], np.clip(uv[:, 1] + 0.12 * layer, 0.0, 1.0)], axis=-1)
-        shells.append(Mesh(skin + height * heading, triangles, ragged))
+        shells.append(UvMesh(skin + height * heading, triangles, ragged))
     return [merge(shells).surface("beard", field.texture(colour), BEARD_MATERIAL)]
 
 
-def mask_surfaces(mask: FaceMask, face: FaceChart, vertices_m: np.ndarray) -> list[Surface]:
+def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray) -> list[Surface]:
     """Tie a mask over the expressed vertices ``(V, 3)`` of a face (head frame)."""
     rng = np.random.default_rng(mask.seed)
     points = face.mask_hits.points(vertices_m.astype(np.float64))
@@ -190,10 +194,10 @@ def mask_surfaces(mask: FaceMask, face: FaceChart, vertices_m: np.ndarray) -> li
         "respirator": np.array([232.0, 232.0, 228.0]),
         "cloth": None,
     }[mask.kind]
-    picture = fabric(rng) if colour is None else _ribbed(rng, colour)
+    picture = fabric_texture(rng) if colour is None else _ribbed(rng, colour)
     return [
         shell.surface("mask", picture, MASK_MATERIAL),
-        merge(straps).surface("straps", plain(np.full(3, 225.0)), MASK_MATERIAL),
+        merge(straps).surface("straps", uniform_texture(np.full(3, 225.0)), MASK_MATERIAL),
     ]
 
 
@@ -217,7 +221,7 @@ def _mask_rays(mean: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> Ray
 
 
 def _ribbed(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    picture = fabric(rng, rgb).astype(np.float64)
+    picture = fabric_texture(rng, rgb).astype(np.float64)
     ribs = 1.0 - 0.10 * (np.arange(len(picture)) % 24 < 3)
     flat = 0.3 * picture[..., :3] + 0.7 * np.asarray(rgb)
     picture[..., :3] = np.clip(flat * ribs[:, None, None], 0, 255)

@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from trglab.synth.accessories.fabric import plain, random_rgb
-from trglab.synth.accessories.head_chart import HeadChart, PersonFit
+from trglab.synth.accessories.head_map import HeadFit, HeadMap
 from trglab.synth.accessories.headwear import ear_centre_m
-from trglab.synth.accessories.shapes import Mesh, merge, tube
+from trglab.synth.accessories.shapes import UvMesh, merge, tube
+from trglab.synth.accessories.textures import random_rgb, uniform_texture
 from trglab.synth.render.surface import Material, Surface
 
 LensShape = Literal["round", "oval", "rectangle", "aviator", "cat eye", "square"]
@@ -70,7 +70,7 @@ def sample_glasses(rng: np.random.Generator) -> Glasses:
 
 
 def glasses_surfaces(
-    glasses: Glasses, landmarks_m: np.ndarray, chart: HeadChart, fit: PersonFit
+    glasses: Glasses, landmarks_m: np.ndarray, chart: HeadMap, fit: HeadFit
 ) -> list[Surface]:
     """Build glasses on a person with neutral landmarks ``(68, 3)`` (head frame).
 
@@ -93,7 +93,9 @@ def glasses_surfaces(
         z = front_z + 1.6 * np.maximum(np.abs(x) - 0.02, 0.0) ** 2 / size  # slightly wrapped
         outlines.append(np.stack([x, outline[:, 1] + middle_y, z], axis=-1))
     frame = _frame(glasses, outlines, chart, fit, size)
-    surfaces = [frame.surface("glasses", plain(np.array(glasses.frame_rgb)), FRAME_MATERIAL)]
+    surfaces = [
+        frame.surface("glasses", uniform_texture(np.array(glasses.frame_rgb)), FRAME_MATERIAL)
+    ]
     lenses = merge([_lens(outline) for outline in outlines])
     picture = _lens_picture(glasses)
     surfaces.append(lenses.surface("lenses", picture, LENS))
@@ -126,8 +128,8 @@ def _outline(shape: LensShape, side: float) -> np.ndarray:
 
 
 def _frame(
-    glasses: Glasses, outlines: list[np.ndarray], chart: HeadChart, fit: PersonFit, size: float
-) -> Mesh:
+    glasses: Glasses, outlines: list[np.ndarray], chart: HeadMap, fit: HeadFit, size: float
+) -> UvMesh:
     rim = max(glasses.rim_m, 0.0006)
     parts = []
     if glasses.rim_m > 0.0:
@@ -141,7 +143,9 @@ def _frame(
     parts.append(tube(bridge, 1.1 * rim, 4))
     for side, line in ((-1.0, left), (1.0, right)):
         hinge = line[(side * line[:, 0]).argmax()] + [side * 0.002, -0.3 * glasses.height_m, 0.002]
-        ear = fit.carry(ear_centre_m(chart, side)) + np.array([-side * 0.006, -0.030, 0.0]) * size
+        ear = (
+            fit.transfer(ear_centre_m(chart, side)) + np.array([-side * 0.006, -0.030, 0.0]) * size
+        )
         hook = ear + np.array([-side * 0.006, 0.022, 0.022]) * size
         bow = np.stack([hinge, hinge + [side * 0.002, 0, 0.01], 0.5 * (hinge + ear), ear, hook])
         # The widest part of the head must not poke through.
@@ -150,7 +154,7 @@ def _frame(
     return merge(parts)
 
 
-def _lens(outline: np.ndarray) -> Mesh:
+def _lens(outline: np.ndarray) -> UvMesh:
     """A flat picture cut by the outline: one ring around a middle point."""
     middle = outline.mean(axis=0)
     bulge = middle - np.array([0.0, 0.0, 0.0015])
@@ -159,7 +163,7 @@ def _lens(outline: np.ndarray) -> Mesh:
     triangles = np.stack([at, np.roll(at, -1), np.full_like(at, len(outline))], axis=-1)
     low, high = outline[:, :2].min(0), outline[:, :2].max(0)
     uv = (vertices[:, :2] - low) / (high - low)
-    return Mesh(vertices, triangles.astype(np.int32), uv.astype(np.float32))
+    return UvMesh(vertices, triangles.astype(np.int32), uv.astype(np.float32))
 
 
 def _lens_picture(glasses: Glasses) -> np.ndarray:

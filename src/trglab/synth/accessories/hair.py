@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from trg.geometry.rotations import normalize
-from trglab.synth.accessories.head_chart import (
-    HeadChart,
-    PersonFit,
+from trglab.synth.accessories.head_map import (
+    HeadFit,
+    HeadMap,
     azimuth_elevation,
     direction,
     slerp,
 )
-from trglab.synth.accessories.shapes import Mesh, ellipsoid, merge, sheet, smooth_noise, tube
-from trglab.synth.accessories.strands import HairColour, StrandField, StrandKind
+from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, smooth_noise, tube
+from trglab.synth.accessories.strands import HairColour, StrandKind, StrandTexture
 from trglab.synth.render.surface import Material, Surface
 
 GUIDES = 56
@@ -102,8 +102,8 @@ class GrownHair:
     seed: int = 0
 
 
-def grow_hair(
-    hair: GrownHair, colour: HairColour, chart: HeadChart, fit: PersonFit, field: StrandField
+def grown_hair_surfaces(
+    hair: GrownHair, colour: HairColour, chart: HeadMap, fit: HeadFit, field: StrandTexture
 ) -> list[Surface]:
     """Build a hairstyle on a person's head (head frame, neutral face).
 
@@ -112,8 +112,8 @@ def grow_hair(
     rng = np.random.default_rng(hair.seed)
     material = COILY_MATERIAL if hair.kind in ("coily", "buzz") else HAIR_MATERIAL
     base, over = field.texture(colour, opaque=FRAYED_FROM), field.texture(colour)
-    under: list[Mesh] = []
-    outer: list[Mesh] = []
+    under: list[UvMesh] = []
+    outer: list[UvMesh] = []
     top_layer = None
     for layer in range(hair.layers):
         height = (layer + 1.0) / hair.layers
@@ -129,7 +129,7 @@ def grow_hair(
     for name, meshes, texture in (("hair", under, base), ("hair outer", outer, over)):
         if meshes:
             mesh = merge(meshes)
-            moved = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
+            moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
             surfaces.append(moved.surface(name, texture, material))
     return surfaces
 
@@ -143,7 +143,7 @@ class _Strands:
 
 
 def _comb(
-    hair: GrownHair, chart: HeadChart, rng: np.random.Generator, height: float, phase: float
+    hair: GrownHair, chart: HeadMap, rng: np.random.Generator, height: float, phase: float
 ) -> _Strands:
     """Lay one layer of guides at a share ``height`` of the hair's full thickness."""
     turn = np.linspace(-1.0, 1.0, GUIDES + 1)
@@ -227,7 +227,7 @@ def _hang_length(hair: GrownHair, azimuth_deg: np.ndarray) -> np.ndarray:
 
 def _hang(
     hair: GrownHair,
-    chart: HeadChart,
+    chart: HeadMap,
     skull: np.ndarray,
     length_m: np.ndarray,
     azimuth_deg: np.ndarray,
@@ -288,7 +288,7 @@ def _waves(
     return np.maximum(swing, -0.001)[..., None] * outward + 0.8 * swing[..., None] * sideways
 
 
-def _sheet_of(strands: _Strands, kind: StrandKind, rng: np.random.Generator) -> Mesh:
+def _sheet_of(strands: _Strands, kind: StrandKind, rng: np.random.Generator) -> UvMesh:
     steps, guides = strands.v.shape
     repeats = 3 if kind in ("straight", "wavy") else 2
     # There and back again, so that neither the repeats nor the ends show a seam.
@@ -299,8 +299,8 @@ def _sheet_of(strands: _Strands, kind: StrandKind, rng: np.random.Generator) -> 
 
 
 def _loose_locks(
-    hair: GrownHair, strands: _Strands, chart: HeadChart, rng: np.random.Generator
-) -> Mesh:
+    hair: GrownHair, strands: _Strands, chart: HeadMap, rng: np.random.Generator
+) -> UvMesh:
     """Narrow ribbons over the outer layer that break up its outline."""
     steps, guides = strands.v.shape
     meshes = []
@@ -324,7 +324,7 @@ def _loose_locks(
     return merge(meshes)
 
 
-def _gathered(hair: GrownHair, chart: HeadChart, rng: np.random.Generator) -> Mesh:
+def _gathered(hair: GrownHair, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
     """A bun or a ponytail where the strands come together."""
     way = direction(*(np.array(angle) for angle in hair.parting_deg[0]))
     radius = chart.skull_radius_m(way) + 0.006
@@ -334,7 +334,7 @@ def _gathered(hair: GrownHair, chart: HeadChart, rng: np.random.Generator) -> Me
         ball = ellipsoid((size, size * 0.85, size * 0.9), 7, 12)
         lumps = 1.0 + 0.08 * rng.standard_normal(len(ball.vertices_m))
         moved = ball.vertices_m * lumps[:, None] + seat + way * size * 0.6
-        return Mesh(
+        return UvMesh(
             moved.astype(np.float32), ball.triangles, ball.uv * np.array([1, 0.7], np.float32)
         )
     at = np.linspace(0.0, 1.0, 9)[:, None]

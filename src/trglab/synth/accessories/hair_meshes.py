@@ -12,9 +12,9 @@ import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.hair import FRAYED_FROM, HAIR_MATERIAL
-from trglab.synth.accessories.head_chart import HeadChart, PersonFit, azimuth_elevation, direction
-from trglab.synth.accessories.shapes import Mesh
-from trglab.synth.accessories.strands import HairColour, StrandField, StrandKind
+from trglab.synth.accessories.head_map import HeadFit, HeadMap, azimuth_elevation, direction
+from trglab.synth.accessories.shapes import UvMesh
+from trglab.synth.accessories.strands import HairColour, StrandKind, StrandTexture
 from trglab.synth.cache import cached_arrays, fingerprint
 from trglab.synth.render.surface import Surface
 
@@ -76,15 +76,15 @@ class HairMeshes:
     """Hair meshes that sit on the mean head: vertices ``(n, 3)``, triangles and uv of each."""
 
     names: tuple[str, ...]
-    meshes: tuple[Mesh, ...]
+    meshes: tuple[UvMesh, ...]
 
     def surfaces(
         self,
         hair: MeshHair,
         colour: HairColour,
-        chart: HeadChart,
-        fit: PersonFit,
-        field: StrandField,
+        chart: HeadMap,
+        fit: HeadFit,
+        field: StrandTexture,
     ) -> list[Surface]:
         """Vary a mesh and put it onto a person's head (head frame)."""
         mesh = self.meshes[hair.index % len(self.meshes)]
@@ -101,11 +101,11 @@ class HairMeshes:
         below = np.maximum(points[:, 1] - ears_y, 0.0)
         points[:, 1] += (hair.length - 1.0) * below
         points = points + _waves(hair, points, chart)
-        varied = Mesh(fit.carry(points), triangles, mesh.uv)
+        varied = UvMesh(fit.transfer(points), triangles, mesh.uv)
         return [varied.surface("hair", field.texture(colour, FRAYED_FROM), HAIR_MATERIAL)]
 
 
-def load_hair_meshes(path: Path, chart: HeadChart) -> HairMeshes:
+def load_hair_meshes(path: Path, chart: HeadMap) -> HairMeshes:
     """Read packed hair meshes and fit them to a mean head; the result is cached.
 
     Raises
@@ -123,7 +123,7 @@ def load_hair_meshes(path: Path, chart: HeadChart) -> HairMeshes:
     arrays = cached_arrays(key, lambda: _fit_all(path, chart))
     names = tuple(str(name) for name in arrays["names"])
     meshes = tuple(
-        Mesh(arrays[f"{name}_vertices"], arrays[f"{name}_triangles"], arrays[f"{name}_uv"])
+        UvMesh(arrays[f"{name}_vertices"], arrays[f"{name}_triangles"], arrays[f"{name}_uv"])
         for name in names
     )
     return HairMeshes(names, meshes)
@@ -134,7 +134,7 @@ def _hash_of(numbers: np.ndarray) -> str:
     return hashlib.sha256(rounded.tobytes()).hexdigest()[:12]
 
 
-def _fit_all(path: Path, chart: HeadChart) -> dict[str, np.ndarray]:
+def _fit_all(path: Path, chart: HeadMap) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as packed:
             arrays = {name: packed[name] for name in packed.files}
@@ -163,10 +163,10 @@ class _Body:
 
     scale: float
     shift_m: np.ndarray
-    chart: HeadChart
+    chart: HeadMap
 
     @classmethod
-    def of(cls, vertices_m: np.ndarray, triangles: np.ndarray, chart: HeadChart) -> _Body:
+    def of(cls, vertices_m: np.ndarray, triangles: np.ndarray, chart: HeadMap) -> _Body:
         points = vertices_m.astype(np.float64) * np.array([1.0, -1.0, -1.0])
         top_y = points[:, 1].min()
         upper = points[(points[:, 1] < top_y + 0.25) & (np.abs(points[:, 0]) < 0.02)]
@@ -177,10 +177,10 @@ class _Body:
         shift = np.array([0.0, goal_nose[1] - scale * nose[1], goal_nose[2] - scale * nose[2]])
         laid = scale * points + shift
         head = triangles[(laid[triangles][:, :, 1] < goal_nose[1] + 0.12).all(axis=1)]
-        measured = HeadChart.measure(laid, head, chart.landmarks_m)
+        measured = HeadMap.measure(laid, head, chart.landmarks_m)
         return cls(scale, shift, measured)
 
-    def onto_mean(self, vertices_m: np.ndarray, chart: HeadChart) -> np.ndarray:
+    def onto_mean(self, vertices_m: np.ndarray, chart: HeadMap) -> np.ndarray:
         """Move hair of this body so that it is as far off the mean head as it was off its own."""
         points = self.scale * vertices_m * np.array([1.0, -1.0, -1.0]) + self.shift_m
         out = points - self.chart.centre_m
@@ -192,7 +192,7 @@ class _Body:
         return moved
 
 
-def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadChart) -> Mesh:
+def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadMap) -> UvMesh:
     """Thin out a mesh and give it a picture's coordinates: strands run down from the crown."""
     points, faces = points_m.astype(np.float32), np.ascontiguousarray(triangles, dtype=np.int32)
     if len(faces) > MAX_TRIANGLES:
@@ -220,10 +220,10 @@ def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadChart) -> M
     )
     u = np.abs((azimuth / 60.0 + 6.0) % 2.0 - 1.0)
     uv = np.stack([u, np.clip(v, 0.0, 1.0)], axis=-1)
-    return Mesh(points.astype(np.float32), faces.astype(np.int32), uv.astype(np.float32))
+    return UvMesh(points.astype(np.float32), faces.astype(np.int32), uv.astype(np.float32))
 
 
-def _waves(hair: MeshHair, points_m: np.ndarray, chart: HeadChart) -> np.ndarray:
+def _waves(hair: MeshHair, points_m: np.ndarray, chart: HeadMap) -> np.ndarray:
     """A smooth random swing that grows downwards and vanishes at the scalp, ``(n, 3)``."""
     rng = np.random.default_rng(hair.seed)
     shape = rng.normal(0.0, 40.0, (3, 6))

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from trg.geometry.rotations import normalize
-from trglab.synth.accessories.fabric import fabric, plain, random_rgb
-from trglab.synth.accessories.head_chart import HeadChart, PersonFit, direction, slerp
-from trglab.synth.accessories.shapes import Mesh, ellipsoid, merge, sheet, smooth_noise, tube
+from trglab.synth.accessories.head_map import HeadFit, HeadMap, direction, slerp
+from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, smooth_noise, tube
+from trglab.synth.accessories.textures import fabric_texture, random_rgb, uniform_texture
 from trglab.synth.render.surface import Material, Surface
 
 HeadwearKind = Literal[
@@ -75,10 +75,10 @@ def sample_headwear(rng: np.random.Generator) -> Headwear:
     )  # fmt: skip
 
 
-def headwear_surfaces(headwear: Headwear, chart: HeadChart, fit: PersonFit) -> list[Surface]:
+def headwear_surfaces(headwear: Headwear, chart: HeadMap, fit: HeadFit) -> list[Surface]:
     """Build headwear on a person's head (head frame)."""
     rng = np.random.default_rng(headwear.seed)
-    cloth = fabric(rng)
+    cloth = fabric_texture(rng)
     material = PLASTIC if headwear.kind == "helmet" else CLOTH
     if headwear.kind in ("headscarf", "hood"):
         mesh = _wrap(headwear, chart, rng)
@@ -88,17 +88,15 @@ def headwear_surfaces(headwear: Headwear, chart: HeadChart, fit: PersonFit) -> l
         mesh = _crown(headwear, chart, rng)
     surfaces = [mesh.surface(headwear.kind, cloth, material)]
     if headwear.kind in ("cap", "brimmed hat", "helmet"):
-        brim = fabric(rng) if rng.random() < 0.3 else cloth
+        brim = fabric_texture(rng) if rng.random() < 0.3 else cloth
         surfaces.append(_brim(headwear, chart).surface("brim", brim, material))
     return [
-        Surface(s.name, fit.carry(s.vertices_m), s.triangles, s.uv, s.texture, s.material)
+        Surface(s.name, fit.transfer(s.vertices_m), s.triangles, s.uv, s.texture, s.material)
         for s in surfaces
     ]
 
 
-def _edge(
-    headwear: Headwear, chart: HeadChart, clearance_m: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _edge(headwear: Headwear, chart: HeadMap, clearance_m: float) -> tuple[np.ndarray, np.ndarray]:
     """Return azimuths ``(n,)`` and the points ``(n, 3)`` of a hat's edge on the head."""
     azimuth = np.linspace(-180.0, 180.0, COLUMNS + 1)
     turned = np.radians(azimuth - headwear.turn_deg)
@@ -110,7 +108,7 @@ def _edge(
     return azimuth, chart.centre_m + ways * (chart.skull_radius_m(ways) + clearance_m)[:, None]
 
 
-def _crown(headwear: Headwear, chart: HeadChart, rng: np.random.Generator) -> Mesh:
+def _crown(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
     """The part of a hat that holds the skull, from its top down to its edge."""
     clearance = 0.009 if headwear.kind != "helmet" else 0.02
     azimuth, edge = _edge(headwear, chart, clearance)
@@ -139,7 +137,7 @@ def _crown(headwear: Headwear, chart: HeadChart, rng: np.random.Generator) -> Me
     return sheet(points)
 
 
-def _brim(headwear: Headwear, chart: HeadChart) -> Mesh:
+def _brim(headwear: Headwear, chart: HeadMap) -> UvMesh:
     """A peak in front (cap, helmet) or a brim all around, thin and seen from both sides."""
     azimuth, edge = _edge(headwear, chart, 0.0095 if headwear.kind != "helmet" else 0.02)
     turned = np.radians((azimuth - headwear.turn_deg + 180.0) % 360.0 - 180.0)
@@ -159,7 +157,7 @@ def _brim(headwear: Headwear, chart: HeadChart) -> Mesh:
     return sheet(np.stack([*rows, thick, *back[1:]]))
 
 
-def _wrap(headwear: Headwear, chart: HeadChart, rng: np.random.Generator) -> Mesh:
+def _wrap(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
     """A scarf or hood around the face: from its opening to the back of the head, and the neck."""
     loose = headwear.height_m * (1.0 if headwear.kind == "hood" else 0.35)
     around = np.linspace(-np.pi, np.pi, COLUMNS + 1)  # 0 at the top of the opening
@@ -185,7 +183,7 @@ def _wrap(headwear: Headwear, chart: HeadChart, rng: np.random.Generator) -> Mes
     return merge([hood, _drape(chart, rng, loose)])
 
 
-def _drape(chart: HeadChart, rng: np.random.Generator, loose: float) -> Mesh:
+def _drape(chart: HeadMap, rng: np.random.Generator, loose: float) -> UvMesh:
     """Cloth around the neck that widens towards the shoulders."""
     chin = chart.landmarks_m[8]
     around = np.linspace(-np.pi, np.pi, COLUMNS + 1)
@@ -204,7 +202,7 @@ def _drape(chart: HeadChart, rng: np.random.Generator, loose: float) -> Mesh:
     return sheet(np.stack(rows))
 
 
-def _band(headwear: Headwear, chart: HeadChart) -> Mesh:
+def _band(headwear: Headwear, chart: HeadMap) -> UvMesh:
     """A ribbon around the head, 2 to 4 cm high."""
     rows = []
     width = 6.0 + 8.0 * headwear.brim_m / 0.1
@@ -218,7 +216,7 @@ def _band(headwear: Headwear, chart: HeadChart) -> Mesh:
 
 
 def headphone_surfaces(
-    rng: np.random.Generator, chart: HeadChart, fit: PersonFit, thickness_m: float = 0.015
+    rng: np.random.Generator, chart: HeadMap, fit: HeadFit, thickness_m: float = 0.015
 ) -> list[Surface]:
     """Build over-ear headphones whose band stands ``thickness_m`` off the skull."""
     colour = random_rgb(rng)
@@ -234,11 +232,11 @@ def headphone_surfaces(
         cup = ellipsoid((0.020, size * 1.15, size), 7, 14)
         parts.append(cup.moved(np.eye(3), ear + np.array([side * 0.010, 0.0, 0.0])))
     mesh = merge(parts)
-    moved = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
-    return [moved.surface("headphones", plain(colour), PLASTIC)]
+    moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
+    return [moved.surface("headphones", uniform_texture(colour), PLASTIC)]
 
 
-def earring_surfaces(rng: np.random.Generator, chart: HeadChart, fit: PersonFit) -> list[Surface]:
+def earring_surfaces(rng: np.random.Generator, chart: HeadMap, fit: HeadFit) -> list[Surface]:
     """Build a pair of studs, drops or hoops."""
     kind = rng.integers(3)
     size = rng.uniform(0.004, 0.018)
@@ -256,11 +254,11 @@ def earring_surfaces(rng: np.random.Generator, chart: HeadChart, fit: PersonFit)
             parts.append(tube(lobe + hoop, 0.0011, 4, closed=True, up=(1.0, 0.0, 0.0)))
     mesh = merge(parts)
     colour = np.array([[205, 165, 80], [200, 200, 205], [150, 30, 40]])[rng.integers(3)]
-    moved = Mesh(fit.carry(mesh.vertices_m), mesh.triangles, mesh.uv)
-    return [moved.surface("earrings", plain(colour), METAL)]
+    moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
+    return [moved.surface("earrings", uniform_texture(colour), METAL)]
 
 
-def ear_centre_m(chart: HeadChart, side: float) -> np.ndarray:
+def ear_centre_m(chart: HeadMap, side: float) -> np.ndarray:
     """Return the middle of the mean head's ear, ``(3,)``; side is -1 or +1 (the image's right)."""
     jaw_start = chart.landmarks_m[0 if side < 0 else 16]
     way = jaw_start + np.array([0.0, 0.022, 0.035]) - chart.centre_m

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from trg.geometry.rotations import rotation_from_euler
-from trglab.synth.accessories.fabric import fabric, opaque, plain, random_rgb
-from trglab.synth.accessories.shapes import Mesh, box, capsule, ellipsoid, lathe, merge, sheet
+from trglab.synth.accessories.shapes import UvMesh, box, capsule, ellipsoid, lathe, merge, sheet
+from trglab.synth.accessories.textures import fabric_texture, opaque, random_rgb, uniform_texture
 from trglab.synth.render.surface import Material, Surface
 
 OccluderKind = Literal[
@@ -100,7 +100,7 @@ def occluder_surfaces(occluder: Occluder, landmarks_m: np.ndarray) -> list[Surfa
     return [moved.surface(occluder.kind, picture, material)]
 
 
-def _hand(rng: np.random.Generator, side: float) -> Mesh:
+def _hand(rng: np.random.Generator, side: float) -> UvMesh:
     """A palm towards the face (+z), with its fingertips near the origin and a forearm below."""
     curl = rng.uniform(0.1, 1.1)
     spread = rng.uniform(0.0, 0.25)
@@ -129,7 +129,7 @@ def _hand(rng: np.random.Generator, side: float) -> Mesh:
     mirrored = mesh.vertices_m * np.array([side, 1.0, 1.0], np.float32)
     triangles = mesh.triangles if side > 0 else mesh.triangles[:, ::-1].copy()
     tip = np.array([0.0, 0.085, -0.012 - 0.045 * min(curl, 0.9)])
-    return Mesh(size * (mirrored + tip).astype(np.float32), triangles, mesh.uv).moved(
+    return UvMesh(size * (mirrored + tip).astype(np.float32), triangles, mesh.uv).moved(
         rotation_from_euler(-lean), np.zeros(3)
     )
 
@@ -140,7 +140,7 @@ def _skin(rng: np.random.Generator, rgb: tuple[float, float, float]) -> np.ndarr
     return opaque(np.array(rgb) * grain * red)
 
 
-Made = tuple[Mesh, np.ndarray, Material]
+Made = tuple[UvMesh, np.ndarray, Material]
 
 
 def _phone(rng: np.random.Generator) -> Made:
@@ -165,12 +165,12 @@ def _cup(rng: np.random.Generator) -> Made:
             [wide + 0.025 * np.cos(turn), 0.5 * tall + 0.028 * np.sin(turn), 0 * turn], -1
         )
         parts.append(capsule(loop, 0.005, 5))
-    return merge(parts), fabric(rng), HARD
+    return merge(parts), fabric_texture(rng), HARD
 
 
 def _book(rng: np.random.Generator) -> Made:
     size = (rng.uniform(0.12, 0.3), rng.uniform(0.15, 0.3), rng.uniform(0.002, 0.03))
-    picture = fabric(rng)
+    picture = fabric_texture(rng)
     for _ in range(int(rng.integers(2, 7))):  # lines of print
         row, column = (int(start) for start in rng.integers(8, 100, 2))
         picture[row : row + int(rng.integers(2, 9)), column : column + 50, :3] = random_rgb(rng)
@@ -190,7 +190,7 @@ def _stick(rng: np.random.Generator) -> Made:
     half = rng.uniform(0.1, 0.3)
     bow = rng.normal(0.0, 0.02)
     path = np.array([[0.0, -half, 0.0], [bow, 0.0, 0.0], [0.0, half, 0.0]])
-    return capsule(path, rng.uniform(0.002, 0.012), 7), fabric(rng), HARD
+    return capsule(path, rng.uniform(0.002, 0.012), 7), fabric_texture(rng), HARD
 
 
 def _cigarette(rng: np.random.Generator) -> Made:
@@ -207,15 +207,15 @@ def _cloth(rng: np.random.Generator) -> Made:
     size = rng.uniform(0.1, 0.3)
     waves = 0.012 * np.sin(u * rng.uniform(8, 20) + 3.0 * v + rng.uniform(0, 6))
     points = np.stack([u * size * (1.0 + 0.2 * v), v * size * 1.3, waves], axis=-1)
-    return sheet(points), fabric(rng), SOFT
+    return sheet(points), fabric_texture(rng), SOFT
 
 
 def _blob(rng: np.random.Generator) -> Made:
     ball = ellipsoid(rng.uniform(0.015, 0.07, 3).tolist(), 10, 16)
     shape = rng.normal(0.0, 12.0, (3, 4)) * 2.0
     lumps = 1.0 + 0.12 * np.sin(ball.vertices_m @ shape + rng.uniform(0, 6, 4)).sum(axis=1)
-    mesh = Mesh((ball.vertices_m * lumps[:, None]).astype(np.float32), ball.triangles, ball.uv)
-    picture = fabric(rng) if rng.random() < 0.7 else plain(random_rgb(rng))
+    mesh = UvMesh((ball.vertices_m * lumps[:, None]).astype(np.float32), ball.triangles, ball.uv)
+    picture = fabric_texture(rng) if rng.random() < 0.7 else uniform_texture(random_rgb(rng))
     return mesh, picture, SOFT if rng.random() < 0.5 else HARD
 
 

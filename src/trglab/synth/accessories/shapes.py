@@ -12,7 +12,7 @@ from trglab.synth.render.surface import Material, Surface
 
 
 @dataclass(frozen=True, slots=True)
-class Mesh:
+class UvMesh:
     """A textured triangle mesh without a picture.
 
     Attributes
@@ -33,13 +33,13 @@ class Mesh:
         """Dress the mesh with a picture and a material, in the head frame."""
         return Surface(name, self.vertices_m, self.triangles, self.uv, texture, material)
 
-    def moved(self, rotation: np.ndarray, translation_m: np.ndarray) -> Mesh:
+    def moved(self, rotation: np.ndarray, translation_m: np.ndarray) -> UvMesh:
         """Return the mesh turned by ``(3, 3)`` and then shifted by ``(3,)`` metres."""
         vertices = self.vertices_m @ np.asarray(rotation).T + translation_m
-        return Mesh(vertices.astype(np.float32), self.triangles, self.uv)
+        return UvMesh(vertices.astype(np.float32), self.triangles, self.uv)
 
 
-def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = False) -> Mesh:
+def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = False) -> UvMesh:
     """Join a grid of points ``(rows, columns, 3)`` to a sheet.
 
     With rows going down and columns going right as seen from outside, the sheet faces outside.
@@ -58,17 +58,17 @@ def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = Fal
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
     # y points down here, so that this order is counter-clockwise to someone outside.
     triangles = np.concatenate([np.stack([a, d, c], -1), np.stack([a, c, b], -1)])
-    return Mesh(
+    return UvMesh(
         points_m.reshape(-1, 3),
         triangles.reshape(-1, 3).astype(np.int32),
         np.asarray(uv, dtype=np.float32).reshape(-1, 2),
     )
 
 
-def merge(meshes: Sequence[Mesh]) -> Mesh:
+def merge(meshes: Sequence[UvMesh]) -> UvMesh:
     """Put several meshes into one."""
     starts = np.cumsum([0, *(len(mesh.vertices_m) for mesh in meshes[:-1])])
-    return Mesh(
+    return UvMesh(
         np.concatenate([mesh.vertices_m for mesh in meshes]),
         np.concatenate(
             [mesh.triangles + start for mesh, start in zip(meshes, starts, strict=True)]
@@ -84,7 +84,7 @@ def tube(
     closed: bool = False,
     flat: float = 1.0,
     up: Sequence[float] = (0.0, 1.0, 0.0),
-) -> Mesh:
+) -> UvMesh:
     """Sweep an ellipse along a path ``(n, 3)``; v runs along the path.
 
     ``radius_m`` is one number or one per point, across ``up`` (which must not be parallel to the
@@ -107,7 +107,7 @@ def tube(
     return sheet(path_m[:, None] + radius[:, None, None] * ring, closed=True)
 
 
-def capsule(path_m: np.ndarray, radius_m: float | np.ndarray, sides: int = 8) -> Mesh:
+def capsule(path_m: np.ndarray, radius_m: float | np.ndarray, sides: int = 8) -> UvMesh:
     """Sweep a circle along a path ``(n, 3)`` and round off both ends (a finger)."""
     path_m = np.asarray(path_m, dtype=np.float64)
     radius = np.broadcast_to(np.asarray(radius_m, dtype=np.float64), len(path_m))
@@ -125,7 +125,7 @@ def capsule(path_m: np.ndarray, radius_m: float | np.ndarray, sides: int = 8) ->
     return tube(path, radii, sides, up=up)
 
 
-def lathe(profile_m: np.ndarray, sides: int = 16) -> Mesh:
+def lathe(profile_m: np.ndarray, sides: int = 16) -> UvMesh:
     """Turn a profile ``(n, 2)`` of (radius, y), top to bottom, around the y axis (a cup)."""
     profile_m = np.asarray(profile_m, dtype=np.float64)
     angle = np.linspace(0.0, 2.0 * np.pi, sides, endpoint=False)
@@ -135,14 +135,16 @@ def lathe(profile_m: np.ndarray, sides: int = 16) -> Mesh:
     return sheet(points, closed=True)
 
 
-def ellipsoid(radii_m: Sequence[float], rings: int = 8, sides: int = 12) -> Mesh:
+def ellipsoid(radii_m: Sequence[float], rings: int = 8, sides: int = 12) -> UvMesh:
     """Return a ball around the origin with the three half axes ``radii_m``."""
     angle = np.linspace(0.0, np.pi, rings + 1)
     ball = lathe(np.stack([np.sin(angle), -np.cos(angle)], axis=-1), sides)
-    return Mesh((ball.vertices_m * np.asarray(radii_m)).astype(np.float32), ball.triangles, ball.uv)
+    return UvMesh(
+        (ball.vertices_m * np.asarray(radii_m)).astype(np.float32), ball.triangles, ball.uv
+    )
 
 
-def box(size_m: Sequence[float]) -> Mesh:
+def box(size_m: Sequence[float]) -> UvMesh:
     """Return a box around the origin with six whole pictures on it."""
     corner = np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, -1]], dtype=np.float32)
     faces = []

@@ -73,7 +73,7 @@ def greyed(rng: np.random.Generator, colour: HairColour, age_years: float) -> Ha
 
 
 @dataclass(frozen=True, slots=True)
-class StrandField:
+class StrandTexture:
     """A colourless picture of strands, ``(256, 256)`` each.
 
     Attributes
@@ -109,7 +109,7 @@ class StrandField:
         return np.concatenate([rgb, alpha[..., None]], axis=-1)
 
 
-def strand_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
+def strand_texture(rng: np.random.Generator, kind: StrandKind) -> StrandTexture:
     """Paint strands of one kind (about 10 ms); meant to be shared by many heads."""
     size = TEXTURE_PX
     v, u = np.meshgrid(np.linspace(0, 1, size), np.arange(size), indexing="ij")
@@ -137,14 +137,14 @@ def strand_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     ends[rng.random(size) < 0.10] += 0.08
     gaps = 0.9 * locks + 0.6 * hairs
     alpha = (v < ends[at]) & (gaps[at] > -2.0 + 1.5 * v)
-    return StrandField(
+    return StrandTexture(
         shade.astype(np.float32),
         rng.random(size).astype(np.float32)[at],
         np.where(alpha, 255, 0).astype(np.uint8),
     )
 
 
-def _dotted_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
+def _dotted_field(rng: np.random.Generator, kind: StrandKind) -> StrandTexture:
     """Coils and stubble have no direction that one could see: spots of two sizes."""
     size = TEXTURE_PX
     v = np.linspace(0, 1, size)[:, None]
@@ -154,7 +154,7 @@ def _dotted_field(rng: np.random.Generator, kind: StrandKind) -> StrandField:
     alpha = 0.8 * fine + 0.45 * coarse + density > 0.0
     spread = 0.16 if kind == "coily" else 0.09
     shade = np.exp(spread * fine + 0.07 * coarse)
-    return StrandField(
+    return StrandTexture(
         shade.astype(np.float32),
         (1.0 / (1.0 + np.exp(-1.7 * (0.5 * fine + 0.9 * area_noise(rng, 4))))).astype(np.float32),
         np.where(alpha, 255, 0).astype(np.uint8),

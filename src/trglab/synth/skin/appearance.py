@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from trglab.synth.accessories.facewear import BeardKind
 from trglab.synth.accessories.strands import sample_hair_colour
 from trglab.synth.skin.tone import SkinTone, sample_skin_tone, srgb_from_linear
 
 Rgb = tuple[float, float, float]
 """sRGB, 0 to 255."""
 
-BeardStyle = Literal["none", "full", "goatee", "moustache", "chinstrap", "circle"]
-BEARD_STYLES: tuple[BeardStyle, ...] = (
-    "none", "full", "goatee", "moustache", "chinstrap", "circle",
-)  # fmt: skip
-_BEARD_ODDS = (0.62, 0.22, 0.04, 0.04, 0.02, 0.06)
+_BEARD_PROBABILITIES: dict[BeardKind | None, float] = {
+    None: 0.62, "full": 0.22, "goatee": 0.04, "moustache": 0.04, "chinstrap": 0.02, "circle": 0.06,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,10 @@ class Brows:
 
 
 @dataclass(frozen=True, slots=True)
-class Beard:
-    """Hair on cheeks, chin and upper lip."""
+class PaintedBeard:
+    """Facial hair drawn into the skin texture: stubble, and the skin below a modelled beard."""
 
-    style: BeardStyle
+    kind: BeardKind | None
     rgb: Rgb
     density: float
     """0 to 1; the look of stubble up to about 0.4."""
@@ -62,7 +60,7 @@ class MakeUp:
 
 
 @dataclass(frozen=True, slots=True)
-class SkinLook:
+class SkinAppearance:
     """All that :func:`~trglab.synth.skin.paint.paint_skin` draws; amounts run from 0 to 1."""
 
     tone: SkinTone
@@ -76,13 +74,13 @@ class SkinLook:
     wrinkles: float
     oiliness: float
     brows: Brows
-    beard: Beard
+    beard: PaintedBeard
     make_up: MakeUp
     scalp: float
     """Hair painted on the scalp: 0 bald, 0.4 shaved, 1 dense, as under a hairstyle."""
 
 
-def sample_skin_look(
+def sample_skin_appearance(
     rng: np.random.Generator,
     *,
     age_years: float | None = None,
@@ -90,8 +88,8 @@ def sample_skin_look(
     tone: SkinTone | None = None,
     hair_rgb: Rgb | None = None,
     scalp: float | None = None,
-    beard: BeardStyle | None = None,
-) -> SkinLook:
+    beard: BeardKind | None = None,
+) -> SkinAppearance:
     """Draw a look. What is given stays; the rest is drawn to fit it.
 
     Parameters
@@ -111,7 +109,7 @@ def sample_skin_look(
         hair_rgb = sample_hair_colour(rng, darkness).root_rgb
     adult = age >= 15.0
     years_past_30 = max(0.0, age - 30.0)
-    return SkinLook(
+    return SkinAppearance(
         tone=tone,
         age_years=age,
         hair_rgb=hair_rgb,
@@ -146,15 +144,16 @@ def _sample_beard(
     hair_rgb: Rgb,
     tone: SkinTone,
     can_grow: bool,
-    given: BeardStyle | None,
-) -> Beard:
-    style: BeardStyle = given or "none"
+    given: BeardKind | None,
+) -> PaintedBeard:
+    kind = given
     if can_grow and given is None:
-        style = BEARD_STYLES[int(rng.choice(len(BEARD_STYLES), p=_BEARD_ODDS))]
+        probabilities = list(_BEARD_PROBABILITIES.values())
+        kind = list(_BEARD_PROBABILITIES)[int(rng.choice(len(probabilities), p=probabilities))]
     stubble = rng.random() < 0.8
     density = rng.uniform(0.1, 0.4) if stubble else rng.uniform(0.45, 0.8)
-    return Beard(
-        style=style,
+    return PaintedBeard(
+        kind=kind,
         # Short hair lets the skin through, so that even a white beard starts out dark.
         rgb=_rgb(np.minimum(np.asarray(hair_rgb) * rng.uniform(0.7, 1.0), 0.75 * _skin_rgb(tone))),
         density=float(density),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trglab.synth.skin.appearance import Rgb
-from trglab.synth.skin.chart import smoothstep
+from trglab.synth.skin.maps import smoothstep
 from trglab.synth.skin.noise import noise_lattice, smooth_noise
 from trglab.synth.skin.texels import TexelMap, texel_map
 from trglab.synth.skin.tone import linear_from_srgb, srgb_from_linear
@@ -35,8 +35,8 @@ _DARK_SKIN_ODDS = np.array([0.42, 0.48, 0.08, 0.02, 0.0, 0.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
-class EyeChart:
-    """Where the texels of an eyeball's texture lie; made once by :func:`eye_chart`.
+class EyeMaps:
+    """Where the texels of an eyeball's texture lie; made once by :func:`eye_maps`.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class EyeChart:
 
 
 @dataclass(frozen=True, slots=True)
-class EyeLook:
+class EyeAppearance:
     """One person's eyes; amounts from 0 to 1."""
 
     iris_rgb: Rgb
@@ -74,7 +74,7 @@ class EyeLook:
     veins: float
 
 
-def eye_chart(model: FaceModel, part: str, size: int = EYE_SIZE) -> EyeChart:
+def eye_maps(model: FaceModel, part: str, size: int = EYE_SIZE) -> EyeMaps:
     """Measure the ball of ``part``, ``eyeball_left`` or ``eyeball_right``, for the painter."""
     triangles = model.part_triangles[part]
     texels = texel_map(model.mean_m, triangles, np.clip(model.uv, 0.0, 1.0), size)
@@ -82,7 +82,7 @@ def eye_chart(model: FaceModel, part: str, size: int = EYE_SIZE) -> EyeChart:
     # The cornea stands out: the axis goes through its foremost point.
     foremost = ball[ball[:, 2] < ball[:, 2].min() + 0.0004].mean(axis=0)
     offset = texels.position_m - foremost.astype(np.float32)
-    return EyeChart(
+    return EyeMaps(
         texels,
         np.hypot(offset[..., 0], offset[..., 1]),
         np.arctan2(offset[..., 1], offset[..., 0]),
@@ -91,14 +91,14 @@ def eye_chart(model: FaceModel, part: str, size: int = EYE_SIZE) -> EyeChart:
     )
 
 
-def sample_eye_look(rng: np.random.Generator, typology_deg: float) -> EyeLook:
+def sample_eye_appearance(rng: np.random.Generator, typology_deg: float) -> EyeAppearance:
     """Draw eyes for a skin of a typology angle (degrees): the darker, the browner."""
     darkness = float(np.clip((45.0 - typology_deg) / 60.0, 0.0, 1.0))
     odds = (1.0 - darkness) * _LIGHT_SKIN_ODDS + darkness * _DARK_SKIN_ODDS
     colour = _IRISES[int(rng.choice(len(_IRISES), p=odds / odds.sum()))]
     colour = np.clip(colour * rng.uniform(0.7, 1.1) + rng.normal(0.0, 4.0, 3), 10.0, 170.0)
     warm = np.clip(colour * rng.uniform(0.9, 1.15) + [8.0, 3.0, -5.0], 10.0, 170.0)
-    return EyeLook(
+    return EyeAppearance(
         iris_rgb=_rgb(colour),
         inner_rgb=_rgb(warm),
         iris_scale=float(rng.normal(1.0, 0.035)),
@@ -110,7 +110,7 @@ def sample_eye_look(rng: np.random.Generator, typology_deg: float) -> EyeLook:
     )
 
 
-def paint_eye(chart: EyeChart, look: EyeLook, rng: np.random.Generator) -> np.ndarray:
+def paint_eye(chart: EyeMaps, look: EyeAppearance, rng: np.random.Generator) -> np.ndarray:
     """Paint an eyeball: ``(size, size, 4)`` uint8 sRGB, opaque."""
     offset = rng.uniform(0.0, 32.0, 3)
     radius = chart.radius_m / np.float32(IRIS_RADIUS_M * look.iris_scale)

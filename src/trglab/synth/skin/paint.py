@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from trglab.synth.skin.appearance import SkinLook
-from trglab.synth.skin.chart import SkinChart, smoothstep
+from trglab.synth.skin.appearance import SkinAppearance
+from trglab.synth.skin.maps import SkinMaps, smoothstep
 from trglab.synth.skin.noise import smooth_noise
-from trglab.synth.skin.strokes import Coat, hair_coats
+from trglab.synth.skin.painted_hair import ColourLayer, hair_layers
 from trglab.synth.skin.tone import BLOOD_DENSITY, linear_from_srgb, srgb_from_linear
 
 BUMP_M = 0.0016
@@ -58,7 +58,7 @@ class SkinLayer(NamedTuple):
 class Field(NamedTuple):
     """Noise over the texture: calling it draws a fresh field of a given wavelength."""
 
-    chart: SkinChart
+    chart: SkinMaps
     rng: np.random.Generator
 
     def __call__(self, wavelength_m: float) -> np.ndarray:
@@ -69,14 +69,14 @@ class Field(NamedTuple):
 
 
 def paint_skin(
-    chart: SkinChart, look: SkinLook, rng: np.random.Generator, photo: SkinLayer | None = None
+    chart: SkinMaps, look: SkinAppearance, rng: np.random.Generator, photo: SkinLayer | None = None
 ) -> SkinTextures:
     """Paint the skin texture of one person.
 
     Parameters
     ----------
     chart
-        The face model's, from :func:`trglab.synth.skin.chart.skin_chart`.
+        The face model's, from :func:`trglab.synth.skin.maps.skin_maps`.
     look
         What to paint.
     photo
@@ -97,7 +97,7 @@ def paint_skin(
     )
     bare = None if photo is None else _lacking_brows(chart, look, photo)
     coats = _make_up_coats(chart, look, coarse, middle)
-    coats += hair_coats(chart, look, rng, coarse, fine, bare)
+    coats += hair_layers(chart, look, rng, coarse, fine, bare)
     for coat in coats:
         _mix(linear, coat.alpha, linear_from_srgb(np.asarray(coat.rgb, np.uint8)))
     albedo = np.empty((*linear.shape[:2], 4), np.uint8)
@@ -106,7 +106,7 @@ def paint_skin(
     return SkinTextures(albedo, _bump(chart, look, noise, middle, fine), look.oiliness)
 
 
-def _lacking_brows(chart: SkinChart, look: SkinLook, photo: SkinLayer) -> np.ndarray:
+def _lacking_brows(chart: SkinMaps, look: SkinAppearance, photo: SkinLayer) -> np.ndarray:
     """Return how far brows must be painted, ``(size, size)``: the photo has none or pale ones."""
     middle = np.abs(chart.brow_across_m - np.float32(look.brows.raise_m)) < 0.003
     middle &= (chart.brow_along > 0.2) & (chart.brow_along < 0.8)
@@ -116,8 +116,8 @@ def _lacking_brows(chart: SkinChart, look: SkinLook, photo: SkinLayer) -> np.nda
 
 
 def _pigments(
-    chart: SkinChart,
-    look: SkinLook,
+    chart: SkinMaps,
+    look: SkinAppearance,
     rng: np.random.Generator,
     coarse: np.ndarray,
     middle: np.ndarray,
@@ -162,7 +162,7 @@ def _pigments(
 
 
 def _lip_pigments(
-    chart: SkinChart, look: SkinLook, fine: np.ndarray
+    chart: SkinMaps, look: SkinAppearance, fine: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lips: blood shows through; dark skin has lips of about its own darkness."""
     darkness = np.clip((50.0 - look.tone.typology_deg) / 110.0, 0.0, 1.0)
@@ -175,31 +175,33 @@ def _lip_pigments(
 
 
 def _make_up_coats(
-    chart: SkinChart, look: SkinLook, coarse: np.ndarray, middle: np.ndarray
-) -> list[Coat]:
+    chart: SkinMaps, look: SkinAppearance, coarse: np.ndarray, middle: np.ndarray
+) -> list[ColourLayer]:
     coats = []
     make_up = look.make_up
     if make_up.lipstick > 0:
         coats.append(
-            Coat(make_up.lipstick * smoothstep(0.0006, -0.0010, chart.lips_m), make_up.lipstick_rgb)
+            ColourLayer(
+                make_up.lipstick * smoothstep(0.0006, -0.0010, chart.lips_m), make_up.lipstick_rgb
+            )
         )
     centre_y = np.float32(chart.landmarks_m[36:48, 1].mean())
     if make_up.shadow > 0:
         above = smoothstep(0.002, -0.003, chart.y_m - centre_y)
         lid = smoothstep(0.008, 0.001, chart.eyes_m) * above
-        coats.append(Coat(make_up.shadow * lid, make_up.shadow_rgb))
+        coats.append(ColourLayer(make_up.shadow * lid, make_up.shadow_rgb))
     # Without make-up too the lashes' roots draw a dark line, finer below than above.
     above = 0.3 + 0.7 * smoothstep(0.001, -0.001, chart.y_m - centre_y)
     line = smoothstep(0.0024, 0.0006, np.abs(chart.eyes_m)) * above
-    coats.append(Coat((0.5 + 0.35 * make_up.liner) * line, (34.0, 22.0, 19.0)))
+    coats.append(ColourLayer((0.5 + 0.35 * make_up.liner) * line, (34.0, 22.0, 19.0)))
     if make_up.paint > 0:
         patches = smoothstep(0.3, 0.5, coarse + 0.3 * middle) * (chart.eyes_m > 0.003)
-        coats.append(Coat((make_up.paint * patches).astype(np.float32), make_up.paint_rgb))
+        coats.append(ColourLayer((make_up.paint * patches).astype(np.float32), make_up.paint_rgb))
     return coats
 
 
 def _bump(
-    chart: SkinChart, look: SkinLook, noise: Field, middle: np.ndarray, fine: np.ndarray
+    chart: SkinMaps, look: SkinAppearance, noise: Field, middle: np.ndarray, fine: np.ndarray
 ) -> np.ndarray:
     """Pores, folds that deepen with age and fine lines on the lips, as uint8 heights."""
     points, unit = chart.landmarks_m, chart.unit
@@ -226,7 +228,7 @@ def _bump(
     return np.clip(128.0 + 48.0 * height, 0, 255).astype(np.uint8)
 
 
-def _fold(chart: SkinChart, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _fold(chart: SkinMaps, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """A soft groove along the segment between two points and its mirror image."""
     dx, dy = float(end[0] - start[0]), float(end[1] - start[1])
     px, py = np.abs(chart.x_m) - np.float32(start[0]), chart.y_m - np.float32(start[1])

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trg._util.atomic import write_atomic
 from trglab.synth.cache import cache_folder
-from trglab.synth.skin.chart import SkinChart, polygon_distance, smoothstep
+from trglab.synth.skin.maps import SkinMaps, polygon_distance, smoothstep
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
 from trglab.synth.skin.photo_landmarks import SOURCE, read_landmarks
@@ -78,7 +78,7 @@ class PhotoSkinBank:
         density = stored[..., :3] * scale + np.float32(DENSITY_LOW)
         return SkinLayer(density, stored[..., 3] * np.float32(1.0 / 255.0))
 
-    def sample(self, chart: SkinChart, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
+    def sample(self, chart: SkinMaps, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
         """Make a new person's skin out of one or two: mixed by regions, mirrored, tone shifted."""
         first = int(rng.integers(len(self)))
         layer, tone = self.layer(first), tone_from_linear(self.tones_linear[first])
@@ -98,7 +98,7 @@ class PhotoSkinBank:
         return tone_from_linear(linear), SkinLayer(layer.density * strength, layer.weight)
 
 
-def has_stubble(layer: SkinLayer, chart: SkinChart) -> bool:
+def has_stubble(layer: SkinLayer, chart: SkinMaps) -> bool:
     """Whether the lower face is clearly darker than the cheeks: the photographed man shaves."""
     seen = (layer.weight > 0.7) & (chart.lips_m > 0.006)
     lower = seen & (np.maximum(chart.beard, chart.moustache) > 0.8)
@@ -111,7 +111,7 @@ def blend_layers(first: SkinLayer, second: SkinLayer, share: np.ndarray) -> Skin
     return SkinLayer(density, first.weight + share * (second.weight - first.weight))
 
 
-def mirror_layer(layer: SkinLayer, chart: SkinChart) -> SkinLayer:
+def mirror_layer(layer: SkinLayer, chart: SkinMaps) -> SkinLayer:
     """Swap the left and the right side; nothing is left where the model has no mirror image."""
     mirrored = chart.texels.mirrored.ravel()
     source = np.maximum(mirrored, 0)
@@ -121,7 +121,7 @@ def mirror_layer(layer: SkinLayer, chart: SkinChart) -> SkinLayer:
     return SkinLayer(density.reshape(layer.density.shape), weight.reshape(layer.weight.shape))
 
 
-def load_photo_skins(model: FaceModel, chart: SkinChart, folder: Path) -> PhotoSkinBank:
+def load_photo_skins(model: FaceModel, chart: SkinMaps, folder: Path) -> PhotoSkinBank:
     """Load the bank of a photo folder from the cache, or build it (about half a minute).
 
     Raises
@@ -151,7 +151,7 @@ def load_photo_skins(model: FaceModel, chart: SkinChart, folder: Path) -> PhotoS
     return _bank_from(np.load(path, mmap_mode="r", allow_pickle=False), size)
 
 
-def extract_skin(model: FaceModel, chart: SkinChart, portrait: Portrait) -> PhotoSkin:
+def extract_skin(model: FaceModel, chart: SkinMaps, portrait: Portrait) -> PhotoSkin:
     """Fit the face model to a portrait and read its skin off."""
     height, width = portrait.rgb.shape[:2]
     fit = fit_photo(model, np.asarray(portrait.points_px, np.float64), width, height)
@@ -171,7 +171,7 @@ def extract_skin(model: FaceModel, chart: SkinChart, portrait: Portrait) -> Phot
 
 
 def _texels_in_photo(
-    chart: SkinChart, fit: PhotoFit, width: int, height: int
+    chart: SkinMaps, fit: PhotoFit, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
     cam = chart.texels.interpolate(fit.vertices_cam_m)
     depth = np.maximum(cam[..., 2], 1e-3)
@@ -194,7 +194,7 @@ def _sample_linear(rgb: np.ndarray, x_px: np.ndarray, y_px: np.ndarray) -> np.nd
 
 
 def _visibility(
-    chart: SkinChart, points_px: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
+    chart: SkinMaps, points_px: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
 ) -> np.ndarray:
     """How well the photo shows each texel: facing, inside hairline and jaw, not an eye."""
     outline = points_px[[*LONDON_HAIRLINE, *reversed(LONDON_CONTOUR)]]
@@ -208,7 +208,7 @@ def _visibility(
     return weight * chart.texels.used
 
 
-def _plain_skin(chart: SkinChart, weight: np.ndarray) -> np.ndarray:
+def _plain_skin(chart: SkinMaps, weight: np.ndarray) -> np.ndarray:
     """Mark well seen cheeks, nose and forehead: no beard, brows, lips or eye rings."""
     plain = (weight > 0.9) & (chart.beard < 0.05) & (chart.moustache < 0.05)
     plain &= (chart.eyes_m > 0.010) & (chart.lips_m > 0.006)
@@ -218,7 +218,7 @@ def _plain_skin(chart: SkinChart, weight: np.ndarray) -> np.ndarray:
     return plain
 
 
-def _free_of_hair(chart: SkinChart, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _free_of_hair(chart: SkinMaps, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Drop strands on the forehead and temples; where there are many, drop brows and all."""
     above_m = chart.landmarks_m[[19, 24], 1].mean() - chart.y_m
     upper = above_m > 0.012 * chart.unit
@@ -236,7 +236,7 @@ def _free_of_hair(chart: SkinChart, excess: np.ndarray, weight: np.ndarray) -> n
     return np.where(upper | side, smoothstep(1.0, 0.0, near), 1.0)
 
 
-def _shading(chart: SkinChart, density: np.ndarray, plain: np.ndarray) -> np.ndarray:
+def _shading(chart: SkinMaps, density: np.ndarray, plain: np.ndarray) -> np.ndarray:
     """Fit smooth shading by surface direction; return its density over that of a frontal patch."""
     nx, ny, nz = (chart.texels.normal[..., axis] for axis in range(3))
     basis = np.stack([nx, ny, nz, nx * nx, ny * ny, nx * ny, np.ones_like(nx)], axis=-1)
@@ -250,7 +250,7 @@ def _shading(chart: SkinChart, density: np.ndarray, plain: np.ndarray) -> np.nda
     return (DELIGHT * np.clip(basis @ solution - frontal, -0.35, 0.35)).astype(np.float32)
 
 
-def _complete(layer: SkinLayer, chart: SkinChart) -> SkinLayer:
+def _complete(layer: SkinLayer, chart: SkinMaps) -> SkinLayer:
     """Fill what one side does not show from the other, then continue the colour smoothly."""
     other = mirror_layer(layer, chart)
     share = other.weight * (1.0 - layer.weight)
@@ -294,7 +294,7 @@ def _enlarge(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _regions(chart: SkinChart, rng: np.random.Generator) -> np.ndarray:
+def _regions(chart: SkinMaps, rng: np.random.Generator) -> np.ndarray:
     """Soft random split of the face into features that come from one person or the other."""
     points = chart.landmarks_m
     centres = [
@@ -325,7 +325,7 @@ def _read_photo(path: Path) -> np.ndarray:
 
 
 def _bank_key(
-    model: FaceModel, chart: SkinChart, folder: Path, names: list[str], points: np.ndarray
+    model: FaceModel, chart: SkinMaps, folder: Path, names: list[str], points: np.ndarray
 ) -> str:
     digest = hashlib.sha256(f"{BANK_VERSION} {chart.texels.size}".encode())
     for array in (model.mean_m, model.triangles, chart.uv, points):

@@ -16,7 +16,7 @@ FACE_SHARE = 0.75
 """Share of the texture's width for the left half of a sheet whose halves are separate charts."""
 
 
-def widen_face(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def enlarge_face_region(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Give the left half of a texture sheet more room where no triangle touches its middle.
 
     Face models put the face there and the back of the head in the right half, which is looked at

@@ -6,26 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trglab.synth.skin.appearance import Beard, SkinLook
-from trglab.synth.skin.chart import SkinChart, smoothstep
+from trglab.synth.skin.appearance import PaintedBeard, SkinAppearance
+from trglab.synth.skin.maps import SkinMaps, smoothstep
 from trglab.synth.skin.noise import smooth_noise
 
 
-class Coat(NamedTuple):
+class ColourLayer(NamedTuple):
     """Something opaque on the skin: ``alpha (size, size)`` and one sRGB colour (0 to 255)."""
 
     alpha: np.ndarray
     rgb: tuple[float, float, float]
 
 
-def hair_coats(
-    chart: SkinChart,
-    look: SkinLook,
+def hair_layers(
+    chart: SkinMaps,
+    look: SkinAppearance,
     rng: np.random.Generator,
     coarse: np.ndarray,
     fine: np.ndarray,
     bare: np.ndarray | None,
-) -> list[Coat]:
+) -> list[ColourLayer]:
     """Return what to mix over the skin, in order.
 
     Parameters
@@ -36,28 +36,28 @@ def hair_coats(
         ``(size, size)``: where brows have to be painted because no photograph brings them, or
         None for everywhere.
     """
-    coats: list[Coat] = []
+    coats: list[ColourLayer] = []
     shadow = np.maximum(chart.beard, chart.moustache)
     if look.beard.shadow > 0:
         # A shaved beard is hair under the skin: a cool grey veil.
         veil = np.asarray(look.beard.rgb) * 0.6 + np.array([6.0, 9.0, 12.0])
         amount = np.float32(0.24 * look.beard.shadow) * shadow * (1.0 + 0.25 * fine)
-        coats.append(Coat(np.clip(amount, 0.0, 1.0), _rgb(veil)))
+        coats.append(ColourLayer(np.clip(amount, 0.0, 1.0), _rgb(veil)))
     brows = _brow_alpha(chart, look, rng, fine)
-    coats.append(Coat(brows if bare is None else brows * bare, look.brows.rgb))
-    if look.beard.style != "none":
+    coats.append(ColourLayer(brows if bare is None else brows * bare, look.brows.rgb))
+    if look.beard.kind is not None:
         coats += _beard_coats(chart, look.beard, rng, coarse, fine)
     if look.scalp > 0:
         ragged = chart.scalp_m + 0.004 * coarse + 0.002 * fine
         cover = smoothstep(-0.004, 0.010, ragged) * look.scalp
         strands = 1.0 + 0.04 * fine
         alpha = np.clip(cover * 0.985 * strands, 0.0, 1.0).astype(np.float32)
-        coats.append(Coat(alpha, look.hair_rgb))
+        coats.append(ColourLayer(alpha, look.hair_rgb))
     return coats
 
 
 def _brow_alpha(
-    chart: SkinChart, look: SkinLook, rng: np.random.Generator, fine: np.ndarray
+    chart: SkinMaps, look: SkinAppearance, rng: np.random.Generator, fine: np.ndarray
 ) -> np.ndarray:
     brows = look.brows
     along = chart.brow_along / np.float32(brows.tail)
@@ -82,12 +82,12 @@ def _brow_alpha(
 
 
 def _beard_coats(
-    chart: SkinChart,
-    beard: Beard,
+    chart: SkinMaps,
+    beard: PaintedBeard,
     rng: np.random.Generator,
     coarse: np.ndarray,
     fine: np.ndarray,
-) -> list[Coat]:
+) -> list[ColourLayer]:
     """A beard, and the strands in it that catch light."""
     area = _beard_area(chart, beard)
     place = np.flatnonzero(area > 0.02)
@@ -107,24 +107,24 @@ def _beard_coats(
     glints[place] = alpha[place] * (0.15 * solid) * smoothstep(0.4, 1.6, stripes)
     bright = _rgb(np.asarray(beard.rgb) * 1.5 + 12.0)
     return [
-        Coat(np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
-        Coat(glints.reshape(area.shape), bright),
+        ColourLayer(np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
+        ColourLayer(glints.reshape(area.shape), bright),
     ]
 
 
-def _beard_area(chart: SkinChart, beard: Beard) -> np.ndarray:
+def _beard_area(chart: SkinMaps, beard: PaintedBeard) -> np.ndarray:
     """Cut a style out of the full beard, ``(size, size)``."""
     mouth_x = abs(float(chart.landmarks_m[54, 0]))
     chin = smoothstep(1.15 * mouth_x, 0.85 * mouth_x, np.abs(chart.x_m))
     goatee = chart.beard * chin
-    if beard.style == "moustache":
+    if beard.kind == "moustache":
         return chart.moustache
-    if beard.style == "goatee":
+    if beard.kind == "goatee":
         below_lip = smoothstep(0.004, 0.010, chart.y_m - np.float32(chart.landmarks_m[57, 1]))
         return goatee * below_lip
-    if beard.style == "circle":
+    if beard.kind == "circle":
         return np.maximum(goatee, chart.moustache)
-    if beard.style == "chinstrap":
+    if beard.kind == "chinstrap":
         jaw = smoothstep(0.028, 0.016, chart.landmarks_m[8, 1] - chart.y_m)
         side = smoothstep(0.75, 0.95, np.abs(chart.azimuth))
         return chart.beard * np.maximum(jaw, side)

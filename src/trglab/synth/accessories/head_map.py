@@ -126,7 +126,7 @@ def _cast(
 
 
 @dataclass(frozen=True, slots=True)
-class HeadChart:
+class HeadMap:
     """The mean head as a map of directions, and what is needed to carry things to a person.
 
     Attributes
@@ -154,7 +154,7 @@ class HeadChart:
     landmarks_m: np.ndarray
 
     @classmethod
-    def of(cls, model: HeadModel) -> HeadChart:
+    def of(cls, model: HeadModel) -> HeadMap:
         """Measure the mean head of a face model (about 0.2 s for 10,000 triangles)."""
         skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
         mean = np.asarray(model.mean_m, dtype=np.float64)
@@ -164,7 +164,7 @@ class HeadChart:
     @classmethod
     def measure(
         cls, vertices_m: np.ndarray, triangles: np.ndarray, landmarks_m: np.ndarray
-    ) -> HeadChart:
+    ) -> HeadMap:
         """Measure a head of vertices ``(V, 3)``, skin triangles ``(F, 3)`` and 68 landmarks."""
         eyes_y = landmarks_m[36:48, 1].mean()
         used = vertices_m[np.unique(triangles)]
@@ -198,7 +198,7 @@ class HeadChart:
         """Distance from the centre to the outside of skin and ears."""
         return _look_up(self.hull_m, directions)
 
-    def fit(self, vertices_m: np.ndarray) -> PersonFit:
+    def fit(self, vertices_m: np.ndarray) -> HeadFit:
         """Measure how a person's neutral vertices ``(V, 3)`` differ from the mean head."""
         centred = self.hits.points(np.asarray(vertices_m, dtype=np.float64)) - self.centre_m
         mean = self.mean_points_m - self.centre_m
@@ -209,11 +209,11 @@ class HeadChart:
         size = float((ours * theirs).sum() / (ours * ours).sum())
         rest = np.where(met[..., None], centred - size * mean, 0.0)
         rest = np.stack([_smooth(_fill(rest[..., axis], met), 2) for axis in range(3)], axis=-1)
-        return PersonFit(self.centre_m, size, rest)
+        return HeadFit(self.centre_m, size, rest)
 
 
 @dataclass(frozen=True, slots=True)
-class PersonFit:
+class HeadFit:
     """How a person's skull differs from the mean one.
 
     Attributes
@@ -224,14 +224,14 @@ class PersonFit:
         The person's skull over the mean one.
     rest_m
         ``(37, 72, 3)``: what size leaves over in each direction, laid out as
-        :attr:`HeadChart.skull_m`.
+        :attr:`HeadMap.skull_m`.
     """
 
     centre_m: np.ndarray
     size: float
     rest_m: np.ndarray
 
-    def carry(self, points_m: np.ndarray) -> np.ndarray:
+    def transfer(self, points_m: np.ndarray) -> np.ndarray:
         """Move points ``(..., 3)`` made on the mean head to where they sit on the person's."""
         offset = np.asarray(points_m, dtype=np.float64) - self.centre_m
         moved = self.centre_m + self.size * offset + _look_up(self.rest_m, offset)

@@ -13,13 +13,13 @@ from trglab.synth.accessories.facewear import (
     BEARD_KINDS,
     MASK_KINDS,
     Beard,
-    FaceChart,
     FaceMask,
+    LowerFaceRegions,
     beard_surfaces,
     mask_surfaces,
 )
 from trglab.synth.accessories.glasses import Glasses, glasses_surfaces, sample_glasses
-from trglab.synth.accessories.hair import GrownHair, grow_hair
+from trglab.synth.accessories.hair import GrownHair, grown_hair_surfaces
 from trglab.synth.accessories.hair_meshes import (
     HairMeshes,
     MeshHair,
@@ -27,7 +27,7 @@ from trglab.synth.accessories.hair_meshes import (
     sample_mesh_hair,
 )
 from trglab.synth.accessories.hairstyles import sample_hairstyle
-from trglab.synth.accessories.head_chart import HeadChart, HeadModel, PersonFit
+from trglab.synth.accessories.head_map import HeadFit, HeadMap, HeadModel
 from trglab.synth.accessories.headwear import (
     Headwear,
     earring_surfaces,
@@ -39,10 +39,10 @@ from trglab.synth.accessories.occluders import Occluder, occluder_surfaces, samp
 from trglab.synth.accessories.strands import (
     STRAND_KINDS,
     HairColour,
-    StrandField,
+    StrandTexture,
     greyed,
     sample_hair_colour,
-    strand_field,
+    strand_texture,
 )
 from trglab.synth.render.surface import Surface
 
@@ -51,7 +51,7 @@ FIELDS_PER_KIND = 3
 
 
 @dataclass(frozen=True, slots=True)
-class PropOdds:
+class AccessoryProbabilities:
     """How often each kind of thing appears, from 0 (never) to 1.
 
     ``mesh_hair`` is the share of heads of hair that are modelled meshes, where some are
@@ -73,11 +73,13 @@ class PropOdds:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"PropOdds.{entry.name}: expected 0 to 1, got {value}")
+                raise ValueError(
+                    f"AccessoryProbabilities.{entry.name}: expected 0 to 1, got {value}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class Accessories:
     """What one person wears; None means nothing of the kind. ``occluder`` is one picture's."""
 
     hair: GrownHair | MeshHair | None = None
@@ -93,9 +95,9 @@ class Style:
     seed: int = 0
 
 
-def sample_style(
+def sample_accessories(
     rng: np.random.Generator,
-    odds: PropOdds = PropOdds(),
+    odds: AccessoryProbabilities = AccessoryProbabilities(),
     *,
     skin_tone: float = 0.3,
     skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0),
@@ -103,7 +105,7 @@ def sample_style(
     masculine: bool | None = None,
     age_years: float | None = None,
     mesh_count: int = 0,
-) -> Style:
+) -> Accessories:
     """Draw what a person wears.
 
     Parameters
@@ -117,7 +119,7 @@ def sample_style(
     age_years
         Hair greys and recedes with it; None: drawn.
     mesh_count
-        How many hair meshes are installed (:attr:`Wardrobe.mesh_count`).
+        How many hair meshes are installed (:attr:`AccessoryBuilder.mesh_count`).
     """
     man = bool(rng.random() < 0.5) if masculine is None else masculine
     longhaired = bool(rng.random() < (0.06 if man else 0.86))
@@ -136,7 +138,7 @@ def sample_style(
     if headphones is not None and isinstance(hair, GrownHair):
         hair = replace(hair, flank_m=min(hair.flank_m, 0.008))
     wants_body = rng.random() < odds.body
-    return Style(
+    return Accessories(
         hair=hair,
         hair_colour=colour,
         beard=beard,
@@ -151,18 +153,18 @@ def sample_style(
     )
 
 
-def with_new_occluder(
-    style: Style,
+def resample_occluder(
+    style: Accessories,
     rng: np.random.Generator,
-    odds: PropOdds = PropOdds(),
+    odds: AccessoryProbabilities = AccessoryProbabilities(),
     skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0),
-) -> Style:
+) -> Accessories:
     """Return the same person for another picture, with something else or nothing in front."""
     hidden = rng.random() < odds.occluder
     return replace(style, occluder=sample_occluder(rng, skin_rgb) if hidden else None)
 
 
-class Wardrobe:
+class AccessoryBuilder:
     """Builds styles on the heads of one face model; made once per process.
 
     Parameters
@@ -174,13 +176,14 @@ class Wardrobe:
     """
 
     def __init__(self, model: HeadModel, hair_meshes: Path | None = None) -> None:
-        self.chart = HeadChart.of(model)
-        self.face = FaceChart.of(model)
+        self.chart = HeadMap.of(model)
+        self.face = LowerFaceRegions.of(model)
         self._vertex_count = len(model.mean_m)
         self._landmarks68 = np.asarray(model.landmarks68)
         rng = np.random.default_rng(20240917)
-        self._fields: dict[str, list[StrandField]] = {
-            kind: [strand_field(rng, kind) for _ in range(FIELDS_PER_KIND)] for kind in STRAND_KINDS
+        self._fields: dict[str, list[StrandTexture]] = {
+            kind: [strand_texture(rng, kind) for _ in range(FIELDS_PER_KIND)]
+            for kind in STRAND_KINDS
         }
         self._meshes: HairMeshes | None = None
         if hair_meshes is not None:
@@ -191,13 +194,13 @@ class Wardrobe:
         """How many hair meshes there are to choose from."""
         return 0 if self._meshes is None else len(self._meshes.names)
 
-    def fit(self, neutral_m: np.ndarray) -> PersonFit:
+    def fit(self, neutral_m: np.ndarray) -> HeadFit:
         """Measure a person's neutral vertices ``(V, 3)``; pass the result to the others."""
         neutral = finite_array("neutral vertices", neutral_m, (self._vertex_count, 3))
         return self.chart.fit(neutral)
 
     def person_surfaces(
-        self, style: Style, neutral_m: np.ndarray, fit: PersonFit | None = None
+        self, style: Accessories, neutral_m: np.ndarray, fit: HeadFit | None = None
     ) -> list[Surface]:
         """Build what does not move with the face: hair, headwear, glasses, headphones, earrings.
 
@@ -219,17 +222,17 @@ class Wardrobe:
             surfaces += earring_surfaces(rng, self.chart, fit)
         return surfaces
 
-    def body_surfaces(self, style: Style, fit: PersonFit) -> list[Surface]:
+    def body_surfaces(self, style: Accessories, fit: HeadFit) -> list[Surface]:
         """Build the person's body, held straight; once per person."""
         return [] if style.body is None else body_surfaces(style.body, self.chart, fit)
 
     def turn_body(
-        self, body: list[Surface], fit: PersonFit, body_from_head: np.ndarray
+        self, body: list[Surface], fit: HeadFit, body_from_head: np.ndarray
     ) -> list[Surface]:
         """Turn a body below its head, ``body_from_head`` ``(3, 3)``; once per picture."""
         return turn_body(body, self.chart, fit, body_from_head)
 
-    def picture_surfaces(self, style: Style, expressed_m: np.ndarray) -> list[Surface]:
+    def image_surfaces(self, style: Accessories, expressed_m: np.ndarray) -> list[Surface]:
         """Build what follows the face's expression: beard, mask, and what is in front."""
         surfaces: list[Surface] = []
         if style.beard is not None:
@@ -244,27 +247,27 @@ class Wardrobe:
             surfaces += occluder_surfaces(style.occluder, expressed_m[self._landmarks68])
         return surfaces
 
-    def _hair_surfaces(self, style: Style, fit: PersonFit) -> list[Surface]:
+    def _hair_surfaces(self, style: Accessories, fit: HeadFit) -> list[Surface]:
         if isinstance(style.hair, GrownHair):
             strands = self._field(style.hair.kind, style.seed)
-            return grow_hair(style.hair, style.hair_colour, self.chart, fit, strands)
+            return grown_hair_surfaces(style.hair, style.hair_colour, self.chart, fit, strands)
         if isinstance(style.hair, MeshHair):
             if self._meshes is None:
                 raise ValueError(
                     "style: asks for a hair mesh, but this wardrobe was made without; pass "
-                    "hair_meshes to Wardrobe or mesh_count=0 to sample_style"
+                    "hair_meshes to AccessoryBuilder or mesh_count=0 to sample_accessories"
                 )
             strands = self._field(style.hair.kind, style.seed)
             return self._meshes.surfaces(style.hair, style.hair_colour, self.chart, fit, strands)
         return []
 
-    def _field(self, kind: str, seed: int) -> StrandField:
+    def _field(self, kind: str, seed: int) -> StrandTexture:
         return self._fields[kind][seed % FIELDS_PER_KIND]
 
 
 def _sample_hair(
     rng: np.random.Generator,
-    odds: PropOdds,
+    odds: AccessoryProbabilities,
     longhaired: bool,
     coily: float,
     age: float,

@@ -17,7 +17,7 @@ def random_rgb(rng: np.random.Generator) -> np.ndarray:
     return np.clip((1.0 - strength) * grey + strength * hue + rng.normal(0, 4, 3), 6.0, 248.0)
 
 
-def fabric(rng: np.random.Generator, rgb: np.ndarray | None = None) -> np.ndarray:
+def fabric_texture(rng: np.random.Generator, rgb: np.ndarray | None = None) -> np.ndarray:
     """Paint a cloth ``(128, 128, 4)`` uint8, opaque, in a given or random base colour ``(3,)``."""
     base = random_rgb(rng) if rgb is None else np.asarray(rgb, dtype=np.float64)
     # Two colours of one cloth are related, or patterns shout.
@@ -51,7 +51,7 @@ def opaque(rgb: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(rgb, 0, 255), alpha], axis=-1).astype(np.uint8)
 
 
-def plain(rgb: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+def uniform_texture(rgb: np.ndarray, alpha: float = 1.0) -> np.ndarray:
     """Return a small picture ``(4, 4, 4)`` uint8 of one colour; ``alpha`` from 0 to 1."""
     pixel = [*np.clip(rgb, 0, 255), 255.0 * alpha]
     return np.broadcast_to(np.array(pixel), (4, 4, 4)).astype(np.uint8)

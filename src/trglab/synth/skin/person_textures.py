@@ -9,18 +9,18 @@ import numpy as np
 
 from trglab.synth.render.sampling import halvings
 from trglab.synth.render.surface import Material, Surface
-from trglab.synth.skin.appearance import SkinLook
-from trglab.synth.skin.chart import SKIN_SIZE, SkinChart, skin_chart
+from trglab.synth.skin.appearance import SkinAppearance
 from trglab.synth.skin.eyes import (
     LASH_SIZE,
-    EyeChart,
-    eye_chart,
+    EyeMaps,
+    eye_maps,
     paint_eye,
     paint_lashes,
     paint_mouth,
     paint_teeth,
-    sample_eye_look,
+    sample_eye_appearance,
 )
+from trglab.synth.skin.maps import SKIN_SIZE, SkinMaps, skin_maps
 from trglab.synth.skin.paint import BUMP_M, SkinLayer, SkinTextures, paint_skin
 from trglab.synth.skin.texels import TexelMap, texel_map
 
@@ -34,7 +34,7 @@ DRAWN_PARTS = ("skin", "mouth", "teeth", *EYES, "eye_occlusion", "lashes")
 
 
 @dataclass(frozen=True)
-class AppearanceCharts:
+class AppearanceMaps:
     """All that painting needs to know of one face model; made once per process.
 
     Attributes
@@ -49,8 +49,8 @@ class AppearanceCharts:
         For each drawn part, ``(n, 2)``.
     """
 
-    skin: SkinChart
-    eyes: dict[str, EyeChart]
+    skin: SkinMaps
+    eyes: dict[str, EyeMaps]
     lashes: TexelMap | None
     part_vertices: dict[str, np.ndarray]
     part_triangles: dict[str, np.ndarray]
@@ -58,7 +58,7 @@ class AppearanceCharts:
 
 
 @dataclass(frozen=True)
-class Appearance:
+class PersonTextures:
     """One person's textures by part, ``(h, w, 4)`` uint8, and the skin's bump map.
 
     ``oiliness`` runs from 0, dull skin, to 1.
@@ -71,9 +71,9 @@ class Appearance:
     oiliness: float
 
 
-def appearance_charts(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceCharts:
+def appearance_maps(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceMaps:
     """Measure a face model for painting; about a tenth of a second."""
-    skin = skin_chart(model, skin_size)
+    skin = skin_maps(model, skin_size)
     present = [name for name in DRAWN_PARTS if len(model.part_triangles[name])]
     vertices, triangles, uv = {}, {}, {}
     for name in present:
@@ -86,20 +86,20 @@ def appearance_charts(model: FaceModel, skin_size: int = SKIN_SIZE) -> Appearanc
     if "lashes" in present:
         card_uv = np.clip(model.uv, 0.0, 1.0)
         lashes = texel_map(model.mean_m, model.part_triangles["lashes"], card_uv, LASH_SIZE)
-    eyes = {name: eye_chart(model, name) for name in EYES if name in present}
-    return AppearanceCharts(skin, eyes, lashes, vertices, triangles, uv)
+    eyes = {name: eye_maps(model, name) for name in EYES if name in present}
+    return AppearanceMaps(skin, eyes, lashes, vertices, triangles, uv)
 
 
 def paint_person(
-    charts: AppearanceCharts,
-    look: SkinLook,
+    charts: AppearanceMaps,
+    look: SkinAppearance,
     rng: np.random.Generator,
     photo: SkinLayer | None = None,
-) -> Appearance:
+) -> PersonTextures:
     """Paint all textures of one person; ``photo`` is real skin to lay in."""
     skin: SkinTextures = paint_skin(charts.skin, look, rng, photo)
     textures = {"skin": skin.albedo, "mouth": paint_mouth(rng), "teeth": paint_teeth(rng)}
-    eye_look = sample_eye_look(rng, look.tone.typology_deg)
+    eye_look = sample_eye_appearance(rng, look.tone.typology_deg)
     for name, chart in charts.eyes.items():
         textures[name] = paint_eye(chart, eye_look, rng)
     fullness = float(np.clip(rng.normal(0.45, 0.15) + 0.4 * look.make_up.liner, 0.1, 1.2))
@@ -109,12 +109,12 @@ def paint_person(
     # A veil of shade where lids and lashes keep light from the eyes' edges.
     textures["eye_occlusion"] = np.full((4, 4, 4), (40, 22, 18, 70), np.uint8)
     smaller = {"skin": halvings(skin.albedo)}
-    return Appearance(textures, smaller, skin.height, skin.oiliness)
+    return PersonTextures(textures, smaller, skin.height, skin.oiliness)
 
 
 def appearance_surfaces(
-    charts: AppearanceCharts,
-    appearance: Appearance,
+    charts: AppearanceMaps,
+    appearance: PersonTextures,
     vertices_m: np.ndarray,
     occlusion: np.ndarray | None = None,
 ) -> list[Surface]:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from trglab.synth.skin.noise import noise_lattice
-from trglab.synth.skin.texels import TexelMap, texel_map, widen_face
+from trglab.synth.skin.texels import TexelMap, enlarge_face_region, texel_map
 
 if TYPE_CHECKING:
     from trglab.synth.head.face_model import FaceModel
@@ -31,8 +31,8 @@ TWO_SIDED = np.array([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class SkinChart:
-    """What the skin painters know about a face model; made once, by :func:`skin_chart`.
+class SkinMaps:
+    """What the skin painters know about a face model; made once, by :func:`skin_maps`.
 
     All maps are ``(size, size)`` float32 over the packed skin texture, made symmetric.
 
@@ -108,7 +108,7 @@ class SkinChart:
         return np.exp(-(dx * dx + dy * dy + dz * dz) * scale)
 
 
-def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
+def skin_maps(model: FaceModel, size: int = SKIN_SIZE) -> SkinMaps:
     """Measure the skin of a face model for the painters.
 
     Parameters
@@ -119,7 +119,7 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
         Side of the skin texture in texels.
     """
     skin_triangles = model.part_triangles["skin"]
-    uv = widen_face(model.uv, skin_triangles)
+    uv = enlarge_face_region(model.uv, skin_triangles)
     texels = texel_map(model.mean_m, skin_triangles, uv, size)
     points = model.mean_m[model.landmarks68].astype(np.float64)
     points = 0.5 * (points + points[MIRROR_68] * TWO_SIDED)
@@ -140,7 +140,7 @@ def skin_chart(model: FaceModel, size: int = SKIN_SIZE) -> SkinChart:
     along, across = _brow_coordinates(np.abs(x), y, points[22:27, :2])
     across = np.where(z > points[26, 2] + 0.02 * unit, np.float32(1.0), across)
     beard, moustache = _beard_maps(x, y, azimuth, points, unit, lips)
-    return SkinChart(
+    return SkinMaps(
         uv, texels, points, unit, x, y, z, azimuth,
         lips, mouth, eyes, along, across, beard, moustache,
         _scalp_distance(y, azimuth, points, unit), noise_lattice(np.random.default_rng(68)),
