@@ -9,7 +9,7 @@ import numpy as np
 from trg.geometry.rotations import euler_from_rotation, rotation_from_euler
 from trglab.datasets.sample import Sample
 from trglab.evaluation.prediction import Estimate
-from trglab.evaluation.predictions import PredictionFacts
+from trglab.evaluation.predictions import PredictionMetadata
 
 YAW_DEG, Z_MM = 2.0, 10.0
 """What :func:`disturbed` adds."""
@@ -25,7 +25,7 @@ class Known:
         mesh_sha256: str = "",
     ) -> None:
         self._change, self._label = change, label
-        self.facts = PredictionFacts("known", mesh_sha256=mesh_sha256)
+        self.facts = PredictionMetadata("known", mesh_sha256=mesh_sha256)
 
     def __call__(self, samples: Sequence[Sample]) -> list[Estimate | None]:
         estimates = []

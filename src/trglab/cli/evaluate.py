@@ -16,8 +16,8 @@ from trg.app.cli.shared import NotNegative, Positive, messages
 if TYPE_CHECKING:
     from trg.inference.pose_pipeline import PoseNetwork
     from trglab.evaluation.evaluate import Evaluation
-    from trglab.evaluation.prediction import LabelledPictures, Method
-    from trglab.evaluation.protocols import Protocol
+    from trglab.evaluation.prediction import LabelledImages, Method
+    from trglab.evaluation.protocols import EvaluationProtocol
 
 PIPED_WIDTH = 180
 """Columns of a table that no terminal shows; rich would take 80."""
@@ -27,7 +27,7 @@ Name = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasurementOptions:
     """What is measured, and how.
 
     Parameters
@@ -72,7 +72,7 @@ class Measured:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Holdout:
+class HoldoutOptions:
     """Which synthetic hold-out.
 
     Parameters
@@ -98,8 +98,8 @@ def evaluate(
     path: Path | None = None,
     /,
     *,
-    measured: Measured = Measured(),
-    holdout: Holdout = Holdout(),
+    measured: MeasurementOptions = MeasurementOptions(),
+    holdout: HoldoutOptions = HoldoutOptions(),
     out: Path | None = None,
     plots: bool = True,
 ) -> None:
@@ -164,8 +164,8 @@ def _stills(folder: Path | None, network: PoseNetwork) -> None:
 
 @contextmanager
 def _pictures(
-    name: str, path: Path | None, holdout: Holdout, measured: Measured
-) -> Iterator[tuple[Protocol, LabelledPictures]]:
+    name: str, path: Path | None, holdout: HoldoutOptions, measured: MeasurementOptions
+) -> Iterator[tuple[EvaluationProtocol, LabelledImages]]:
     """Open a data set, or render one."""
     from trglab.evaluation.protocols import (
         open_data_set,
@@ -196,7 +196,10 @@ def _pictures(
 
 
 def _evaluation(
-    protocol: Protocol, pictures: LabelledPictures, measured: Measured, folder: Path
+    protocol: EvaluationProtocol,
+    pictures: LabelledImages,
+    measured: MeasurementOptions,
+    folder: Path,
 ) -> Evaluation:
     from rich.progress import Progress
 
@@ -221,7 +224,7 @@ def _evaluation(
         )
 
 
-def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> list[Path]:
+def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledImages) -> list[Path]:
     """Draw plots where matplotlib is installed, and say so where it is not."""
     from trglab.evaluation.figures import write_figures
 
@@ -232,7 +235,7 @@ def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledPictures) -> 
         return []
 
 
-def _method(protocol: Protocol, measured: Measured) -> Method:
+def _method(protocol: EvaluationProtocol, measured: MeasurementOptions) -> Method:
     from trglab.datasets.files import file_sha256
     from trglab.evaluation.prediction import BundleMethod
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Data:
+class DataOptions:
     """What networks are trained and measured on.
 
     Parameters
@@ -57,7 +57,7 @@ class Data:
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingOptions:
     """How networks are trained.
 
     Parameters
@@ -93,8 +93,8 @@ def table(
     *overrides: str,
     folder: Path = Path("out/tables"),
     rows: str | None = None,
-    data: Data = Data(),
-    training: Training = Training(),
+    data: DataOptions = DataOptions(),
+    training: TrainingOptions = TrainingOptions(),
 ) -> None:
     """Make a table or figure of the paper: train what it needs, measure, print both side by side.
 
@@ -136,20 +136,30 @@ def table(
 
 
 def _open(
-    data: Data, training: Training, changes: dict[str, Any], folder: Path, bar: Progress
+    data: DataOptions,
+    training: TrainingOptions,
+    changes: dict[str, Any],
+    folder: Path,
+    bar: Progress,
 ) -> TableData:
     """Open what there is to train and measure on, or make a stand-in."""
     from trglab.export.stand_in import StandInSize, write_stand_in
-    from trglab.paper.table_data import from_data_sets, from_packs, from_stand_in
+    from trglab.paper.table_data import (
+        table_data_from_datasets,
+        table_data_from_packs,
+        table_data_from_stand_in,
+    )
 
     option = training.option or {}
     if data.arkitface is not None:
-        return from_data_sets(data.arkitface, data.biwi, data.w300lp, training.recipe, changes)
+        return table_data_from_datasets(
+            data.arkitface, data.biwi, data.w300lp, training.recipe, changes
+        )
     near = data.near
     if near is None and "holdout_pack" in option:
         near = Path(option["holdout_pack"])
     if near is not None and training.recipe is not None:
-        return from_packs(training.recipe, option, near, data.far, changes)
+        return table_data_from_packs(training.recipe, option, near, data.far, changes)
     if near is not None or data.far is not None or data.biwi is not None:
         raise ValueError(
             "table: expected --arkitface; or --recipe, with --near or --option.holdout_pack; "
@@ -162,19 +172,19 @@ def _open(
         workers=training.workers,
         on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
     )
-    return from_stand_in(parts, training.recipe, changes)
+    return table_data_from_stand_in(parts, training.recipe, changes)
 
 
 def _table_runner(
-    folder: Path, opened: TableData, data: Data, training: Training, bar: Progress
+    folder: Path, opened: TableData, data: DataOptions, training: TrainingOptions, bar: Progress
 ) -> TableRunner:
     from trglab.paper.tables import TableRunner
-    from trglab.paper.variants import Budget
+    from trglab.paper.variants import TrainingBudget
 
     return TableRunner(
         folder=folder,
         data=opened,
-        budget=Budget(training.minutes, training.workers, training.device),
+        budget=TrainingBudget(training.minutes, training.workers, training.device),
         bundle=training.bundle,
         limit=data.limit,
         on_training=lambda name, recipe: _training_bar(bar, name, recipe),
@@ -183,7 +193,7 @@ def _table_runner(
 
 
 def _make(
-    number: str, workshop: TableRunner, rows: list[str] | None
+    number: str, runner: TableRunner, rows: list[str] | None
 ) -> tuple[list[Table], list[Path]]:
     """Return what to print, and the files written."""
     from trglab.paper.comparison import as_table, differences_table, write_comparison
@@ -192,13 +202,13 @@ def _make(
     from trglab.paper.tables import make_table
 
     if number == "fig3":
-        path, spreads = make_figure_3(workshop)
+        path, spreads = make_figure_3(runner)
         return [spreads], [path]
     if number == "fig4":
-        return [], [make_figure_4(workshop)]
-    made = make_table(TABLES[number], workshop, rows)
+        return [], [make_figure_4(runner)]
+    made = make_table(TABLES[number], runner, rows)
     shown = [as_table(made), differences_table(made)]
-    return [each for each in shown if each is not None], write_comparison(workshop.folder, made)
+    return [each for each in shown if each is not None], write_comparison(runner.folder, made)
 
 
 def _bar(bar: Progress, label: str, total: int) -> Callable[[int], None]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from trglab.evaluation.prediction import Gathered, LabelledPictures, Method, gather
+from trglab.evaluation.prediction import DatasetRun, LabelledImages, Method, run_on_dataset
 from trglab.evaluation.predictions import Predictions, read_predictions, write_predictions
-from trglab.evaluation.protocols import Protocol
+from trglab.evaluation.protocols import EvaluationProtocol
 from trglab.evaluation.report import Report, make_report
 from trglab.evaluation.scores import score
 
@@ -20,12 +20,12 @@ class Evaluation(NamedTuple):
 
     report: Report
     predictions: Predictions
-    gathered: Gathered
+    gathered: DatasetRun
 
 
 def evaluate(
-    protocol: Protocol,
-    pictures: LabelledPictures,
+    protocol: EvaluationProtocol,
+    pictures: LabelledImages,
     method: Method,
     folder: str | Path,
     *,
@@ -50,15 +50,15 @@ def evaluate(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    gathered = gather(pictures, method, limit=limit, on_progress=on_progress)
+    gathered = run_on_dataset(pictures, method, limit=limit, on_progress=on_progress)
     assert gathered.predictions is not None
     write_predictions(folder / PREDICTIONS, gathered.predictions)
     return _scored(protocol, read_predictions(folder / PREDICTIONS), gathered)
 
 
 def score_file(
-    protocol: Protocol,
-    pictures: LabelledPictures,
+    protocol: EvaluationProtocol,
+    pictures: LabelledImages,
     path: str | Path,
     *,
     limit: int | None = None,
@@ -72,11 +72,13 @@ def score_file(
         The file is missing or damaged, or was made on other pictures or labels.
     """
     predictions = read_predictions(path)
-    gathered = gather(pictures, limit=limit, on_progress=on_progress)
+    gathered = run_on_dataset(pictures, limit=limit, on_progress=on_progress)
     return _scored(protocol, predictions, gathered)
 
 
-def _scored(protocol: Protocol, predictions: Predictions, gathered: Gathered) -> Evaluation:
+def _scored(
+    protocol: EvaluationProtocol, predictions: Predictions, gathered: DatasetRun
+) -> Evaluation:
     scores = score(predictions, gathered.truth)
     report = make_report(protocol, predictions.facts, scores, gathered.unreadable)
     return Evaluation(report, predictions.in_order(gathered.truth.names), gathered)

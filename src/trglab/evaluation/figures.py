@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.projection import correction_from_translation, transform
 from trglab.evaluation.evaluate import Evaluation
-from trglab.evaluation.ground_truth import Truth
+from trglab.evaluation.ground_truth import GroundTruth
 from trglab.evaluation.plots import (
     CameraMesh,
     FacePicture,
@@ -19,14 +19,14 @@ from trglab.evaluation.plots import (
     plot_faces,
     write_plot,
 )
-from trglab.evaluation.prediction import LabelledPictures
+from trglab.evaluation.prediction import LabelledImages
 
 SHOWN_PERCENTILES = (10.0, 50.0, 90.0, 99.0)
 """Of ADD: a good, a middling, a bad and a very bad picture are drawn."""
 
 
 def write_figures(
-    folder: str | Path, evaluation: Evaluation, pictures: LabelledPictures
+    folder: str | Path, evaluation: Evaluation, pictures: LabelledImages
 ) -> list[Path]:
     """Write ``errors.png`` and, for metric data sets, ``distributions.png`` and ``faces.png``.
 
@@ -51,7 +51,7 @@ def write_figures(
     return [folder / name for name in figures]
 
 
-def poses_of(truth: Truth) -> Poses | None:
+def poses_of(truth: GroundTruth) -> Poses | None:
     """Return a data set's translations and corrections, or None where it is not metric."""
     if truth.translation_m is None:
         return None
@@ -59,7 +59,7 @@ def poses_of(truth: Truth) -> Poses | None:
     return Poses(truth.translation_m, correction)
 
 
-def face_pictures(evaluation: Evaluation, pictures: LabelledPictures) -> list[FacePicture]:
+def face_pictures(evaluation: Evaluation, pictures: LabelledImages) -> list[FacePicture]:
     """Read pictures of several sizes of error again, with true and predicted faces.
 
     Where predicted vertices cannot be compared with the labels (another mesh, or none), the true

@@ -18,7 +18,7 @@ _NO_PICTURE = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class GroundTruth:
     """Labels of n pictures; what a data set does not label is None."""
 
     names: tuple[str, ...]
@@ -55,17 +55,17 @@ class Truth:
         return digest.hexdigest()
 
 
-def without_picture(sample: Sample) -> Sample:
+def without_image(sample: Sample) -> Sample:
     """Return a sample's labels, small enough to keep those of a whole data set."""
     vertices = None if sample.vertices_m is None else np.float32(sample.vertices_m)
     return replace(sample, image=_NO_PICTURE, vertices_m=vertices)
 
 
-def truth_from_samples(
+def ground_truth_from_samples(
     samples: Sequence[Sample],
     points_m: Sequence[NDArray[np.float32]] | None = None,
     mesh_sha256: str = "",
-) -> Truth:
+) -> GroundTruth:
     """Put the labels of samples into arrays.
 
     Parameters
@@ -92,7 +92,7 @@ def truth_from_samples(
         name: None if (labels := _labels(samples, name)) is None else np.stack(labels)
         for name in ("rotation", "translation_m", "landmarks68_px")
     }
-    return Truth(
+    return GroundTruth(
         names=names,
         subjects=tuple(sample.identity for sample in samples),
         points_m=None if points_m is None else tuple(points_m),

@@ -20,13 +20,13 @@ from trg.inference.detector import Detector
 from trg.inference.pose_pipeline import PoseNetwork
 from trglab.datasets.biwi import shift_inside
 from trglab.datasets.sample import Sample
-from trglab.evaluation.ground_truth import Truth, truth_from_samples, without_picture
-from trglab.evaluation.predictions import PredictionFacts, Predictions, mesh_sha256
+from trglab.evaluation.ground_truth import GroundTruth, ground_truth_from_samples, without_image
+from trglab.evaluation.predictions import PredictionMetadata, Predictions, mesh_sha256
 
 Floats = NDArray[np.float64]
 
 BATCH = 32
-"""Pictures in memory at a time."""
+"""Images in memory at a time."""
 
 BoxRule = Literal["truth", "detector", "landmarks"]
 """Where a method's face boxes come from: the data set's labels; the best detection; or, as the
@@ -56,7 +56,7 @@ class Method(Protocol):
     """Anything that estimates the face in each of a few pictures."""
 
     @property
-    def facts(self) -> PredictionFacts:
+    def facts(self) -> PredictionMetadata:
         """What the file of predictions says about the method."""
         ...
 
@@ -65,7 +65,7 @@ class Method(Protocol):
         ...
 
 
-class Pictures(Protocol):
+class SampleSequence(Protocol):
     """Samples by number; what the readers are."""
 
     def __len__(self) -> int: ...
@@ -73,10 +73,10 @@ class Pictures(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
-class LabelledPictures(NamedTuple):
+class LabelledImages(NamedTuple):
     """A data set, opened for evaluation."""
 
-    samples: Pictures
+    samples: SampleSequence
     name: str
     points_m: Callable[[Sample], NDArray[np.floating]] | None = None
     """What ADD moves, where it is not the sample's own vertices."""
@@ -86,10 +86,10 @@ class LabelledPictures(NamedTuple):
     """``(m, 3)`` of what ADD moves, for drawings."""
 
 
-class Gathered(NamedTuple):
+class DatasetRun(NamedTuple):
     """What one run over a data set leaves."""
 
-    truth: Truth
+    truth: GroundTruth
     predictions: Predictions | None
     unreadable: tuple[str, ...]
     """One message for each picture that could not be read; they count nowhere else."""
@@ -133,9 +133,9 @@ class BundleMethod:
         self._bundle_sha256 = bundle_sha256
 
     @property
-    def facts(self) -> PredictionFacts:
+    def facts(self) -> PredictionMetadata:
         """The bundle's name and hash, and the rule for boxes."""
-        return PredictionFacts(
+        return PredictionMetadata(
             method=self._runtime.card.name,
             bundle_sha256=self._bundle_sha256,
             mesh_sha256=mesh_sha256(self._runtime.topology.triangles),
@@ -220,13 +220,13 @@ class BundleMethod:
         return VirtualCameraCrop(*crop_face(sample.image, sample.camera, box_xyxy, size), np.eye(3))
 
 
-def gather(
-    pictures: LabelledPictures,
+def run_on_dataset(
+    pictures: LabelledImages,
     method: Method | None = None,
     *,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> Gathered:
+) -> DatasetRun:
     """Read pictures one after the other, keep their labels, and let a method estimate them.
 
     Parameters
@@ -253,14 +253,14 @@ def gather(
         estimates += method(batch) if method is not None else ()
         rows += [row for row, _ in numbered]
         for sample in batch:
-            labels.append(without_picture(sample))
+            labels.append(without_image(sample))
             if pictures.points_m is not None:
                 points.append(np.asarray(pictures.points_m(sample), dtype=np.float32))
         if on_progress is not None:
             on_progress(len(labels) + len(unreadable))
     if not labels:
         raise ValueError(f"{pictures.name}: expected pictures, could read none: {unreadable[:1]}")
-    truth = truth_from_samples(labels, points or None, pictures.mesh_sha256)
+    truth = ground_truth_from_samples(labels, points or None, pictures.mesh_sha256)
     predictions = None
     if method is not None:
         settings = {**method.facts.settings, **({} if limit is None else {"limit": limit})}
@@ -271,11 +271,11 @@ def gather(
             settings=settings,
         )
         predictions = predictions_from_estimates(truth.names, estimates, facts)
-    return Gathered(truth, predictions, tuple(unreadable), np.array(rows))
+    return DatasetRun(truth, predictions, tuple(unreadable), np.array(rows))
 
 
 def predictions_from_estimates(
-    names: Sequence[str], estimates: Sequence[Estimate | None], facts: PredictionFacts
+    names: Sequence[str], estimates: Sequence[Estimate | None], facts: PredictionMetadata
 ) -> Predictions:
     """Put estimates, None where no face was found, into arrays.
 
@@ -300,7 +300,7 @@ def predictions_from_estimates(
 
 
 def _batches(
-    samples: Pictures, limit: int | None, unreadable: list[str]
+    samples: SampleSequence, limit: int | None, unreadable: list[str]
 ) -> Iterator[list[tuple[int, Sample]]]:
     """Read a few pictures at a time, with their numbers; note those that cannot be read."""
     count = len(samples)

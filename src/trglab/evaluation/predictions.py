@@ -10,7 +10,7 @@ The file is an ``.npz`` (docs/evaluation.md describes it for those who write the
     vertices_m       (n, v, 3), optional: landmarks in head space
     landmarks68_px   (n, 68, 2), optional
     box_xyxy         (n, 4) px, optional: the box the method worked from
-    facts            JSON text, optional: see PredictionFacts
+    facts            JSON text, optional: see PredictionMetadata
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OPTIONAL: dict[str, tuple[tuple[int | None, ...], type[Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PredictionFacts:
+class PredictionMetadata:
     """Where predictions come from. Empty text: nobody said."""
 
     method: str = ""
@@ -79,7 +79,7 @@ class Predictions:
     vertices_m: NDArray[np.float32] | None = None
     landmarks68_px: NDArray[np.float64] | None = None
     box_xyxy: NDArray[np.float64] | None = None
-    facts: PredictionFacts = field(default_factory=PredictionFacts)
+    facts: PredictionMetadata = field(default_factory=PredictionMetadata)
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -211,10 +211,10 @@ def _take(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     return array[rows] if len(array) else np.zeros((len(rows), *array.shape[1:]), array.dtype)
 
 
-def _facts(path: Path, text: str) -> PredictionFacts:
+def _facts(path: Path, text: str) -> PredictionMetadata:
     try:
         numbers = json.loads(text)
-        known = {item.name for item in fields(PredictionFacts)}
-        return PredictionFacts(**{key: numbers[key] for key in known & set(numbers)})
+        known = {item.name for item in fields(PredictionMetadata)}
+        return PredictionMetadata(**{key: numbers[key] for key in known & set(numbers)})
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: facts: expected a JSON object, got {text[:80]!r}") from error

@@ -23,7 +23,7 @@ from trglab.datasets.packed import sample_from_view
 from trglab.datasets.sample import Sample
 from trglab.datasets.view import select_views
 from trglab.datasets.w300lp import W300LP
-from trglab.evaluation.prediction import BoxRule, LabelledPictures, Pictures
+from trglab.evaluation.prediction import BoxRule, LabelledImages, SampleSequence
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
 from trglab.synth.holdout import FAR_HOLDOUT_SHOTS
@@ -37,12 +37,12 @@ FAR_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class EvaluationProtocol:
     """One data set's evaluation."""
 
     name: str
     title: str
-    read: Callable[[Path], LabelledPictures]
+    read: Callable[[Path], LabelledImages]
     columns: tuple[str, ...]
     """Names of errors in the table, in order."""
     boxes: BoxRule = "truth"
@@ -52,16 +52,16 @@ class Protocol:
     """What one must know to compare figures with others'."""
 
 
-def _arkitface(folder: Path) -> LabelledPictures:
+def _arkitface(folder: Path) -> LabelledImages:
     frames = ARKitFace(folder, "test")
-    return LabelledPictures(
+    return LabelledImages(
         frames, "arkitface", None, mesh_sha256(frames.triangles), lambda _: frames.triangles
     )
 
 
-def _biwi(folder: Path) -> LabelledPictures:
+def _biwi(folder: Path) -> LabelledImages:
     frames = BIWI(folder)
-    return LabelledPictures(
+    return LabelledImages(
         frames,
         "biwi",
         lambda sample: frames.mesh(sample.identity).vertices_m,
@@ -69,18 +69,18 @@ def _biwi(folder: Path) -> LabelledPictures:
     )
 
 
-def _aflw2000(folder: Path) -> LabelledPictures:
-    return LabelledPictures(AFLW2000(folder), "aflw2000")
+def _aflw2000(folder: Path) -> LabelledImages:
+    return LabelledImages(AFLW2000(folder), "aflw2000")
 
 
-def _w300lp(folder: Path) -> LabelledPictures:
-    return LabelledPictures(W300LP(folder, rotations=True), "300wlp")
+def _w300lp(folder: Path) -> LabelledImages:
+    return LabelledImages(W300LP(folder, rotations=True), "300wlp")
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
+        EvaluationProtocol(
             "arkitface",
             "ARKitFace, test",
             _arkitface,
@@ -89,7 +89,7 @@ PROTOCOLS = {
             text="All test frames, boxes of 1.5 times the labelled landmarks' extent, the data "
             "set's intrinsics, the last step's estimates.",
         ),
-        Protocol(
+        EvaluationProtocol(
             "biwi",
             "BIWI",
             _biwi,
@@ -102,16 +102,16 @@ PROTOCOLS = {
             "detection, moved back inside the picture; pose in the colour camera; ADD with the "
             "subject's own mesh.",
         ),
-        Protocol(
+        EvaluationProtocol(
             "aflw2000",
             "AFLW2000-3D",
             _aflw2000,
             (*ROTATION, "nme68"),
-            text="Pictures with an angle beyond 99 degrees are left out, as is usual; no metric "
+            text="Images with an angle beyond 99 degrees are left out, as is usual; no metric "
             "labels. Angles are in the order of the paper's tables, so that they differ a little "
             "from those that read pitch, yaw and roll off the files.",
         ),
-        Protocol(
+        EvaluationProtocol(
             "300wlp",
             "300W-LP",
             _w300lp,
@@ -134,14 +134,14 @@ SYNTHETIC_COLUMNS = (
 )
 
 
-def protocol(name: str) -> Protocol:
+def protocol(name: str) -> EvaluationProtocol:
     """Return a protocol by name, or raise ValueError."""
     if name not in PROTOCOLS:
         raise ValueError(f"data set: expected one of {sorted(PROTOCOLS)}, got {name!r}")
     return PROTOCOLS[name]
 
 
-def open_data_set(name: str, folder: Path) -> tuple[Protocol, LabelledPictures]:
+def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, LabelledImages]:
     """Open a data set's folder by the protocol's name; a stand-in's title says what it is.
 
     Raises
@@ -156,10 +156,10 @@ def open_data_set(name: str, folder: Path) -> tuple[Protocol, LabelledPictures]:
     return chosen, pictures
 
 
-def synthetic_protocol(*, far: bool = False) -> Protocol:
+def synthetic_protocol(*, far: bool = False) -> EvaluationProtocol:
     """Return the protocol of the fixed synthetic hold-out; its pictures are a pack of views."""
     where = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
-    return Protocol(
+    return EvaluationProtocol(
         "synthetic",
         f"Synthetic hold-out, {where}",
         read_pack,
@@ -169,7 +169,7 @@ def synthetic_protocol(*, far: bool = False) -> Protocol:
     )
 
 
-def read_pack(folder: Path) -> LabelledPictures:
+def read_pack(folder: Path) -> LabelledImages:
     """Open a pack of views (:mod:`trglab.datasets.pack`) as pictures with labels.
 
     Raises
@@ -184,13 +184,13 @@ def read_pack(folder: Path) -> LabelledPictures:
     return synthetic_pictures(PackedPictures(pack), topology)
 
 
-def synthetic_pictures(samples: Pictures, topology: FaceTopology) -> LabelledPictures:
+def synthetic_pictures(samples: SampleSequence, topology: FaceTopology) -> LabelledImages:
     """Return synthetic samples, packed or rendered when asked for, as a data set."""
     triangles = topology.triangles
-    return LabelledPictures(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
+    return LabelledImages(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
 
 
-def open_pack(folder: Path, *, far: bool = False) -> tuple[Protocol, LabelledPictures]:
+def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, LabelledImages]:
     """Open a pack of the synthetic hold-out, with the protocol that its own account asks for.
 
     Parameters

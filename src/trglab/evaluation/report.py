@@ -18,10 +18,10 @@ from trg import __version__
 from trg._util.atomic import write_atomic
 from trg.geometry.rotations import geodesic_angle_deg
 from trglab.evaluation.bootstrap import DRAWS, Interval
-from trglab.evaluation.predictions import PredictionFacts
-from trglab.evaluation.protocols import Protocol
+from trglab.evaluation.predictions import PredictionMetadata
+from trglab.evaluation.protocols import EvaluationProtocol
 from trglab.evaluation.scores import Scores
-from trglab.evaluation.summary import Figure, Group, Summary, summarize
+from trglab.evaluation.summary import ErrorStatistics, EvaluationSummary, ImageGroup, summarize
 
 SCHEMA = "trg report 1"
 SEED = 0
@@ -56,10 +56,10 @@ Row = tuple[str, list[str]]
 class Report:
     """One method on one data set."""
 
-    protocol: Protocol
-    facts: PredictionFacts
+    protocol: EvaluationProtocol
+    facts: PredictionMetadata
     scores: Scores
-    summary: Summary
+    summary: EvaluationSummary
     unreadable: tuple[str, ...] = ()
 
     @property
@@ -87,8 +87,8 @@ class Report:
 
 
 def make_report(
-    protocol: Protocol,
-    facts: PredictionFacts,
+    protocol: EvaluationProtocol,
+    facts: PredictionMetadata,
     scores: Scores,
     unreadable: Sequence[str] = (),
 ) -> Report:
@@ -262,7 +262,7 @@ def _markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _group_table(columns: Sequence[str], groups: Sequence[Group]) -> list[str]:
+def _group_table(columns: Sequence[str], groups: Sequence[ImageGroup]) -> list[str]:
     headings = ["", "pictures", "not found", *(HEADINGS[name] for name in columns)]
     rows = [
         (
@@ -278,7 +278,7 @@ def _group_table(columns: Sequence[str], groups: Sequence[Group]) -> list[str]:
     return _markdown_table(headings, rows)
 
 
-def _figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
+def _figures_json(figures: Mapping[str, ErrorStatistics]) -> dict[str, Any]:
     return {
         name: {
             "mean": _or_none(figure.mean),
@@ -290,7 +290,7 @@ def _figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
     }
 
 
-def _group_json(group: Group) -> dict[str, Any]:
+def _group_json(group: ImageGroup) -> dict[str, Any]:
     return {
         "label": group.label,
         "images": group.images,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.rotations import euler_from_rotation
 from trglab.evaluation.alignment import Alignment, align
-from trglab.evaluation.ground_truth import Truth
+from trglab.evaluation.ground_truth import GroundTruth
 from trglab.evaluation.metrics import (
     MM_PER_M,
     add_mm,
@@ -55,7 +55,7 @@ class Scores:
         return len(self.names)
 
 
-def score(predictions: Predictions, truth: Truth) -> Scores:
+def score(predictions: Predictions, truth: GroundTruth) -> Scores:
     """Compare predictions with labels.
 
     Raises
@@ -108,7 +108,7 @@ def score(predictions: Predictions, truth: Truth) -> Scores:
 
 
 def _plain(
-    predictions: Predictions, truth: Truth, found: NDArray[np.int64]
+    predictions: Predictions, truth: GroundTruth, found: NDArray[np.int64]
 ) -> tuple[dict[str, Floats], tuple[str, ...]]:
     """Return all errors of the rows in ``found``, and what could not be compared."""
     translation_m = predictions.translation_m
@@ -137,7 +137,7 @@ def _plain(
 
 
 def _pose_errors(
-    rotation: Floats, translation_m: Floats | None, truth: Truth, found: NDArray[np.int64]
+    rotation: Floats, translation_m: Floats | None, truth: GroundTruth, found: NDArray[np.int64]
 ) -> dict[str, Floats]:
     """Return the errors of poses of the rows in ``found``."""
     errors: dict[str, Floats] = {}
@@ -174,7 +174,7 @@ def _pose_errors(
 def _errors_at_true_size(
     vertices_m: NDArray[np.float32],
     translation_m: Floats | None,
-    truth: Truth,
+    truth: GroundTruth,
     found: NDArray[np.int64],
 ) -> dict[str, Floats]:
     """Return what is left of two errors where the face's size is known, face and depth scaled."""

@@ -21,7 +21,7 @@ SHARES = (("ge_deg", 5.0), ("ge_deg", 10.0), ("add_mm", 20.0), ("add_mm", 50.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ErrorStatistics:
     """One error over many pictures.
 
     The mean is over the pictures with a face found. The median is over all; it is infinite where
@@ -35,37 +35,37 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ImageGroup:
     """Some of the pictures: those of one bin or one person."""
 
     label: str
     images: int
     not_found: int
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, ErrorStatistics]
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class EvaluationSummary:
     """All figures of a report."""
 
     images: int
     subjects: int
     not_found: int
-    figures: Mapping[str, Figure]
-    aligned: Mapping[str, Figure]
+    figures: Mapping[str, ErrorStatistics]
+    aligned: Mapping[str, ErrorStatistics]
     shares: Mapping[str, float]
     """0 to 1, over all pictures; one without a face found is a wrong one"""
-    by_distance: tuple[Group, ...]
-    by_yaw: tuple[Group, ...]
-    by_subject: tuple[Group, ...]
+    by_distance: tuple[ImageGroup, ...]
+    by_yaw: tuple[ImageGroup, ...]
+    by_subject: tuple[ImageGroup, ...]
 
 
-def summarize(scores: Scores, rng: np.random.Generator) -> Summary:
+def summarize(scores: Scores, rng: np.random.Generator) -> EvaluationSummary:
     """Average errors; ``rng`` draws the people of the intervals."""
     bootstrap = SubjectBootstrap(scores.subjects, rng)
     subjects = np.asarray(scores.subjects)
     people = ((name, subjects == name) for name in dict.fromkeys(scores.subjects))
-    return Summary(
+    return EvaluationSummary(
         images=len(scores),
         subjects=bootstrap.people,
         not_found=int((~scores.found).sum()),
@@ -84,12 +84,12 @@ def summarize(scores: Scores, rng: np.random.Generator) -> Summary:
 
 def _figures(
     errors: Mapping[str, NDArray[np.float64]], bootstrap: SubjectBootstrap | None = None
-) -> dict[str, Figure]:
+) -> dict[str, ErrorStatistics]:
     figures = {}
     for name, values in errors.items():
         known = values[np.isfinite(values)]
         with_failures = np.where(np.isfinite(values), values, np.inf)
-        figures[name] = Figure(
+        figures[name] = ErrorStatistics(
             mean=float(known.mean()) if len(known) else float("nan"),
             median=float(np.median(with_failures)),
             mean_interval=bootstrap.mean(values) if bootstrap else None,
@@ -98,9 +98,11 @@ def _figures(
     return figures
 
 
-def _groups(scores: Scores, members: Iterator[tuple[str, NDArray[np.bool_]]]) -> tuple[Group, ...]:
+def _groups(
+    scores: Scores, members: Iterator[tuple[str, NDArray[np.bool_]]]
+) -> tuple[ImageGroup, ...]:
     return tuple(
-        Group(
+        ImageGroup(
             label=label,
             images=int(chosen.sum()),
             not_found=int((~scores.found[chosen]).sum()),

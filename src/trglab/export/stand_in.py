@@ -27,7 +27,7 @@ class StandInSize:
 
 
 @dataclass(frozen=True, slots=True)
-class StandInDataSet:
+class StandInFolders:
     """Where the parts lie."""
 
     arkitface: Path
@@ -45,7 +45,7 @@ def write_stand_in(
     *,
     workers: int = 0,
     on_part: OnPart | None = None,
-) -> StandInDataSet:
+) -> StandInFolders:
     """Write what is not there yet into ``folder``; goes on where it was stopped.
 
     Parameters
@@ -61,7 +61,7 @@ def write_stand_in(
         The folder cannot be written.
     """
     size = size or StandInSize()
-    found = StandInDataSet(folder / "ARKitFace", folder / "BIWI")
+    found = StandInFolders(folder / "ARKitFace", folder / "BIWI")
     _write(found.arkitface, "arkitface", "train", size.train, workers, on_part)
     _write(found.arkitface, "arkitface", "test", size.test, workers, on_part)
     _write(found.biwi, "biwi", "biwi", size.biwi, workers, on_part)

@@ -19,9 +19,9 @@ from trglab.evaluation.plots import (
     plot_faces,
     write_plot,
 )
-from trglab.evaluation.prediction import gather
+from trglab.evaluation.prediction import run_on_dataset
 from trglab.paper.table_plans import FIGURE_4_LINES, Role
-from trglab.paper.tables import TableRunner, TestSet
+from trglab.paper.tables import EvaluationSet, TableRunner
 
 FIGURE_3_PICTURES = 2000
 """Labels of at most so many pictures are shown of each data set, evenly spread."""
@@ -30,7 +30,7 @@ SHOWN_PERCENTILES = (25.0, 75.0)
 """Of the network's ADD: Fig. 4 shows a picture better and one worse than most of each test set."""
 
 
-def make_figure_3(workshop: TableRunner) -> tuple[Path, Table]:
+def make_figure_3(runner: TableRunner) -> tuple[Path, Table]:
     """Draw where heads are and what Eq. 2's correction is there, for training and test sets.
 
     Returns
@@ -42,15 +42,15 @@ def make_figure_3(workshop: TableRunner) -> tuple[Path, Table]:
     ImportError
         matplotlib is not installed.
     """
-    data = workshop.data
+    data = runner.data
     sets = [test for test in (data.training, *data.tests.values()) if test is not None]
-    shown = {test.short: _poses(test, workshop) for test in sets}
-    path = workshop.folder / "fig3.png"
+    shown = {test.short: _poses(test, runner) for test in sets}
+    path = runner.folder / "fig3.png"
     write_plot(path, plot_distributions(shown))
     return path, _spread_table(shown, data.title)
 
 
-def make_figure_4(workshop: TableRunner) -> Path:
+def make_figure_4(runner: TableRunner) -> Path:
     """Draw the network's faces and PnP's over pictures and in the camera's space.
 
     Grey is the truth, gold the network, cyan and pink the rivals.
@@ -60,24 +60,22 @@ def make_figure_4(workshop: TableRunner) -> Path:
     ImportError
         matplotlib is not installed.
     """
-    network, sha256, _ = workshop.network("full")
+    network, sha256, _ = runner.network("full")
     rows = []
-    for role, test in workshop.data.tests.items():
-        found = {
-            line.label: workshop.measure(line, role, network, sha256) for line in FIGURE_4_LINES
-        }
+    for role, test in runner.data.tests.items():
+        found = {line.label: runner.measure(line, role, network, sha256) for line in FIGURE_4_LINES}
         rows += _face_rows(test, found, role)
-    path = workshop.folder / "fig4.png"
+    path = runner.folder / "fig4.png"
     write_plot(path, plot_faces(rows))
     return path
 
 
-def _poses(test: TestSet, workshop: TableRunner) -> Poses:
-    total = min(len(test.pictures.samples), workshop.limit or FIGURE_3_PICTURES)
+def _poses(test: EvaluationSet, runner: TableRunner) -> Poses:
+    total = min(len(test.pictures.samples), runner.limit or FIGURE_3_PICTURES)
     on_progress = None
-    if workshop.on_scoring is not None:
-        on_progress = workshop.on_scoring(f"labels of {test.short}", total)
-    poses = poses_of(gather(test.pictures, limit=total, on_progress=on_progress).truth)
+    if runner.on_scoring is not None:
+        on_progress = runner.on_scoring(f"labels of {test.short}", total)
+    poses = poses_of(run_on_dataset(test.pictures, limit=total, on_progress=on_progress).truth)
     if poses is None:
         raise ValueError(f"{test.short}: expected a data set with translations")
     return poses
@@ -97,7 +95,9 @@ def _spread_table(shown: Mapping[str, Poses], title: str) -> Table:
     return table
 
 
-def _face_rows(test: TestSet, found: Mapping[str, Evaluation], role: Role) -> list[FacePicture]:
+def _face_rows(
+    test: EvaluationSet, found: Mapping[str, Evaluation], role: Role
+) -> list[FacePicture]:
     """Read some pictures of a test set again, with the true and all predicted faces.
 
     On the far set every face is the person's true one, so that poses alone differ, as in the

@@ -14,11 +14,11 @@ from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import is_complete
 from trglab.datasets.sample import Sample
-from trglab.evaluation.prediction import LabelledPictures
+from trglab.evaluation.prediction import LabelledImages
 from trglab.evaluation.protocols import open_data_set, open_pack
-from trglab.export.stand_in import StandInDataSet
+from trglab.export.stand_in import StandInFolders
 from trglab.paper.table_plans import Role
-from trglab.paper.tables import TableData, TestSet
+from trglab.paper.tables import EvaluationSet, TableData
 from trglab.training.overrides import with_overrides
 from trglab.training.recipes import PACK, recipe, tiny
 
@@ -40,7 +40,7 @@ STAND_IN_REUSE = 8
 """How often a picture is used before it is read again."""
 
 
-def from_data_sets(
+def table_data_from_datasets(
     arkitface: Path,
     biwi: Path | None,
     w300lp: Path | None = None,
@@ -68,7 +68,7 @@ def from_data_sets(
         base = with_overrides(replace(tiny(), sources=sources), STAND_IN_TRAINING)
     else:
         base = own if name is None else replace(recipe(name), sources=own.sources)
-    tests: dict[Role, TestSet] = {"near": _test_set("arkitface", "ARKitFace", arkitface)}
+    tests: dict[Role, EvaluationSet] = {"near": _test_set("arkitface", "ARKitFace", arkitface)}
     if biwi is not None:
         tests["far"] = _test_set("biwi", "BIWI", biwi)
     made_up = [is_complete(folder) for folder in (arkitface, biwi) if folder is not None]
@@ -77,21 +77,21 @@ def from_data_sets(
         title=STAND_IN_TITLE if any(made_up) else "the paper's data sets",
         recipe=with_overrides(base, overrides or {}),
         tests=tests,
-        training=TestSet(
-            "training part", tests["near"].protocol, LabelledPictures(frames, "arkitface train")
+        training=EvaluationSet(
+            "training part", tests["near"].protocol, LabelledImages(frames, "arkitface train")
         ),
     )
 
 
-def from_stand_in(
-    parts: StandInDataSet, name: str | None = None, overrides: Mapping[str, Any] | None = None
+def table_data_from_stand_in(
+    parts: StandInFolders, name: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> TableData:
-    """Open a stand-in; arguments as :func:`from_data_sets`'s, the recipe ``tiny`` without a name.
+    """Open a synthetic stand-in. The default recipe is ``tiny``.
 
     BIWI's frames take boxes from the landmarks of the person's mesh, which is a face only: the
     reader's own are drawn around whole heads.
     """
-    data = from_data_sets(parts.arkitface, parts.biwi, None, name or "tiny", overrides)
+    data = table_data_from_datasets(parts.arkitface, parts.biwi, None, name or "tiny", overrides)
     near, far = data.tests["near"], data.tests["far"]
     landmarks68 = ARKitFace(parts.arkitface, "test").landmarks68
     frames = _MeshBoxes(BIWI(parts.biwi), landmarks68.tolist())
@@ -102,7 +102,10 @@ def from_stand_in(
         boxes="truth",
         detector=None,
     )
-    tests: dict[Role, TestSet] = {"near": replace(near, short="ARKitFace stand-in"), "far": far}
+    tests: dict[Role, EvaluationSet] = {
+        "near": replace(near, short="ARKitFace stand-in"),
+        "far": far,
+    }
     note = (
         "The figures of the paper's rows are of the real data sets and of networks that had "
         "millions of pictures: only the order of rows can be compared."
@@ -110,7 +113,7 @@ def from_stand_in(
     return replace(data, tests=tests, notes=(note,))
 
 
-def from_packs(
+def table_data_from_packs(
     name: str,
     options: Mapping[str, Any],
     near: Path,
@@ -131,13 +134,13 @@ def from_packs(
     FileNotFoundError, ValueError
         A pack or the recipe is not what it should be, or the far pack says that it is near.
     """
-    tests: dict[Role, TestSet] = {"near": TestSet("near", *open_pack(near))}
+    tests: dict[Role, EvaluationSet] = {"near": EvaluationSet("near", *open_pack(near))}
     if far is not None:
-        tests["far"] = TestSet("far", *open_pack(far, far=True))
+        tests["far"] = EvaluationSet("far", *open_pack(far, far=True))
     base = with_overrides(recipe(name, options), overrides or {})
     training = None
     if base.sources[0].source == PACK:
-        training = TestSet("training", *open_pack(Path(base.sources[0].options["folder"])))
+        training = EvaluationSet("training", *open_pack(Path(base.sources[0].options["folder"])))
     note = (
         "The paper's figures are ARKitFace's where ours are of the near hold-out, and BIWI's where "
         "they are of the far one: only the order of rows can be compared."
@@ -145,11 +148,11 @@ def from_packs(
     return TableData("synthetic hold-outs, not the paper's data", base, tests, training, (note,))
 
 
-def _test_set(name: str, short: str, folder: Path) -> TestSet:
+def _test_set(name: str, short: str, folder: Path) -> EvaluationSet:
     rules, pictures = open_data_set(name, folder)
     detector = None if rules.boxes == "truth" or is_complete(folder) else FaceDetector()
     boxes = "truth" if detector is None else rules.boxes
-    return TestSet(short, rules, pictures, boxes, detector)
+    return EvaluationSet(short, rules, pictures, boxes, detector)
 
 
 class _MeshBoxes:

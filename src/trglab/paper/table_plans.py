@@ -31,7 +31,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MethodRow:
     """One of our rows: a network, and how its pose is found."""
 
     name: str
@@ -56,16 +56,16 @@ class PaperLine:
 
 
 @dataclass(frozen=True, slots=True)
-class TablePlan:
+class TableDefinition:
     """One table."""
 
     number: str
     title: str
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[MethodRow, ...]
     paper: tuple[PaperLine, ...]
 
-    def chosen(self, names: Sequence[str] | None) -> tuple[Line, ...]:
+    def chosen(self, names: Sequence[str] | None) -> tuple[MethodRow, ...]:
         """Return the lines of these names, all without any.
 
         Raises
@@ -80,7 +80,7 @@ class TablePlan:
         return tuple(known[name] for name in names) if names else self.lines
 
 
-FULL = Line("full", "TRG (full)", "full", published="TRG (Ours)")
+FULL = MethodRow("full", "TRG (full)", "full", published="TRG (Ours)")
 
 _TABLE_1_COLUMNS = (
     Column("near", "landmarks_mm"),
@@ -98,23 +98,25 @@ def _ablation(label: str, *figures: float | None) -> PaperLine:
     return PaperLine(label, {column.key: value for column, value in named if value is not None})
 
 
-TABLE_1 = TablePlan(
+TABLE_1 = TableDefinition(
     "1",
     "Table 1: what each part of TRG is worth",
     _TABLE_1_COLUMNS,
     (
-        Line("1-iter", "1-iter (w/o MS)", "1-iter", published="1-iter (w/o MS)"),
-        Line("2-iter", "2-iter (w/o MS)", "2-iter", published="2-iter (w/o MS)"),
-        Line("3-iter", "3-iter (w/o MS)", "3-iter", published="3-iter (w/o MS)"),
-        Line("t-prediction", "T-prediction", "t-prediction", published="T_t-prediction"),
-        Line(
+        MethodRow("1-iter", "1-iter (w/o MS)", "1-iter", published="1-iter (w/o MS)"),
+        MethodRow("2-iter", "2-iter (w/o MS)", "2-iter", published="2-iter (w/o MS)"),
+        MethodRow("3-iter", "3-iter (w/o MS)", "3-iter", published="3-iter (w/o MS)"),
+        MethodRow("t-prediction", "T-prediction", "t-prediction", published="T_t-prediction"),
+        MethodRow(
             "landmark-free",
             "landmark-free",
             "landmark-free",
             has_shape=False,
             published="Landmark-free baseline",
         ),
-        Line("grid-sampled", "grid sampled", "grid-sampled", published="Grid sampled baseline"),
+        MethodRow(
+            "grid-sampled", "grid sampled", "grid-sampled", published="Grid sampled baseline"
+        ),
         FULL,
     ),
     (
@@ -130,18 +132,20 @@ TABLE_1 = TablePlan(
 """The ablation. The paper prints the T_t-prediction's last two figures as 1.7K and 5.1K."""
 
 _RIVALS = (
-    Line(
+    MethodRow(
         "local",
         "pose in the box, as img2pose",
         "local",
         way="local",
         has_shape=False,
     ),
-    Line("direct", "direct 6DoF regression", "direct", has_shape=False),
-    Line("pnp-mean", "68 landmarks, mean face, PnP", "full", way="pnp-mean", has_shape=False),
-    Line("pnp-dense", "dense landmarks, mean face, PnP", "full", way="pnp-dense", has_shape=False),
-    Line("pnp-predicted", "68 landmarks, predicted face, PnP", "full", way="pnp-predicted"),
-    Line("full", "TRG", "full"),
+    MethodRow("direct", "direct 6DoF regression", "direct", has_shape=False),
+    MethodRow("pnp-mean", "68 landmarks, mean face, PnP", "full", way="pnp-mean", has_shape=False),
+    MethodRow(
+        "pnp-dense", "dense landmarks, mean face, PnP", "full", way="pnp-dense", has_shape=False
+    ),
+    MethodRow("pnp-predicted", "68 landmarks, predicted face, PnP", "full", way="pnp-predicted"),
+    MethodRow("full", "TRG", "full"),
 )
 
 
@@ -163,10 +167,10 @@ def _against_others(
     number: str,
     title: str,
     columns: tuple[Column, ...],
-    lines: tuple[Line, ...],
+    lines: tuple[MethodRow, ...],
     published: Sequence[PublishedRow],
-) -> TablePlan:
-    return TablePlan(number, title, columns, lines, _paper_lines(published, columns))
+) -> TableDefinition:
+    return TableDefinition(number, title, columns, lines, _paper_lines(published, columns))
 
 
 TABLE_2 = _against_others(
@@ -182,9 +186,9 @@ TABLE_3 = _against_others(
     "Table 3: dense landmarks beside other methods",
     (Column("near", "landmarks_mm", "median"), Column("near", "landmarks_mm", "mean")),
     (
-        Line("mean-face", "mean face, whatever the picture", "full", way="pnp-mean"),
-        Line("1-iter", "TRG, 1-iter", "1-iter"),
-        Line("full", "TRG", "full"),
+        MethodRow("mean-face", "mean face, whatever the picture", "full", way="pnp-mean"),
+        MethodRow("1-iter", "TRG, 1-iter", "1-iter"),
+        MethodRow("full", "TRG", "full"),
     ),
     TABLE_2_AND_3,
 )

@@ -27,14 +27,14 @@ from trg.network.checkpoint import load_checkpoint
 from trglab.datasets.files import file_sha256
 from trglab.evaluation.bootstrap import SubjectBootstrap
 from trglab.evaluation.evaluate import PREDICTIONS, Evaluation, evaluate, score_file
-from trglab.evaluation.prediction import BoxRule, BundleMethod, LabelledPictures
-from trglab.evaluation.predictions import PredictionFacts, read_predictions
-from trglab.evaluation.protocols import Protocol
+from trglab.evaluation.prediction import BoxRule, BundleMethod, LabelledImages
+from trglab.evaluation.predictions import PredictionMetadata, read_predictions
+from trglab.evaluation.protocols import EvaluationProtocol
 from trglab.evaluation.report import SEED, Report, write_report
 from trglab.paper.baselines import LocalNetwork, PnPNetwork
 from trglab.paper.comparison import Comparison, ComparisonRow, DifferenceRow, PairedDifference
-from trglab.paper.table_plans import Column, Line, Role, TablePlan
-from trglab.paper.variants import Budget, CheckpointNetwork, OnTraining, train_variant
+from trglab.paper.table_plans import Column, MethodRow, Role, TableDefinition
+from trglab.paper.variants import CheckpointNetwork, OnTraining, TrainingBudget, train_variant
 from trglab.training.recipes import Recipe
 
 TRAINED, SCORES = "trained", "scores"
@@ -44,15 +44,15 @@ OnScoring = Callable[[str, int], Callable[[int], None] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class TestSet:
+class EvaluationSet:
     """One data set that tables measure on."""
 
     __test__ = False  # its name makes pytest look into it
 
     short: str
     """For headings."""
-    protocol: Protocol
-    pictures: LabelledPictures
+    protocol: EvaluationProtocol
+    pictures: LabelledImages
     boxes: BoxRule = "truth"
     detector: Detector | None = None
 
@@ -64,8 +64,8 @@ class TableData:
     title: str
     """Says what the data are, above all where they are not the paper's."""
     recipe: Recipe
-    tests: Mapping[Role, TestSet]
-    training: TestSet | None = None
+    tests: Mapping[Role, EvaluationSet]
+    training: EvaluationSet | None = None
     """What is trained on, to be shown beside the test sets."""
     notes: tuple[str, ...] = ()
 
@@ -76,7 +76,7 @@ class TableRunner:
 
     folder: Path
     data: TableData
-    budget: Budget = field(default_factory=Budget)
+    budget: TrainingBudget = field(default_factory=TrainingBudget)
     bundle: Path | None = None
     """Weights that stand for the full network, instead of a training."""
     limit: int | None = None
@@ -94,7 +94,7 @@ class TableRunner:
         network = CheckpointNetwork(load_checkpoint(path), name, self.budget.device)
         return network, file_sha256(path), network.step
 
-    def measure(self, line: Line, role: Role, network: PoseNetwork, sha256: str) -> Evaluation:
+    def measure(self, line: MethodRow, role: Role, network: PoseNetwork, sha256: str) -> Evaluation:
         """Score a line on a test set; predictions that are saved already are not made again."""
         test = self.data.tests[role]
         method = BundleMethod(
@@ -128,7 +128,7 @@ class TableRunner:
         return found
 
 
-def on_its_way(line: Line, network: PoseNetwork) -> PoseNetwork:
+def on_its_way(line: MethodRow, network: PoseNetwork) -> PoseNetwork:
     """Return a network whose pose is found in the line's way."""
     if line.way == "pnp-predicted":
         return PnPNetwork(network, "heatmap", "predicted")
@@ -140,7 +140,7 @@ def on_its_way(line: Line, network: PoseNetwork) -> PoseNetwork:
 
 
 def make_table(
-    plan: TablePlan, workshop: TableRunner, rows: Sequence[str] | None = None
+    plan: TableDefinition, runner: TableRunner, rows: Sequence[str] | None = None
 ) -> Comparison:
     """Train and measure what a table needs, and put it beside what the paper printed.
 
@@ -155,16 +155,16 @@ def make_table(
         There is no such line, a folder's training was by another recipe, or a test set is missing.
     """
     chosen = plan.chosen(rows)
-    data = workshop.data
+    data = runner.data
     needed = {column.role for column in plan.columns}
     if missing := sorted(needed - set(data.tests)):
         raise ValueError(
             f"table {plan.number}: expected the test sets {sorted(needed)}, {missing} missing"
         )
     ours = []
-    for line, (network, sha256, steps) in _with_networks(chosen, workshop):
+    for line, (network, sha256, steps) in _with_networks(chosen, runner):
         found = {
-            role: workshop.measure(line, role, network, sha256).report for role in sorted(needed)
+            role: runner.measure(line, role, network, sha256).report for role in sorted(needed)
         }
         label = line.label + _unfinished(steps, data.recipe.steps)
         ours.append(_Measured(line, label, found))
@@ -177,30 +177,30 @@ def make_table(
         columns=plan.columns,
         test_sets={role: data.tests[role].short for role in roles},
         rows=_side_by_side(plan, ours),
-        notes=(*_notes(workshop, chosen, roles), *data.notes),
+        notes=(*_notes(runner, chosen, roles), *data.notes),
         differences=tuple(each.minus(full, plan) for each in others if full is not None),
     )
 
 
 def _with_networks(
-    lines: Sequence[Line], workshop: TableRunner
-) -> Iterator[tuple[Line, tuple[PoseNetwork, str, int | None]]]:
+    lines: Sequence[MethodRow], runner: TableRunner
+) -> Iterator[tuple[MethodRow, tuple[PoseNetwork, str, int | None]]]:
     """Yield lines with their networks, lines of one network with the same one."""
     last: tuple[str, tuple[PoseNetwork, str, int | None]] | None = None
     for line in lines:
         if last is None or last[0] != line.network:
-            last = line.network, workshop.network(line.network)
+            last = line.network, runner.network(line.network)
         yield line, last[1]
 
 
 class _Measured(NamedTuple):
     """One of our lines with what it reached on each test set."""
 
-    line: Line
+    line: MethodRow
     label: str
     found: Mapping[Role, Report]
 
-    def row(self, plan: TablePlan) -> ComparisonRow:
+    def row(self, plan: TableDefinition) -> ComparisonRow:
         values = {}
         for column in plan.columns:
             figures = self.found[column.role].summary.figures
@@ -209,7 +209,7 @@ class _Measured(NamedTuple):
                 values[column.key] = figure.mean if column.statistic == "mean" else figure.median
         return ComparisonRow(self.label, "ours", values)
 
-    def minus(self, other: _Measured, plan: TablePlan) -> DifferenceRow:
+    def minus(self, other: _Measured, plan: TableDefinition) -> DifferenceRow:
         values = {}
         for column in plan.columns:
             own = self.found[column.role].scores
@@ -228,7 +228,7 @@ class _Measured(NamedTuple):
         return column.error in known and not shapeless
 
 
-def _side_by_side(plan: TablePlan, ours: Sequence[_Measured]) -> tuple[ComparisonRow, ...]:
+def _side_by_side(plan: TableDefinition, ours: Sequence[_Measured]) -> tuple[ComparisonRow, ...]:
     """Put each of the paper's rows over ours of the same kind, and those without one on top."""
     printed = {line.label: ComparisonRow(line.label, "paper", line.values) for line in plan.paper}
     paired = {line.published for line in plan.lines}
@@ -239,21 +239,21 @@ def _side_by_side(plan: TablePlan, ours: Sequence[_Measured]) -> tuple[Compariso
     return tuple(rows)
 
 
-def _notes(workshop: TableRunner, lines: Sequence[Line], roles: Sequence[Role]) -> list[str]:
-    data, recipe = workshop.data, workshop.data.recipe
-    given = {"full"} if workshop.bundle is not None else set()
+def _notes(runner: TableRunner, lines: Sequence[MethodRow], roles: Sequence[Role]) -> list[str]:
+    data, recipe = runner.data, runner.data.recipe
+    given = {"full"} if runner.bundle is not None else set()
     notes = []
     if {line.network for line in lines} - given:
         notes.append(
             f"Each network: {recipe.steps} steps of {recipe.batch_size} pictures by the recipe "
             f"{recipe.name}, the last weights, no choice among them."
         )
-    if workshop.bundle is not None:
-        notes.append(f"The full network is not trained here but read from {workshop.bundle.name}.")
+    if runner.bundle is not None:
+        notes.append(f"The full network is not trained here but read from {runner.bundle.name}.")
     for role in roles:
         test = data.tests[role]
         total = len(test.pictures.samples)
-        count = min(total, workshop.limit or total)
+        count = min(total, runner.limit or total)
         notes.append(f"{test.short}: {test.protocol.title}, {count} pictures.")
     return notes
 
@@ -262,7 +262,7 @@ def _unfinished(steps: int | None, wanted: int) -> str:
     return "" if steps is None or steps == wanted else f" (after {steps} of {wanted} steps)"
 
 
-def _same(stored: PredictionFacts, wanted: PredictionFacts, limit: int | None) -> bool:
+def _same(stored: PredictionMetadata, wanted: PredictionMetadata, limit: int | None) -> bool:
     """Whether saved predictions are those that would be made now."""
     settings = {**wanted.settings, **({} if limit is None else {"limit": limit})}
     return replace(stored, dataset="", dataset_sha256="") == replace(wanted, settings=settings)

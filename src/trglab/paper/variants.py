@@ -30,7 +30,7 @@ OnTraining = Callable[[str, Recipe], OnStep | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class TrainingBudget:
     """What one call may spend on each variant."""
 
     minutes: float | None = None
@@ -103,7 +103,7 @@ def train_variant(
     base: Recipe,
     name: str,
     folder: Path,
-    budget: Budget,
+    budget: TrainingBudget,
     on_training: OnTraining | None = None,
 ) -> Path:
     """Train a variant in ``folder/NAME``, or go on where it stands; return its checkpoint.

@@ -11,7 +11,7 @@ from trg.geometry.rotations import rotation_from_euler
 from trglab.evaluation.prediction import Estimate, predictions_from_estimates
 from trglab.evaluation.predictions import (
     SCHEMA,
-    PredictionFacts,
+    PredictionMetadata,
     Predictions,
     mesh_sha256,
     read_predictions,
@@ -30,7 +30,7 @@ def some(**changes) -> Predictions:
         "vertices_m": rng.normal(0.0, 0.1, (3, 7, 3)).astype(np.float32),
         "landmarks68_px": rng.normal(0.0, 100.0, (3, 68, 2)),
         "box_xyxy": rng.normal(0.0, 100.0, (3, 4)),
-        "facts": PredictionFacts("mine", "12", "biwi", "34", "56", {"boxes": "truth"}),
+        "facts": PredictionMetadata("mine", "12", "biwi", "34", "56", {"boxes": "truth"}),
     }
     return Predictions(NAMES, **{**arrays, **changes})
 
@@ -53,7 +53,7 @@ def test_a_rivals_file_needs_only_names_and_rotations(tmp_path: Path) -> None:
     read = read_predictions(tmp_path / "r.npz")
     assert read.found.all()
     assert read.translation_m is None
-    assert read.facts == PredictionFacts()
+    assert read.facts == PredictionMetadata()
 
 
 def test_a_row_without_a_face_may_hold_anything() -> None:
@@ -127,13 +127,13 @@ def test_order_follows_the_data_set_and_missing_ones_are_not_found() -> None:
 
 def test_estimates_become_rows() -> None:
     known = Estimate(np.eye(3), np.array([0.0, 0.0, 1.0]))
-    made = predictions_from_estimates("abc", [None, known, None], PredictionFacts("m"))
+    made = predictions_from_estimates("abc", [None, known, None], PredictionMetadata("m"))
     assert made.found.tolist() == [False, True, False]
     np.testing.assert_array_equal(made.translation_m, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
     assert made.vertices_m is None
     with pytest.raises(ValueError, match="translation_m for all faces or none"):
-        predictions_from_estimates("ab", [known, Estimate(np.eye(3))], PredictionFacts())
-    nothing = predictions_from_estimates("ab", [None, None], PredictionFacts())
+        predictions_from_estimates("ab", [known, Estimate(np.eye(3))], PredictionMetadata())
+    nothing = predictions_from_estimates("ab", [None, None], PredictionMetadata())
     assert nothing.translation_m is None
     assert not nothing.found.any()
 
@@ -147,4 +147,4 @@ def test_meshes_differ_by_their_triangles() -> None:
 def test_facts_of_a_later_version_are_read(tmp_path: Path) -> None:
     facts = json.dumps({"method": "m", "weather": "fine"})
     np.savez(tmp_path / "f.npz", schema=SCHEMA, names=["a"], rotation=np.eye(3)[None], facts=facts)
-    assert read_predictions(tmp_path / "f.npz").facts == PredictionFacts("m")
+    assert read_predictions(tmp_path / "f.npz").facts == PredictionMetadata("m")

@@ -12,12 +12,12 @@ from tests.support.constant_bundle import write_constant_bundle
 from tests.support.dot_faces import TOPOLOGY, DotFaces
 from tests.support.known_methods import Known, disturbed
 from tests.support.made_samples import make_samples
-from trglab.cli.evaluate import Holdout, Measured
+from trglab.cli.evaluate import HoldoutOptions, MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
 from trglab.datasets.files import file_sha256
 from trglab.datasets.pack import write_pack
 from trglab.datasets.view import ViewSpec
-from trglab.evaluation.prediction import LabelledPictures, gather
+from trglab.evaluation.prediction import LabelledImages, run_on_dataset
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.protocols import protocol
 from trglab.evaluation.report import as_json, as_markdown, as_table, make_report, table_rows
@@ -28,8 +28,8 @@ MESH = mesh_sha256(TOPOLOGY.triangles)
 
 
 def report_of(name: str, change, count: int = 6):
-    pictures = LabelledPictures(make_samples(count), name, mesh_sha256=MESH)
-    run = gather(pictures, Known(change, mesh_sha256=MESH))
+    pictures = LabelledImages(make_samples(count), name, mesh_sha256=MESH)
+    run = run_on_dataset(pictures, Known(change, mesh_sha256=MESH))
     assert run.predictions is not None
     return make_report(
         protocol(name), run.predictions.facts, score(run.predictions, run.truth), ["x.jpg: cut off"]
@@ -106,8 +106,10 @@ def bundle_and_pack(tmp_path_factory) -> tuple[Path, Path]:
 def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
     out, again = tmp_path / "out", tmp_path / "again"
-    holdout = Holdout(pack=pack)
-    eval_verb("synthetic", measured=Measured(bundle), holdout=holdout, out=out, plots=False)
+    holdout = HoldoutOptions(pack=pack)
+    eval_verb(
+        "synthetic", measured=MeasurementOptions(bundle), holdout=holdout, out=out, plots=False
+    )
     assert "constant, mean" in capsys.readouterr().out
     stored = json.loads((out / "report.json").read_text())
     assert stored["bundle_sha256"] == file_sha256(bundle)
@@ -125,7 +127,7 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
     assert landmarks["mean"] == pytest.approx(np.mean(distances_mm), abs=1e-3)
     assert landmarks["median"] == pytest.approx(np.median(distances_mm), abs=1e-3)
     saved = out / "predictions.npz"
-    measured = Measured(predictions=saved)
+    measured = MeasurementOptions(predictions=saved)
     eval_verb("synthetic", pack, measured=measured, out=again, plots=False)
     assert (again / "report.json").read_bytes() == (out / "report.json").read_bytes()
     assert not (again / "predictions.npz").exists()
@@ -133,7 +135,7 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
 
 def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
-    measured, holdout = Measured(bundle, limit=3), Holdout(far=True)
+    measured, holdout = MeasurementOptions(bundle, limit=3), HoldoutOptions(far=True)
     eval_verb("synthetic", pack, measured=measured, holdout=holdout, out=tmp_path, plots=False)
     assert "2 to 3 m" in capsys.readouterr().out
     stored = json.loads((tmp_path / "report.json").read_text())
@@ -144,23 +146,23 @@ def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
 def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
     bundle, _ = bundle_and_pack
     with pytest.raises(ValueError, match="got both"):
-        eval_verb("biwi", tmp_path, measured=Measured(bundle, tmp_path / "p.npz"))
-    asked = Measured(predictions=tmp_path / "p.npz", flip_tta=True)
+        eval_verb("biwi", tmp_path, measured=MeasurementOptions(bundle, tmp_path / "p.npz"))
+    asked = MeasurementOptions(predictions=tmp_path / "p.npz", flip_tta=True)
     with pytest.raises(ValueError, match="no --flip-tta beside --predictions"):
         eval_verb("biwi", tmp_path, measured=asked)
     with pytest.raises(ValueError, match="biwi: expected the data set's folder"):
-        eval_verb("biwi", measured=Measured(bundle))
+        eval_verb("biwi", measured=MeasurementOptions(bundle))
     with pytest.raises(ValueError, match="stills: expected the folder"):
-        eval_verb("stills", measured=Measured(bundle))
+        eval_verb("stills", measured=MeasurementOptions(bundle))
     with pytest.raises(FileNotFoundError, match="expected a dataset folder"):
-        eval_verb("biwi", tmp_path / "nowhere", measured=Measured(bundle))
+        eval_verb("biwi", tmp_path / "nowhere", measured=MeasurementOptions(bundle))
 
 
 def test_stills_are_measured_by_both_kinds_of_landmarks(bundle_and_pack, tmp_path, capsys) -> None:
-    from test_stills import write_folder
+    from tests.trglab.evaluation.test_stills import write_folder
 
     write_folder(tmp_path)
-    eval_verb("stills", tmp_path, measured=Measured(bundle_and_pack[0]))
+    eval_verb("stills", tmp_path, measured=MeasurementOptions(bundle_and_pack[0]))
     printed = capsys.readouterr().out
     assert "projected" in printed
     assert "heatmap" in printed
@@ -172,7 +174,7 @@ def test_plots_are_drawn(bundle_and_pack, tmp_path: Path) -> None:
     from PIL import Image
 
     bundle, pack = bundle_and_pack
-    eval_verb("synthetic", pack, measured=Measured(bundle), out=tmp_path)
+    eval_verb("synthetic", pack, measured=MeasurementOptions(bundle), out=tmp_path)
     for name in ("errors", "distributions", "faces"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             pixels = np.asarray(picture.convert("RGB"))
@@ -185,6 +187,6 @@ def test_without_matplotlib_the_report_is_there(bundle_and_pack, tmp_path, monke
 
     bundle, pack = bundle_and_pack
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    eval_verb("synthetic", pack, measured=Measured(bundle), out=tmp_path)
+    eval_verb("synthetic", pack, measured=MeasurementOptions(bundle), out=tmp_path)
     assert (tmp_path / "report.json").is_file()
     assert not (tmp_path / "errors.png").exists()

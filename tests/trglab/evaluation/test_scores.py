@@ -12,9 +12,9 @@ from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_euler
 from trglab.evaluation.alignment import align, mean_rotation
 from trglab.evaluation.bootstrap import SubjectBootstrap
-from trglab.evaluation.ground_truth import truth_from_samples
-from trglab.evaluation.prediction import LabelledPictures, gather
-from trglab.evaluation.predictions import PredictionFacts, mesh_sha256
+from trglab.evaluation.ground_truth import ground_truth_from_samples
+from trglab.evaluation.prediction import LabelledImages, run_on_dataset
+from trglab.evaluation.predictions import PredictionMetadata, mesh_sha256
 from trglab.evaluation.scores import score
 from trglab.evaluation.summary import summarize
 
@@ -23,8 +23,8 @@ RNG = np.random.default_rng
 
 
 def gathered(count: int = 6, change=lambda estimate: estimate, **options):
-    pictures = LabelledPictures(make_samples(count), "made", mesh_sha256=MESH)
-    return gather(pictures, Known(change, mesh_sha256=MESH), **options)
+    pictures = LabelledImages(make_samples(count), "made", mesh_sha256=MESH)
+    return run_on_dataset(pictures, Known(change, mesh_sha256=MESH), **options)
 
 
 def _predictions_and_truth(change):
@@ -159,14 +159,14 @@ def test_predictions_of_other_labels_are_refused() -> None:
     labels = make_samples(6)
     labels[3] = replace(labels[3], translation_m=labels[3].translation_m + 0.001)
     with pytest.raises(ValueError, match="other pictures or labels"):
-        score(run.predictions, truth_from_samples(labels))
-    assert truth_from_samples(make_samples(6)).sha256() == run.truth.sha256()
+        score(run.predictions, ground_truth_from_samples(labels))
+    assert ground_truth_from_samples(make_samples(6)).sha256() == run.truth.sha256()
 
 
 def test_predictions_for_more_pictures_are_scored_on_those_that_could_be_read() -> None:
     run = gathered()
-    theirs = replace(run.predictions, facts=PredictionFacts("theirs"))
-    found = score(theirs, truth_from_samples(make_samples(6)[:4]))
+    theirs = replace(run.predictions, facts=PredictionMetadata("theirs"))
+    found = score(theirs, ground_truth_from_samples(make_samples(6)[:4]))
     assert len(found) == 4
     assert any("2 predictions are for pictures" in note for note in found.notes)
 
@@ -180,11 +180,11 @@ def test_a_limit_is_spread_over_the_data_set() -> None:
 def test_truth_needs_all_labels_or_none() -> None:
     samples = make_samples(3)
     with pytest.raises(ValueError, match="rotation for all pictures or none, made/1 has none"):
-        truth_from_samples([samples[0], replace(samples[1], rotation=None)])
+        ground_truth_from_samples([samples[0], replace(samples[1], rotation=None)])
     with pytest.raises(ValueError, match="name comes twice"):
-        truth_from_samples([samples[0], samples[0]])
+        ground_truth_from_samples([samples[0], samples[0]])
     with pytest.raises(ValueError, match="at least one picture"):
-        truth_from_samples([])
+        ground_truth_from_samples([])
 
 
 def test_intervals_know_that_people_resemble_themselves() -> None:

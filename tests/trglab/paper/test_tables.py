@@ -19,24 +19,28 @@ from trg.geometry.projection import transform
 from trglab.datasets.pack import write_pack
 from trglab.datasets.view import ViewSpec
 from trglab.evaluation.predictions import read_predictions
-from trglab.export.stand_in import StandInDataSet
+from trglab.export.stand_in import StandInFolders
 from trglab.paper import tables, variants
 from trglab.paper.comparison import as_table, differences_table, write_comparison
 from trglab.paper.figures import make_figure_3, make_figure_4
-from trglab.paper.table_data import from_data_sets, from_packs, from_stand_in
+from trglab.paper.table_data import (
+    table_data_from_datasets,
+    table_data_from_packs,
+    table_data_from_stand_in,
+)
 from trglab.paper.table_plans import TABLES
 from trglab.paper.tables import TableRunner, make_table
-from trglab.paper.variants import Budget
+from trglab.paper.variants import TrainingBudget
 
 CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
 FEW = {"steps": 2, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> StandInDataSet:
+def stand_in(tmp_path_factory) -> StandInFolders:
     """Folders in the exact formats, of made-up samples rather than rendered ones."""
     folder = tmp_path_factory.mktemp("stand-in")
-    parts = StandInDataSet(folder / "ARKitFace", folder / "BIWI")
+    parts = StandInFolders(folder / "ARKitFace", folder / "BIWI")
     write(make_samples(6, CAMERA, seed=1), parts.arkitface, "arkitface", split="train")
     write(make_samples(4, CAMERA, seed=2), parts.arkitface, "arkitface", split="test")
     write(make_samples(4, CAMERA, seed=3), parts.biwi, "biwi")
@@ -44,13 +48,13 @@ def stand_in(tmp_path_factory) -> StandInDataSet:
 
 
 @pytest.fixture(scope="module")
-def workshop(stand_in, tmp_path_factory) -> TableRunner:
-    data = from_stand_in(stand_in, overrides=FEW)
+def runner(stand_in, tmp_path_factory) -> TableRunner:
+    data = table_data_from_stand_in(stand_in, overrides=FEW)
     return TableRunner(tmp_path_factory.mktemp("tables"), data)
 
 
-def test_table_1_on_a_stand_in(workshop, tmp_path):
-    table = make_table(TABLES["1"], workshop, ["full", "landmark-free", "t-prediction"])
+def test_table_1_on_a_stand_in(runner, tmp_path):
+    table = make_table(TABLES["1"], runner, ["full", "landmark-free", "t-prediction"])
     assert "synthetic stand-in" in table.title
     assert [(row.label, row.source) for row in table.rows] == [
         ("TRG (Ours)", "paper"),
@@ -65,7 +69,7 @@ def test_table_1_on_a_stand_in(workshop, tmp_path):
     assert set(full) == {column.key for column in table.columns}
     assert "near_landmarks_mm_mean" not in free  # it says nothing of the face
     assert all(np.isfinite(value) and value > 0 for value in direct.values())
-    assert {path.name for path in (workshop.folder / "trained").iterdir()} == {
+    assert {path.name for path in (runner.folder / "trained").iterdir()} == {
         "full", "landmark-free", "t-prediction",
     }  # fmt: skip
 
@@ -82,60 +86,60 @@ def test_table_1_on_a_stand_in(workshop, tmp_path):
     assert as_table(table).row_count == 6
 
 
-def test_differences_are_those_of_the_same_pictures(workshop):
-    table = make_table(TABLES["1"], workshop, ["full", "t-prediction"])
+def test_differences_are_those_of_the_same_pictures(runner):
+    table = make_table(TABLES["1"], runner, ["full", "t-prediction"])
     (row,) = table.differences
     full, direct = (each.values for each in table.rows if each.source == "ours")
     for key, found in row.values.items():
         assert found.mean == pytest.approx(direct[key] - full[key], abs=1e-9)
         assert found.interval.low <= found.mean <= found.interval.high
     assert differences_table(table).row_count == 1
-    alone = make_table(TABLES["1"], workshop, ["t-prediction"])
+    alone = make_table(TABLES["1"], runner, ["t-prediction"])
     assert differences_table(alone) is None
 
 
-def test_nothing_is_done_twice(workshop, monkeypatch):
-    first = make_table(TABLES["1"], workshop, ["full"])
+def test_nothing_is_done_twice(runner, monkeypatch):
+    first = make_table(TABLES["1"], runner, ["full"])
 
     def never(*_, **__):
         raise AssertionError("it is there already")
 
     monkeypatch.setattr(variants, "run_training", never)
     monkeypatch.setattr(tables, "evaluate", never)
-    again = make_table(TABLES["1"], workshop, ["full"])
+    again = make_table(TABLES["1"], runner, ["full"])
     assert again == first
     with pytest.raises(AssertionError, match="there already"):  # other pictures: not the same
-        make_table(TABLES["1"], replace(workshop, limit=2), ["full"])
+        make_table(TABLES["1"], replace(runner, limit=2), ["full"])
 
 
-def test_tables_2_to_4_share_trainings(workshop):
-    second = make_table(TABLES["2"], workshop)
+def test_tables_2_to_4_share_trainings(runner):
+    second = make_table(TABLES["2"], runner)
     ours = {row.label: row.values for row in second.rows if row.source == "ours"}
     assert list(ours) == [line.label for line in TABLES["2"].lines]
     assert second.rows[0].label == "img2pose"
-    third = make_table(TABLES["3"], workshop, ["mean-face", "full"])
+    third = make_table(TABLES["3"], runner, ["mean-face", "full"])
     mean_face = third.rows[-2]
     assert "mean face" in mean_face.label
     assert set(mean_face.values) == {"near_landmarks_mm_median", "near_landmarks_mm_mean"}
-    fourth = make_table(TABLES["4"], workshop, ["full", "pnp-dense"])
+    fourth = make_table(TABLES["4"], runner, ["full", "pnp-dense"])
     assert len(fourth.columns) == 10
-    trained = {path.name for path in (workshop.folder / "trained").iterdir()}
+    trained = {path.name for path in (runner.folder / "trained").iterdir()}
     assert {"full", "direct", "local"} <= trained
-    stored = read_predictions(workshop.folder / "scores" / "local" / "near" / "predictions.npz")
+    stored = read_predictions(runner.folder / "scores" / "local" / "near" / "predictions.npz")
     assert stored.facts.method == "local, not told the box"
 
 
-def test_a_missing_test_set_and_an_unknown_row_are_said(workshop):
-    only_near = replace(workshop.data, tests={"near": workshop.data.tests["near"]})
+def test_a_missing_test_set_and_an_unknown_row_are_said(runner):
+    only_near = replace(runner.data, tests={"near": runner.data.tests["near"]})
     with pytest.raises(ValueError, match=r"table 4.*\['far'\] missing"):
-        make_table(TABLES["4"], replace(workshop, data=only_near))
+        make_table(TABLES["4"], replace(runner, data=only_near))
     with pytest.raises(ValueError, match="rows: expected some of"):
-        make_table(TABLES["1"], workshop, ["fuller"])
+        make_table(TABLES["1"], runner, ["fuller"])
 
 
 def test_what_time_left_unfinished_is_marked_and_goes_on(stand_in, tmp_path):
-    data = from_stand_in(stand_in, overrides=FEW)
-    hurried = TableRunner(tmp_path, data, Budget(minutes=0.0))
+    data = table_data_from_stand_in(stand_in, overrides=FEW)
+    hurried = TableRunner(tmp_path, data, TrainingBudget(minutes=0.0))
     rows = make_table(TABLES["1"], hurried, ["1-iter"]).rows
     assert rows[-1].label == "1-iter (w/o MS) (after 1 of 2 steps)"
     told = []
@@ -148,15 +152,15 @@ def test_what_time_left_unfinished_is_marked_and_goes_on(stand_in, tmp_path):
     assert told == [("1-iter", 1)]
 
 
-def test_another_recipe_needs_another_folder(workshop, stand_in):
-    make_table(TABLES["1"], workshop, ["full"])
-    other = from_stand_in(stand_in, overrides={**FEW, "optim.learning_rate": 1e-4})
+def test_another_recipe_needs_another_folder(runner, stand_in):
+    make_table(TABLES["1"], runner, ["full"])
+    other = table_data_from_stand_in(stand_in, overrides={**FEW, "optim.learning_rate": 1e-4})
     with pytest.raises(ValueError, match=r"same recipe; \['optim'\] differ"):
-        make_table(TABLES["1"], replace(workshop, data=other), ["full"])
+        make_table(TABLES["1"], replace(runner, data=other), ["full"])
 
 
 def test_biwis_stand_in_has_boxes_around_landmarks(stand_in):
-    far = from_stand_in(stand_in).tests["far"]
+    far = table_data_from_stand_in(stand_in).tests["far"]
     sample = far.pictures.samples[1]
     mesh = far.pictures.points_m(sample)
     points = transform(mesh[TOPOLOGY.landmarks68], sample.rotation, sample.translation_m)
@@ -166,25 +170,27 @@ def test_biwis_stand_in_has_boxes_around_landmarks(stand_in):
 
 
 def test_data_sets_train_on_arkitface_whatever_the_recipe(stand_in):
-    own = from_data_sets(stand_in.arkitface, None)
+    own = table_data_from_datasets(stand_in.arkitface, None)
     assert own.recipe.name == "paper_single"
     assert set(own.tests) == {"near"}
-    small = from_data_sets(stand_in.arkitface, None, name="small", overrides={"steps": "7"})
+    small = table_data_from_datasets(
+        stand_in.arkitface, None, name="small", overrides={"steps": "7"}
+    )
     assert small.recipe.model.crop_size == 128
     assert small.recipe.steps == 7
     assert small.recipe.sources == own.recipe.sources
 
 
-def test_the_command(workshop, stand_in, capsys):
+def test_the_command(runner, stand_in, capsys):
     """On the folder that another test has filled: nothing is left to train."""
-    make_table(TABLES["1"], workshop, ["1-iter"])
+    make_table(TABLES["1"], runner, ["1-iter"])
     own = {"steps": 2, "batch_size": 4}
     folders = ("--arkitface", str(stand_in.arkitface), "--biwi", str(stand_in.biwi))
 
     def run(*tokens):
         changes = [f"{name}={value}" for name, value in own.items()]
         app(
-            ["table", *tokens, *changes, "--folder", str(workshop.folder)],
+            ["table", *tokens, *changes, "--folder", str(runner.folder)],
             exit_on_error=False,
             result_action="return_value",
         )
@@ -193,18 +199,18 @@ def test_the_command(workshop, stand_in, capsys):
     printed = capsys.readouterr().out
     assert "paper: 1-iter (w/o MS)" in printed
     assert "synthetic stand-in" in printed
-    assert (workshop.folder / "table-1.json").is_file()
+    assert (runner.folder / "table-1.json").is_file()
     with pytest.raises(ValueError, match="rows: expected some of"):
         run("1", "--rows", "fuller")
     with pytest.raises(ValueError, match="table: expected --arkitface; or --recipe"):
         run("1", "--far", str(stand_in.biwi))
 
 
-def test_figures(workshop):
-    path, spreads = make_figure_3(workshop)
+def test_figures(runner):
+    path, spreads = make_figure_3(runner)
     assert spreads.row_count == 3
     assert path.stat().st_size > 10_000
-    assert make_figure_4(workshop).stat().st_size > 10_000
+    assert make_figure_4(runner).stat().st_size > 10_000
 
 
 class MeshedDots(DotFaces):
@@ -226,15 +232,15 @@ def packs(tmp_path) -> dict[str, str]:
 
 def test_tables_on_packs(packs, tmp_path):
     options = {"pack": packs["pack"], "holdout_pack": packs["near"]}
-    data = from_packs("small", options, Path(packs["near"]), Path(packs["far"]), FEW)
+    data = table_data_from_packs("small", options, Path(packs["near"]), Path(packs["far"]), FEW)
     assert "synthetic hold-outs" in data.title
-    workshop = TableRunner(tmp_path / "tables", data, limit=4)
+    runner = TableRunner(tmp_path / "tables", data, limit=4)
     # No choice of weights on what is measured.
     assert variants.variant_recipe(data.recipe, "1-iter").holdout is None
-    table = make_table(TABLES["1"], workshop, ["1-iter"])
+    table = make_table(TABLES["1"], runner, ["1-iter"])
     assert table.headings[0] == "near: landmarks mm"
     assert "4 pictures" in " ".join(table.notes)
-    _, spreads = make_figure_3(workshop)
+    _, spreads = make_figure_3(runner)
     assert spreads.row_count == 3
-    local = make_table(TABLES["2"], workshop, ["local"])
+    local = make_table(TABLES["2"], runner, ["local"])
     assert set(local.rows[-1].values) == {column.key for column in TABLES["2"].columns}

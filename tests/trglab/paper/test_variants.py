@@ -73,7 +73,7 @@ def same(views, others) -> bool:
 
 
 def test_local_poses_of_an_endless_source():
-    faces = LocalPoses("dot_faces:DotFaces", {"seed": 3})
+    faces = LocalPoses("tests.support.dot_faces:DotFaces", {"seed": 3})
     assert same(faces.view(5, SPEC), local_views(make_view(DotFaces(seed=3), 5, SPEC)))
     assert faces.topology is None
     sample = faces.sample(2)
