@@ -173,12 +173,12 @@ class SynthBench:
 
 
 SYNTH_STAGES = (
-    ("person", "trglab.synth.studio", "Studio", "cast"),
+    ("person", "trglab.synth.studio", "Studio", "sample_subject"),
     ("expression", "trglab.synth.studio", "Studio", "express"),
     ("surfaces", "trglab.synth.studio", "Studio", "surfaces"),
     ("light and background", "trglab.synth.dataset", "SyntheticFaces", "_place"),
     ("render", "trglab.synth.dataset", None, "render"),
-    ("sensor", "trglab.synth.dataset", None, "develop"),
+    ("sensor", "trglab.synth.dataset", None, "simulate_sensor"),
     ("visibility of landmarks", "trglab.synth.dataset", None, "visible_vertices"),
 )
 """What the stages are called in the breakdown, and the function that does each."""
@@ -193,20 +193,20 @@ def bench_synth(seconds: float = 3.0, size_px: int = 192) -> SynthBench:
     """
     import resource  # not on Windows, where networks can be measured all the same
 
-    from trglab.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+    from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
     began = time.perf_counter()
     faces = SyntheticFaces(seed=0, window=(size_px, 1.6))
     faces.sample(0)
     start_seconds = time.perf_counter() - began
-    first = WARM_UP_PERSONS * PICTURES_PER_PERSON
+    first = WARM_UP_PERSONS * IMAGES_PER_PERSON
     for index in range(1, first):
         faces.sample(index)  # compiled code and caches of every kind
     spent = dict.fromkeys((name for name, *_ in SYNTH_STAGES), 0.0)
     done, began = 0, time.perf_counter()
     with _timed_stages(spent):
         while time.perf_counter() - began < seconds:
-            for _ in range(PICTURES_PER_PERSON):
+            for _ in range(IMAGES_PER_PERSON):
                 faces.sample(first + done)
                 done += 1
     per_second = done / (time.perf_counter() - began)

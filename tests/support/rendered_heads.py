@@ -6,8 +6,8 @@ import numpy as np
 
 from tests.support.scenes import lit
 from trg.geometry.camera import Camera
-from trglab.synth.environment.light import white_towards_camera
-from trglab.synth.environment.sensor import SensorParams, develop
+from trglab.synth.environment.light import white_point
+from trglab.synth.environment.sensor import SensorParams, simulate_sensor
 from trglab.synth.render.raster import render
 from trglab.synth.studio import Ingredients, Studio
 
@@ -19,8 +19,8 @@ class RenderedHead:
         self._studio = studio
         self._seed = seed
         rng = np.random.default_rng((17, seed))
-        self._actor = studio.cast(rng)
-        self.vertices_m = studio.express(rng, self._actor, np.eye(3))
+        self._subject = studio.sample_subject(rng)
+        self.vertices_m = studio.express(rng, self._subject, np.eye(3))
         self._light = lit(ambient=0.8)  # from all sides: no turn changes the shading
         model = studio.model
         self.dense_m = self.vertices_m[model.dense].astype(float)
@@ -29,13 +29,13 @@ class RenderedHead:
     def picture(self, camera: Camera, rotation, translation_m, noise_seed: int = 0):
         """Take a picture ``(h, w, 3)`` uint8; only the sensor's noise depends on that seed."""
         surfaces = self._studio.surfaces(
-            np.random.default_rng(self._seed), self._actor, self.vertices_m, np.eye(3)
+            np.random.default_rng(self._seed), self._subject, self.vertices_m, np.eye(3)
         )
         behind = np.full((camera.height, camera.width, 3), 0.25, np.float32)
         drawn = render(surfaces, rotation, np.asarray(translation_m), camera, self._light, behind)
         rng = np.random.default_rng(noise_seed)
         sensor = SensorParams(noise=0.004)
-        return develop(drawn.rgb, rng, sensor, white_towards_camera(self._light))
+        return simulate_sensor(drawn.rgb, rng, sensor, white_point(self._light))
 
 
 def plain_studio(face_model=None) -> Studio:

@@ -176,7 +176,7 @@ def export_verb(
     )
     from trglab.detector.export import export_detector
     from trglab.detector.training import trained_network
-    from trglab.synth.negatives import face_free_pictures
+    from trglab.synth.negatives import face_free_images
 
     network, training = trained_network(checkpoint)
     card: dict[str, Any] = {
@@ -188,10 +188,10 @@ def export_verb(
     export_detector(network, model, {**card, "threshold": threshold or 0.5})
     found = FaceDetector(model)
     if threshold is None:
-        some = face_free_pictures(HOLDOUT_SEEDS[0], empty_pictures)
+        some = face_free_images(HOLDOUT_SEEDS[0], empty_pictures)
         threshold = threshold_for(negative_scores(found, some), 0.0075)
     labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
-    empty = negative_scores(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+    empty = negative_scores(found, face_free_images(HOLDOUT_SEEDS[1], empty_pictures))
     card |= {"threshold": threshold, "figures": report(labelled, empty, threshold)}
     print(json.dumps(export_detector(network, model, card), indent=2))
 
@@ -238,11 +238,11 @@ def measure(
         report,
     )
     from trglab.detector.scenes import DetectionScenes
-    from trglab.synth.negatives import face_free_pictures
+    from trglab.synth.negatives import face_free_images
 
     found = FaceDetector(model, side_px=side)
     labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
-    empty = negative_scores(found, face_free_pictures(HOLDOUT_SEEDS[1], empty_pictures))
+    empty = negative_scores(found, face_free_images(HOLDOUT_SEEDS[1], empty_pictures))
     figures = report(labelled, empty, found.threshold)
     figures["ms_640x480_one_thread"] = milliseconds(found)
     if crowds:

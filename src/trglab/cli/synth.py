@@ -52,13 +52,13 @@ def synth(
 
     from trglab.datasets.sheet import contact_sheet
     from trglab.export.write import write_layout
-    from trglab.synth.dataset import LAYOUT_OPTIONS, PICTURES_PER_PERSON
+    from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS
     from trglab.synth.parallel import FaceSequence
 
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet PICTURE, or both")
     options = {**(LAYOUT_OPTIONS[layout] if out else {}), "seed": seed}
-    stride = 1 if out else PICTURES_PER_PERSON // 3  # a sheet alone shows many people
+    stride = 1 if out else IMAGES_PER_PERSON // 3  # a sheet alone shows many people
     sequence = FaceSequence(count * stride, options, workers if out else 0)
     with sequence as faces, Progress(console=messages) as bar:
         if out is not None:

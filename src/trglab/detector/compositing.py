@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trglab.synth.render.kernel import kernel
+from trglab.synth.kernels import kernel
 
 HEADROOM = 3.0
 """The brightest value of a cut-out, in parts of what a white surface sends back."""

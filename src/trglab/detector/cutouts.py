@@ -1,6 +1,6 @@
 """Heads rendered once, with opacity and labels, to be laid into many scenes.
 
-person number ──> Actor ──> HEADS_PER_PERSON cut-outs: another pose, expression, light, size each
+person number ──> Subject ──> HEADS_PER_PERSON cut-outs: another pose, expression, light, size each
                      └────> one decoy: a body, a hat or hair without a head, or a hand
 
 Colours are those under white light of brightness 1, so that a scene can light all its heads alike;
@@ -26,12 +26,12 @@ from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_euler
 from trglab.detector.compositing import encode, halve
 from trglab.synth.accessories.occluders import Occluder, occluder_surfaces
-from trglab.synth.environment.light import LUMINANCE, Light, white_towards_camera
+from trglab.synth.environment.light import LUMINANCE, Light, white_point
 from trglab.synth.environment.panorama import light_from_panorama, random_orientation
-from trglab.synth.environment.sky import procedural_light
+from trglab.synth.environment.procedural_lights import procedural_light
 from trglab.synth.render.raster import Rendering, render
 from trglab.synth.render.surface import Surface
-from trglab.synth.studio import Actor, Ingredients, Studio
+from trglab.synth.studio import Ingredients, Studio, Subject
 
 CutoutKind = Literal["face", "back", "decoy"]
 
@@ -132,34 +132,36 @@ class CutoutRenderer:
 
     def person(self, number: int) -> list[Cutout]:
         """Make all cut-outs of a person."""
-        actor = self.studio.cast(np.random.default_rng((self.seed, _CAST, number)))
+        subject = self.studio.sample_subject(np.random.default_rng((self.seed, _CAST, number)))
         sizes = [size for *size, count in SIZES for _ in range(count)]
         heads = [
-            self._head(np.random.default_rng((self.seed, _SHOT, number, i)), actor, *size)
+            self._head(np.random.default_rng((self.seed, _SHOT, number, i)), subject, *size)
             for i, size in enumerate(sizes)
         ]
-        return [*heads, self._decoy(np.random.default_rng((self.seed, _DECOY, number)), actor)]
+        return [*heads, self._decoy(np.random.default_rng((self.seed, _DECOY, number)), subject)]
 
-    def _head(self, rng: np.random.Generator, actor: Actor, box_px: float, margin: float) -> Cutout:
-        seen_rotation = rotation_from_euler(_sample_angles_deg(rng))
-        vertices_m = self.studio.express(rng, actor, seen_rotation)
-        surfaces = self.studio.surfaces(rng, actor, vertices_m, seen_rotation)
-        away = np.arccos(np.clip(seen_rotation[2, 2], -1.0, 1.0))
+    def _head(
+        self, rng: np.random.Generator, subject: Subject, box_px: float, margin: float
+    ) -> Cutout:
+        virtual_from_head = rotation_from_euler(_sample_angles_deg(rng))
+        vertices_m = self.studio.express(rng, subject, virtual_from_head)
+        surfaces = self.studio.surfaces(rng, subject, vertices_m, virtual_from_head)
+        away = np.arccos(np.clip(virtual_from_head[2, 2], -1.0, 1.0))
         kind: CutoutKind = "back" if away > np.radians(BACK_BEYOND_DEG) else "face"
-        return self._shoot(rng, kind, surfaces, vertices_m, seen_rotation, box_px, margin)
+        return self._shoot(rng, kind, surfaces, vertices_m, virtual_from_head, box_px, margin)
 
-    def _decoy(self, rng: np.random.Generator, actor: Actor) -> Cutout:
+    def _decoy(self, rng: np.random.Generator, subject: Subject) -> Cutout:
         """Make what goes with people and is no head."""
         rotation = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 8.0)))
-        vertices_m = self.studio.express(rng, actor, rotation)
-        surfaces = self.studio.surfaces(rng, actor, vertices_m, rotation)
-        worn = {surface.name for surface in actor.worn} - {"beard"}
-        body = {surface.name for surface in actor.body}
+        vertices_m = self.studio.express(rng, subject, rotation)
+        surfaces = self.studio.surfaces(rng, subject, vertices_m, rotation)
+        worn = {surface.name for surface in subject.worn} - {"beard"}
+        body = {surface.name for surface in subject.body}
         chosen = [(), sorted(body), sorted(worn)][int(rng.choice(3, p=(0.35, 0.4, 0.25)))]
         left = [surface for surface in surfaces if surface.name in chosen]
         if not left:
             landmarks_m = vertices_m[self.studio.model.landmarks68]
-            hand = Occluder(skin_rgb=actor.skin_rgb, seed=int(rng.integers(2**31)))
+            hand = Occluder(skin_rgb=subject.skin_rgb, seed=int(rng.integers(2**31)))
             left = occluder_surfaces(hand, landmarks_m)
         box_px, margin, _ = SIZES[int(rng.integers(2))]
         return self._shoot(rng, "decoy", left, vertices_m, rotation, box_px, margin)
@@ -205,7 +207,7 @@ class CutoutRenderer:
             return procedural_light(rng)
         panorama = panoramas[rng.integers(len(panoramas))]
         lights = [light_from_panorama(panorama, random_orientation(rng)) for _ in range(2)]
-        return max(lights, key=lambda light: float(white_towards_camera(light) @ LUMINANCE))
+        return max(lights, key=lambda light: float(white_point(light) @ LUMINANCE))
 
 
 class CutoutBank:
@@ -337,7 +339,7 @@ def _white(light: Light) -> NDArray[np.float32]:
     """Return the colour ``(3,)`` of white at the face, not too dark where the light is behind."""
     everywhere = light.irradiance_sh[0] + 0.25 * light.key_rgb
     white: NDArray[np.float32] = np.maximum(
-        white_towards_camera(light), np.float32(WHITE_FLOOR) * np.maximum(everywhere, 1e-4)
+        white_point(light), np.float32(WHITE_FLOOR) * np.maximum(everywhere, 1e-4)
     )
     return white
 

@@ -19,8 +19,14 @@ from trg.geometry.crop import face_box
 from trglab.detector.compositing import Similarity, paste
 from trglab.detector.cutouts import Cutout, CutoutBank, CutoutRenderer, five_points
 from trglab.synth.distractors import scatter_distractors
-from trglab.synth.environment.sensor import develop
-from trglab.synth.negatives import Place, any_place, sample_sensor, speckle, split_panoramas
+from trglab.synth.environment.sensor import simulate_sensor
+from trglab.synth.negatives import (
+    Background,
+    add_speckle_noise,
+    sample_background,
+    sample_sensor,
+    split_panoramas,
+)
 
 MOST_HEADS = 8
 HEAD_COUNT_ODDS = (0.4, 0.19, 0.12, 0.08, 0.07, 0.05, 0.05, 0.04)
@@ -199,10 +205,10 @@ class DetectionScenes:
         if index < 0:
             raise ValueError(f"index: expected 0 or more, got {index}")
         rng = np.random.default_rng((self.seed, _SCENE, index))
-        place = any_place(self._panoramas, *self.size, rng, PANORAMA_SHARE)
-        scene = np.ascontiguousarray(place.scenery)
+        place = sample_background(self._panoramas, *self.size, rng, PANORAMA_SHARE)
+        scene = np.ascontiguousarray(place.rgb)
         if rng.random() < SPECKLE_SHARE:
-            scene = speckle(scene, rng)
+            scene = add_speckle_noise(scene, rng)
         has_faces = rng.random() >= self._face_free_share
         if rng.random() < (BACK_THINGS_SHARE if has_faces else ALONE_THINGS_SHARE):
             scatter_distractors(scene, rng, place.white_rgb, int(rng.integers(1, 7)))
@@ -212,7 +218,7 @@ class DetectionScenes:
         if rng.random() < FRONT_THINGS_SHARE:
             scatter_distractors(scene, rng, place.white_rgb, int(rng.integers(1, 4)), owner)
         white = place.white_rgb if rng.random() < KNOWN_LIGHT_SHARE else None
-        image = develop(scene, rng, sample_sensor(rng), white)
+        image = simulate_sensor(scene, rng, sample_sensor(rng), white)
         return _labelled(image, owner, pasted)
 
     def _sides_px(self, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -249,7 +255,7 @@ class DetectionScenes:
         scene: NDArray[np.float32],
         owner: NDArray[np.int16],
         crowd: list[tuple[Cutout, float]],
-        place: Place,
+        place: Background,
     ) -> list[_Pasted]:
         """Lay cut-outs over the scene; ``owner`` says which of them each pixel shows."""
         tilt_rad = float(np.radians(rng.normal(0.0, 4.0)))

@@ -21,7 +21,7 @@ from trg.inference.pose_pipeline import FaceRequest, PoseNetwork, PosePipeline
 from trg.inference.runtime import PoseRuntime
 from trglab.evaluation.metrics import nme, rectangle_size_px
 from trglab.synth.dataset import SyntheticFaces
-from trglab.synth.negatives import face_free_pictures
+from trglab.synth.negatives import face_free_images
 
 Floats = NDArray[np.float64]
 
@@ -125,7 +125,7 @@ def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
 def _requests(pictures: int, seed: int) -> Iterator[tuple[list[FaceRequest], Floats | None]]:
     """Yield a picture's boxes, and the true points of its face if it has one."""
     faces = SyntheticFaces(FACES_SEED + seed, window=None, picture_size=PICTURE_SIZE)
-    for index, empty in enumerate(face_free_pictures(seed + 1, pictures, PICTURE_SIZE)):
+    for index, empty in enumerate(face_free_images(seed + 1, pictures, PICTURE_SIZE)):
         rng = np.random.default_rng((seed, index))
         sample = faces.sample(index * PICTURES_APART)
         boxes = _boxes_near(rng, sample.box_xyxy)

@@ -1,6 +1,6 @@
 """Synthetic faces: every sample a pure function of (seed, index), with exact labels.
 
-index ──> person index // PICTURES_PER_PERSON ──> Actor (kept while the indices run on)
+index ──> person index // IMAGES_PER_PERSON ──> Subject (kept while the indices run on)
   └─────> expression, camera, pose, light, place, sensor ──> picture and labels
 """
 
@@ -22,32 +22,32 @@ from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_euler
 from trglab.datasets.sample import Sample
-from trglab.synth.environment.backgrounds import panorama_background, procedural_background
+from trglab.synth.environment.backgrounds import paint_background, render_panorama
 from trglab.synth.environment.light import (
     LUMINANCE,
     Light,
     random_tint,
     scale_light,
-    white_towards_camera,
+    white_point,
 )
 from trglab.synth.environment.panorama import light_from_panorama, random_orientation
-from trglab.synth.environment.sensor import SensorParams, develop
-from trglab.synth.environment.sky import infrared_light, procedural_light
+from trglab.synth.environment.procedural_lights import infrared_light, procedural_light
+from trglab.synth.environment.sensor import SensorParams, simulate_sensor
 from trglab.synth.render.raster import render, visible_vertices
 from trglab.synth.render.surface import Surface
-from trglab.synth.shots import Shot, ShotOdds, rotation_towards_camera, sample_shot
-from trglab.synth.studio import Actor, Ingredients, Studio
+from trglab.synth.shots import Shot, ShotDistribution, rotation_towards_camera, sample_shot
+from trglab.synth.studio import Ingredients, Studio, Subject
 
-PICTURES_PER_PERSON = 24
+IMAGES_PER_PERSON = 24
 """Neighbouring indices share a person, because making one costs as much as several pictures."""
 
 PANORAMA_SHARE = 0.7
 PANORAMA_BACKGROUND_SHARE = 0.75
-FACED_LIGHT_SHARE = 0.7
+FRONT_LIT_SHARE = 0.7
 """Who takes a picture turns people towards the light: the better of two places wins."""
 INFRARED_SHARE = 0.015
 NEIGHBOUR_SHARE = 0.12
-SOCIABLE_SHARE = 0.36
+SOCIAL_PERSON_SHARE = 0.36
 
 BLUR_REACH = 0.03
 """As far as this, in widths of a picture, the sensor mixes in what lies beyond an edge."""
@@ -99,7 +99,7 @@ class SyntheticFaces:
     ingredients
         Fields of :class:`~trglab.synth.studio.Ingredients` by name.
     shots
-        Fields of :class:`~trglab.synth.shots.ShotOdds` by name.
+        Fields of :class:`~trglab.synth.shots.ShotDistribution` by name.
     face_model
         Path of a face model.
     for_training
@@ -134,11 +134,11 @@ class SyntheticFaces:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in (shots or {}).items()
         }
-        self._odds = ShotOdds(**numbers)
+        self._odds = ShotDistribution(**numbers)
         self._studio = Studio(
             Ingredients(**(ingredients or {})), face_model, for_training=for_training
         )
-        self._actors: OrderedDict[int, Actor] = OrderedDict()
+        self._subjects: OrderedDict[int, Subject] = OrderedDict()
 
     @property
     def topology(self) -> FaceTopology:
@@ -155,11 +155,11 @@ class SyntheticFaces:
         if index < 0:
             raise ValueError(f"index: expected 0 or more, got {index}")
         rng = np.random.default_rng((self.seed, _PICTURE, index))
-        person = index // PICTURES_PER_PERSON
-        actor = self._actor(person)
+        person = index // IMAGES_PER_PERSON
+        subject = self._subject(person)
         shot = sample_shot(rng, self._odds, self._picture_size, self._camera)
-        seen_rotation = rotation_towards_camera(shot.translation_m).T @ shot.rotation
-        vertices_m = self._studio.express(rng, actor, seen_rotation)
+        virtual_from_head = rotation_towards_camera(shot.translation_m).T @ shot.rotation
+        vertices_m = self._studio.express(rng, subject, virtual_from_head)
         model = self._studio.model
         landmarks_cam = transform(
             vertices_m[model.landmarks68].astype(np.float64), shot.rotation, shot.translation_m
@@ -168,7 +168,7 @@ class SyntheticFaces:
         view = (
             shot.camera if self._window is None else _window_camera(shot.camera, box, self._window)
         )
-        surfaces = self._studio.surfaces(rng, actor, vertices_m, seen_rotation)
+        surfaces = self._studio.surfaces(rng, subject, vertices_m, virtual_from_head)
         if self._has_neighbour(rng, person):
             surfaces += self._neighbour(rng, person - 1, shot)
         image, seen = self._photograph(rng, surfaces, shot, view, landmarks_cam)
@@ -187,33 +187,39 @@ class SyntheticFaces:
 
     def neutral_m(self, index: int) -> NDArray[np.float32]:
         """Return the vertices ``(1220, 3)`` of sample ``index``'s person, without expression."""
-        return self._actor(index // PICTURES_PER_PERSON).neutral_m[self._studio.model.dense]
+        return self._subject(index // IMAGES_PER_PERSON).neutral_m[self._studio.model.dense]
 
-    def _actor(self, person: int) -> Actor:
+    def _subject(self, person: int) -> Subject:
         """Return a person. The last two are kept: a neighbour is the person before."""
-        if person not in self._actors:
-            self._actors[person] = self._studio.cast(
+        if person not in self._subjects:
+            self._subjects[person] = self._studio.sample_subject(
                 np.random.default_rng((self.seed, _PERSON, person))
             )
-            while len(self._actors) > 2:
-                self._actors.popitem(last=False)
-        self._actors.move_to_end(person)
-        return self._actors[person]
+            while len(self._subjects) > 2:
+                self._subjects.popitem(last=False)
+        self._subjects.move_to_end(person)
+        return self._subjects[person]
 
     def _has_neighbour(self, rng: np.random.Generator, person: int) -> bool:
         """Say whether somebody else is there; only some people are ever seen in company."""
-        sociable = np.random.default_rng((self.seed, _PERSON, person, 1)).random() < SOCIABLE_SHARE
-        return bool(rng.random() < NEIGHBOUR_SHARE / SOCIABLE_SHARE) and sociable and person > 0
+        sociable = (
+            np.random.default_rng((self.seed, _PERSON, person, 1)).random() < SOCIAL_PERSON_SHARE
+        )
+        return (
+            bool(rng.random() < NEIGHBOUR_SHARE / SOCIAL_PERSON_SHARE) and sociable and person > 0
+        )
 
     def _neighbour(self, rng: np.random.Generator, person: int, shot: Shot) -> list[Surface]:
         """Return somebody else beside or behind the head, in the camera frame."""
-        actor = self._actor(person)
+        subject = self._subject(person)
         beside_m = rng.choice([-1.0, 1.0]) * rng.uniform(0.22, 0.5)
         place_m = shot.translation_m + (beside_m, rng.normal(0, 0.07), rng.uniform(-0.05, 0.8))
         place_m[2] = max(place_m[2], 0.3)
         turn = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 10.0)))
         rotation = rotation_towards_camera(place_m) @ turn
-        surfaces = self._studio.surfaces(rng, actor, self._studio.express(rng, actor, turn), turn)
+        surfaces = self._studio.surfaces(
+            rng, subject, self._studio.express(rng, subject, turn), turn
+        )
         return [
             replace(
                 surface,
@@ -240,7 +246,7 @@ class SyntheticFaces:
         rendering = render(surfaces, shot.rotation, shot.translation_m, taken, light, behind)
         scenery[rows, columns] = rendering.rgb
         sensor = SensorParams.sample(rng, "infrared" if infrared else None)
-        image = develop(scenery, rng, sensor, white_towards_camera(light))
+        image = simulate_sensor(scenery, rng, sensor, white_point(light))
         image[outside] = 0
         seen = visible_vertices(rendering, landmarks_cam, taken)
         column, row = np.nan_to_num(view.project(landmarks_cam)).astype(int).T
@@ -254,20 +260,20 @@ class SyntheticFaces:
         panoramas = self._studio.panoramas
         width, height = view.width, view.height
         if infrared:
-            return infrared_light(rng), procedural_background(width, height, rng) * 0.3
+            return infrared_light(rng), paint_background(width, height, rng) * 0.3
         if not panoramas or rng.random() >= PANORAMA_SHARE:
-            return procedural_light(rng), procedural_background(width, height, rng)
+            return procedural_light(rng), paint_background(width, height, rng)
         panorama = panoramas[rng.integers(len(panoramas))]
         tint = random_tint(rng)
         turns = [random_orientation(rng), random_orientation(rng)]
         lights = [light_from_panorama(panorama, turn) for turn in turns]
         chosen = 0
-        if rng.random() < FACED_LIGHT_SHARE:
-            chosen = int(np.argmax([white_towards_camera(light) @ LUMINANCE for light in lights]))
+        if rng.random() < FRONT_LIT_SHARE:
+            chosen = int(np.argmax([white_point(light) @ LUMINANCE for light in lights]))
         camera_from_world, light = turns[chosen], scale_light(lights[chosen], tint)
         if rng.random() >= PANORAMA_BACKGROUND_SHARE:
-            return light, procedural_background(width, height, rng)
-        place = panorama_background(panorama, view, camera_from_world, rng)
+            return light, paint_background(width, height, rng)
+        place = render_panorama(panorama, view, camera_from_world, rng)
         return light, place * tint.astype(np.float32)
 
 

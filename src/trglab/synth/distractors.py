@@ -66,7 +66,7 @@ def scatter_distractors(
     ``owner`` ``(h, w)`` becomes -2 where they cover more than half of a pixel.
     """
     height, width = scene.shape[:2]
-    names = list(kinds or PAINTERS)
+    names = list(kinds or DISTRACTOR_PAINTERS)
     for _ in range(count):
         radius = float(np.exp(rng.uniform(np.log(LEAST_PX), np.log(MOST_PX * width))))
         x, y = rng.uniform(-0.05, 1.05, 2) * (width, height)
@@ -75,7 +75,7 @@ def scatter_distractors(
         if x0 >= x1 or y0 >= y1:
             continue
         patch = _patch(rng, np.arange(x0, x1) + 0.5 - x, np.arange(y0, y1) + 0.5 - y, radius)
-        rgb, cover = PAINTERS[names[int(rng.integers(len(names)))]](rng, patch)
+        rgb, cover = DISTRACTOR_PAINTERS[names[int(rng.integers(len(names)))]](rng, patch)
         shine = light_rgb * np.exp(rng.normal(0.0, 0.25)) * _shading(rng, patch)
         if rng.random() < GRAINY_SHARE:
             cells = int(np.exp(rng.uniform(np.log(3.0), np.log(max(x1 - x0, 4)))))
@@ -282,7 +282,7 @@ def _grate(rng: np.random.Generator, patch: Patch) -> Painted:
     return picture, edge * cover if rng.random() < 0.5 else edge
 
 
-PAINTERS: dict[str, Callable[[np.random.Generator, Patch], Painted]] = {
+DISTRACTOR_PAINTERS: dict[str, Callable[[np.random.Generator, Patch], Painted]] = {
     "ball": _ball,
     "plate": _plate,
     "clock": _clock,

@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from trglab.datasets.sample import Sample
 from trglab.datasets.view import Views, ViewSpec, view_from_sample
-from trglab.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
 READ_AHEAD_PEOPLE = 3
 """People that each process works ahead of the reader."""
@@ -29,7 +29,7 @@ class EndlessFaces(IterableDataset[Views]):
         How views are cut.
     first
         The index to begin with; a multiple of
-        :data:`~trglab.synth.dataset.PICTURES_PER_PERSON` keeps people whole.
+        :data:`~trglab.synth.dataset.IMAGES_PER_PERSON` keeps people whole.
     options
         Of :class:`~trglab.synth.dataset.SyntheticFaces`.
     """
@@ -46,10 +46,10 @@ class EndlessFaces(IterableDataset[Views]):
         worker = get_worker_info()
         number, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
         faces = SyntheticFaces(**self._options)
-        person = self._first // PICTURES_PER_PERSON + number
+        person = self._first // IMAGES_PER_PERSON + number
         while True:
-            start = person * PICTURES_PER_PERSON
-            for index in range(max(start, self._first), start + PICTURES_PER_PERSON):
+            start = person * IMAGES_PER_PERSON
+            for index in range(max(start, self._first), start + IMAGES_PER_PERSON):
                 yield view_from_sample(faces.sample(index), self._spec)
             person += count
 
@@ -97,8 +97,8 @@ class FaceSequence(Sequence[Sample]):
             raise IndexError(f"index: expected 0 to {self._count - 1}, got {index}")
         if self._pool is None:
             return self._faces.sample(index)
-        person, picture = divmod(index, PICTURES_PER_PERSON)
-        last = (self._count - 1) // PICTURES_PER_PERSON
+        person, picture = divmod(index, IMAGES_PER_PERSON)
+        last = (self._count - 1) // IMAGES_PER_PERSON
         for wanted in range(person, min(person + self._ahead, last) + 1):
             if wanted not in self._people:
                 self._people[wanted] = self._pool.submit(_make_person, wanted, self._count)
@@ -125,6 +125,6 @@ def _start_worker(options: dict[str, Any]) -> None:
 
 def _make_person(person: int, count: int) -> list[Sample]:
     assert _worker_faces is not None
-    start = person * PICTURES_PER_PERSON
-    stop = min(start + PICTURES_PER_PERSON, count)
+    start = person * IMAGES_PER_PERSON
+    stop = min(start + IMAGES_PER_PERSON, count)
     return [_worker_faces.sample(index) for index in range(start, stop)]

@@ -35,7 +35,7 @@ NOMINAL_FACE_BOX_M = 0.21
 
 
 @dataclass(frozen=True, slots=True)
-class ShotOdds:
+class ShotDistribution:
     """How heads are turned and where they are. Angles are seen from the camera, in degrees.
 
     Each angle is normal around zero and, for a share of the pictures, uniform over its range.
@@ -79,7 +79,7 @@ class Shot(NamedTuple):
 
 def sample_shot(
     rng: np.random.Generator,
-    odds: ShotOdds,
+    odds: ShotDistribution,
     picture_size: tuple[int, int] | None = None,
     camera: Camera | None = None,
 ) -> Shot:
@@ -131,7 +131,7 @@ def _sample_angle(rng: np.random.Generator, sd: float, limit: float, uniform_sha
 
 def _sample_camera(
     rng: np.random.Generator,
-    odds: ShotOdds,
+    odds: ShotDistribution,
     depth_m: float,
     picture_size: tuple[int, int] | None,
 ) -> Camera:

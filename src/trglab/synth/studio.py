@@ -1,7 +1,7 @@
 """People before the camera: who they are, how they look, what they wear, and their surfaces.
 
 Studio (once per process): face model, charts, wardrobe, real skin, panoramas
-  └─ cast()    (once per person, about a tenth of a second): Actor
+  └─ sample_subject()    (once per person, about a tenth of a second): Subject
        └─ surfaces()   (once per picture, a few milliseconds): what the renderer draws
 """
 
@@ -28,8 +28,8 @@ from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
 from trglab.synth.head.face_model import FaceModel, load_face_model
 from trglab.synth.head.people import Person, Population
-from trglab.synth.render.raster import surface_occlusion
-from trglab.synth.render.sampling import halvings
+from trglab.synth.render.raster import ambient_occlusion
+from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
 from trglab.synth.skin.appearance import sample_skin_appearance
 from trglab.synth.skin.paint import SkinLayer
@@ -89,7 +89,7 @@ class Ingredients:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Actor:
+class Subject:
     """One person, painted and dressed."""
 
     person: Person
@@ -154,7 +154,7 @@ class Studio:
             "hair_meshes": self._wardrobe.mesh_count,
         }
 
-    def cast(self, rng: np.random.Generator) -> Actor:
+    def sample_subject(self, rng: np.random.Generator) -> Subject:
         """Draw a person, paint their skin and dress them."""
         person = self._population.sample(rng)
         is_child = person.group == "child"
@@ -191,55 +191,55 @@ class Studio:
         fit = self._wardrobe.fit(neutral_m)
         worn = self._wardrobe.person_surfaces(style, neutral_m, fit)
         body = [
-            replace(surface, smaller=halvings(surface.texture))
+            replace(surface, mipmaps=mipmaps(surface.texture))
             for surface in self._wardrobe.body_surfaces(style, fit)
         ]
         occlusion, shaded = self._occlude(appearance, neutral_m, worn)
-        return Actor(
+        return Subject(
             person, neutral_m, appearance, style, fit, tuple(shaded), tuple(body), occlusion,
             skin_rgb,
         )  # fmt: skip
 
     def express(
-        self, rng: np.random.Generator, actor: Actor, seen_rotation: NDArray[np.float64]
+        self, rng: np.random.Generator, subject: Subject, virtual_from_head: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Return an actor's vertices ``(V, 3)`` with some expression on the face.
+        """Return an subject's vertices ``(V, 3)`` with some expression on the face.
 
-        ``seen_rotation`` ``(3, 3)`` is the head as the camera sees it: half of the people look
+        ``virtual_from_head`` ``(3, 3)`` is the head as the camera sees it: half of the people look
         into the camera if their eyes can turn that far.
         """
-        right_deg, down_deg = _gaze_at_camera_deg(seen_rotation)
+        right_deg, down_deg = _gaze_at_camera_deg(virtual_from_head)
         can_look = abs(right_deg) < GAZE_REACH_DEG[0] and abs(down_deg) < GAZE_REACH_DEG[1]
         gaze_deg = (right_deg, down_deg) if can_look and rng.random() < 0.5 else None
         expression = sample_expression(rng, self.model, gaze_deg)
-        return self.model.express(actor.neutral_m, expression, actor.person.scale)
+        return self.model.express(subject.neutral_m, expression, subject.person.scale)
 
     def surfaces(
         self,
         rng: np.random.Generator,
-        actor: Actor,
+        subject: Subject,
         vertices_m: NDArray[np.float32],
-        seen_rotation: NDArray[np.float64],
+        virtual_from_head: NDArray[np.float64],
     ) -> list[Surface]:
-        """Return all that is drawn of an actor, in the head frame.
+        """Return all that is drawn of an subject, in the head frame.
 
         Parameters
         ----------
         vertices_m
             ``(V, 3)`` from :meth:`express`.
-        seen_rotation
+        virtual_from_head
             ``(3, 3)``: the head as the camera sees it; the body turns with it part of the way.
         """
-        style = resample_occluder(actor.style, rng, self._odds, actor.skin_rgb)
-        face = appearance_surfaces(self._charts, actor.appearance, vertices_m, actor.occlusion)
+        style = resample_occluder(subject.style, rng, self._odds, subject.skin_rgb)
+        face = appearance_surfaces(self._charts, subject.appearance, vertices_m, subject.occlusion)
         if style.body is not None and style.body.collar not in OPEN_COLLARS:
             face = [
                 replace(part, triangles=self._skin_above_collar) if part.name == "skin" else part
                 for part in face
             ]
-        turn = _body_from_head(rng, seen_rotation)
-        body = self._wardrobe.turn_body(list(actor.body), actor.fit, turn)
-        return [*face, *actor.worn, *body, *self._wardrobe.image_surfaces(style, vertices_m)]
+        turn = _body_from_head(rng, virtual_from_head)
+        body = self._wardrobe.turn_body(list(subject.body), subject.fit, turn)
+        return [*face, *subject.worn, *body, *self._wardrobe.image_surfaces(style, vertices_m)]
 
     def _skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
         """Draw a skin: real skin for a share of the people, where photographs are installed."""
@@ -252,12 +252,12 @@ class Studio:
     ) -> tuple[NDArray[np.float32], list[Surface]]:
         """Work out which part of the surroundings each vertex of head and hair sees."""
         face = appearance_surfaces(self._charts, appearance, neutral_m)
-        shares = surface_occlusion([*face, *worn], directions=OCCLUSION_DIRECTIONS)
+        shares = ambient_occlusion([*face, *worn], directions=OCCLUSION_DIRECTIONS)
         occlusion = np.ones(len(neutral_m), np.float32)
         for surface, share in zip(face, shares[: len(face)], strict=True):
             occlusion[self._charts.part_vertices[surface.name]] = share
         shaded = [
-            replace(surface, occlusion=share, smaller=halvings(surface.texture))
+            replace(surface, occlusion=share, mipmaps=mipmaps(surface.texture))
             for surface, share in zip(worn, shares[len(face) :], strict=True)
         ]
         return occlusion, shaded
@@ -300,17 +300,17 @@ def _wanted(kind: str, asked: bool | None) -> Path | None:
     return require_asset(kind) if asked else find_asset(kind)
 
 
-def _gaze_at_camera_deg(seen_rotation: NDArray[np.float64]) -> tuple[float, float]:
+def _gaze_at_camera_deg(virtual_from_head: NDArray[np.float64]) -> tuple[float, float]:
     """Return how far right (in the image) and down eyes turn in a head to meet the camera."""
-    x, y, z = seen_rotation.T @ (0.0, 0.0, -1.0)
+    x, y, z = virtual_from_head.T @ (0.0, 0.0, -1.0)
     return float(np.degrees(np.arctan2(x, -z))), float(np.degrees(np.arctan2(y, np.hypot(x, z))))
 
 
 def _body_from_head(
-    rng: np.random.Generator, seen_rotation: NDArray[np.float64]
+    rng: np.random.Generator, virtual_from_head: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Draw the head's rotation against the body: shoulders follow a head part of the way."""
-    seen_deg = euler_from_rotation(seen_rotation)
+    seen_deg = euler_from_rotation(virtual_from_head)
     follow = rng.uniform((0.1, 0.0, 0.0), (0.9, 0.5, 0.6))
     own_deg = seen_deg * (1.0 - follow) + rng.normal(0.0, (9.0, 5.0, 4.0))
     return rotation_from_euler(np.clip(own_deg, -np.array(NECK_REACH_DEG), NECK_REACH_DEG))

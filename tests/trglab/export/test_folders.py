@@ -13,7 +13,7 @@ from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import complete_name, is_complete
 from trglab.datasets.shards import read_shards
 from trglab.datasets.w300lp import W300LP
-from trglab.synth.dataset import LAYOUT_OPTIONS, PICTURES_PER_PERSON, SyntheticFaces
+from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS, SyntheticFaces
 from trglab.synth.parallel import FaceSequence
 
 COUNT = 2
@@ -61,7 +61,7 @@ def test_a_folder_is_resumed_only_with_the_same_faces(tmp_path):
 
 
 def test_workers_make_the_same_faces_in_order():
-    count = PICTURES_PER_PERSON + 1
+    count = IMAGES_PER_PERSON + 1
     asked = [0, count - 1, 3]  # also backwards
     with FaceSequence(count, SMALL) as alone, FaceSequence(count, SMALL, workers=1) as shared:
         assert len(shared) == count

@@ -17,7 +17,7 @@ from trglab.datasets.sample import Sample
 from trglab.datasets.sheet import contact_sheet
 from trglab.datasets.view import ViewSpec, stack_views
 from trglab.synth.assets import find_asset, remember_asset, require_asset
-from trglab.synth.dataset import PICTURES_PER_PERSON, SyntheticFaces
+from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
 PLAIN = {"photo_skin": False, "panoramas": False}
 
@@ -39,7 +39,7 @@ def assert_same(a: Sample, b: Sample) -> None:
 
 def test_a_sample_depends_on_seed_and_index_alone(faces):
     """Not on what was made before, nor on which process or object makes it."""
-    indices = [PICTURES_PER_PERSON * 2 + 1, 0, 5 * PICTURES_PER_PERSON - 1]
+    indices = [IMAGES_PER_PERSON * 2 + 1, 0, 5 * IMAGES_PER_PERSON - 1]
     forwards = {index: faces.sample(index) for index in indices}
     for index in reversed(indices):
         assert_same(faces.sample(index), forwards[index])
@@ -51,10 +51,10 @@ def test_a_sample_depends_on_seed_and_index_alone(faces):
 
 
 def test_neighbouring_indices_share_a_person(faces):
-    assert CHUNK == PICTURES_PER_PERSON  # a worker makes whole people
-    identities = [faces.sample(i).identity for i in (0, PICTURES_PER_PERSON - 1)]
+    assert CHUNK == IMAGES_PER_PERSON  # a worker makes whole people
+    identities = [faces.sample(i).identity for i in (0, IMAGES_PER_PERSON - 1)]
     assert identities[0] == identities[1]
-    assert faces.sample(PICTURES_PER_PERSON).identity != identities[0]
+    assert faces.sample(IMAGES_PER_PERSON).identity != identities[0]
 
 
 @pytest.mark.parametrize("index", range(0, 60, 7))
@@ -174,13 +174,13 @@ def test_endless_faces_gives_each_index_once_whatever_the_workers():
     from trglab.synth.parallel import EndlessFaces
 
     stream = EndlessFaces(ViewSpec(size=32), {"seed": 3, "ingredients": PLAIN})
-    alone = list(itertools.islice(iter(stream), PICTURES_PER_PERSON + 2))
+    alone = list(itertools.islice(iter(stream), IMAGES_PER_PERSON + 2))
     loader = DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="fork")
-    shared = list(itertools.islice(iter(loader), 2 * PICTURES_PER_PERSON))
+    shared = list(itertools.islice(iter(loader), 2 * IMAGES_PER_PERSON))
     people = {int(view.identity) for view in shared}
     assert len(people) == 2
     first = [view for view in shared if view.identity == alone[0].identity]
-    for a, b in zip(alone[:PICTURES_PER_PERSON], first, strict=True):
+    for a, b in zip(alone[:IMAGES_PER_PERSON], first, strict=True):
         np.testing.assert_array_equal(a.image, np.asarray(b.image))
     assert stack_views(alone).image.shape == (len(alone), 32, 32, 3)
 

@@ -7,23 +7,23 @@ import pytest
 
 from trg.geometry.camera import Camera
 from trglab.synth.environment.backgrounds import (
-    PAINTERS,
-    clutter,
+    BACKGROUND_PAINTERS,
+    add_foreground_shapes,
     fractal_noise,
-    panorama_background,
-    procedural_background,
+    paint_background,
+    render_panorama,
 )
-from trglab.synth.environment.filters import blur, streak, stretch
+from trglab.synth.environment.filters import blur, motion_blur, resize_smooth
 from trglab.synth.environment.light import (
+    ENVIRONMENT_MAP_SHAPE,
     LUMINANCE,
-    SURROUNDINGS_SHAPE,
     evaluate_irradiance,
     project_irradiance,
     random_tint,
     rotate_irradiance,
     scale_light,
     sphere_grid,
-    white_towards_camera,
+    white_point,
 )
 from trglab.synth.environment.panorama import (
     Panorama,
@@ -34,15 +34,15 @@ from trglab.synth.environment.panorama import (
     read_radiance_hdr,
     sample_sphere,
 )
-from trglab.synth.environment.sky import (
-    RECIPES,
+from trglab.synth.environment.procedural_lights import (
+    LIGHTING_SETUPS,
     Ambient,
     Source,
-    colour_of_kelvin,
     infrared_light,
-    infrared_look,
     light_from_sources,
     procedural_light,
+    rgb_from_kelvin,
+    simulate_infrared,
 )
 
 
@@ -211,11 +211,13 @@ def test_light_background_and_reflections_turn_together():
         panorama = Panorama.from_radiance("lamp", lamp)
         light = light_from_panorama(panorama, M)
         assert light.key_direction @ ray > np.cos(np.radians(1.0))
-        grid, _ = sphere_grid(*SURROUNDINGS_SHAPE)
-        row, column = np.unravel_index(light.surroundings.sum(-1).argmax(), SURROUNDINGS_SHAPE)
+        grid, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
+        row, column = np.unravel_index(
+            light.environment_map.sum(-1).argmax(), ENVIRONMENT_MAP_SHAPE
+        )
         assert grid[row, column] @ ray > np.cos(np.radians(8.0))
         rng = np.random.default_rng(1)
-        view = panorama_background(panorama, camera, M, rng)[..., 0]
+        view = render_panorama(panorama, camera, M, rng)[..., 0]
         view = view - view.min()
         rows, columns = np.indices(view.shape) + 0.5
         found = np.array([(columns * view).sum(), (rows * view).sum()]) / view.sum()
@@ -230,7 +232,7 @@ def test_view_agrees_with_the_slow_lookup():
     columns, rows = np.meshgrid(np.arange(90) + 0.5, np.arange(70) + 0.5)
     rays = np.insert(camera.unproject(np.stack([columns, rows], -1)), 2, 1.0, -1)
     expected = sample_sphere(panorama.radiance, rays @ M)
-    got = panorama_background(panorama, camera, M, FixedOdds())
+    got = render_panorama(panorama, camera, M, FixedOdds())
     np.testing.assert_allclose(got, expected, atol=0.02)
 
 
@@ -244,8 +246,8 @@ class FixedOdds:
 def test_a_windows_view_is_a_cut_out_of_the_whole_view():
     panorama = Panorama.from_radiance("smooth", smooth_map())
     camera, M = Camera.from_fov(70.0, 160, 120), np.eye(3)
-    whole = panorama_background(panorama, camera, M, FixedOdds())
-    window = panorama_background(panorama, camera.crop(30, 20, 64, 48), M, FixedOdds())
+    whole = render_panorama(panorama, camera, M, FixedOdds())
+    window = render_panorama(panorama, camera.crop(30, 20, 64, 48), M, FixedOdds())
     np.testing.assert_allclose(window[8:-8, 8:-8], whole[28:60, 38:86], atol=2e-3)
 
 
@@ -262,24 +264,24 @@ def test_sources_send_back_what_they_say():
     assert light.key_direction[2] < 0  # on the camera's side
     facing = evaluate_irradiance(light.irradiance_sh, sources[1].direction)
     np.testing.assert_allclose(facing, sources[1].rgb, rtol=0.1)
-    assert light.surroundings.max() > 1.0
+    assert light.environment_map.max() > 1.0
 
 
 def test_procedural_lights_are_sane_and_repeatable():
-    for name, (_, recipe) in RECIPES.items():
+    for name, (_, recipe) in LIGHTING_SETUPS.items():
         for seed in range(20):
             light = light_from_sources(*recipe(np.random.default_rng(seed)))
             numbers = np.concatenate([light.irradiance_sh.ravel(), light.key_rgb])
             assert np.isfinite(numbers).all(), name
             assert np.linalg.norm(light.key_direction) == pytest.approx(1.0, abs=1e-5)
             assert 0.0 <= light.key_softness <= 1.0
-            assert light.surroundings.shape == (*SURROUNDINGS_SHAPE, 3)
-            assert light.surroundings.min() >= 0.0
+            assert light.environment_map.shape == (*ENVIRONMENT_MAP_SHAPE, 3)
+            assert light.environment_map.min() >= 0.0
             total = (light.irradiance_sh[0] + light.key_rgb) @ LUMINANCE
             assert 0.02 < total < 5.0, name
     first, second = (procedural_light(np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.irradiance_sh, second.irradiance_sh)
-    np.testing.assert_array_equal(first.surroundings, second.surroundings)
+    np.testing.assert_array_equal(first.environment_map, second.environment_map)
 
 
 def test_infrared_is_grey_and_comes_from_the_camera():
@@ -287,7 +289,7 @@ def test_infrared_is_grey_and_comes_from_the_camera():
     assert light.key_direction[2] < -0.8
     np.testing.assert_allclose(light.key_rgb, light.key_rgb[0])
     picture = np.random.default_rng(1).random((32, 32, 3), dtype=np.float32) + 0.1
-    grey = infrared_look(picture, 0.5)
+    grey = simulate_infrared(picture, 0.5)
     assert np.ptp(grey, axis=2).max() == 0.0
     red = picture @ np.array([0.9, 0.15, -0.05], dtype=np.float32)
     assert grey[..., 0].std() / grey.mean() < red.std() / red.mean()
@@ -299,7 +301,7 @@ def test_tint_scales_all_parts_of_a_light():
     scaled = scale_light(light, tint)
     np.testing.assert_allclose(scaled.key_rgb, light.key_rgb * tint)
     np.testing.assert_allclose(scaled.irradiance_sh[4], light.irradiance_sh[4] * tint)
-    np.testing.assert_allclose(scaled.surroundings[3, 5], light.surroundings[3, 5] * tint)
+    np.testing.assert_allclose(scaled.environment_map[3, 5], light.environment_map[3, 5] * tint)
 
 
 def test_white_card_sees_the_key_only_from_the_front():
@@ -307,12 +309,12 @@ def test_white_card_sees_the_key_only_from_the_front():
     ambient = Ambient(dim, dim, dim)
     front = light_from_sources([Source(0.0, 0.0, 1.0, lamp)], ambient)
     behind = light_from_sources([Source(180.0, 0.0, 1.0, lamp)], ambient)
-    np.testing.assert_allclose(white_towards_camera(front), lamp + 0.1, atol=1e-3)
-    np.testing.assert_allclose(white_towards_camera(behind), 0.1, atol=1e-3)
+    np.testing.assert_allclose(white_point(front), lamp + 0.1, atol=1e-3)
+    np.testing.assert_allclose(white_point(behind), 0.1, atol=1e-3)
 
 
 def test_colour_temperature():
-    candle, daylight, sky = (colour_of_kelvin(kelvin) for kelvin in (1900, 6500, 15000))
+    candle, daylight, sky = (rgb_from_kelvin(kelvin) for kelvin in (1900, 6500, 15000))
     np.testing.assert_allclose(daylight, 1.0, atol=0.06)
     assert candle[0] > 2.0 > 0.3 > candle[2]
     assert sky[2] > 1.3 > 0.9 > sky[0]
@@ -320,27 +322,27 @@ def test_colour_temperature():
         assert rgb @ LUMINANCE == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", PAINTERS)
+@pytest.mark.parametrize("kind", BACKGROUND_PAINTERS)
 def test_backgrounds_are_sane_varied_and_repeatable(kind):
     pictures = []
     for seed in range(4):
-        picture = procedural_background(96, 64, np.random.default_rng(seed), kind)
+        picture = paint_background(96, 64, np.random.default_rng(seed), kind)
         assert picture.shape == (64, 96, 3)
         assert picture.dtype == np.float32
         assert np.isfinite(picture).all()
         assert picture.min() >= 0.0
         assert picture.max() < 12.0
         pictures.append(picture)
-    again = procedural_background(96, 64, np.random.default_rng(0), kind)
+    again = paint_background(96, 64, np.random.default_rng(0), kind)
     np.testing.assert_array_equal(again, pictures[0])
     assert np.abs(pictures[0] - pictures[1]).mean() > 1e-3
 
 
 def test_backgrounds_reject_unknown_kinds_and_clutter_copies():
     with pytest.raises(ValueError, match="bricks"):
-        procedural_background(8, 8, np.random.default_rng(0), "castle")
+        paint_background(8, 8, np.random.default_rng(0), "castle")
     plain = np.zeros((40, 40, 3), np.float32)
-    assert clutter(plain, np.random.default_rng(0)).max() > 0
+    assert add_foreground_shapes(plain, np.random.default_rng(0)).max() > 0
     assert plain.max() == 0
     assert abs(fractal_noise(64, 64, np.random.default_rng(0)).mean()) < 0.2
 
@@ -360,7 +362,7 @@ def test_filters_keep_means_and_places():
     image = np.zeros((41, 41, 3), np.float32)
     image[20, 20] = 1.0
     rows, columns = np.indices((41, 41))
-    for filtered in (blur(image, 2.3), blur(image, 1.1, 3), streak(image, 9.0, 0.7)):
+    for filtered in (blur(image, 2.3), blur(image, 1.1, 3), motion_blur(image, 9.0, 0.7)):
         assert filtered[..., 0].sum() == pytest.approx(1.0, rel=1e-3)
         assert (rows * filtered[..., 1]).sum() == pytest.approx(20.0, abs=0.02)
         assert (columns * filtered[..., 1]).sum() == pytest.approx(20.0, abs=0.02)
@@ -368,6 +370,6 @@ def test_filters_keep_means_and_places():
         variance = (blur(image, sigma)[..., 0] * (rows - 20) ** 2).sum()
         assert variance == pytest.approx(sigma**2, rel=2e-3)
     ramp = np.tile(np.linspace(0, 1, 8, dtype=np.float32)[None, :, None], (4, 1, 3))
-    wide = stretch(ramp, 40, 80)
+    wide = resize_smooth(ramp, 40, 80)
     assert (np.diff(wide[0, :, 0]) >= -1e-6).all()
     np.testing.assert_allclose(wide.mean(), 0.5, atol=1e-3)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trglab.synth.distractors import PAINTERS, scatter_distractors
+from trglab.synth.distractors import DISTRACTOR_PAINTERS, scatter_distractors
 from trglab.synth.environment.panorama import Panorama
-from trglab.synth.negatives import face_free_pictures, sample_sensor, speckle, split_panoramas
+from trglab.synth.negatives import (
+    add_speckle_noise,
+    face_free_images,
+    sample_sensor,
+    split_panoramas,
+)
 
 WHITE = np.ones(3, np.float32)
 
 
 def test_face_free_pictures_are_fixed_and_differ():
-    first = list(face_free_pictures(11, 6, (64, 48)))
-    again = list(face_free_pictures(11, 6, (64, 48)))
-    other = list(face_free_pictures(12, 6, (64, 48)))
+    first = list(face_free_images(11, 6, (64, 48)))
+    again = list(face_free_images(11, 6, (64, 48)))
+    other = list(face_free_images(12, 6, (64, 48)))
     for number, picture in enumerate(first):
         assert picture.shape == (48, 64, 3)
         assert picture.dtype == np.uint8
@@ -27,7 +32,7 @@ def test_face_free_pictures_are_fixed_and_differ():
 def test_every_second_face_free_picture_is_a_view_of_a_panorama():
     dull = np.linspace(0.5, 1.5, 32)[:, None, None] * np.ones((32, 64, 3))
     places = [Panorama.from_radiance(name, dull**power) for name, power in (("a", 1), ("b", 3))]
-    one, other = (list(face_free_pictures(4, 6, (64, 64), [place])) for place in places)
+    one, other = (list(face_free_images(4, 6, (64, 64), [place])) for place in places)
     same = [np.array_equal(a, b) for a, b in zip(one, other, strict=True)]
     assert same == [False, True] * 3
 
@@ -40,7 +45,7 @@ def test_kept_back_panoramas_are_not_trained_on():
     assert split_panoramas(places[:3]) == (places[:3], places[:3])
 
 
-@pytest.mark.parametrize("kind", list(PAINTERS))
+@pytest.mark.parametrize("kind", list(DISTRACTOR_PAINTERS))
 def test_things_shine_and_are_noted(kind):
     rng = np.random.default_rng(0)
     scene, owner = np.full((120, 120, 3), 0.2, np.float32), np.full((120, 120), -1, np.int16)
@@ -52,14 +57,14 @@ def test_things_shine_and_are_noted(kind):
     assert np.abs(scene[~unchanged] - 0.2).max() > 0.05
 
 
-def test_speckle_keeps_the_size_and_roughens():
+def test_add_speckle_noise_keeps_the_size_and_roughens():
     flat = np.full((40, 50, 3), 0.5, np.float32)
-    rough = speckle(flat, np.random.default_rng(3))
+    rough = add_speckle_noise(flat, np.random.default_rng(3))
     assert rough.shape == flat.shape
     assert rough.std() > 0.01
 
 
 def test_some_cameras_see_grey_or_dark():
     sensors = [sample_sensor(np.random.default_rng(i)) for i in range(300)]
-    assert 0.03 < np.mean([sensor.look == "grey" for sensor in sensors]) < 0.2
+    assert 0.03 < np.mean([sensor.mode == "grey" for sensor in sensors]) < 0.2
     assert 0.05 < np.mean([sensor.exposure_stops < -1.1 for sensor in sensors]) < 0.2

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trglab.synth.head.expressions import SINGLE, STRONG, VISEMES, sample_expression
+from trglab.synth.head.expressions import STRONG_EXPRESSIONS, UNSIDED, VISEMES, sample_expression
 from trglab.synth.head.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG
 from trglab.synth.head.people import ADULT_MM, CHILD_SHARE, Population, sample_identity
 from trglab.synth.head.procedural_head import load_procedural_head
@@ -131,9 +131,9 @@ def test_the_same_generator_gives_the_same_people_and_faces(population, head):
 
 
 def test_all_names_in_the_tables_are_arkit_s():
-    for shapes in (*VISEMES.values(), *STRONG.values()):
+    for shapes in (*VISEMES.values(), *STRONG_EXPRESSIONS.values()):
         for name in shapes:
-            assert name in ARKIT if name in SINGLE else {f"{name}_L", f"{name}_R"} <= set(ARKIT)
+            assert name in ARKIT if name in UNSIDED else {f"{name}_L", f"{name}_R"} <= set(ARKIT)
 
 
 def test_amounts_are_between_0_and_1_and_mostly_mild(faces):

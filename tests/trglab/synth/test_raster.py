@@ -10,9 +10,9 @@ from trg.geometry.camera import Camera
 from trg.geometry.rotations import normalize, rotation_from_euler
 from trglab.synth.render.mesh import has_holes
 from trglab.synth.render.raster import visible_vertices
-from trglab.synth.render.sampling import LINEAR
+from trglab.synth.render.sampling import SRGB_TO_LINEAR
 from trglab.synth.render.surface import Material
-from trglab.synth.render.zbuffer import NEAR_M
+from trglab.synth.render.zbuffer import NEAR_PLANE_M
 
 
 def random_mesh(rng, count, **more):
@@ -29,18 +29,18 @@ def naive_depth_picture(points, triangles, cam, scale, cull):
     best, ids, margin = np.zeros(shape), np.full(shape, -1), np.full(shape, np.inf)
     ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
     for t, (a, b, c) in enumerate(triangles):
-        if min(points[a, 2], points[b, 2], points[c, 2]) < NEAR_M:
+        if min(points[a, 2], points[b, 2], points[c, 2]) < NEAR_PLANE_M:
             continue
         matrix = np.stack([np.append(screen[i], 1.0) for i in (a, b, c)], axis=1)
         if abs(np.linalg.det(matrix)) < 1e-9 or (cull and np.linalg.det(matrix) > 0):
             continue
         weights = np.linalg.inv(matrix) @ np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
-        nearness = (weights.T @ (1.0 / points[[a, b, c], 2])).reshape(shape)
+        inverse_depth = (weights.T @ (1.0 / points[[a, b, c], 2])).reshape(shape)
         edge = weights.min(axis=0).reshape(shape)
-        wins = (edge >= 0) & (nearness > best)
-        close = np.where(edge > 0, np.abs(nearness - best), np.inf)
+        wins = (edge >= 0) & (inverse_depth > best)
+        close = np.where(edge > 0, np.abs(inverse_depth - best), np.inf)
         margin = np.minimum(margin, np.minimum(np.abs(edge), close))
-        best, ids = np.where(wins, nearness, best), np.where(wins, t, ids)
+        best, ids = np.where(wins, inverse_depth, best), np.where(wins, t, ids)
     return best, ids, margin > 1e-4
 
 
@@ -51,14 +51,14 @@ def test_depth_picture_equals_the_naive_twin(two_sided, cam):
         material = Material(two_sided=two_sided)
         surface = random_mesh(np.random.default_rng(seed), 12, material=material)
         drawn = draw([surface], cam, supersample=2)
-        nearness, ids, sure = naive_depth_picture(
+        inverse_depth, ids, sure = naive_depth_picture(
             surface.vertices_m.astype(float), surface.triangles, cam, 2, not two_sided
         )
         assert sure.mean() > 0.9
         assert (ids >= 0).any()
         np.testing.assert_array_equal(drawn.triangle_id[sure], ids[sure])
         with np.errstate(divide="ignore"):
-            np.testing.assert_allclose(drawn.depth_m[sure], (1.0 / nearness)[sure], rtol=1e-4)
+            np.testing.assert_allclose(drawn.depth_m[sure], (1.0 / inverse_depth)[sure], rtol=1e-4)
 
 
 def test_neighbouring_triangles_leave_no_pinholes():
@@ -87,7 +87,7 @@ def test_texture_is_interpolated_in_perspective():
     # On the plane x = -0.5 + u, z = 0.6 + 1.4 u, so ray = x / z gives u.
     u = (0.5 + 0.6 * ray) / (1.0 - 1.4 * ray)
     inside = (u > 0.03) & (u < 0.97)
-    expected = np.interp(u * 256 - 0.5, np.arange(256), LINEAR)
+    expected = np.interp(u * 256 - 0.5, np.arange(256), SRGB_TO_LINEAR)
     assert inside.sum() > 20
     np.testing.assert_allclose(drawn.rgb[32, inside, 0], expected[inside], atol=0.012)
 
@@ -232,6 +232,9 @@ def test_lens_tints_what_lies_behind_and_stays_out_of_the_labels():
     assert drawn.rgb[2, 2, 0] == pytest.approx(1.0, abs=0.03)
     assert (drawn.surface_id == 1).all()
     hidden = draw(
-        [quad(-0.2, -0.2, 0.2, 0.2, 2.0, texture=flat(alpha=9), material=lens.material), wall]
+        [
+            quad(-0.2, -0.2, 0.2, 0.2, 2.0, texture=flat(alpha=9), material=lens.material),
+            wall,
+        ]
     )
     np.testing.assert_allclose(hidden.rgb, draw([wall]).rgb)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trglab.synth.environment.sensor import SensorParams, develop
+from trglab.synth.environment.sensor import SensorParams, simulate_sensor
 
 CLEAN = SensorParams(noise=0.0)
 
@@ -44,20 +44,20 @@ STEPS = {
     "tone": {"contrast": 1.4, "shoulder": 0.8, "exposure_stops": 0.7},
     "defocus": {"defocus": 0.012},
     "motion": {"motion": 0.04, "motion_rad": 0.6},
-    "fringe": {"fringe": 0.003},
-    "shrink bilinear": {"shrink": 2.3},
+    "chromatic aberration": {"chromatic_aberration": 0.003},
+    "shrink bilinear": {"downscale": 2.3},
     "shrink hamming nearest": {
-        "shrink": 2.7, "shrink_filter": "hamming", "enlarge_filter": "nearest",
+        "downscale": 2.7, "downscale_filter": "hamming", "upscale_filter": "nearest",
     },
     "shrink lanczos bicubic": {
-        "shrink": 3.1, "shrink_filter": "lanczos", "enlarge_filter": "bicubic",
+        "downscale": 3.1, "downscale_filter": "lanczos", "upscale_filter": "bicubic",
     },
     "sharpening": {"sharpening": 1.2},
     "jpeg": {"jpeg_quality": 30},
-    "jpeg when small": {"jpeg_quality": 50, "shrink": 1.9, "jpeg_when_small": True},
+    "jpeg when small": {"jpeg_quality": 50, "downscale": 1.9, "jpeg_before_upscale": True},
     "grain": {"noise": 0.01, "noise_grain": 1.0},
-    "infrared": {"look": "infrared"},
-    "grey": {"look": "grey"},
+    "infrared": {"mode": "infrared"},
+    "grey": {"mode": "grey"},
 }  # fmt: skip
 
 
@@ -66,11 +66,11 @@ def test_no_step_moves_a_dot(step):
     params, rng = replace(CLEAN, **STEPS[step]), np.random.default_rng(0)
     errors = []
     for centre in rng.uniform(45.0, 147.0, (25, 2)):
-        picture = develop(dots(192, tuple(centre)), rng, params)
+        picture = simulate_sensor(dots(192, tuple(centre)), rng, params)
         errors.append(centroid(picture, centre) - centre)
     assert np.abs(np.mean(errors, 0)).max() < 0.03
     # Blocks ragged or ringing around a dot, differently in each place, do not shift it.
-    is_blocky = params.jpeg_quality is not None or params.enlarge_filter == "nearest"
+    is_blocky = params.jpeg_quality is not None or params.upscale_filter == "nearest"
     assert np.abs(errors).max() < (0.3 if is_blocky else 0.1)
 
 
@@ -79,7 +79,7 @@ def test_all_steps_together_do_not_move_a_dot_on_average():
     rng = np.random.default_rng(0)
     for _ in range(120):
         params = replace(SensorParams.sample(rng), vignetting=0.0, noise=0.002)
-        found.append(centroid(develop(dots(192, centre), rng, params), centre))
+        found.append(centroid(simulate_sensor(dots(192, centre), rng, params), centre))
     error = np.array(found) - centre
     assert np.abs(np.median(error, 0)).max() < 0.03
     assert np.percentile(np.abs(error), 90) < 0.1
@@ -88,10 +88,10 @@ def test_all_steps_together_do_not_move_a_dot_on_average():
 def test_same_generator_same_picture_and_input_untouched():
     picture = scene()
     before = picture.copy()
-    params = replace(CLEAN, noise=0.05, sharpening=1.0, jpeg_quality=60, shrink=1.5)
-    first = develop(picture, np.random.default_rng(4), params)
-    second = develop(picture, np.random.default_rng(4), params)
-    other = develop(picture, np.random.default_rng(5), params)
+    params = replace(CLEAN, noise=0.05, sharpening=1.0, jpeg_quality=60, downscale=1.5)
+    first = simulate_sensor(picture, np.random.default_rng(4), params)
+    second = simulate_sensor(picture, np.random.default_rng(4), params)
+    other = simulate_sensor(picture, np.random.default_rng(5), params)
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
     np.testing.assert_array_equal(picture, before)
@@ -102,17 +102,20 @@ def test_same_generator_same_picture_and_input_untouched():
 def test_exposure_does_not_depend_on_the_scenes_brightness():
     picture = scene()
     rng = np.random.default_rng(0)
-    normal, bright = develop(picture, rng, CLEAN), develop(picture * 37.0, rng, CLEAN)
+    normal, bright = (
+        simulate_sensor(picture, rng, CLEAN),
+        simulate_sensor(picture * 37.0, rng, CLEAN),
+    )
     assert np.abs(normal.astype(int) - bright).max() <= 1
     assert 90 < normal.mean() < 150
-    over = develop(picture, rng, replace(CLEAN, exposure_stops=1.0))
+    over = simulate_sensor(picture, rng, replace(CLEAN, exposure_stops=1.0))
     assert over.mean() > normal.mean() + 20
 
 
 def test_clean_picture_is_srgb_of_the_light():
     picture = np.clip(scene(), 0.02, 0.5)
     params = replace(CLEAN, shoulder=0.0, white_balance=0.0)
-    got = develop(picture, np.random.default_rng(0), params)
+    got = simulate_sensor(picture, np.random.default_rng(0), params)
     ratio = (got / 255.0 + 0.055) / 1.055
     linear = np.where(got / 255.0 < 0.04045, got / 255.0 / 12.92, ratio**2.4)
     gain = np.median(linear / picture)
@@ -124,8 +127,8 @@ def test_white_balance_takes_out_the_lights_colour():
     surface, lamp = np.full((48, 48, 3), 0.4, np.float32), np.array([1.6, 1.0, 0.5])
     picture = surface * lamp.astype(np.float32)
     rng = np.random.default_rng(0)
-    full = develop(picture, rng, replace(CLEAN, white_balance=1.0), light_rgb=lamp)[20, 20]
-    none = develop(picture, rng, replace(CLEAN, white_balance=0.0), light_rgb=lamp)[20, 20]
+    full = simulate_sensor(picture, rng, replace(CLEAN, white_balance=1.0), light_rgb=lamp)[20, 20]
+    none = simulate_sensor(picture, rng, replace(CLEAN, white_balance=0.0), light_rgb=lamp)[20, 20]
     assert np.ptp(full.astype(int)) <= 2
     assert int(none[0]) - int(none[2]) > 50
 
@@ -134,42 +137,44 @@ def test_noise_has_the_size_it_says_and_follows_the_light():
     flat = np.full((128, 128, 3), 0.2, np.float32)
     flat[:, 64:] = 0.05
     params = replace(CLEAN, noise=0.05, noise_grain=0.0, white_balance=0.0, noise_colour=1.0)
-    got = develop(flat, np.random.default_rng(0), params) / 255.0
+    got = simulate_sensor(flat, np.random.default_rng(0), params) / 255.0
     linear = np.where(got < 0.04045, got / 12.92, ((got + 0.055) / 1.055) ** 2.4)
     bright, dark = linear[4:-4, 4:60, 1], linear[4:-4, 68:-4, 1]
     for part in (bright, dark):
         expected = 0.05 * np.sqrt(part.mean() + 0.05)
         assert part.std() == pytest.approx(expected, rel=0.1)
     assert abs(np.corrcoef(linear[4:-4, 4:60, 0].ravel(), bright.ravel())[0, 1]) < 0.1
-    shared = develop(flat, np.random.default_rng(0), replace(params, noise_colour=0.0))
+    shared = simulate_sensor(flat, np.random.default_rng(0), replace(params, noise_colour=0.0))
     assert np.ptp(shared.astype(int), axis=2).max() <= 1
 
 
 def test_vignetting_darkens_the_corners_only():
     flat = np.full((96, 96, 3), 0.3, np.float32)
-    got = develop(flat, np.random.default_rng(0), replace(CLEAN, vignetting=0.4)).astype(int)
-    plain = develop(flat, np.random.default_rng(0), CLEAN).astype(int)
+    got = simulate_sensor(flat, np.random.default_rng(0), replace(CLEAN, vignetting=0.4)).astype(
+        int
+    )
+    plain = simulate_sensor(flat, np.random.default_rng(0), CLEAN).astype(int)
     assert abs(got[48, 48] - plain[48, 48]).max() <= 1
     assert (got[2, 2] < plain[2, 2] - 20).all()
 
 
 def test_grey_infrared_levels_and_saturation():
     picture, rng = scene(), np.random.default_rng(0)
-    for look in ("grey", "infrared"):
-        assert np.ptp(develop(picture, rng, replace(CLEAN, look=look)), axis=2).max() == 0
-    posterised = develop(picture, rng, replace(CLEAN, levels=12))
+    for mode in ("grey", "infrared"):
+        assert np.ptp(simulate_sensor(picture, rng, replace(CLEAN, mode=mode)), axis=2).max() == 0
+    posterised = simulate_sensor(picture, rng, replace(CLEAN, levels=12))
     assert len(np.unique(posterised)) <= 12
-    dull = develop(picture, rng, replace(CLEAN, saturation=0.3)).astype(int)
-    vivid = develop(picture, rng, replace(CLEAN, saturation=1.5)).astype(int)
+    dull = simulate_sensor(picture, rng, replace(CLEAN, saturation=0.3)).astype(int)
+    vivid = simulate_sensor(picture, rng, replace(CLEAN, saturation=1.5)).astype(int)
     assert np.ptp(dull, axis=2).mean() < np.ptp(vivid, axis=2).mean() / 2
 
 
 def test_low_quality_and_low_resolution_lose_detail():
     picture = np.random.default_rng(0).uniform(0.0, 0.5, (96, 96, 3)).astype(np.float32)
     rng = np.random.default_rng(0)
-    sharp = develop(picture, rng, CLEAN).astype(float)
-    for change in ({"jpeg_quality": 20}, {"shrink": 3.0}, {"defocus": 0.02}, {"motion": 0.06}):
-        worse = develop(picture, rng, replace(CLEAN, **change)).astype(float)
+    sharp = simulate_sensor(picture, rng, CLEAN).astype(float)
+    for change in ({"jpeg_quality": 20}, {"downscale": 3.0}, {"defocus": 0.02}, {"motion": 0.06}):
+        worse = simulate_sensor(picture, rng, replace(CLEAN, **change)).astype(float)
         assert np.abs(np.diff(worse, axis=1)).mean() < np.abs(np.diff(sharp, axis=1)).mean(), change
 
 
@@ -177,8 +182,8 @@ def test_sampled_params_are_mild_for_most_and_valid_for_all():
     rng = np.random.default_rng(0)
     drawn = [SensorParams.sample(rng) for _ in range(2000)]
     assert np.mean([params.motion > 0 for params in drawn]) < 0.2
-    assert np.mean([params.shrink > 2 for params in drawn]) < 0.2
-    looks = Counter(params.look for params in drawn)
+    assert np.mean([params.downscale > 2 for params in drawn]) < 0.2
+    looks = Counter(params.mode for params in drawn)
     assert looks["colour"] > 0.85 * 2000
     assert all(20 <= p.jpeg_quality <= 98 for p in drawn if p.jpeg_quality is not None)
     assert SensorParams.sample(np.random.default_rng(7)) == SensorParams.sample(
@@ -192,13 +197,13 @@ def test_any_size_works(size):
     rng = np.random.default_rng(0)
     for _ in range(25):
         picture = rng.random((*size, 3), dtype=np.float32)
-        assert develop(picture, rng, SensorParams.sample(rng)).shape == (*size, 3)
+        assert simulate_sensor(picture, rng, SensorParams.sample(rng)).shape == (*size, 3)
 
 
 def test_black_pictures_stay_black_and_wrong_shapes_are_refused():
     rng = np.random.default_rng(0)
-    assert develop(np.zeros((24, 24, 3), np.float32), rng, CLEAN).max() == 0
+    assert simulate_sensor(np.zeros((24, 24, 3), np.float32), rng, CLEAN).max() == 0
     with pytest.raises(ValueError, match="expected shape"):
-        develop(np.zeros((24, 24), np.float32), rng, CLEAN)
+        simulate_sensor(np.zeros((24, 24), np.float32), rng, CLEAN)
     with pytest.raises(ValueError, match="light_rgb"):
-        develop(scene(), rng, CLEAN, light_rgb=np.array([1.0, np.nan, 1.0]))
+        simulate_sensor(scene(), rng, CLEAN, light_rgb=np.array([1.0, np.nan, 1.0]))

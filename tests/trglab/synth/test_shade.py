@@ -8,9 +8,9 @@ import pytest
 from tests.support.scenes import EYE, ORIGIN, camera, draw, flat, lit, make, quad, sphere
 from trg.geometry.rotations import normalize
 from trglab.synth.environment.light import Light
-from trglab.synth.render.mesh import Mesh, pack, smooth_normals
-from trglab.synth.render.raster import render, surface_occlusion
-from trglab.synth.render.sampling import LINEAR
+from trglab.synth.render.mesh import PackedMesh, pack_surfaces, smooth_normals
+from trglab.synth.render.raster import ambient_occlusion, render
+from trglab.synth.render.sampling import SRGB_TO_LINEAR
 from trglab.synth.render.shade import irradiance
 from trglab.synth.render.surface import Material
 
@@ -20,7 +20,7 @@ def test_even_light_shows_the_albedo():
     ball = sphere(0.3, (0, 0, 1.0), texture=texture)
     drawn = draw([ball])
     inner = drawn.coverage == 1
-    expected = LINEAR[[188, 99, 30]]
+    expected = SRGB_TO_LINEAR[[188, 99, 30]]
     np.testing.assert_allclose(
         drawn.rgb[inner], np.broadcast_to(expected, (inner.sum(), 3)), atol=1e-4
     )
@@ -172,7 +172,7 @@ def test_two_faces_of_a_sheet_keep_their_own_normals():
 
 def test_occlusion_of_open_ground_and_of_a_cover():
     floor = quad(-0.1, -0.1, 0.1, 0.1, 0.5)
-    np.testing.assert_allclose(surface_occlusion([floor])[0], 1.0, atol=0.02)
+    np.testing.assert_allclose(ambient_occlusion([floor])[0], 1.0, atol=0.02)
     grid = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 9), np.linspace(-0.1, 0.1, 9)), -1)
     points = np.insert(grid.reshape(-1, 2), 2, 0.5, axis=1)
     a = (np.arange(8)[:, None] * 9 + np.arange(8)).ravel()
@@ -180,16 +180,18 @@ def test_occlusion_of_open_ground_and_of_a_cover():
         points, np.concatenate([np.stack([a, a + 10, a + 1], -1), np.stack([a, a + 9, a + 10], -1)])
     )
     lid = quad(-0.1, -0.1, 0.1, 0.1, 0.46)
-    under, _ = surface_occlusion([ground, lid], directions=64)
+    under, _ = ambient_occlusion([ground, lid], directions=64)
     assert under[40] < 0.2  # the middle
     assert under[0] > 2 * under[40]
     glass = quad(-0.1, -0.1, 0.1, 0.1, 0.46, material=Material(blend=True))
-    np.testing.assert_allclose(surface_occlusion([ground, glass])[0], 1.0, atol=0.02)
+    np.testing.assert_allclose(ambient_occlusion([ground, glass])[0], 1.0, atol=0.02)
 
 
 def test_packing_counts_on():
-    mesh = pack([quad(0, 0, 1, 1, 1), quad(0, 0, 1, 1, 2, occlusion=np.full(4, 0.5, np.float32))])
-    assert isinstance(mesh, Mesh)
+    mesh = pack_surfaces(
+        [quad(0, 0, 1, 1, 1), quad(0, 0, 1, 1, 2, occlusion=np.full(4, 0.5, np.float32))]
+    )
+    assert isinstance(mesh, PackedMesh)
     assert mesh.first_triangle.tolist() == [0, 2, 4]
     assert mesh.triangles[2:].min() == 4
     assert mesh.occlusion.tolist() == [1.0] * 4 + [0.5] * 4

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from trg.geometry.rotations import euler_from_rotation
-from trglab.synth.shots import FACE_MIDDLE_M, Shot, ShotOdds, rotation_towards_camera, sample_shot
+from trglab.synth.shots import (
+    FACE_MIDDLE_M,
+    Shot,
+    ShotDistribution,
+    rotation_towards_camera,
+    sample_shot,
+)
 
 
 def draw(count: int, **odds: float) -> list[Shot]:
     rng = np.random.default_rng(0)
-    return [sample_shot(rng, ShotOdds(**odds)) for _ in range(count)]
+    return [sample_shot(rng, ShotDistribution(**odds)) for _ in range(count)]
 
 
 def test_shots_keep_their_ranges_and_are_denser_near_frontal():
@@ -57,9 +63,9 @@ def test_the_same_generator_gives_the_same_shot():
 
 def test_bad_odds_say_what_is_wrong():
     with pytest.raises(ValueError, match="distance_m"):
-        ShotOdds(distance_m=(1.0, 0.5))
+        ShotDistribution(distance_m=(1.0, 0.5))
     with pytest.raises(ValueError, match="behind the camera"):
-        ShotOdds(distance_m=(0.15, 0.5))
+        ShotDistribution(distance_m=(0.15, 0.5))
     for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
         with pytest.raises(ValueError, match=name):
-            ShotOdds(**{name: 2.0})
+            ShotDistribution(**{name: 2.0})

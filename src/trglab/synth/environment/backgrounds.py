@@ -1,7 +1,7 @@
 """What stands behind a head: views into panoramas, and made-up rooms and patterns.
 
 All pictures are ``(height, width, 3)`` float32 linear RGB, about 0 to 1 for things lit by the
-brightness that :mod:`~trglab.synth.environment.sky` and
+brightness that :mod:`~trglab.synth.environment.procedural_lights` and
 :mod:`~trglab.synth.environment.panorama` call 1.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.camera import Camera
-from trglab.synth.environment.filters import FloatImage, blur, stretch
+from trglab.synth.environment.filters import FloatImage, blur, resize_smooth
 from trglab.synth.environment.panorama import Panorama
 
 
-def panorama_background(
+def render_panorama(
     panorama: Panorama,
     camera: Camera,
     camera_from_world: NDArray[np.floating],
@@ -47,10 +47,10 @@ def panorama_background(
     return blur(pixels, max(0.3 * grid_px if grid_px > 1.5 else 0.0, defocus_px))
 
 
-def procedural_background(
+def paint_background(
     width: int, height: int, rng: np.random.Generator, kind: str | None = None
 ) -> FloatImage:
-    """Paint one of :data:`PAINTERS`, with clutter and a shading over it now and then.
+    """Paint one of :data:`BACKGROUND_PAINTERS`, with foreground shapes and shading in some draws.
 
     Raises
     ------
@@ -58,22 +58,24 @@ def procedural_background(
         ``kind`` is not the name of a painter.
     """
     if kind is None:
-        odds = np.array([PAINTER_ODDS[name] for name in PAINTERS])
-        kind = str(rng.choice(list(PAINTERS), p=odds / odds.sum()))
-    if kind not in PAINTERS:
-        raise ValueError(f"background kind: expected one of {tuple(PAINTERS)}, got {kind!r}")
-    image = PAINTERS[kind](width, height, rng)
+        odds = np.array([_PAINTER_WEIGHTS_[name] for name in BACKGROUND_PAINTERS])
+        kind = str(rng.choice(list(BACKGROUND_PAINTERS), p=odds / odds.sum()))
+    if kind not in BACKGROUND_PAINTERS:
+        raise ValueError(
+            f"background kind: expected one of {tuple(BACKGROUND_PAINTERS)}, got {kind!r}"
+        )
+    image = BACKGROUND_PAINTERS[kind](width, height, rng)
     if rng.random() < 0.25:
-        image = clutter(image, rng)
+        image = add_foreground_shapes(image, rng)
     if rng.random() < 0.6:
         corners = rng.uniform(0.5, 1.4, (2, 2, 1)) * np.ones(3)
-        image = image * stretch(corners.astype(np.float32), height, width)
+        image = image * resize_smooth(corners.astype(np.float32), height, width)
     if rng.random() < 0.8:
         image = blur(image, (0.004 + 0.05 * rng.random() ** 1.5) * width)
     return image
 
 
-def clutter(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def add_foreground_shapes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Return the picture with a few boxes, discs and poles of any colour in front of it."""
     image = image.copy()
     height, width = image.shape[:2]
@@ -107,7 +109,7 @@ def fractal_noise(
         cells = first * 2**octave
         rows = max(2, round(cells * height / width))
         grid = (rng.random((rows, cells, 1), dtype=np.float32) - 0.5) * np.float32(0.6**octave)
-        total += stretch(grid, height, width)
+        total += resize_smooth(grid, height, width)
     return total
 
 
@@ -149,7 +151,7 @@ def _disc(
 
 def _gradient(width: int, height: int, rng: np.random.Generator) -> FloatImage:
     corners = np.stack([_colour(rng) for _ in range(4)]).reshape(2, 2, 3)
-    return stretch(np.ascontiguousarray(corners), height, width)
+    return resize_smooth(np.ascontiguousarray(corners), height, width)
 
 
 def _wall(width: int, height: int, rng: np.random.Generator) -> FloatImage:
@@ -270,7 +272,7 @@ def _bricks(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 
 Painter = Callable[[int, int, np.random.Generator], FloatImage]
 
-PAINTERS: dict[str, Painter] = {
+BACKGROUND_PAINTERS: dict[str, Painter] = {
     "gradient": _gradient,
     "wall": _wall,
     "noise": _noise,
@@ -284,7 +286,7 @@ PAINTERS: dict[str, Painter] = {
 }
 """Made-up backgrounds by name."""
 
-PAINTER_ODDS = {
+_PAINTER_WEIGHTS_ = {
     "gradient": 4.0,
     "wall": 4.0,
     "noise": 1.5,

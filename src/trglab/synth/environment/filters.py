@@ -83,7 +83,7 @@ def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no 
 
 
 @numba.njit(cache=True, fastmath=True)
-def streak(
+def motion_blur(
     image: FloatImage, length_px: float, angle_rad: float
 ) -> FloatImage:  # pragma: no cover - compiled
     """Average along a centred line: motion blur of a camera or head that moves evenly."""
@@ -115,7 +115,9 @@ def streak(
 
 
 @numba.njit(cache=True, fastmath=True)
-def stretch(grid: FloatImage, height: int, width: int) -> FloatImage:  # pragma: no cover - compiled
+def resize_smooth(
+    grid: FloatImage, height: int, width: int
+) -> FloatImage:  # pragma: no cover - compiled
     """Resample ``(h, w, 3)`` to another size with smooth (cubic Hermite) steps between pixels."""
     rows, columns, channels = grid.shape
     out = np.empty((height, width, channels), dtype=np.float32)

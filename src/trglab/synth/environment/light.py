@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-SURROUNDINGS_SHAPE = (32, 64)
-"""Rows and columns of :attr:`Light.surroundings`."""
+ENVIRONMENT_MAP_SHAPE = (32, 64)
+"""Rows and columns of :attr:`Light.environment_map`."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709: how bright linear red, green and blue look."""
@@ -38,7 +38,7 @@ class Light:
         contained in ``irradiance_sh``, and it casts shadows.
     key_softness
         0 for a point, 1 for a source that fills half the sky.
-    surroundings
+    environment_map
         ``(32, 64, 3)`` float32 equirectangular radiance in the camera frame for reflections:
         row 0 looks up (-y), column 0 looks back (-z), the middle column forward (+z).
     """
@@ -47,7 +47,7 @@ class Light:
     key_direction: np.ndarray
     key_rgb: np.ndarray
     key_softness: float
-    surroundings: np.ndarray
+    environment_map: np.ndarray
 
 
 @lru_cache(maxsize=8)
@@ -128,7 +128,7 @@ def scale_light(light: Light, rgb: NDArray[np.floating] | float) -> Light:
         light,
         irradiance_sh=light.irradiance_sh * factor,
         key_rgb=light.key_rgb * factor,
-        surroundings=light.surroundings * factor,
+        environment_map=light.environment_map * factor,
     )
 
 
@@ -142,7 +142,7 @@ def random_tint(rng: np.random.Generator) -> NDArray[np.float32]:
     return (brightness * np.exp([warmth, green, -warmth])).astype(np.float32)
 
 
-def white_towards_camera(light: Light) -> NDArray[np.float32]:
+def white_point(light: Light) -> NDArray[np.float32]:
     """Colour ``(3,)`` of a white card held at the head, facing the camera: what to balance on."""
     normal = np.array([0.0, 0.0, -1.0], dtype=np.float32)
     facing = max(float(light.key_direction @ normal), 0.0)

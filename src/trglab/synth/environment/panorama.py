@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from trg._util.checks import finite_array
 from trg.geometry.rotations import rotation_from_euler
 from trglab.synth.environment.light import (
+    ENVIRONMENT_MAP_SHAPE,
     LUMINANCE,
-    SURROUNDINGS_SHAPE,
     Light,
     project_irradiance,
     rotate_irradiance,
@@ -34,7 +34,7 @@ KEY_REACH_DEG = 25.0
 KEY_THRESHOLD = 0.25
 """A pixel belongs to the dominant source from this share of the peak's luminance on."""
 
-SURROUNDINGS_CAP = 60.0
+ENVIRONMENT_MAP_CAP = 60.0
 """Reflections are clipped at this many times the mean radiance: a sun in 5 degree pixels would
 otherwise smear over a whole eye. The key light draws the sun's own glint."""
 
@@ -72,10 +72,10 @@ class Panorama:
         """
         pixels = finite_array(f"panorama {name}", radiance, (None, None, 3), np.float32)
         height, width = pixels.shape[:2]
-        if width != 2 * height or height < SURROUNDINGS_SHAPE[0]:
+        if width != 2 * height or height < ENVIRONMENT_MAP_SHAPE[0]:
             raise ValueError(
                 f"panorama {name}: expected a full sphere, twice as wide as high and at least "
-                f"{SURROUNDINGS_SHAPE[0]} rows, got {width}x{height}"
+                f"{ENVIRONMENT_MAP_SHAPE[0]} rows, got {width}x{height}"
             )
         _, solid_angles = sphere_grid(height, width)
         mean = float((pixels @ LUMINANCE * solid_angles).sum() / (4.0 * np.pi))
@@ -129,13 +129,13 @@ def light_from_panorama(panorama: Panorama, camera_from_world: NDArray[np.floati
     """Return the panorama's light in the frame of a camera that is turned like this."""
     own = panorama.light
     M = np.asarray(camera_from_world, dtype=np.float64)
-    directions, _ = sphere_grid(*SURROUNDINGS_SHAPE)
+    directions, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
     return Light(
         irradiance_sh=rotate_irradiance(own.irradiance_sh, M),
         key_direction=(M @ own.key_direction).astype(np.float32),
         key_rgb=own.key_rgb,
         key_softness=own.key_softness,
-        surroundings=sample_sphere(own.surroundings, directions @ M.astype(np.float32)),
+        environment_map=sample_sphere(own.environment_map, directions @ M.astype(np.float32)),
     )
 
 
@@ -195,7 +195,7 @@ def _measure_light(radiance: NDArray[np.float32]) -> Light:
         key_direction=np.asarray(key_direction, dtype=np.float32),
         key_rgb=(flux.sum((0, 1)) / np.pi).astype(np.float32),
         key_softness=float(softness),
-        surroundings=_shrink(radiance).clip(0.0, SURROUNDINGS_CAP),
+        environment_map=_shrink(radiance).clip(0.0, ENVIRONMENT_MAP_CAP),
     )
 
 
@@ -207,8 +207,8 @@ def _smooth(luminance: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _shrink(radiance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average down to the size of :attr:`Light.surroundings`."""
-    rows, columns = SURROUNDINGS_SHAPE
+    """Average down to the size of :attr:`Light.environment_map`."""
+    rows, columns = ENVIRONMENT_MAP_SHAPE
     edges = np.linspace(0, radiance.shape[0], rows + 1).astype(int)[:-1]
     sides = np.linspace(0, radiance.shape[1], columns + 1).astype(int)[:-1]
     sums = np.add.reduceat(np.add.reduceat(radiance, edges, 0), sides, 1)

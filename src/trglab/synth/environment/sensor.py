@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._util.checks import finite_array
-from trglab.synth.environment.filters import FloatImage, blur, streak
+from trglab.synth.environment.filters import FloatImage, blur, motion_blur
 from trglab.synth.environment.light import LUMINANCE
-from trglab.synth.environment.sky import infrared_look
+from trglab.synth.environment.procedural_lights import simulate_infrared
 
-Look = Literal["colour", "grey", "infrared"]
+SensorMode = Literal["colour", "grey", "infrared"]
 
 _CURVE_STEPS = 1024
 _NOISE_TILE_PX = 512
@@ -30,14 +30,14 @@ FACE_ALBEDO = 0.3
 """What share of light a face of middling tone sends back."""
 # Shrinking leaves out Pillow's nearest and box filters, which drop or take whole pixels and so
 # move small things by up to half a coarse pixel.
-_SHRINKERS = {
+_DOWNSCALERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "hamming": Image.Resampling.HAMMING,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_ENLARGERS = {**_SHRINKERS, "nearest": Image.Resampling.NEAREST}
-_ENLARGER_ODDS = (0.4, 0.1, 0.3, 0.18, 0.02)
+_UPSCALERS = {**_DOWNSCALERS, "nearest": Image.Resampling.NEAREST}
+_UPSCALER_PROBABILITIES = (0.4, 0.1, 0.3, 0.18, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class SensorParams:
         Blur radius (standard deviation) and length of motion.
     motion_rad
         Direction of motion.
-    fringe
+    chromatic_aberration
         How far red and blue are stretched from each other at the edges.
     noise
         Standard deviation of shot noise at white, in linear light; read noise goes with it.
@@ -75,20 +75,20 @@ class SensorParams:
         Blur of the noise in pixels, from demosaicing and denoising.
     noise_colour
         0 for grey noise, 1 for independent channels.
-    shrink
+    downscale
         The picture is shrunk by this factor and enlarged again.
-    shrink_filter, enlarge_filter
+    downscale_filter, upscale_filter
         Names of Pillow's resampling filters: bilinear, hamming, bicubic or lanczos, and nearest for
         enlarging only.
     sharpening
         Strength of the halo.
     jpeg_quality
         20 to 98, or None for none.
-    jpeg_when_small
+    jpeg_before_upscale
         Compress before enlarging, which enlarges the blocks too.
     levels
         Number of grey levels per channel that are left.
-    look
+    mode
         Colour, grey, or near infrared.
     """
 
@@ -102,24 +102,24 @@ class SensorParams:
     defocus: float = 0.0
     motion: float = 0.0
     motion_rad: float = 0.0
-    fringe: float = 0.0
+    chromatic_aberration: float = 0.0
     noise: float = 0.005
     noise_grain: float = 0.5
     noise_colour: float = 0.5
-    shrink: float = 1.0
-    shrink_filter: str = "bilinear"
-    enlarge_filter: str = "bilinear"
+    downscale: float = 1.0
+    downscale_filter: str = "bilinear"
+    upscale_filter: str = "bilinear"
     sharpening: float = 0.0
     jpeg_quality: int | None = None
-    jpeg_when_small: bool = False
+    jpeg_before_upscale: bool = False
     levels: int = 256
-    look: Look = "colour"
+    mode: SensorMode = "colour"
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, look: Look | None = None) -> SensorParams:
+    def sample(cls, rng: np.random.Generator, mode: SensorMode | None = None) -> SensorParams:
         """Draw a camera and its mistakes; most pictures come out mildly flawed.
 
-        ``look`` fixes the look, for example to infrared when the light is.
+        ``mode`` fixes the look, for example to infrared when the light is.
         """
 
         def happens(probability: float) -> bool:
@@ -138,22 +138,22 @@ class SensorParams:
             defocus=float(0.001 + 0.009 * rng.random() ** 3) if happens(0.35) else 0.0,
             motion=float(0.005 + 0.035 * rng.random() ** 2) if happens(0.12) else 0.0,
             motion_rad=float(rng.uniform(0.0, np.pi)),
-            fringe=float(rng.uniform(0.0005, 0.003)) if happens(0.15) else 0.0,
+            chromatic_aberration=float(rng.uniform(0.0005, 0.003)) if happens(0.15) else 0.0,
             noise=float(rng.uniform(0.02, 0.07) if is_dim else 0.02 * rng.random() ** 2),
             noise_grain=float(rng.uniform(0.2, 1.0)),
             noise_colour=float(rng.uniform(0.1, 1.0)),
-            shrink=float(1.0 + 2.5 * rng.random() ** 2) if happens(0.35) else 1.0,
-            shrink_filter=str(rng.choice(list(_SHRINKERS))),
-            enlarge_filter=str(rng.choice(list(_ENLARGERS), p=_ENLARGER_ODDS)),
+            downscale=float(1.0 + 2.5 * rng.random() ** 2) if happens(0.35) else 1.0,
+            downscale_filter=str(rng.choice(list(_DOWNSCALERS))),
+            upscale_filter=str(rng.choice(list(_UPSCALERS), p=_UPSCALER_PROBABILITIES)),
             sharpening=float(rng.uniform(0.2, 1.5)) if happens(0.3) else 0.0,
             jpeg_quality=int(98 - 78 * rng.random() ** 2) if happens(0.75) else None,
-            jpeg_when_small=happens(0.5),
+            jpeg_before_upscale=happens(0.5),
             levels=int(rng.integers(12, 64)) if happens(0.02) else 256,
-            look=look or ("grey" if happens(0.03) else "infrared" if happens(0.005) else "colour"),
+            mode=mode or ("grey" if happens(0.03) else "infrared" if happens(0.005) else "colour"),
         )
 
 
-def develop(
+def simulate_sensor(
     rgb_linear: NDArray[np.float32],
     rng: np.random.Generator,
     params: SensorParams,
@@ -181,13 +181,13 @@ def develop(
     image = _expose(image, params, light_rgb)
     image = blur(image, params.defocus * width)
     if params.motion * width > 0.5:
-        image = streak(image, params.motion * width, params.motion_rad)
-    if params.fringe > 0:
-        image = _fringe(image, params.fringe)
-    if params.look == "infrared":
-        image = infrared_look(image, flatness=0.6)
+        image = motion_blur(image, params.motion * width, params.motion_rad)
+    if params.chromatic_aberration > 0:
+        image = _chromatic_aberration(image, params.chromatic_aberration)
+    if params.mode == "infrared":
+        image = simulate_infrared(image, flatness=0.6)
     tile, top, left = _noise_patch(rng)
-    saturation = params.saturation if params.look == "colour" else 0.0
+    saturation = params.saturation if params.mode == "colour" else 0.0
     image = _record(
         image, _tone_curve(params.contrast, params.shoulder), _noise_tile(tile), top, left,
         params.noise, params.noise_colour, saturation, params.vignetting,
@@ -256,7 +256,7 @@ def _noise_patch(rng: np.random.Generator) -> tuple[int, int, int]:
     return int(rng.integers(2)), int(top), int(left)
 
 
-def _fringe(image: FloatImage, amount: float) -> FloatImage:
+def _chromatic_aberration(image: FloatImage, amount: float) -> FloatImage:
     """Stretch red and shrink blue about the middle, by ``amount`` of the distance from it."""
     return _scale_channels(image, np.float32(1.0 + amount), np.float32(1.0 - amount))
 
@@ -345,17 +345,17 @@ def _deliver(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
         step = np.float32(255.0 / (params.levels - 1))
         image = np.rint(image / step) * step
     pixels = _round_to_bytes(image)
-    if params.shrink <= 1.0 and params.jpeg_quality is None:
+    if params.downscale <= 1.0 and params.jpeg_quality is None:
         return pixels
     picture = Image.fromarray(pixels)
-    small = (max(2, round(width / params.shrink)), max(2, round(height / params.shrink)))
+    small = (max(2, round(width / params.downscale)), max(2, round(height / params.downscale)))
     is_small = small != (width, height)
     if is_small:
-        picture = picture.resize(small, _SHRINKERS[params.shrink_filter])
-        if params.jpeg_when_small:
+        picture = picture.resize(small, _DOWNSCALERS[params.downscale_filter])
+        if params.jpeg_before_upscale:
             picture = _compress(picture, params.jpeg_quality)
-        picture = picture.resize((width, height), _ENLARGERS[params.enlarge_filter])
-    if not (is_small and params.jpeg_when_small):
+        picture = picture.resize((width, height), _UPSCALERS[params.upscale_filter])
+    if not (is_small and params.jpeg_before_upscale):
         picture = _compress(picture, params.jpeg_quality)
     return np.array(picture)
 

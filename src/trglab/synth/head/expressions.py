@@ -41,7 +41,7 @@ VISEMES: Mapping[str, Mapping[str, float]] = {
 }
 """Mouth shapes of speech; a name without a side means both sides."""
 
-STRONG: Mapping[str, Mapping[str, float]] = {
+STRONG_EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
     "surprise": {"jawOpen": 0.6, "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.8},
     "anger": {
         "browDown": 0.95,
@@ -88,7 +88,7 @@ MILD = (
 )
 """What wanders a little in a resting face."""
 
-SINGLE = frozenset(
+UNSIDED = frozenset(
     {
         *("jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel"),
         *("mouthLeft", "mouthRight", "mouthPucker", "mouthRollLower", "mouthRollUpper"),
@@ -132,7 +132,7 @@ def _add(rng: np.random.Generator, face: _Face, movements: Mapping[str, float]) 
     """Add movements; a name without a side goes to both, with a little asymmetry."""
     for name, amount in movements.items():
         skew = 0.5 * ASYMMETRY * rng.standard_normal()
-        if name in SINGLE:
+        if name in UNSIDED:
             face[name] = face.get(name, 0.0) + amount
         else:
             for side, share in (("_L", 1.0 + skew), ("_R", 1.0 - skew)):
@@ -180,7 +180,7 @@ def _smile(rng: np.random.Generator, face: _Face) -> None:
 
 
 def _strong(rng: np.random.Generator, face: _Face) -> None:
-    shape = STRONG[str(rng.choice(list(STRONG)))].items()
+    shape = STRONG_EXPRESSIONS[str(rng.choice(list(STRONG_EXPRESSIONS)))].items()
     strength = rng.uniform(0.4, 1.05)
     _add(rng, face, {name: amount * strength * rng.uniform(0.8, 1.2) for name, amount in shape})
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.checks import finite_array
-from trglab.synth.render.kernel import inlined, kernel
+from trglab.synth.kernels import inlined, kernel
 from trglab.synth.render.surface import Surface
 
 WELD_COSINE = 0.2
@@ -19,7 +19,7 @@ NO_ALPHA = np.full((1, 1), 255, np.uint8)
 """Stands in for the alpha of textures without holes."""
 
 
-class Mesh(NamedTuple):
+class PackedMesh(NamedTuple):
     """Surfaces one after the other, in the frames that they are in themselves."""
 
     vertices_m: NDArray[np.float32]
@@ -36,7 +36,7 @@ class Mesh(NamedTuple):
     """``(s + 1,)``, likewise."""
 
 
-def pack(surfaces: Sequence[Surface]) -> Mesh:
+def pack_surfaces(surfaces: Sequence[Surface]) -> PackedMesh:
     """Check surfaces and put them into one mesh.
 
     Raises
@@ -45,7 +45,7 @@ def pack(surfaces: Sequence[Surface]) -> Mesh:
         A surface whose arrays do not fit each other; its name is in the message.
     """
     for surface in surfaces:
-        if not _fits(surface):
+        if not _has_valid_arrays(surface):
             _check(surface)
     first_vertex = np.cumsum([0, *(len(s.vertices_m) for s in surfaces)], dtype=np.int32)
     first_triangle = np.cumsum([0, *(len(s.triangles) for s in surfaces)], dtype=np.int32)
@@ -65,15 +65,15 @@ def pack(surfaces: Sequence[Surface]) -> Mesh:
             out=triangles[first_triangle[i] : first_triangle[i + 1]],
             casting="same_kind",
         )
-    mesh = Mesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
-    if not _is_sound(mesh):
+    mesh = PackedMesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
+    if not _has_valid_values(mesh):
         for surface in surfaces:
             _check(surface)
     return mesh
 
 
 @kernel
-def _is_sound(mesh):
+def _has_valid_values(mesh):
     """Whether all numbers are finite, and all triangles name vertices of their own surface."""
     for i in range(len(mesh.vertices_m)):
         total = mesh.vertices_m[i, 0] + mesh.vertices_m[i, 1] + mesh.vertices_m[i, 2]
@@ -88,7 +88,7 @@ def _is_sound(mesh):
     return True
 
 
-def alpha_of(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+def alpha_mask(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     """Return where a texture ``(h, w, 4)`` has holes: its alpha ``(h, w)``, and whether any."""
     if not has_holes(texture):
         return NO_ALPHA, False
@@ -112,7 +112,7 @@ def _all_opaque(texels):
     return True
 
 
-def _fits(surface: Surface) -> bool:
+def _has_valid_arrays(surface: Surface) -> bool:
     """Whether a surface's arrays have the right shapes and types; quick, and silent on why not."""
     triangles, texture, height = surface.triangles, surface.texture, surface.height
     count = len(surface.vertices_m)
@@ -166,7 +166,7 @@ def _check_triangles(name: str, triangles: NDArray[np.int32], count: int) -> Non
 
 
 @kernel
-def move(vertices, rotation, translation, points):
+def transform_points(vertices, rotation, translation, points):
     """Write ``rotation @ v + translation`` of each vertex ``(n, 3)`` to ``points``."""
     r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
     r10, r11, r12 = rotation[1, 0], rotation[1, 1], rotation[1, 2]
@@ -180,7 +180,7 @@ def move(vertices, rotation, translation, points):
 
 
 @inlined
-def edge(points, i, j):
+def edge_vector(points, i, j):
     """Return the vector from point i to point j as three numbers."""
     return points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
 
@@ -200,28 +200,28 @@ def smooth_normals(points, triangles):
     own = np.zeros(points.shape, np.float32)
     for t in range(len(triangles)):
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = edge(points, i0, i1)
-        bx, by, bz = edge(points, i0, i2)
+        ax, ay, az = edge_vector(points, i0, i1)
+        bx, by, bz = edge_vector(points, i0, i2)
         nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         for i in (i0, i1, i2):
             own[i, 0] += nx
             own[i, 1] += ny
             own[i, 2] += nz
     shared = own.copy()
-    twin = _first_at_same_place(points)
+    twin = _first_coincident_vertex(points)
     leader = np.arange(len(points))
     for i in range(len(points)):
-        if _square(own[i]) > _square(own[leader[twin[i]]]):
+        if _squared_length(own[i]) > _squared_length(own[leader[twin[i]]]):
             leader[twin[i]] = i
     twin = leader[twin]
     for i in range(len(points)):
         j = twin[i]
-        if j != i and _agree(own[i], own[j]):
+        if j != i and _normals_agree(own[i], own[j]):
             for k in range(3):
                 shared[j, k] += own[i, k]
     for i in range(len(points)):
         j = twin[i]
-        if j != i and _agree(own[i], own[j]):
+        if j != i and _normals_agree(own[i], own[j]):
             shared[i] = shared[j]
     for i in range(len(points)):
         x, y, z = shared[i, 0], shared[i, 1], shared[i, 2]
@@ -233,20 +233,20 @@ def smooth_normals(points, triangles):
 
 
 @inlined
-def _square(a):
+def _squared_length(a):
     return a[0] * a[0] + a[1] * a[1] + a[2] * a[2]
 
 
 @kernel
-def _agree(a, b):
+def _normals_agree(a, b):
     """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
-    squares = _square(a) * _square(b)
+    squares = _squared_length(a) * _squared_length(b)
     dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
     return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
 
 
 @kernel
-def _first_at_same_place(points):
+def _first_coincident_vertex(points):
     """Return ``(n,)``: the first vertex with exactly the same coordinates (open addressing)."""
     bits = points.view(np.uint32)
     size = 16

@@ -1,12 +1,12 @@
 """The renderer: surfaces, a head pose, a camera and a light become a linear picture.
 
-    surfaces --pack--> mesh --move, project--> screen --fill--> depth picture
-                                   |                                 |
-                          shadow map from the key             gather: fragments
-                                   |                                 |
-                                   +-------------> shade <-----------+
+    surfaces --pack--> mesh --transform, project--> screen --rasterize--> depth buffer
+                              |                                              |
+                      shadow map of the key light                  resolve_fragments
+                              |                                              |
+                              +------------------> shade <-------------------+
                                                      |
-                        background ---------------> add <--- blended surfaces, far to near
+                          background --------> composite <-- transparent surfaces, far to near
 
 Visibility is tested at ``supersample`` x ``supersample`` points per pixel, colour is worked out
 once per pixel and sheet. One thread, no randomness: the same input gives the same picture.
@@ -23,34 +23,40 @@ from numpy.typing import ArrayLike, NDArray
 from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trglab.synth.environment.light import Light
-from trglab.synth.render.kernel import kernel
+from trglab.synth.kernels import kernel
 from trglab.synth.render.mesh import (
     NO_ALPHA,
-    Mesh,
-    alpha_of,
-    move,
-    pack,
+    PackedMesh,
+    alpha_mask,
+    pack_surfaces,
     smooth_normals,
+    transform_points,
 )
-from trglab.synth.render.sampling import Geometry, height_map, texels_per_pixel
-from trglab.synth.render.shade import Lamp, finish_from_material, lamp_from_light, shade
+from trglab.synth.render.sampling import VertexBuffers, height_map, texels_per_pixel
+from trglab.synth.render.shade import ShadingLight, shade, shading_light, shading_material
 from trglab.synth.render.shadow import (
     SHADOW_RADIUS_M,
-    SHARP_MAP,
-    SOFT_MAP,
-    Caster,
-    DepthMap,
-    cast,
-    empty_depth_map,
-    surface_occlusion,
+    SHARP_MAP_SIZE,
+    SOFT_MAP_SIZE,
+    ShadowCaster,
+    ShadowMap,
+    ambient_occlusion,
+    draw_shadow_casters,
+    empty_shadow_map,
 )
 from trglab.synth.render.surface import Surface
-from trglab.synth.render.zbuffer import Fragments, fill, gather, lens_from_camera, project
+from trglab.synth.render.zbuffer import (
+    Fragments,
+    project,
+    raster_camera,
+    rasterize,
+    resolve_fragments,
+)
 
 __all__ = [
     "Rendering",
+    "ambient_occlusion",
     "render",
-    "surface_occlusion",
     "visible_vertices",
 ]
 
@@ -60,7 +66,7 @@ MAX_SUPERSAMPLE = 5
 SEEN_BEHIND_M, SEEN_BEHIND_SHARE = 0.004, 0.01
 """How far behind what is drawn, in metres or as a share of its depth, a point still is seen."""
 
-MANY_TEXELS = 1.7
+MIPMAP_TEXELS_PER_PIXEL = 1.7
 """From this many texels per pixel on a texture of half the size loses nothing."""
 
 
@@ -124,27 +130,31 @@ def render(
     if not 1 <= supersample <= MAX_SUPERSAMPLE:
         raise ValueError(f"supersample: expected 1 to {MAX_SUPERSAMPLE}, got {supersample}")
     scene = _Scene(surfaces, R, T, camera, light, supersample)
-    nearness = np.zeros((size[0] * supersample, size[1] * supersample), np.float32)
-    ids = np.full(nearness.shape, -1, np.int32)
+    inverse_depth = np.zeros((size[0] * supersample, size[1] * supersample), np.float32)
+    ids = np.full(inverse_depth.shape, -1, np.int32)
     for i in scene.opaque:
-        scene.draw(i, nearness, ids)
+        scene.draw(i, inverse_depth, ids)
     rgb, coverage = background.copy(), np.zeros(size, np.float32)
     surface_id = np.full(size, -1, np.int16)
     everywhere = (0, 0, camera.width, camera.height)
-    fragments, first = gather(nearness, ids, supersample, scene.mesh.first_triangle, everywhere)
-    _clear(fragments, first, rgb, coverage, surface_id)
+    fragments, first = resolve_fragments(
+        inverse_depth, ids, supersample, scene.mesh.first_triangle, everywhere
+    )
+    _composite_background(fragments, first, rgb, coverage, surface_id)
     for i in scene.opaque:
         if first[i] < first[i + 1]:
-            _add(fragments, first[i], scene.shade(i, fragments, first), rgb)
+            _add_opaque(fragments, first[i], scene.shade(i, fragments, first), rgb)
     for i in scene.blended:
-        over, over_ids = nearness.copy(), np.full_like(ids, -1)
+        over, over_ids = inverse_depth.copy(), np.full_like(ids, -1)
         scene.draw(i, over, over_ids)
         window = scene.window(i, everywhere)
-        fragments, first = gather(over, over_ids, supersample, scene.mesh.first_triangle, window)
+        fragments, first = resolve_fragments(
+            over, over_ids, supersample, scene.mesh.first_triangle, window
+        )
         if first[-1]:
             _blend(fragments, scene.shade(i, fragments, first), rgb)
     with np.errstate(divide="ignore"):
-        depth_m = np.float32(1.0) / nearness
+        depth_m = np.float32(1.0) / inverse_depth
     return Rendering(rgb, coverage, surface_id, depth_m, ids, scene.mesh.first_triangle)
 
 
@@ -193,16 +203,16 @@ class _Scene:
     ) -> None:
         self.surfaces = surfaces
         self.supersample = supersample
-        self.mesh = pack(surfaces)
-        points = _camera_points(surfaces, self.mesh, R, T)
-        screen = project(points, lens_from_camera(camera, supersample))
+        self.mesh = pack_surfaces(surfaces)
+        points = _points_in_camera_frame(surfaces, self.mesh, R, T)
+        screen = project(points, raster_camera(camera, supersample))
         normals = smooth_normals(points, self.mesh.triangles)
-        self.geometry = Geometry(
+        self.geometry = VertexBuffers(
             screen, points, normals, self.mesh.uv, self.mesh.occlusion, self.mesh.triangles
         )
         self.textures = [np.ascontiguousarray(s.texture) for s in surfaces]
         masks = [
-            (NO_ALPHA, False) if s.material.blend else alpha_of(texture)
+            (NO_ALPHA, False) if s.material.blend else alpha_mask(texture)
             for s, texture in zip(surfaces, self.textures, strict=True)
         ]
         self.alpha = [alpha for alpha, _ in masks]
@@ -212,20 +222,20 @@ class _Scene:
             (i for i, s in enumerate(surfaces) if not s.material.blend), key=self.holes.__getitem__
         )
         self.blended = self._far_to_near([i for i, s in enumerate(surfaces) if s.material.blend])
-        self.lamp: Lamp = lamp_from_light(light)
+        self.lamp: ShadingLight = shading_light(light)
         self.shadow = self._shadow_map(T)
 
-    def draw(self, i: int, nearness: NDArray[np.float32], ids: NDArray[np.int32]) -> None:
+    def draw(self, i: int, inverse_depth: NDArray[np.float32], ids: NDArray[np.int32]) -> None:
         """Draw surface i into a depth picture."""
-        fill(
+        rasterize(
             self.geometry.screen,
             self.mesh.triangles,
-            self._near_to_far(i) if self.holes[i] else self._numbers(i),
+            self._triangles_near_to_far(i) if self.holes[i] else self._triangle_numbers(i),
             not self.surfaces[i].material.two_sided,
             self.mesh.uv,
             self.alpha[i],
             self.holes[i],
-            nearness,
+            inverse_depth,
             ids,
         )
 
@@ -240,7 +250,7 @@ class _Scene:
             self.supersample,
             self._texture(i, fragments, first),
             height_map(surface),
-            finish_from_material(surface.material),
+            shading_material(surface.material),
             self.lamp,
             self.shadow,
         )
@@ -259,28 +269,28 @@ class _Scene:
     def _texture(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the size of surface i's texture whose texels are about as large as pixels."""
         texture = self.textures[i]
-        if self.surfaces[i].smaller:
+        if self.surfaces[i].mipmaps:
             part = (first[i], first[i + 1], self.geometry, self.supersample)
             spanned = texels_per_pixel(fragments, *part, texture)
-            for smaller in self.surfaces[i].smaller:
-                if spanned < MANY_TEXELS:
+            for smaller in self.surfaces[i].mipmaps:
+                if spanned < MIPMAP_TEXELS_PER_PIXEL:
                     break
                 texture, spanned = smaller, 0.5 * spanned
         return texture
 
-    def _numbers(self, i: int) -> NDArray[np.int32]:
+    def _triangle_numbers(self, i: int) -> NDArray[np.int32]:
         start, stop = self.mesh.first_triangle[i : i + 2]
         return np.arange(start, stop, dtype=np.int32)
 
-    def _near_to_far(self, i: int) -> NDArray[np.int32]:
+    def _triangles_near_to_far(self, i: int) -> NDArray[np.int32]:
         """Return surface i's triangles so that few samples need a look at the texture's holes."""
-        numbers = self._numbers(i)
+        numbers = self._triangle_numbers(i)
         near = self.geometry.screen[:, 2]
         corners = self.mesh.triangles[self.mesh.first_triangle[i] : self.mesh.first_triangle[i + 1]]
-        nearness = near[corners[:, 0]] + near[corners[:, 1]] + near[corners[:, 2]]
+        inverse_depth = near[corners[:, 0]] + near[corners[:, 1]] + near[corners[:, 2]]
         # About right is enough, and NumPy sorts short integers several times as fast.
-        least, most = nearness.min(initial=np.inf), nearness.max(initial=0.0)
-        rank = (most - nearness) * (65535.0 / max(most - least, 1e-9))
+        least, most = inverse_depth.min(initial=np.inf), inverse_depth.max(initial=0.0)
+        rank = (most - inverse_depth) * (65535.0 / max(most - least, 1e-9))
         return numbers[np.argsort(rank.astype(np.uint16), kind="stable")]
 
     def _far_to_near(self, numbers: list[int]) -> list[int]:
@@ -290,14 +300,14 @@ class _Scene:
 
         return sorted(numbers, key=distance, reverse=True)
 
-    def _shadow_map(self, centre_m: NDArray[np.float64]) -> DepthMap:
+    def _shadow_map(self, centre_m: NDArray[np.float64]) -> ShadowMap:
         softness = min(max(self.lamp.softness, 0.0), 1.0)
-        size = round(SHARP_MAP * (SOFT_MAP / SHARP_MAP) ** softness)
-        depth_map = empty_depth_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
+        size = round(SHARP_MAP_SIZE * (SOFT_MAP_SIZE / SHARP_MAP_SIZE) ** softness)
+        shadow_map = empty_shadow_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
         if self.lamp.rgb.max() > 0.0:
             casters = [
-                Caster(
-                    self._numbers(i),
+                ShadowCaster(
+                    self._triangle_numbers(i),
                     not self.surfaces[i].material.two_sided,
                     self.alpha[i],
                     self.holes[i],
@@ -305,26 +315,26 @@ class _Scene:
                 for i in self.opaque
             ]
             mesh = self.mesh
-            cast(depth_map, self.geometry.points, mesh.uv, mesh.triangles, casters)
-        return depth_map
+            draw_shadow_casters(shadow_map, self.geometry.points, mesh.uv, mesh.triangles, casters)
+        return shadow_map
 
 
-def _camera_points(
-    surfaces: Sequence[Surface], mesh: Mesh, R: NDArray[np.float64], T: NDArray[np.float64]
+def _points_in_camera_frame(
+    surfaces: Sequence[Surface], mesh: PackedMesh, R: NDArray[np.float64], T: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Return all vertices in the camera frame, ``(n, 3)``."""
     points = np.empty_like(mesh.vertices_m)
     for i, surface in enumerate(surfaces):
         own = slice(mesh.first_vertex[i], mesh.first_vertex[i + 1])
         if surface.frame == "head":
-            move(mesh.vertices_m[own], R, T, points[own])
+            transform_points(mesh.vertices_m[own], R, T, points[own])
         else:
             points[own] = mesh.vertices_m[own]
     return points
 
 
 @kernel
-def _clear(fragments, first, rgb, coverage, surface_id):
+def _composite_background(fragments, first, rgb, coverage, surface_id):
     """Dim the background behind fragments, and note who covers each pixel."""
     colour, share, owner = rgb.reshape(-1, 3), coverage.reshape(-1), surface_id.reshape(-1)
     most = np.zeros(len(share), np.float32)
@@ -346,7 +356,7 @@ def _clear(fragments, first, rgb, coverage, surface_id):
 
 
 @kernel
-def _add(fragments, start, colours, rgb):
+def _add_opaque(fragments, start, colours, rgb):
     """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
     picture = rgb.reshape(-1, 3)
     for i in range(len(colours)):
@@ -357,7 +367,7 @@ def _add(fragments, start, colours, rgb):
 
 @kernel
 def _blend(fragments, colours, rgb):
-    """Put half-transparent fragments, ``colours (n, 4)``, in front of what is there."""
+    """Put semi-transparent fragments, ``colours (n, 4)``, in front of what is there."""
     picture = rgb.reshape(-1, 3)
     for i in range(len(colours)):
         pixel, weight = fragments.pixel[i], fragments.weight[i]

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trglab.synth.render.kernel import inlined, kernel
-from trglab.synth.render.mesh import edge
+from trglab.synth.kernels import inlined, kernel
+from trglab.synth.render.mesh import edge_vector
 from trglab.synth.render.surface import Surface
 
 MAX_TAPS = 4
 """Texture samples per pixel and axis, where texels are smaller than pixels."""
 
 _SRGB = np.arange(256) / 255.0
-LINEAR: NDArray[np.float32] = np.where(
+SRGB_TO_LINEAR: NDArray[np.float32] = np.where(
     _SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4
 ).astype(np.float32)
 """Linear value of each sRGB byte (IEC 61966-2-1)."""
@@ -27,22 +27,22 @@ FOOTPRINTS = 48
 NO_HEIGHT: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
 
-SMALLEST_HALVED = 128
+SMALLEST_MIPMAPPED = 128
 """Textures with a shorter side than this are not worth halving."""
 
-ENCODED_STEPS = 4096
-_STEPS = np.arange(ENCODED_STEPS + 1) / ENCODED_STEPS
-ENCODED: NDArray[np.uint8] = np.rint(
+LINEAR_STEPS = 4096
+_STEPS = np.arange(LINEAR_STEPS + 1) / LINEAR_STEPS
+LINEAR_TO_SRGB: NDArray[np.uint8] = np.rint(
     255.0 * np.where(_STEPS <= 0.0031308, 12.92 * _STEPS, 1.055 * _STEPS ** (1 / 2.4) - 0.055)
 ).astype(np.uint8)
 """sRGB byte of each step of linear light."""
 
 
-class Geometry(NamedTuple):
+class VertexBuffers(NamedTuple):
     """All vertices of the scene, and the triangles that count them."""
 
     screen: NDArray[np.float32]
-    """``(n, 3)``: x, y in samples and nearness."""
+    """``(n, 3)``: x, y in samples and inverse_depth."""
     points: NDArray[np.float32]
     """``(n, 3)`` m."""
     normals: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Geometry(NamedTuple):
     """``(m, 3)``."""
 
 
-class Spot(NamedTuple):
+class ShadingPoint(NamedTuple):
     """One shaded point: its place, normal, texture coordinates and how fast those change."""
 
     x: float
@@ -80,28 +80,32 @@ def height_map(surface: Surface) -> NDArray[np.uint8]:
     return np.ascontiguousarray(surface.height)
 
 
-def halvings(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+def mipmaps(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
     """Return a texture ``(h, w, 4)`` at half its size, a quarter and so on, if it is large."""
     smaller: list[NDArray[np.uint8]] = []
-    while min(texture.shape[:2]) >= SMALLEST_HALVED:
-        texture = _halved(np.ascontiguousarray(texture))
+    while min(texture.shape[:2]) >= SMALLEST_MIPMAPPED:
+        texture = _downsample(np.ascontiguousarray(texture))
         smaller.append(texture)
     return tuple(smaller)
 
 
 @kernel
-def _halved(texture):
+def _downsample(texture):
     """Average each two by two texels, as light; a last odd row or column is left out."""
     rows, columns = texture.shape[0] // 2, texture.shape[1] // 2
     half = np.empty((rows, columns, 4), np.uint8)
-    to_step = np.float32(0.25 * ENCODED_STEPS)
+    to_step = np.float32(0.25 * LINEAR_STEPS)
     for row in range(rows):
         for column in range(columns):
             y, x = 2 * row, 2 * column
             for c in range(3):
-                upper = LINEAR[texture[y, x, c]] + LINEAR[texture[y, x + 1, c]]
-                lower = LINEAR[texture[y + 1, x, c]] + LINEAR[texture[y + 1, x + 1, c]]
-                half[row, column, c] = ENCODED[int((upper + lower) * to_step + np.float32(0.5))]
+                upper = SRGB_TO_LINEAR[texture[y, x, c]] + SRGB_TO_LINEAR[texture[y, x + 1, c]]
+                lower = (
+                    SRGB_TO_LINEAR[texture[y + 1, x, c]] + SRGB_TO_LINEAR[texture[y + 1, x + 1, c]]
+                )
+                half[row, column, c] = LINEAR_TO_SRGB[
+                    int((upper + lower) * to_step + np.float32(0.5))
+                ]
             alpha = 2  # rounds
             for dy in range(2):
                 alpha += texture[y + dy, x, 3] + np.int64(texture[y + dy, x + 1, 3])
@@ -126,7 +130,7 @@ def texels_per_pixel(fragments, start, stop, geometry, pixel_samples, texture):
 
 @inlined
 def interpolate(geometry, t, x, y):
-    """Return the :class:`Spot` of triangle t that is seen at sample position (x, y)."""
+    """Return the :class:`ShadingPoint` of triangle t that is seen at sample position (x, y)."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
     screen, points, normals, uv = geometry.screen, geometry.points, geometry.normals, geometry.uv
     x0, y0 = screen[i0, 0], screen[i0, 1]
@@ -149,7 +153,7 @@ def interpolate(geometry, t, x, y):
     u0, u1, u2 = n0 * (uv[i0, 0] - u), n1 * (uv[i1, 0] - u), n2 * (uv[i2, 0] - u)
     v0, v1, v2 = n0 * (uv[i0, 1] - v), n1 * (uv[i1, 1] - v), n2 * (uv[i2, 1] - v)
     b0x, b0y = -b1x - b2x, -b1y - b2y
-    return Spot(
+    return ShadingPoint(
         w0 * points[i0, 0] + w1 * points[i1, 0] + w2 * points[i2, 0],
         w0 * points[i0, 1] + w1 * points[i1, 1] + w2 * points[i2, 1],
         w0 * points[i0, 2] + w1 * points[i1, 2] + w2 * points[i2, 2],
@@ -167,7 +171,7 @@ def interpolate(geometry, t, x, y):
 
 
 @inlined
-def filtered(texture, spot, pixel_samples):
+def sample_texture(texture, spot, pixel_samples):
     """Return linear red, green, blue and alpha, averaged over the pixel's footprint."""
     height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
     size = np.float32(pixel_samples)
@@ -188,9 +192,9 @@ def filtered(texture, spot, pixel_samples):
             column = int(x + a * ux + b * uy + np.float32(0.5))
             row = int(y + a * vx + b * vy + np.float32(0.5))
             row, column = min(max(row, 0), last_y), min(max(column, 0), last_x)
-            red += LINEAR[texture[row, column, 0]]
-            green += LINEAR[texture[row, column, 1]]
-            blue += LINEAR[texture[row, column, 2]]
+            red += SRGB_TO_LINEAR[texture[row, column, 0]]
+            green += SRGB_TO_LINEAR[texture[row, column, 1]]
+            blue += SRGB_TO_LINEAR[texture[row, column, 2]]
             alpha += np.float32(texture[row, column, 3])
     share = per_across * per_down
     return red * share, green * share, blue * share, alpha * share * np.float32(1.0 / 255.0)
@@ -222,18 +226,24 @@ def _bilinear(texture, x, y):
 
 @inlined
 def _mix(texture, channel, left, top, right, bottom, a, b, c, d):
-    upper = a * LINEAR[texture[top, left, channel]] + b * LINEAR[texture[top, right, channel]]
-    lower = c * LINEAR[texture[bottom, left, channel]] + d * LINEAR[texture[bottom, right, channel]]
+    upper = (
+        a * SRGB_TO_LINEAR[texture[top, left, channel]]
+        + b * SRGB_TO_LINEAR[texture[top, right, channel]]
+    )
+    lower = (
+        c * SRGB_TO_LINEAR[texture[bottom, left, channel]]
+        + d * SRGB_TO_LINEAR[texture[bottom, right, channel]]
+    )
     return upper + lower
 
 
 @inlined
-def texture_frame(geometry, t):
+def tangent_frame(geometry, t):
     """Return the gradients of u and of v on triangle t, in 1 / m, and the unit vector along v."""
     i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
     points, uv = geometry.points, geometry.uv
-    ax, ay, az = edge(points, i0, i1)
-    bx, by, bz = edge(points, i0, i2)
+    ax, ay, az = edge_vector(points, i0, i1)
+    bx, by, bz = edge_vector(points, i0, i2)
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     per_area = np.float32(1.0) / (nx * nx + ny * ny + nz * nz + np.float32(1e-24))
     # Cross products b x n and n x a: the gradients of the two barycentric coordinates.
@@ -252,7 +262,7 @@ def texture_frame(geometry, t):
 
 
 @inlined
-def bumped(height, spot, pixel_samples, bump_m, grad_u, grad_v):
+def bump_normal(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     """Return the normal tilted by the height map's slope (Mikkelsen 2010, surface gradients)."""
     rows, columns = np.float32(height.shape[0]), np.float32(height.shape[1])
     size = np.float32(0.5 * pixel_samples)

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trglab.synth.environment.light import Light
-from trglab.synth.render.kernel import inlined, kernel
-from trglab.synth.render.sampling import bumped, filtered, interpolate, texture_frame
-from trglab.synth.render.shadow import BIAS_M, BIAS_TEXELS, lit_share
+from trglab.synth.kernels import inlined, kernel
+from trglab.synth.render.sampling import bump_normal, interpolate, sample_texture, tangent_frame
+from trglab.synth.render.shadow import BIAS_M, BIAS_TEXELS, light_visibility
 from trglab.synth.render.surface import Material
 
 SCATTER_RGB = (1.0, 0.42, 0.28)
 """How far red, green and blue light travel in skin, relative to each other."""
 
 
-class Lamp(NamedTuple):
+class ShadingLight(NamedTuple):
     """A :class:`~trglab.synth.environment.light.Light` as the kernels want it."""
 
     sh: NDArray[np.float32]
@@ -33,11 +33,11 @@ class Lamp(NamedTuple):
     rgb: NDArray[np.float32]
     """``(3,)``."""
     softness: float
-    surroundings: NDArray[np.float32]
+    environment_map: NDArray[np.float32]
     """``(rows, columns, 3)``."""
 
 
-class Finish(NamedTuple):
+class ShadingMaterial(NamedTuple):
     """A :class:`~trglab.synth.render.surface.Material` as the kernels want it."""
 
     roughness: float
@@ -49,20 +49,20 @@ class Finish(NamedTuple):
     bump_m: float
 
 
-def lamp_from_light(light: Light) -> Lamp:
+def shading_light(light: Light) -> ShadingLight:
     """Return the light's numbers as float32 arrays."""
-    return Lamp(
+    return ShadingLight(
         np.ascontiguousarray(light.irradiance_sh, np.float32),
         np.ascontiguousarray(light.key_direction, np.float32),
         np.ascontiguousarray(light.key_rgb, np.float32),
         float(light.key_softness),
-        np.ascontiguousarray(light.surroundings, np.float32),
+        np.ascontiguousarray(light.environment_map, np.float32),
     )
 
 
-def finish_from_material(material: Material) -> Finish:
-    """Return the material's numbers in the order of :class:`Finish`."""
-    return Finish(
+def shading_material(material: Material) -> ShadingMaterial:
+    """Return the material's numbers in the order of :class:`ShadingMaterial`."""
+    return ShadingMaterial(
         max(float(material.roughness), 0.04),
         float(material.specular),
         float(material.scatter),
@@ -74,7 +74,7 @@ def finish_from_material(material: Material) -> Finish:
 
 
 @kernel
-def shade(fragments, start, stop, geometry, pixel_samples, texture, height, finish, lamp, shadow):
+def shade(fragments, start, stop, geometry, pixel_samples, texture, height, material, lamp, shadow):
     """Return ``(stop - start, 4)`` float32: light per fragment, and its opacity.
 
     The first three numbers hold the diffuse light times opacity, plus highlights, which are not
@@ -87,26 +87,26 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
     lx, ly, lz = light
     nought = np.float32(0.0)
     # How far past the terminator the key light is felt, as a cosine; nobody asks further out.
-    reach = np.float32(finish.scatter + 0.4 * lamp.softness)
-    if finish.anisotropy > 0.0:
+    reach = np.float32(material.scatter + 0.4 * lamp.softness)
+    if material.anisotropy > 0.0:
         reach = np.float32(2.0)
     for k in range(start, stop):
         t = fragments.triangle[k]
         spot = interpolate(geometry, t, fragments.x[k], fragments.y[k])
-        red, green, blue, alpha = filtered(texture, spot, pixel_samples)
+        red, green, blue, alpha = sample_texture(texture, spot, pixel_samples)
         scale = -one / np.sqrt(spot.x**2 + spot.y**2 + spot.z**2)
         view = (spot.x * scale, spot.y * scale, spot.z * scale)
         normal = (spot.nx, spot.ny, spot.nz)
-        side = -one if finish.two_sided and _dot(normal, view) < 0.0 else one
+        side = -one if material.two_sided and _dot(normal, view) < 0.0 else one
         strand = normal
-        if finish.bump_m > 0.0 or finish.anisotropy > 0.0:
-            grad_u, grad_v, strand = texture_frame(geometry, t)
-            if finish.bump_m > 0.0:
-                normal = bumped(height, spot, pixel_samples, finish.bump_m, grad_u, grad_v)
+        if material.bump_m > 0.0 or material.anisotropy > 0.0:
+            grad_u, grad_v, strand = tangent_frame(geometry, t)
+            if material.bump_m > 0.0:
+                normal = bump_normal(height, spot, pixel_samples, material.bump_m, grad_u, grad_v)
         normal = (normal[0] * side, normal[1] * side, normal[2] * side)
         seen = nought
         if reach > -_dot(normal, light):
-            seen = lit_share(
+            seen = light_visibility(
                 shadow,
                 spot.x + off * (spot.nx * side + half * lx),
                 spot.y + off * (spot.ny * side + half * ly),
@@ -114,8 +114,8 @@ def shade(fragments, start, stop, geometry, pixel_samples, texture, height, fini
             )
         occlusion = min(max(spot.occlusion, np.float32(0.0)), one)
         albedo = (red, green, blue)
-        diffuse = _diffuse(albedo, normal, light, strand, seen, occlusion, finish, lamp)
-        gloss = _gloss(albedo, normal, view, light, strand, seen, occlusion, finish, lamp)
+        diffuse = _diffuse(albedo, normal, light, strand, seen, occlusion, material, lamp)
+        gloss = _specular(albedo, normal, view, light, strand, seen, occlusion, material, lamp)
         out[k - start, 0] = diffuse[0] * alpha + gloss[0]
         out[k - start, 1] = diffuse[1] * alpha + gloss[1]
         out[k - start, 2] = diffuse[2] * alpha + gloss[2]
@@ -147,30 +147,30 @@ def _harmonics(sh, c, x, y, z, basis):
 
 
 @inlined
-def _diffuse(albedo, normal, light, strand, seen, occlusion, finish, lamp):
+def _diffuse(albedo, normal, light, strand, seen, occlusion, material, lamp):
     """Return the light sent back evenly: the sky's by harmonics, the key's by wrapped cosine."""
     one, nought = np.float32(1.0), np.float32(0.0)
     facing = _dot(normal, light)
     # Where a surface turns away, its own shadow must not cut off what scatters past the edge.
     ramp = min(max((facing + np.float32(0.1)) * np.float32(4.0), nought), one)
-    spill = (one - ramp) * min(np.float32(3.0 * finish.scatter), one)
+    spill = (one - ramp) * min(np.float32(3.0 * material.scatter), one)
     seen = seen + (one - seen) * spill
-    hair, lit_around = np.float32(finish.anisotropy), nought
+    hair, lit_around = np.float32(material.anisotropy), nought
     if hair > nought:
         along = _dot(strand, light)
         lit_around = np.sqrt(max(one - along * along, nought))
     sky = irradiance(lamp.sh, normal[0], normal[1], normal[2])
     return (
-        _diffuse_channel(0, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp),
-        _diffuse_channel(1, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp),
-        _diffuse_channel(2, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp),
+        _diffuse_channel(0, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
+        _diffuse_channel(1, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
+        _diffuse_channel(2, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
     )
 
 
 @inlined
-def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, finish, lamp):
+def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp):
     one = np.float32(1.0)
-    bleed = np.float32(finish.scatter * SCATTER_RGB[c])
+    bleed = np.float32(material.scatter * SCATTER_RGB[c])
     wrap = min(bleed + np.float32(0.4 * lamp.softness), one)
     cosine = max((facing + wrap) / (one + wrap), np.float32(0.0))
     cosine *= one - wrap + wrap * cosine  # no kink at the terminator
@@ -182,25 +182,25 @@ def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, 
 
 
 @inlined
-def _gloss(albedo, normal, view, light, strand, seen, occlusion, finish, lamp):
+def _specular(albedo, normal, view, light, strand, seen, occlusion, material, lamp):
     """Return highlights of the key, the sky's sheen, and the mirrored surroundings."""
     dot = _dot(normal, view)
     looking = max(dot, np.float32(0.02))
     two = np.float32(2.0) * dot
     rx, ry, rz = two * normal[0] - view[0], two * normal[1] - view[1], two * normal[2] - view[2]
-    key = _key_highlight(normal, view, light, finish, lamp.softness, looking) * seen
-    sheen = _sky_sheen(finish, looking) * occlusion * occlusion
+    key = _ggx_highlight(normal, view, light, material, lamp.softness, looking) * seen
+    sheen = _environment_specular(material, looking) * occlusion * occlusion
     sky = irradiance(lamp.sh, rx, ry, rz)
     red, green, blue = sky[0] * sheen, sky[1] * sheen, sky[2] * sheen
-    if finish.mirror > 0.0:
-        share = np.float32(finish.mirror) * occlusion
-        share *= _fresnel(np.float32(finish.specular), looking)
-        image = _reflection(lamp.surroundings, rx, ry, rz)
+    if material.mirror > 0.0:
+        share = np.float32(material.mirror) * occlusion
+        share *= _fresnel(np.float32(material.specular), looking)
+        image = _sample_environment(lamp.environment_map, rx, ry, rz)
         red, green, blue = red + image[0] * share, green + image[1] * share, blue + image[2] * share
     tint = (np.float32(0.0), np.float32(0.0), np.float32(0.0))
-    if finish.anisotropy > 0.0:
-        white, coloured = _strand_highlights(normal, view, light, strand, finish, lamp.softness)
-        hair = np.float32(finish.anisotropy)
+    if material.anisotropy > 0.0:
+        white, coloured = _hair_highlights(normal, view, light, strand, material, lamp.softness)
+        hair = np.float32(material.anisotropy)
         key += hair * (white * seen - key)
         coloured *= hair * seen
         tint = (albedo[0] * coloured, albedo[1] * coloured, albedo[2] * coloured)
@@ -225,7 +225,7 @@ def _at_grazing(at_normal):
 
 
 @inlined
-def _key_highlight(normal, view, light, finish, softness, looking):
+def _ggx_highlight(normal, view, light, material, softness, looking):
     """Return GGX's highlight for a light of irradiance pi, as ``key_rgb`` is scaled."""
     one = np.float32(1.0)
     facing = _dot(normal, light)
@@ -234,59 +234,59 @@ def _key_highlight(normal, view, light, finish, softness, looking):
     hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
     scale = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
-    width = min(np.float32(finish.roughness**2 + 0.3 * softness), one)
+    width = min(np.float32(material.roughness**2 + 0.3 * softness), one)
     square = width * width
     across = _dot(normal, half)
     spread = across * across * (square - one) + one
     k = width * np.float32(0.5)
     masking = (facing * (one - k) + k) * (looking * (one - k) + k)
-    reflectance = _fresnel(np.float32(finish.specular), max(_dot(view, half), np.float32(0.0)))
+    reflectance = _fresnel(np.float32(material.specular), max(_dot(view, half), np.float32(0.0)))
     return np.float32(0.25) * square * reflectance * facing / (spread * spread * masking)
 
 
 @inlined
-def _sky_sheen(finish, looking):
+def _environment_specular(material, looking):
     """Return the share of evenly bright surroundings that the surface reflects."""
-    rough, one = np.float32(finish.roughness), np.float32(1.0)
+    rough, one = np.float32(material.roughness), np.float32(1.0)
     x = one - rough
     y = np.float32(0.0425) - np.float32(0.0275) * rough
     z = np.float32(1.04) - np.float32(0.572) * rough
     w = np.float32(0.022) * rough - np.float32(0.04)
     a = min(x * x, np.exp(np.float32(-6.4324) * looking)) * x + y
-    head_on = np.float32(finish.specular)
+    head_on = np.float32(material.specular)
     share = head_on * (z - np.float32(1.04) * a) + _at_grazing(head_on) * (w + np.float32(1.04) * a)
-    return max(share, np.float32(0.0)) * (one - np.float32(finish.mirror))
+    return max(share, np.float32(0.0)) * (one - np.float32(material.mirror))
 
 
 @inlined
-def _strand_highlights(normal, view, light, strand, finish, softness):
+def _hair_highlights(normal, view, light, strand, material, softness):
     """Return hair's white highlight and the tinted one nearer to the tips, for irradiance pi."""
     hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
     scale = np.float32(1.0) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
     along, across = _dot(strand, half), _dot(normal, half)
-    width = max(np.float32(finish.roughness**2 + 0.2 * softness), np.float32(0.02))
+    width = max(np.float32(material.roughness**2 + 0.2 * softness), np.float32(0.02))
     power = np.float32(2.0) / (width * width)
     facing = _dot(normal, light)
     open_ = min(max(np.float32(0.3) + np.float32(0.9) * facing, np.float32(0.0)), np.float32(1.0))
-    strength = open_ * np.float32(finish.specular) * np.float32(0.25) / width
-    white = strength * _ring(along - np.float32(0.08) * across, power)
+    strength = open_ * np.float32(material.specular) * np.float32(0.25) / width
+    white = strength * _strand_lobe(along - np.float32(0.08) * across, power)
     coloured = (
         np.float32(4.0)
         * strength
-        * _ring(along + np.float32(0.14) * across, power * np.float32(0.3))
+        * _strand_lobe(along + np.float32(0.14) * across, power * np.float32(0.3))
     )
     return white, coloured
 
 
 @inlined
-def _ring(along, power):
+def _strand_lobe(along, power):
     """Sine to a power of the angle to the strand, ``(1 - along^2)^(power / 2)``, as a Gaussian."""
     return np.exp(np.float32(-0.5) * power * along * along)
 
 
 @inlined
-def _reflection(surroundings, x, y, z):
+def _sample_environment(surroundings, x, y, z):
     """Bilinear radiance of the equirectangular surroundings in direction (x, y, z)."""
     rows, columns = surroundings.shape[0], surroundings.shape[1]
     turn = np.arctan2(x, z) * np.float32(0.5 / np.pi) + np.float32(0.5)
@@ -300,13 +300,13 @@ def _reflection(surroundings, x, y, z):
     gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
     a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
     return (
-        _blend_four(surroundings, 0, left, top, right, below, a, b, c, d),
-        _blend_four(surroundings, 1, left, top, right, below, a, b, c, d),
-        _blend_four(surroundings, 2, left, top, right, below, a, b, c, d),
+        _weighted_sum(surroundings, 0, left, top, right, below, a, b, c, d),
+        _weighted_sum(surroundings, 1, left, top, right, below, a, b, c, d),
+        _weighted_sum(surroundings, 2, left, top, right, below, a, b, c, d),
     )
 
 
 @inlined
-def _blend_four(picture, channel, left, top, right, below, a, b, c, d):
+def _weighted_sum(picture, channel, left, top, right, below, a, b, c, d):
     upper = a * picture[top, left, channel] + b * picture[top, right, channel]
     return upper + c * picture[below, left, channel] + d * picture[below, right, channel]

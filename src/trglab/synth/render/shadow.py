@@ -12,27 +12,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trglab.synth.render.kernel import inlined, kernel
-from trglab.synth.render.mesh import alpha_of, move, pack, smooth_normals
+from trglab.synth.kernels import inlined, kernel
+from trglab.synth.render.mesh import alpha_mask, pack_surfaces, smooth_normals, transform_points
 from trglab.synth.render.surface import Surface
-from trglab.synth.render.zbuffer import Lens, fill, project
+from trglab.synth.render.zbuffer import RasterCamera, project, rasterize
 
 LAMP_DISTANCE_M = 4.0
 SHADOW_RADIUS_M = 0.24
 """Radius of the ball around the head's origin that receives and casts shadows."""
 
-SHARP_MAP, SOFT_MAP = 256, 40
+SHARP_MAP_SIZE, SOFT_MAP_SIZE = 256, 40
 """Side of the shadow map, in texels, for a light of softness 0 and from 1: the filter is a few
 texels wide, so a coarse map is a soft shadow."""
 
 BIAS_M = 0.0015
 BIAS_TEXELS = 0.9
 
-AO_MAP = 128
+AO_MAP_SIZE = 128
 AO_BIAS_TEXELS = 1.2
 
 
-class DepthMap(NamedTuple):
+class ShadowMap(NamedTuple):
     """The scene seen from a lamp."""
 
     lamp_from_scene: NDArray[np.float32]
@@ -43,13 +43,13 @@ class DepthMap(NamedTuple):
     """In texels; the map's middle is where the ball's centre is seen."""
     texel_m: float
     """Side of a texel at the ball."""
-    nearness: NDArray[np.float32]
+    inverse_depth: NDArray[np.float32]
     """``(size, size)``, 1 / distance along the lamp's axis, 0 for nothing."""
 
 
-def empty_depth_map(
+def empty_shadow_map(
     direction: ArrayLike, centre_m: NDArray[np.float64], radius_m: float, size: int
-) -> DepthMap:
+) -> ShadowMap:
     """Return a map without casters, seen from ``centre_m + direction * 4 m`` (unit direction)."""
     forward = -np.asarray(direction, np.float64)
     helper = np.eye(3)[int(np.argmin(np.abs(forward)))]
@@ -58,7 +58,7 @@ def empty_depth_map(
     rotation = np.stack([right, np.cross(forward, right), forward])
     shift = np.array([0.0, 0.0, LAMP_DISTANCE_M]) - rotation @ centre_m
     focal = 0.5 * size * LAMP_DISTANCE_M / radius_m
-    return DepthMap(
+    return ShadowMap(
         rotation.astype(np.float32),
         shift.astype(np.float32),
         focal,
@@ -67,7 +67,7 @@ def empty_depth_map(
     )
 
 
-class Caster(NamedTuple):
+class ShadowCaster(NamedTuple):
     """One surface's part in a depth map."""
 
     numbers: NDArray[np.int32]
@@ -79,41 +79,49 @@ class Caster(NamedTuple):
     cutout: bool
 
 
-def cast(
-    depth_map: DepthMap,
+def draw_shadow_casters(
+    shadow_map: ShadowMap,
     points: NDArray[np.float32],
     uv: NDArray[np.float32],
     triangles: NDArray[np.int32],
-    casters: Sequence[Caster],
+    casters: Sequence[ShadowCaster],
 ) -> None:
-    """Draw casters, parts of the mesh of ``points (n, 3)``, into ``depth_map``."""
-    size = len(depth_map.nearness)
+    """Draw casters, parts of the mesh of ``points (n, 3)``, into ``shadow_map``."""
+    size = len(shadow_map.inverse_depth)
     seen = np.empty_like(points)
-    move(points, depth_map.lamp_from_scene, depth_map.shift_m, seen)
-    lens = Lens(np.array([depth_map.focal] * 2 + [0.5 * size] * 2), np.zeros(5), np.inf)
-    screen = project(seen, lens)
+    transform_points(points, shadow_map.lamp_from_scene, shadow_map.shift_m, seen)
+    raster_camera = RasterCamera(
+        np.array([shadow_map.focal] * 2 + [0.5 * size] * 2), np.zeros(5), np.inf
+    )
+    screen = project(seen, raster_camera)
     ids = np.empty((size, size), np.int32)
     for numbers, one_sided, alpha, cutout in casters:
-        fill(screen, triangles, numbers, one_sided, uv, alpha, cutout, depth_map.nearness, ids)
+        rasterize(
+            screen, triangles, numbers, one_sided, uv, alpha, cutout, shadow_map.inverse_depth, ids
+        )
 
 
 @inlined
-def lit_share(depth_map, x, y, z):
+def light_visibility(shadow_map, x, y, z):
     """Return the share of the lamp, 0 to 1, that the point sees; 1 outside the map.
 
     Compares a 4 x 4 neighbourhood with smooth weights (percentage-closer filtering). The caller
     moves the point off its surface first.
     """
-    turn, shift, nearness = depth_map.lamp_from_scene, depth_map.shift_m, depth_map.nearness
-    size = len(nearness)
+    turn, shift, inverse_depth = (
+        shadow_map.lamp_from_scene,
+        shadow_map.shift_m,
+        shadow_map.inverse_depth,
+    )
+    size = len(inverse_depth)
     lx = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + shift[0]
     ly = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + shift[1]
     lz = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z + shift[2]
     if lz < 0.5:
         return np.float32(1.0)
     own = np.float32(1.0) / lz
-    column = np.float32(depth_map.focal) * lx * own + np.float32(0.5 * size - 0.5)
-    row = np.float32(depth_map.focal) * ly * own + np.float32(0.5 * size - 0.5)
+    column = np.float32(shadow_map.focal) * lx * own + np.float32(0.5 * size - 0.5)
+    row = np.float32(shadow_map.focal) * ly * own + np.float32(0.5 * size - 0.5)
     left, top = int(np.floor(column)), int(np.floor(row))
     if left < 1 or top < 1 or left > size - 3 or top > size - 3:
         return np.float32(1.0)
@@ -122,14 +130,14 @@ def lit_share(depth_map, x, y, z):
     for i in range(-1, 3):
         line = np.float32(0.0)
         for j in range(-1, 3):
-            if nearness[top + i, left + j] <= own:
-                line += _tap(j, fx)
-        lit += line * _tap(i, fy)
+            if inverse_depth[top + i, left + j] <= own:
+                line += _pcf_weight(j, fx)
+        lit += line * _pcf_weight(i, fy)
     return lit
 
 
 @inlined
-def _tap(offset, fraction):
+def _pcf_weight(offset, fraction):
     """Weight of a tap in a box of three texels that slides with ``fraction``."""
     weight = np.float32(1.0 / 3.0)
     if offset == -1:
@@ -139,7 +147,7 @@ def _tap(offset, fraction):
     return weight
 
 
-def surface_occlusion(
+def ambient_occlusion(
     surfaces: Sequence[Surface], *, directions: int = 32
 ) -> list[NDArray[np.float32]]:
     """Return the cosine-weighted share of the sky that each vertex of each surface sees.
@@ -158,27 +166,29 @@ def surface_occlusion(
     list
         ``(n_i,)`` float32 of each surface, 0 to 1.
     """
-    mesh = pack(surfaces)
+    mesh = pack_surfaces(surfaces)
     casters = [
-        Caster(
+        ShadowCaster(
             np.arange(mesh.first_triangle[i], mesh.first_triangle[i + 1], dtype=np.int32),
             not surface.material.two_sided,
-            *alpha_of(surface.texture),
+            *alpha_mask(surface.texture),
         )
         for i, surface in enumerate(surfaces)
         if not surface.material.blend
     ]
     normals = smooth_normals(mesh.vertices_m, mesh.triangles)
-    shares = _sky_shares(mesh.vertices_m, normals, mesh.uv, mesh.triangles, casters, directions)
+    shares = _vertex_visibility(
+        mesh.vertices_m, normals, mesh.uv, mesh.triangles, casters, directions
+    )
     return np.split(shares, mesh.first_vertex[1:-1])
 
 
-def _sky_shares(
+def _vertex_visibility(
     points: NDArray[np.float32],
     normals: NDArray[np.float32],
     uv: NDArray[np.float32],
     triangles: NDArray[np.int32],
-    casters: Sequence[Caster],
+    casters: Sequence[ShadowCaster],
     directions: int,
 ) -> NDArray[np.float32]:
     if not len(points):
@@ -187,14 +197,14 @@ def _sky_shares(
     centre, radius = (low + high) / 2.0, 0.5 * float(np.linalg.norm(high - low)) + 1e-4
     seen = np.zeros(len(points), np.float32)
     whole = np.zeros(len(points), np.float32)
-    for direction in _even_directions(directions):
-        sky = empty_depth_map(direction, centre, radius, AO_MAP)
-        cast(sky, points, uv, triangles, casters)
-        _add_sky(sky, direction.astype(np.float32), points, normals, seen, whole)
+    for direction in _fibonacci_directions(directions):
+        sky = empty_shadow_map(direction, centre, radius, AO_MAP_SIZE)
+        draw_shadow_casters(sky, points, uv, triangles, casters)
+        _accumulate_visibility(sky, direction.astype(np.float32), points, normals, seen, whole)
     return np.divide(seen, whole, out=np.ones_like(seen), where=whole > 1e-6)
 
 
-def _even_directions(count: int) -> NDArray[np.float64]:
+def _fibonacci_directions(count: int) -> NDArray[np.float64]:
     """Return ``(count, 3)`` unit vectors on a Fibonacci spiral."""
     i = np.arange(count) + 0.5
     y = 1.0 - 2.0 * i / count
@@ -204,7 +214,7 @@ def _even_directions(count: int) -> NDArray[np.float64]:
 
 
 @kernel
-def _add_sky(sky, direction, points, normals, seen, whole):
+def _accumulate_visibility(sky, direction, points, normals, seen, whole):
     offset = np.float32(AO_BIAS_TEXELS * sky.texel_m)
     for i in range(len(points)):
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
@@ -215,4 +225,4 @@ def _add_sky(sky, direction, points, normals, seen, whole):
         y = points[i, 1] + offset * (ny + direction[1])
         z = points[i, 2] + offset * (nz + direction[2])
         whole[i] += cosine
-        seen[i] += cosine * lit_share(sky, x, y, z)
+        seen[i] += cosine * light_visibility(sky, x, y, z)

@@ -50,9 +50,9 @@ class Surface:
         ``(n,)`` float32: the share of the surroundings that each vertex sees, or None for 1.
     frame
         ``head`` moves with the head; ``camera`` stays where it is.
-    smaller
+    mipmaps
         The texture at half size, a quarter and so on, from
-        :func:`~trglab.synth.render.sampling.halvings`: quicker to average where texels are smaller
+        :func:`~trglab.synth.render.sampling.mipmaps`: quicker to average where texels are smaller
         than pixels. May be empty.
     """
 
@@ -65,4 +65,4 @@ class Surface:
     height: np.ndarray | None = None
     occlusion: np.ndarray | None = None
     frame: Literal["head", "camera"] = "head"
-    smaller: tuple[np.ndarray, ...] = ()
+    mipmaps: tuple[np.ndarray, ...] = ()

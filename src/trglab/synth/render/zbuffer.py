@@ -1,8 +1,8 @@
-"""Visibility: which triangle each sample of the picture shows.
+"""Z-buffer rasterisation: which triangle each sample of the image shows.
 
-A *depth picture* is a pair of ``(h, w)`` arrays: ``nearness`` (1 / z in 1 / m, 0 where nothing is)
-and ``ids`` (the triangle's number, -1 where nothing is). Nearness is linear over a projected
-triangle, which makes both the depth test and the interpolation exact in perspective.
+A depth buffer is a pair of ``(h, w)`` arrays: ``inverse_depth`` (1 / z in 1 / m, 0 for the
+background) and ``ids`` (triangle index, -1 for the background). Inverse depth is linear over a
+projected triangle, which makes both the depth test and the interpolation perspective-correct.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.camera import Camera
-from trglab.synth.render.kernel import inlined, kernel
+from trglab.synth.kernels import inlined, kernel
 
-NEAR_M = 0.02
+NEAR_PLANE_M = 0.02
 """Triangles with a vertex nearer than this to the camera's plane are not drawn."""
 
 EDGE_TOLERANCE = 1e-5
@@ -24,11 +24,11 @@ EDGE_TOLERANCE = 1e-5
 TILE = 8
 """Side in samples of the tiles that tell quickly that something is hidden."""
 
-SAME_SHEET = 0.015
+SAME_LAYER = 0.015
 """Samples of one surface and pixel whose depths differ by less than this share are shaded once."""
 
 
-class Lens(NamedTuple):
+class RasterCamera(NamedTuple):
     """A camera's numbers as the kernels want them, scaled to samples."""
 
     focal_and_centre: NDArray[np.float64]
@@ -52,8 +52,8 @@ class Fragments(NamedTuple):
     """Share of the pixel."""
 
 
-def lens_from_camera(camera: Camera, scale: float) -> Lens:
-    """Return the lens of ``camera`` for a picture ``scale`` times as large."""
+def raster_camera(camera: Camera, scale: float) -> RasterCamera:
+    """Return the kernel parameters of ``camera`` for a picture ``scale`` times as large."""
     k1, k2, _, _, k3 = camera.distortion
     max_radius_squared = np.inf
     if camera.is_distorted:
@@ -63,23 +63,23 @@ def lens_from_camera(camera: Camera, scale: float) -> Lens:
         folds = np.flatnonzero(slope <= 0.05)
         max_radius_squared = float(r2[folds[0]]) if folds.size else np.inf
     numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy]) * scale
-    return Lens(numbers, np.array(camera.distortion, dtype=np.float64), max_radius_squared)
+    return RasterCamera(numbers, np.array(camera.distortion, dtype=np.float64), max_radius_squared)
 
 
 @kernel
-def project(points, lens):
-    """Return ``(n, 3)`` float32: x, y in samples and nearness, 0 for points without an image."""
+def project(points, raster_camera):
+    """Return ``(n, 3)`` float32: x, y in samples and inverse depth, 0 for invisible points."""
     screen = np.empty((len(points), 3), np.float32)
-    fx, fy, cx, cy = lens.focal_and_centre
-    k1, k2, p1, p2, k3 = lens.distortion
+    fx, fy, cx, cy = raster_camera.focal_and_centre
+    k1, k2, p1, p2, k3 = raster_camera.distortion
     for i in range(len(points)):
         z = np.float64(points[i, 2])
         screen[i, 2] = 0.0
-        if z < NEAR_M:
+        if z < NEAR_PLANE_M:
             continue
         x, y = points[i, 0] / z, points[i, 1] / z
         r2 = x * x + y * y
-        if r2 > lens.max_radius_squared:
+        if r2 > raster_camera.max_radius_squared:
             continue
         radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
         screen[i, 0] = fx * (x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)) + cx
@@ -89,7 +89,7 @@ def project(points, lens):
 
 
 @kernel
-def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
+def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth, ids):
     """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
 
     Parameters
@@ -105,10 +105,10 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
     uv, alpha, cutout
         With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are left out.
     """
-    height, width = nearness.shape
+    height, width = inverse_depth.shape
     half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
     slack, tiny = np.float32(EDGE_TOLERANCE), np.float32(1e-9)
-    farthest = _farthest(nearness) if cutout else nearness[:0]
+    farthest = _tile_farthest(inverse_depth) if cutout else inverse_depth[:0]
     for t in numbers:
         i0, i1, i2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         n0, n1, n2 = screen[i0, 2], screen[i1, 2], screen[i2, 2]
@@ -126,7 +126,7 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
         high_y = min(np.float32(height - 1), np.floor(y0 + max(nought, y1, y2) - half))
         if low_x > high_x or low_y > high_y:
             continue
-        if cutout and _is_hidden(farthest, max(n0, n1, n2), low_x, low_y, high_x, high_y):
+        if cutout and _box_is_hidden(farthest, max(n0, n1, n2), low_x, low_y, high_x, high_y):
             continue
         per_area = one / area
         b1x, b1y = y2 * per_area, -x2 * per_area
@@ -148,7 +148,7 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
             for column in range(np.uint64(first), np.uint64(last) + np.uint64(1)):
                 dx = np.float32(column) - shift
                 near = base + dx * near_x
-                if near <= nearness[row, column]:
+                if near <= inverse_depth[row, column]:
                     continue
                 if cutout:
                     w1, w2 = (dx * b1x + e1) * n1 / near, (dx * b2x + e2) * n2 / near
@@ -157,27 +157,27 @@ def fill(screen, triangles, numbers, cull, uv, alpha, cutout, nearness, ids):
                     v = w0 * uv[i0, 1] + w1 * uv[i1, 1] + w2 * uv[i2, 1]
                     if _bilinear_alpha(alpha, u, v) < 127.5:
                         continue
-                nearness[row, column] = near
+                inverse_depth[row, column] = near
                 ids[row, column] = t
 
 
 @kernel
-def _farthest(nearness):
-    """Return the least nearness in each tile of the picture, tiles at its border cut short."""
-    height, width = nearness.shape
+def _tile_farthest(inverse_depth):
+    """Return the least inverse_depth in each tile of the picture, tiles at its border cut short."""
+    height, width = inverse_depth.shape
     tiles = np.empty(((height - 1) // TILE + 1, (width - 1) // TILE + 1), np.float32)
     tiles[:] = np.inf
     for row in range(height):
         for tile in range(tiles.shape[1]):
             least = tiles[row // TILE, tile]
             for column in range(tile * TILE, min(tile * TILE + TILE, width)):
-                least = min(least, nearness[row, column])
+                least = min(least, inverse_depth[row, column])
             tiles[row // TILE, tile] = least
     return tiles
 
 
 @inlined
-def _is_hidden(farthest, near, low_x, low_y, high_x, high_y):
+def _box_is_hidden(farthest, near, low_x, low_y, high_x, high_y):
     """Whether something nearer than ``near`` fills all tiles that a box of samples touches."""
     for row in range(int(low_y) // TILE, int(high_y) // TILE + 1):
         for column in range(int(low_x) // TILE, int(high_x) // TILE + 1):
@@ -223,7 +223,7 @@ def _bilinear_alpha(alpha, u, v):
 
 
 @kernel
-def gather(nearness, ids, supersample, first_triangle, window):
+def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
     """Turn a depth picture into :class:`Fragments`, the way multisampling hardware does.
 
     A pixel is shaded once per surface and sheet in it, not once per sample.
@@ -263,14 +263,14 @@ def gather(nearness, ids, supersample, first_triangle, window):
                 leader = ids[ya, xa]
                 if leader < 0 or taken >> a & 1:
                     continue
-                surface, near = owner[leader], nearness[ya, xa]
+                surface, near = owner[leader], inverse_depth[ya, xa]
                 covered, same, sum_x, sum_y = 0, 0, 0, 0
                 for b in range(a, len(samples)):
                     yb, xb = top + down[b], left + across[b]
                     other = ids[yb, xb]
                     if other < 0 or taken >> b & 1 or owner[other] != surface:
                         continue
-                    if abs(nearness[yb, xb] - near) > SAME_SHEET * near:
+                    if abs(inverse_depth[yb, xb] - near) > SAME_LAYER * near:
                         continue
                     taken |= 1 << b
                     covered += 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trglab.synth.render.sampling import halvings
+from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Material, Surface
 from trglab.synth.skin.appearance import SkinAppearance
 from trglab.synth.skin.eyes import (
@@ -65,8 +65,8 @@ class PersonTextures:
     """
 
     textures: dict[str, np.ndarray]
-    smaller: dict[str, tuple[np.ndarray, ...]]
-    """The large ones again, see :attr:`~trglab.synth.render.surface.Surface.smaller`."""
+    mipmaps: dict[str, tuple[np.ndarray, ...]]
+    """The large ones again, see :attr:`~trglab.synth.render.surface.Surface.mipmaps`."""
     skin_height: np.ndarray
     oiliness: float
 
@@ -108,8 +108,8 @@ def paint_person(
         textures["lashes"] = paint_lashes(charts.lashes, landmarks, rng, (24, 19, 17), fullness)
     # A veil of shade where lids and lashes keep light from the eyes' edges.
     textures["eye_occlusion"] = np.full((4, 4, 4), (40, 22, 18, 70), np.uint8)
-    smaller = {"skin": halvings(skin.albedo)}
-    return PersonTextures(textures, smaller, skin.height, skin.oiliness)
+    reduced = {"skin": mipmaps(skin.albedo)}
+    return PersonTextures(textures, reduced, skin.height, skin.oiliness)
 
 
 def appearance_surfaces(
@@ -142,7 +142,7 @@ def appearance_surfaces(
                 triangles=charts.part_triangles[name],
                 uv=charts.part_uv[name],
                 texture=appearance.textures[name],
-                smaller=appearance.smaller.get(name, ()),
+                mipmaps=appearance.mipmaps.get(name, ()),
                 material=_material(name, appearance.oiliness),
                 height=appearance.skin_height if name == "skin" else None,
                 occlusion=None if occlusion is None else occlusion[used].astype(np.float32),

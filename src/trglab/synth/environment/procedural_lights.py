@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trglab.synth.environment.light import (
+    ENVIRONMENT_MAP_SHAPE,
     LUMINANCE,
-    SURROUNDINGS_SHAPE,
     Light,
     project_irradiance,
     sphere_grid,
@@ -70,7 +70,7 @@ class Ambient:
 
 def light_from_sources(sources: list[Source], ambient: Ambient) -> Light:
     """Put sources and a gradient together; the strongest source becomes the key light."""
-    directions, _ = sphere_grid(*SURROUNDINGS_SHAPE)
+    directions, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
     up = -directions[..., 1:2]
     radiance = np.where(
         up > 0,
@@ -91,13 +91,13 @@ def light_from_sources(sources: list[Source], ambient: Ambient) -> Light:
         key_direction=key.direction,
         key_rgb=np.asarray(key.rgb, dtype=np.float32),
         key_softness=min(key.radius_deg / 90.0, 1.0),
-        surroundings=radiance,
+        environment_map=radiance,
     )
 
 
 def procedural_light(rng: np.random.Generator) -> Light:
     """Draw one of the light recipes and its numbers, at about the brightness of 1."""
-    recipes = list(RECIPES.values())
+    recipes = list(LIGHTING_SETUPS.values())
     odds = np.array([weight for weight, _ in recipes])
     _, recipe = recipes[rng.choice(len(recipes), p=odds / odds.sum())]
     return light_from_sources(*recipe(rng))
@@ -113,7 +113,7 @@ def infrared_light(rng: np.random.Generator) -> Light:
     return light_from_sources(lamps, Ambient(dim, dim, dim))
 
 
-def infrared_look(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[np.float32]:
+def simulate_infrared(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[np.float32]:
     """Turn a linear picture ``(h, w, 3)`` into what a near-infrared camera sees.
 
     Skin scatters infrared deeply: spots and lips fade, and dark skin comes out nearly as light
@@ -130,7 +130,7 @@ def infrared_look(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[n
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def colour_of_kelvin(kelvin: float) -> NDArray[np.float64]:
+def rgb_from_kelvin(kelvin: float) -> NDArray[np.float64]:
     """Linear RGB ``(3,)`` of a glowing body with luminance 1, white at 6500 K.
 
     The Planckian locus in xy by Kim et al. 2002 (US patent 7024034), valid from 1667 to 25000 K,
@@ -167,11 +167,11 @@ def _paint(radiance: NDArray[np.float32], source: Source) -> None:
 
 
 def _grey(rng: np.random.Generator, low: float, high: float) -> Rgb:
-    return colour_of_kelvin(rng.uniform(4200, 7500)) * rng.uniform(low, high)
+    return rgb_from_kelvin(rng.uniform(4200, 7500)) * rng.uniform(low, high)
 
 
 def _warm(rng: np.random.Generator, low: float, high: float) -> Rgb:
-    return colour_of_kelvin(rng.uniform(2200, 3800)) * rng.uniform(low, high)
+    return rgb_from_kelvin(rng.uniform(2200, 3800)) * rng.uniform(low, high)
 
 
 def _studio(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
@@ -200,7 +200,7 @@ def _ring(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
 
 def _window(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
     side = rng.choice([-1.0, 1.0])
-    sky = colour_of_kelvin(rng.uniform(5500, 11000))
+    sky = rgb_from_kelvin(rng.uniform(5500, 11000))
     window = Source(
         side * rng.uniform(40, 110),
         rng.uniform(0, 30),
@@ -213,7 +213,7 @@ def _window(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
 
 
 def _back(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
-    rgb = colour_of_kelvin(rng.uniform(3500, 9000)) * rng.uniform(0.8, 2.5)
+    rgb = rgb_from_kelvin(rng.uniform(3500, 9000)) * rng.uniform(0.8, 2.5)
     behind = Source(180 + rng.normal(0, 25), rng.uniform(0, 40), rng.uniform(3, 35), rgb)
     dim = _grey(rng, 0.12, 0.4)
     return [behind], Ambient(dim, dim, dim * 0.7)
@@ -236,7 +236,7 @@ def _coloured(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
 
 
 def _screen(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
-    rgb = colour_of_kelvin(rng.uniform(6000, 12000)) * rng.uniform(0.2, 0.8)
+    rgb = rgb_from_kelvin(rng.uniform(6000, 12000)) * rng.uniform(0.2, 0.8)
     screen = Source(rng.normal(0, 15), rng.uniform(-35, -5), rng.uniform(12, 28), rgb)
     lamp = Source(rng.uniform(-180, 180), rng.uniform(20, 80), 6.0, _warm(rng, 0.0, 0.25))
     dim = _warm(rng, 0.02, 0.15)
@@ -250,27 +250,27 @@ def _night(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
         )
         for _ in range(rng.integers(1, 4))
     ]
-    dim = colour_of_kelvin(rng.uniform(5000, 12000)) * rng.uniform(0.02, 0.12)
+    dim = rgb_from_kelvin(rng.uniform(5000, 12000)) * rng.uniform(0.02, 0.12)
     return lamps, Ambient(dim, dim, dim * 0.5)
 
 
 def _overcast(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
-    above = colour_of_kelvin(rng.uniform(5800, 8500)) * rng.uniform(0.9, 1.6)
+    above = rgb_from_kelvin(rng.uniform(5800, 8500)) * rng.uniform(0.9, 1.6)
     level = above * rng.uniform(0.4, 0.9)
     return [], Ambient(above, level, level * rng.uniform(0.2, 0.8))
 
 
 def _sun(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
     elevation = rng.uniform(10, 75)
-    sun_rgb = colour_of_kelvin(3000 + 2600 * min(elevation / 40, 1)) * rng.uniform(1.0, 2.5)
+    sun_rgb = rgb_from_kelvin(3000 + 2600 * min(elevation / 40, 1)) * rng.uniform(1.0, 2.5)
     sun = Source(rng.uniform(-180, 180), elevation, 0.5, sun_rgb)
-    above = colour_of_kelvin(rng.uniform(8000, 14000)) * rng.uniform(0.2, 0.6)
+    above = rgb_from_kelvin(rng.uniform(8000, 14000)) * rng.uniform(0.2, 0.6)
     ground = sun_rgb * rng.uniform(0.05, 0.25)
     return [sun], Ambient(above, above * 1.2, ground)
 
 
 def _ceiling(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
-    rgb = colour_of_kelvin(rng.uniform(2700, 6500)) * rng.uniform(0.2, 0.7)
+    rgb = rgb_from_kelvin(rng.uniform(2700, 6500)) * rng.uniform(0.2, 0.7)
     lamps = [
         Source(rng.uniform(-180, 180), rng.uniform(40, 85), rng.uniform(6, 20), rgb)
         for _ in range(rng.integers(1, 4))
@@ -279,9 +279,9 @@ def _ceiling(rng: np.random.Generator) -> tuple[list[Source], Ambient]:
     return lamps, Ambient(wall * 1.2, wall, wall * rng.uniform(0.3, 0.8))
 
 
-Recipe = Callable[[np.random.Generator], tuple[list[Source], Ambient]]
+LightingSetup = Callable[[np.random.Generator], tuple[list[Source], Ambient]]
 
-RECIPES: dict[str, tuple[float, Recipe]] = {
+LIGHTING_SETUPS: dict[str, tuple[float, LightingSetup]] = {
     "studio": (3.5, _studio),
     "ring": (0.7, _ring),
     "window": (2.5, _window),
