@@ -33,13 +33,13 @@ from trg.inference.pose_pipeline import (
 from trg.inference.runtime import PoseRuntime
 from trg.inference.smoothing import FaceSmoothing
 from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, TrackingOptions
-from trg.io.images import Picture, read_picture
+from trg.io.images import UprightImage, read_image
 
 if TYPE_CHECKING:
     from trg.io.video import VideoFrame
 
-ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | Picture"
-"""A picture's path, a Pillow image, an array of pixels, or what ``read_picture`` returned."""
+ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | UprightImage"
+"""A picture's path, a Pillow image, an array of pixels, or what ``read_image`` returned."""
 
 MIN_CONFIDENCE = 0.5
 
@@ -218,9 +218,9 @@ class HeadPoseEstimator:
         ------
         FileNotFoundError, OSError, ValueError
             As a single call; also where there are fewer cameras than pictures. To go on after a
-            bad picture, read pictures with :func:`trg.io.images.read_picture` and hand those in.
+            bad picture, read pictures with :func:`trg.io.images.read_image` and hand those in.
         """
-        if isinstance(images, str | PathLike | Image.Image | Picture):
+        if isinstance(images, str | PathLike | Image.Image | UprightImage):
             raise ValueError(f"images: expected several pictures, got one ({images!r:.80})")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
@@ -317,7 +317,7 @@ class HeadPoseEstimator:
         """Read a picture and find its boxes."""
         if max_faces is not None and max_faces < 1:
             raise ValueError(f"max_faces: expected None or at least 1, got {max_faces}")
-        picture = image if isinstance(image, Picture) else read_picture(image)
+        picture = image if isinstance(image, UprightImage) else read_image(image)
         height, width = picture.pixels.shape[:2]
         seen_by = camera_of(width, height, camera, picture.camera)
         if boxes is None:

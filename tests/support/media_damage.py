@@ -86,12 +86,12 @@ def read_all(folder: Path, video: bool, timeout_s: float) -> list[dict[str, obje
 
 def _outcome(path: Path, video: bool) -> str:
     """Return "read", "refused: ..." for an error that was promised, "escaped: ..." for others."""
-    from trg.io.images import read_picture
+    from trg.io.images import read_image
 
     try:
         if video:
             return _copy_outcome(path)
-        pixels = read_picture(path).pixels
+        pixels = read_image(path).pixels
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             return f"escaped: wrong pixels {pixels.shape} of {pixels.dtype}"
     except Exception as error:  # whatever comes is what is being looked at

@@ -19,7 +19,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.camera_source import FieldOfView, assumed_distance_range
-from trg.io.images import Picture
+from trg.io.images import UprightImage
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
 
@@ -65,7 +65,7 @@ def test_pictures_of_every_kind(kind, tmp_path):
         "array": pixels,
         "pillow": Image.fromarray(pixels),
         "path": tmp_path / "p.png",
-        "picture": Picture(pixels, None),
+        "picture": UprightImage(pixels, None),
     }[kind]
     (face,) = estimator(image, CAMERA)
     assert_is(face, ALONE)
@@ -171,8 +171,8 @@ def test_the_camera_is_never_silent(tmp_path):
     assert assumed.source == "assumed"
     assert assumed.fov_deg("diagonal") == pytest.approx(ASSUMED_FOV_DEG)
     exif = Camera(700, 700, 320, 240, 640, 480, source="exif")
-    assert camera_of(Picture(picture(0), exif)) is exif
-    assert camera_of(Picture(picture(0), exif), CAMERA) is CAMERA
+    assert camera_of(UprightImage(picture(0), exif)) is exif
+    assert camera_of(UprightImage(picture(0), exif), CAMERA) is CAMERA
     given = camera_of(picture(0), 512.5)
     assert (given.fx, given.fy, given.cx, given.cy, given.source) == (512.5,) * 2 + (
         320.0,

@@ -22,7 +22,7 @@ from trg.face import LARGEST_INTERPUPILLARY_M, SMALLEST_INTERPUPILLARY_M, Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, camera_of
 from trg.io.boxes import PictureBoxes, boxes_of
-from trg.io.images import Picture, read_picture
+from trg.io.images import UprightImage, read_image
 from trg.io.inputs import MediaInput
 from trg.io.records.writers import RecordWriter
 from trg.io.video import VideoReader
@@ -193,13 +193,13 @@ class Predictor:
 
     def _read_photos(
         self, sources: Iterable[MediaInput], waiting: deque[_Waiting]
-    ) -> Iterator[Picture]:
+    ) -> Iterator[UprightImage]:
         """Yield pictures with their cameras; note each, or why it cannot be read."""
         for source in sources:
             if self._listener.should_stop():
                 return
             try:
-                picture = read_picture(str(source.path))
+                picture = read_image(str(source.path))
                 height, width = picture.pixels.shape[:2]
                 camera = self._camera(source, width, height, picture.camera)
                 if self._options.boxes is not None:
@@ -207,7 +207,7 @@ class Predictor:
             except UNREADABLE as error:
                 waiting.append(_Waiting(source, None, str(error)))
                 continue
-            picture = Picture(picture.pixels, camera)
+            picture = UprightImage(picture.pixels, camera)
             waiting.append(_Waiting(source, picture))
             yield picture
 
@@ -219,7 +219,7 @@ class Predictor:
         except ValueError as error:
             raise ValueError(f"{source.name}: {error}") from error
 
-    def _within_boxes(self, waiting: _Waiting, picture: Picture) -> list[Face]:
+    def _within_boxes(self, waiting: _Waiting, picture: UprightImage) -> list[Face]:
         assert self._options.boxes is not None
         boxes = boxes_of(self._options.boxes, waiting.source.name)
         return self._estimator(picture, boxes=boxes, max_faces=self._options.max_faces)
@@ -309,7 +309,7 @@ class _Waiting(NamedTuple):
     """A photo that was read, or could not be, and whose result is not written yet."""
 
     source: MediaInput
-    picture: Picture | None
+    picture: UprightImage | None
     failure: str = ""
 
 

@@ -1,4 +1,4 @@
-"""What a photo's EXIF block says about how it was held and through which lens it was taken."""
+"""Orientation and camera from the EXIF block of a photo."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from trg.geometry.camera import Camera
-from trg.io.orientation import EXIF_TURNS, UPRIGHT, Turn
+from trg.io.orientation import EXIF_ORIENTATIONS, UPRIGHT, Orientation
 
 FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
-"""A 35 mm equivalent focal length has the same diagonal angle of view on 36 x 24 mm film
-(CIPA DCG-001): 43.27 mm."""
+"""43.27 mm. A 35 mm equivalent focal length is defined by the diagonal angle of view on 36 x 24 mm
+film (CIPA DCG-001)."""
 
 PLAUSIBLE_FOCAL_35MM = (3.0, 5000.0)
-"""Fisheyes to astronomy; what lies outside, zero above all, means that nobody filled it in."""
+"""From fisheyes to astronomy. Values outside, zero above all, mean that the tag was not set."""
 
-RATIO_TOLERANCE = 0.01
-"""Thumbnails round their sides; cuts change the ratio by more."""
+ASPECT_TOLERANCE = 0.01
+"""Rounded thumbnail sizes stay within it; a crop changes the aspect ratio by more."""
 
-_SIDES = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+_SIZE_TAGS = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
 
 
-def exif_turn(exif: Image.Exif) -> Turn:
-    """Return what makes the stored pixels upright; nothing to do where EXIF does not say."""
-    return EXIF_TURNS.get(exif.get(ExifTags.Base.Orientation, 1), UPRIGHT)
+def exif_orientation(exif: Image.Exif) -> Orientation:
+    """Return the orientation of the stored pixels; upright if EXIF has none."""
+    return EXIF_ORIENTATIONS.get(exif.get(ExifTags.Base.Orientation, 1), UPRIGHT)
 
 
 def exif_camera(exif: Image.Exif, width: int, height: int) -> Camera | None:
-    """Return the camera of a stored picture of ``width`` x ``height`` px, if EXIF tells it.
+    """Return the camera of a stored image of ``width`` x ``height`` px, or None if unknown.
 
-    The 35 mm equivalent is read. It holds for the whole picture as the camera took it, at any
-    scale. A picture that was cut afterwards is known by sides of another ratio than the block
-    tells of, and has no camera; a cut that kept the ratio, or changed the block too, stays unseen.
+    The focal length is the 35 mm equivalent, which holds for the uncropped image at any scale. A
+    crop is recognised by an aspect ratio that differs from EXIF's original size, and has no
+    camera; a crop that keeps the ratio, or updates EXIF, cannot be recognised.
     """
     tags = exif.get_ifd(ExifTags.IFD.Exif)
     focal_35mm = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
     if not PLAUSIBLE_FOCAL_35MM[0] <= focal_35mm <= PLAUSIBLE_FOCAL_35MM[1]:
         return None
-    # Sorted: some phones tell the sides as the picture is stored, some as it is shown.
-    short, long = sorted(_number(tags.get(side)) for side in _SIDES)
-    if short > 0 and abs(short / long - min(width, height) / max(width, height)) > RATIO_TOLERANCE:
+    # Sorted, because some phones give the size as stored and some as displayed.
+    short, long = sorted(_number(tags.get(tag)) for tag in _SIZE_TAGS)
+    aspect = min(width, height) / max(width, height)
+    if short > 0 and abs(short / long - aspect) > ASPECT_TOLERANCE:
         return None
     focal_px = focal_35mm / FILM_DIAGONAL_MM * math.hypot(width, height)
     return Camera(focal_px, focal_px, width / 2.0, height / 2.0, width, height, source="exif")
 
 
 def _number(value: Any) -> float:
-    """Turn what a tag holds into a number; NaN where it holds none."""
+    """Return a tag's value as a number; NaN if it is not one."""
     try:
         return float(value)
     except (TypeError, ValueError, ArithmeticError):  # a tuple, bytes, a fraction over zero

@@ -1,53 +1,50 @@
-"""Photos in: any picture becomes upright RGB pixels and, where it says so, its camera."""
+"""Still image input: any image becomes upright RGB pixels and, if EXIF has it, a camera."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from os import PathLike
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from trg.geometry.camera import Camera
-from trg.io.exif import exif_camera, exif_turn
-from trg.io.orientation import UPRIGHT, Turn
+from trg.io.exif import exif_camera, exif_orientation
+from trg.io.orientation import UPRIGHT, Orientation
 
 BACKGROUND = 255
-"""What shows through transparent pixels: white, as on a page."""
+"""Grey value behind transparent pixels: white."""
 
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
-"""Their 32-bit integer pictures hold 16-bit values."""
+"""Pillow opens 16-bit files of these formats as 32-bit integers."""
 
-_DRAWING_FORMATS = ("EPS", "WMF", "EMF")
-"""Pillow hands these to other programs, Ghostscript for one; no photo comes in them."""
-
-_Read = TypeVar("_Read")
+_VECTOR_FORMATS = ("EPS", "WMF", "EMF")
+"""Pillow runs external programs such as Ghostscript for these; photos do not use them."""
 
 
-class Picture(NamedTuple):
-    """A photo, the right way up."""
+class UprightImage(NamedTuple):
+    """An image with its EXIF orientation applied."""
 
     pixels: NDArray[np.uint8]
     """``(h, w, 3)`` RGB."""
     camera: Camera | None
-    """From EXIF, turned like the pixels. None where EXIF says nothing."""
+    """From EXIF, for the upright pixels; None if EXIF has no focal length."""
 
 
-def read_picture(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> Picture:
-    """Read a photo from a file, a Pillow image or an array.
+def read_image(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> UprightImage:
+    """Read an image from a file, a Pillow image or an array.
 
-    EXIF's orientation is applied to the pixels and to the camera. The first frame of an animation
-    is taken. Transparent pixels are laid on white. 16-bit values are divided by 257.
+    EXIF's orientation is applied to the pixels and to the camera. Of an animation the first frame
+    is taken. Transparent pixels are blended with white. 16-bit values are divided by 257.
 
     Parameters
     ----------
     source
-        The path of any file that Pillow reads; a Pillow image; or an array ``(h, w)``,
-        ``(h, w, 1)``, ``(h, w, 3)`` or ``(h, w, 4)`` of uint8 or uint16, grey, RGB or RGBA.
-        OpenCV's arrays are BGR: hand in ``image[..., ::-1]``.
+        Path of any file that Pillow reads; a Pillow image; or an array ``(h, w)``, ``(h, w, 1)``,
+        ``(h, w, 3)`` or ``(h, w, 4)`` of uint8 or uint16: grey, RGB or RGBA. OpenCV's arrays are
+        BGR: pass ``image[..., ::-1]``.
 
     Raises
     ------
@@ -56,110 +53,107 @@ def read_picture(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> Pi
     OSError
         The file cannot be opened, or is a folder.
     ValueError
-        It is no picture, is damaged or cut off, is larger than Pillow's limit, or holds numbers
-        whose range is not known (floats, 32-bit integers).
+        The file is not an image, is damaged or truncated, or exceeds Pillow's size limit; or the
+        value range is unknown (floats, 32-bit integers).
     """
     if isinstance(source, np.ndarray):
-        return Picture(_array_to_rgb(source, "picture"), None)
+        return UprightImage(_array_to_rgb(source), None)
     if isinstance(source, Image.Image):
-        name = getattr(source, "filename", "") or "picture"
-        return _decode(str(name), lambda: _upright(source, str(name)))
+        return _decode(source, getattr(source, "filename", "") or "image")
     if not isinstance(source, (str, PathLike)):
         raise ValueError(
-            "picture: expected a path, a Pillow image or an array, "
+            "image: expected a path, a Pillow image or an array, "
             f"got {type(source).__name__} ({source!r:.80})"
         )
     path = os.fspath(source)
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: expected a picture, got a folder")
+        raise IsADirectoryError(f"{path}: expected an image, got a folder")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(f"{path}: expected a picture file, got a pipe or a device")
+        raise OSError(f"{path}: expected an image file, got a pipe or a device")
     try:
-        file = open(path, "rb")  # noqa: SIM115 (closed below; its errors are told apart from Pillow's)
+        file = open(path, "rb")  # noqa: SIM115 (closed below; keeps its errors apart from Pillow's)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: expected a picture, found no such file") from error
+        raise FileNotFoundError(f"{path}: expected an image, found no such file") from error
     with file:
-        return _decode(path, lambda: _open_upright(file, path))
+        return _decode(file, path)
 
 
-def _decode(name: str, decode: Callable[[], _Read]) -> _Read:
-    """Run a piece of decoding and turn whatever goes wrong in it into ValueError."""
+class _UnsupportedError(Exception):
+    """The image is intact, but of a kind that is refused."""
+
+
+def _decode(source: Any, name: Any) -> UprightImage:
+    """Decode a Pillow image or an open file; raise every failure as ValueError."""
     try:
-        return decode()
-    except _RefusedError as error:
+        if isinstance(source, Image.Image):
+            return _upright(source)
+        with Image.open(source) as image:
+            return _upright(image)
+    except _UnsupportedError as error:
         raise ValueError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(
             f"{name}: expected at most {limit:,} pixels (twice PIL.Image.MAX_IMAGE_PIXELS); "
-            f"scale the picture down, or raise that limit if you trust it ({error})"
+            f"scale the image down, or raise that limit if you trust the file ({error})"
         ) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name}: {_not_a_picture(name)}") from error
-    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead them into
-        raise ValueError(f"{name}: the picture is damaged or cut off ({error})") from error
+        raise ValueError(f"{name}: {_unidentified(str(name))}") from error
+    except Exception as error:  # Pillow's plugins raise any exception for damaged bytes
+        raise ValueError(f"{name}: the image is damaged or truncated ({error})") from error
 
 
-class _RefusedError(Exception):
-    """A sound picture whose numbers cannot be understood."""
-
-
-def _open_upright(file: Any, name: str) -> Picture:
-    with Image.open(file) as image:
-        return _upright(image, name)
-
-
-def _upright(image: Image.Image, name: str) -> Picture:
-    if image.format in _DRAWING_FORMATS:
-        raise _RefusedError(f"expected a photo, got a drawing ({image.format})")
+def _upright(image: Image.Image) -> UprightImage:
+    if image.format in _VECTOR_FORMATS:
+        raise _UnsupportedError(f"expected a photo, got a drawing ({image.format})")
     if 0 in image.size:
-        raise _RefusedError(
-            "expected a picture of at least one pixel, got {}x{}".format(*image.size)
+        raise _UnsupportedError(
+            "expected an image of at least one pixel, got {}x{}".format(*image.size)
         )
-    # Loading comes first: a TIFF turns itself upright then, and forgets its orientation.
+    # Before EXIF is read: Pillow itself rotates a TIFF while loading and clears its orientation.
     image.load()
     pixels = _image_to_rgb(image)
-    turn, camera = _exif_facts(image)
-    return Picture(turn.pixels(pixels), camera and turn.camera(camera))
+    orientation, camera = _read_exif(image)
+    return UprightImage(orientation.apply(pixels), camera and orientation.apply_to_camera(camera))
 
 
-def _exif_facts(image: Image.Image) -> tuple[Turn, Camera | None]:
+def _read_exif(image: Image.Image) -> tuple[Orientation, Camera | None]:
     try:
         exif = image.getexif()
-        return exif_turn(exif), exif_camera(exif, *image.size)
-    except Exception:  # Pillow raises anything for a damaged block, and the pixels are fine
+        return exif_orientation(exif), exif_camera(exif, *image.size)
+    except Exception:  # Pillow raises any exception for a damaged block; the pixels are intact
         return UPRIGHT, None
 
 
 def _image_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
-        return _array_to_rgb(np.asarray(image).astype(np.uint16, copy=False), "picture")
+        return _array_to_rgb(np.asarray(image).astype(np.uint16, copy=False))
     if image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS:
-        return _array_to_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16), "picture")
+        return _array_to_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16))
     if image.mode in ("I", "F", "LAB"):
-        raise _RefusedError(
-            f"expected a picture of 8 or 16 bits, got Pillow's mode {image.mode!r}, whose range is "
-            "not known; scale it to 0..255 and convert it to RGB first"
+        raise _UnsupportedError(
+            f"expected an image of 8 or 16 bits, got Pillow's mode {image.mode!r}, whose range is "
+            "unknown; scale it to 0..255 and convert it to RGB first"
         )
     if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
-        image = Image.alpha_composite(page, image.convert("RGBA"))
+        background = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
+        image = Image.alpha_composite(background, image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
-def _array_to_rgb(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in array.shape:
         raise ValueError(
-            f"{name}: expected an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) "
+            "image: expected an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) "
             f"of at least one pixel, got shape {array.shape}"
         )
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8:
         raise ValueError(
-            f"{name}: expected uint8 (0..255) or uint16 (0..65535), got {array.dtype}; convert it "
-            "first, numbers from 0 to 1 with (image * 255).round().astype(np.uint8)"
+            f"image: expected uint8 (0..255) or uint16 (0..65535), got {array.dtype}; convert it "
+            "first, values from 0 to 1 with (image * 255).round().astype(np.uint8)"
         )
     if array.ndim == 2:
         array = array[..., None]
@@ -169,10 +163,10 @@ def _array_to_rgb(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8)
 
 
-def _not_a_picture(name: str) -> str:
+def _unidentified(name: str) -> str:
     if name.lower().endswith((".heic", ".heif")):
         return (
             "Pillow does not read HEIC by itself; convert the photo to JPEG, or install "
             "pillow-heif and call pillow_heif.register_heif_opener() first"
         )
-    return "expected a picture, got a file of a kind that Pillow does not know or that is damaged"
+    return "expected an image, got a file that Pillow does not recognise"

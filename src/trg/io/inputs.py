@@ -35,7 +35,7 @@ class MediaInput(NamedTuple):
     password."""
     kind: AssetKind
     path: str | int
-    """For ``read_picture`` (photos) or ``VideoReader`` (the rest)."""
+    """For ``read_image`` (photos) or ``VideoReader`` (the rest)."""
 
 
 def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:

@@ -1,4 +1,4 @@
-"""The eight ways in which a stored picture can be turned, for its pixels and for its camera."""
+"""The eight orientations in which an image can be stored, applied to pixels and to cameras."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from numpy.typing import NDArray
 from trg.geometry.camera import Camera
 
 
-class Turn(NamedTuple):
-    """What makes stored pixels upright: first swap rows and columns, then mirror."""
+class Orientation(NamedTuple):
+    """The operation that makes stored pixels upright: first transpose, then flip."""
 
-    swap: bool = False
-    mirror_x: bool = False
-    mirror_y: bool = False
+    transpose: bool = False
+    """Swap rows and columns."""
+    flip_x: bool = False
+    flip_y: bool = False
 
-    def pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the pixels ``(h, w, 3)`` upright; ``(w, h, 3)`` where sides are swapped."""
-        turned = pixels.swapaxes(0, 1) if self.swap else pixels
-        if self.mirror_x:
-            turned = turned[:, ::-1]
-        if self.mirror_y:
-            turned = turned[::-1]
-        return np.ascontiguousarray(turned)
+    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return stored pixels ``(h, w, 3)`` upright; ``(w, h, 3)`` if transposed."""
+        upright = pixels.swapaxes(0, 1) if self.transpose else pixels
+        if self.flip_x:
+            upright = upright[:, ::-1]
+        if self.flip_y:
+            upright = upright[::-1]
+        return np.ascontiguousarray(upright)
 
-    def camera(self, camera: Camera) -> Camera:
-        """Return the camera of the upright picture from the camera of the stored one."""
+    def apply_to_camera(self, camera: Camera) -> Camera:
+        """Return the camera of the upright image, given the camera of the stored one."""
         k1, k2, p1, p2, k3 = camera.distortion
-        if self.swap:
+        if self.transpose:
             p1, p2 = p2, p1
             camera = replace(
                 camera,
@@ -43,33 +44,33 @@ class Turn(NamedTuple):
             )
         return replace(
             camera,
-            cx=camera.width - camera.cx if self.mirror_x else camera.cx,
-            cy=camera.height - camera.cy if self.mirror_y else camera.cy,
-            distortion=(k1, k2, -p1 if self.mirror_y else p1, -p2 if self.mirror_x else p2, k3),
+            cx=camera.width - camera.cx if self.flip_x else camera.cx,
+            cy=camera.height - camera.cy if self.flip_y else camera.cy,
+            distortion=(k1, k2, -p1 if self.flip_y else p1, -p2 if self.flip_x else p2, k3),
         )
 
 
-UPRIGHT = Turn()
+UPRIGHT = Orientation()
 
-EXIF_TURNS = {
+EXIF_ORIENTATIONS = {
     1: UPRIGHT,
-    2: Turn(mirror_x=True),
-    3: Turn(mirror_x=True, mirror_y=True),
-    4: Turn(mirror_y=True),
-    5: Turn(swap=True),
-    6: Turn(swap=True, mirror_x=True),
-    7: Turn(swap=True, mirror_x=True, mirror_y=True),
-    8: Turn(swap=True, mirror_y=True),
+    2: Orientation(flip_x=True),
+    3: Orientation(flip_x=True, flip_y=True),
+    4: Orientation(flip_y=True),
+    5: Orientation(transpose=True),
+    6: Orientation(transpose=True, flip_x=True),
+    7: Orientation(transpose=True, flip_x=True, flip_y=True),
+    8: Orientation(transpose=True, flip_y=True),
 }
-"""The values of EXIF's Orientation tag (EXIF 2.32, section 4.6.4 A)."""
+"""By the value of EXIF's Orientation tag (EXIF 2.32, section 4.6.4 A)."""
 
 
-def turn_of_display_matrix(matrix: NDArray[np.int32]) -> Turn:
-    """Read a video's 3x3 display matrix, to the nearest right angle.
+def orientation_from_display_matrix(matrix: NDArray[np.int32]) -> Orientation:
+    """Return the orientation nearest to a video's display matrix ``(3, 3)``.
 
-    FFmpeg's ``libavutil/display.h``: ``(x, y, 1) @ matrix`` is where a stored point is shown.
+    FFmpeg's ``libavutil/display.h``: a stored point is shown at ``(x, y, 1) @ matrix``.
     """
     (xx, xy), (yx, yy) = matrix[:2, :2].tolist()
     if abs(xy) + abs(yx) > abs(xx) + abs(yy):
-        return Turn(True, yx < 0, xy < 0)
-    return Turn(False, xx < 0, yy < 0)
+        return Orientation(True, yx < 0, xy < 0)
+    return Orientation(False, xx < 0, yy < 0)

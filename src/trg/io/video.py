@@ -1,4 +1,4 @@
-"""Videos, webcams and streams in: upright RGB frames with their times."""
+"""Video input from files, webcams and network streams: upright RGB frames with their times."""
 
 from __future__ import annotations
 
@@ -17,79 +17,78 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.io.ffmpeg import open_media_file, reason
 from trg.io.inputs import is_stream_url, without_password
-from trg.io.orientation import UPRIGHT, Turn, turn_of_display_matrix
+from trg.io.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
 
-LARGEST_FRAME_PX = 2**26
-"""67 million: twice 8K. A damaged header that claims more is not believed."""
+MAX_FRAME_PX = 2**26
+"""67 million pixels, twice 8K. Headers that claim more are treated as damaged."""
 
-NOMINAL_FPS = 30.0
-"""Said of sources that do not tell their frame rate; times never depend on it where frames
-carry their own."""
+DEFAULT_FPS = 30.0
+"""Frame rate of inputs that do not report one. Used for times only where frames have none."""
 
 PLAUSIBLE_FPS = (0.01, 1000.0)
 PLAUSIBLE_PIXEL_ASPECT = (0.25, 4.0)
 
-LIVE_DAMAGE_LIMIT = 250
-"""Undecodable packets in a row, some ten seconds of them, after which a stream has ended."""
+MAX_CONSECUTIVE_DAMAGED = 250
+"""Undecodable packets in a row, about ten seconds of video, after which a live input has failed."""
 
 
 class VideoFrame(NamedTuple):
-    """One picture of a video."""
+    """One frame of a video."""
 
     index: int  # type: ignore[assignment]  # hides a tuple's method
-    """From 0, counted over the frames that were given out."""
+    """From 0, over the frames that could be decoded."""
     time_s: float
-    """When it is shown, from the source's start; rises strictly."""
+    """Presentation time from the start of the input; strictly increasing."""
     pixels: NDArray[np.uint8]
     """``(h, w, 3)`` RGB, upright, with square pixels."""
 
 
 class VideoReader:
-    """An iterator over the frames of a video file, a webcam or a stream. One pass.
+    """Iterator over the frames of a video file, a webcam or a network stream (single pass).
 
-    The container's display rotation and pixel aspect are applied. Times are the frames' own, so
-    a variable frame rate is kept; they count from the start of the file (its sound included), or
-    from the first frame of a webcam or stream.
+    The container's display rotation and pixel aspect ratio are applied. Times are the frames' own,
+    so a variable frame rate is preserved. They count from the start of the file (including its
+    sound), or from the first frame of a live input.
 
-    Packets that cannot be decoded are left out. After the last frame of a file that had some,
-    iterating raises ValueError, so that the gap is not taken for a whole video; a stream goes on.
+    Packets that cannot be decoded are skipped. For a file, iteration then ends with ValueError
+    after the last good frame, so that a video with gaps is not mistaken for a complete one.
 
     Parameters
     ----------
     source
-        The path of a video, the number of a webcam, or a URL such as ``rtsp://camera/1``.
+        Path of a video, number of a webcam, or URL such as ``rtsp://camera/1``.
     timeout_s
-        How long a webcam or stream may stay silent.
+        How long a webcam or stream may deliver no data.
 
     Attributes
     ----------
     path
-        The file; None for webcams and streams.
+        The file; None for live inputs.
     width, height
-        Size of the frames as given out, px.
+        Size of the returned frames, px.
     fps
-        Mean frames per second as the source tells, else ``NOMINAL_FPS``.
+        Mean frame rate reported by the input, else ``DEFAULT_FPS``.
     frame_count
-        How many frames the file tells of, or its duration says; None where unknown. An estimate:
-        good for a progress bar, no more.
+        Number of frames, from the header or estimated from the duration; None if unknown. Only an
+        estimate, for progress bars.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file or webcam.
+        The file or webcam does not exist.
     TimeoutError
-        The webcam or stream stayed silent (also while iterating).
+        The webcam or stream delivered no data (also while iterating).
     OSError
-        The file, webcam or stream cannot be opened or has broken off (also while iterating).
+        The input cannot be opened, or was interrupted (also while iterating).
     ValueError
-        The file is no video, or its first frame is damaged; or was in part (at the end of
-        iterating); or its frames change size (while iterating).
+        The file is not a video or is damaged, or its frames change size (also while iterating).
     """
 
     def __init__(self, source: str | PathLike[str] | int, *, timeout_s: float = 10.0) -> None:
         is_url = isinstance(source, str) and is_stream_url(source)
-        self._live = is_url or isinstance(source, int)
+        self._is_live = is_url or isinstance(source, int)
         self._timeout_s = timeout_s
         self._container: Any = None
         self.path: Path | None = None
@@ -101,19 +100,19 @@ class VideoReader:
             self._name = os.fspath(source)
             self.path = _existing_file(Path(source))
         try:
-            with self._plain_errors():
-                self._container = _open(source, self._live, timeout_s)
-                self._stream = self._video_stream()
+            with self._builtin_errors():
+                self._container = _open(source, self._is_live, timeout_s)
+                self._stream = self._select_stream()
                 self._damaged_packets = 0
                 self._decoded = self._decode()
                 first = next(self._decoded, None)
             if first is None:
                 raise ValueError(f"{self._name}: expected a video, got no frame that can be read")
-            self._describe(first)
+            self._set_properties(first)
         except BaseException:
             self.close()
             raise
-        self._frames = self._give_out(first)
+        self._frames = self._read_frames(first)
 
     def __enter__(self) -> VideoReader:
         return self
@@ -132,70 +131,72 @@ class VideoReader:
     def __next__(self) -> VideoFrame:
         if self._container is None:
             raise ValueError(f"{self._name}: expected an open video, got one that was closed")
-        with self._plain_errors():
+        with self._builtin_errors():
             return next(self._frames)
 
     def close(self) -> None:
-        """Let go of the file or device. Doing so again does nothing."""
+        """Close the file or device; does nothing if already closed."""
         if self._container is not None:
             self._container.close()
             self._container = None
 
-    def _video_stream(self) -> Any:
-        pictures = av.stream.Disposition.attached_pic
-        streams = [s for s in self._container.streams.video if not s.disposition & pictures]
+    def _select_stream(self) -> Any:
+        """Return the largest video stream and configure its decoder."""
+        cover_art = av.stream.Disposition.attached_pic
+        streams = [s for s in self._container.streams.video if not s.disposition & cover_art]
         if not streams:
             raise ValueError(f"{self._name}: expected a video, got a file without a video stream")
         streams = [s for s in streams if s.codec_context is not None]
         if not streams:
-            raise ValueError(f"{self._name}: its video is coded in a way that FFmpeg does not know")
+            raise ValueError(f"{self._name}: FFmpeg has no decoder for this video")
         stream = max(streams, key=lambda s: (s.width or 0) * (s.height or 0))
-        stream.thread_type = "SLICE" if self._live else "AUTO"  # frame threads hold frames back
-        stream.codec_context.options = {"max_pixels": str(LARGEST_FRAME_PX)}
+        # Frame threads add latency, which matters for live inputs.
+        stream.thread_type = "SLICE" if self._is_live else "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
         return stream
 
     def _decode(self) -> Iterator[Any]:
-        """Yield the frames that are whole, count the packets that are not."""
-        in_a_row = 0
-        seen_one = False
+        """Yield the intact frames and count the damaged packets."""
+        consecutive = 0
+        has_frame = False
         for packet in self._container.demux(self._stream):
             try:
                 frames = packet.decode()
-                damaged = any(frame.is_corrupt for frame in frames)
+                is_damaged = any(frame.is_corrupt for frame in frames)
             except (av.error.FFmpegError, MemoryError):
-                frames, damaged = [], True
+                frames, is_damaged = [], True
             for frame in frames:
                 if not frame.is_corrupt:
-                    seen_one = True
+                    has_frame = True
                     yield frame
-            in_a_row = in_a_row + 1 if damaged else 0
-            # What comes before the first key frame can never be decoded; that is no damage.
-            self._damaged_packets += damaged and seen_one
-            if self._live and in_a_row > LIVE_DAMAGE_LIMIT:
-                raise OSError(f"{self._name}: {in_a_row} packets in a row could not be decoded")
+            consecutive = consecutive + 1 if is_damaged else 0
+            # Packets before the first key frame can never be decoded; that is not damage.
+            self._damaged_packets += is_damaged and has_frame
+            if self._is_live and consecutive > MAX_CONSECUTIVE_DAMAGED:
+                raise OSError(f"{self._name}: {consecutive} packets in a row could not be decoded")
 
-    def _describe(self, first: Any) -> None:
-        """Set what is known once the first frame is there."""
+    def _set_properties(self, first: Any) -> None:
+        """Set size, orientation, frame rate and frame count from the header and first frame."""
         stream = self._stream
         self._stored_size = (first.width, first.height)
-        if first.width * first.height > LARGEST_FRAME_PX:
+        if first.width * first.height > MAX_FRAME_PX:
             raise ValueError(
-                f"{self._name}: expected frames of at most {LARGEST_FRAME_PX:,} px, "
+                f"{self._name}: expected frames of at most {MAX_FRAME_PX:,} px, "
                 f"got {first.width}x{first.height}"
             )
         aspect = float(stream.sample_aspect_ratio or 1)
         if not PLAUSIBLE_PIXEL_ASPECT[0] <= aspect <= PLAUSIBLE_PIXEL_ASPECT[1]:
             aspect = 1.0
-        self._shown_width = max(1, round(first.width * aspect))
-        self._turn = _turn_of(first)
-        sides = (self._shown_width, first.height)
-        self.width, self.height = sides[::-1] if self._turn.swap else sides
+        self._square_width = max(1, round(first.width * aspect))
+        self._orientation = _orientation(first)
+        size = (self._square_width, first.height)
+        self.width, self.height = size[::-1] if self._orientation.transpose else size
         rates = (float(rate or 0) for rate in (stream.average_rate, stream.guessed_rate))
-        known = (rate for rate in rates if PLAUSIBLE_FPS[0] <= rate <= PLAUSIBLE_FPS[1])
-        self.fps = next(known, NOMINAL_FPS)
-        self.frame_count = None if self._live else self._told_frame_count()
+        plausible = (rate for rate in rates if PLAUSIBLE_FPS[0] <= rate <= PLAUSIBLE_FPS[1])
+        self.fps = next(plausible, DEFAULT_FPS)
+        self.frame_count = None if self._is_live else self._estimate_frame_count()
 
-    def _told_frame_count(self) -> int | None:
+    def _estimate_frame_count(self) -> int | None:
         if self._stream.frames > 0:
             return int(self._stream.frames)
         duration = self._container.duration
@@ -203,10 +204,12 @@ class VideoReader:
             return None
         return max(1, round(duration / av.time_base * self.fps))
 
-    def _give_out(self, first: Any) -> Iterator[VideoFrame]:
-        start_s = time_s = self._start_s(first)
-        frame = first
-        index = 0
+    def _read_frames(self, first: Any) -> Iterator[VideoFrame]:
+        start_s = _presentation_s(first) or 0.0
+        if not self._is_live and self._container.start_time is not None:
+            start_s = min(start_s, self._container.start_time / av.time_base)
+        last_s: float | None = None
+        frame, index = first, 0
         while frame is not None:
             if (frame.width, frame.height) != self._stored_size:
                 raise ValueError(
@@ -214,79 +217,54 @@ class VideoReader:
                     f"{self._stored_size[0]}x{self._stored_size[1]}, got "
                     f"{frame.width}x{frame.height} as frame {index}; convert the video first"
                 )
-            told_s = None if frame.pts is None else float(frame.pts * frame.time_base)
-            if index == 0:
-                time_s = start_s if told_s is None else told_s
-            else:
-                late = told_s is not None and told_s > time_s
-                time_s = told_s if late and told_s is not None else time_s + 1.0 / self.fps
-            yield VideoFrame(index, time_s - start_s, self._pixels(frame))
+            time_s = _presentation_s(frame)
+            if last_s is None:
+                time_s = start_s if time_s is None else time_s
+            elif time_s is None or time_s <= last_s:
+                time_s = last_s + 1.0 / self.fps
+            yield VideoFrame(index, time_s - start_s, self._upright_rgb(frame))
+            last_s = time_s
             frame = next(self._decoded, None)
             index += 1
-        if self._damaged_packets and not self._live:
+        if self._damaged_packets and not self._is_live:
             raise ValueError(
                 f"{self._name}: the video is damaged: {self._damaged_packets} of its packets could "
                 f"not be decoded, and their frames are missing among the {index} that could"
             )
 
-    def _start_s(self, first: Any) -> float:
-        first_s = 0.0 if first.pts is None else float(first.pts * first.time_base)
-        told = None if self._live else self._container.start_time
-        return first_s if told is None else min(first_s, told / av.time_base)
-
-    def _pixels(self, frame: Any) -> NDArray[np.uint8]:
-        width, height = self._shown_width, self._stored_size[1]
-        return self._turn.pixels(frame.to_ndarray(format="rgb24", width=width, height=height))
+    def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
+        width, height = self._square_width, self._stored_size[1]
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+        return self._orientation.apply(pixels)
 
     @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
-        """Turn FFmpeg's errors into Python's own."""
-        began_s = time.monotonic()
+    def _builtin_errors(self) -> Iterator[None]:
+        """Raise FFmpeg's errors as the built-in ones that the class promises."""
+        start_s = time.monotonic()
         try:
             yield
         except av.error.FFmpegError as error:
-            plain = _plain_error(self._name, error, self._live)
-            # FFmpeg's own error shows the password; and a wait that was cut short may be any.
-            late = time.monotonic() - began_s > 0.95 * self._timeout_s
-            if self._live and (late or isinstance(error, av.error.ExitError)):
-                plain = TimeoutError(f"{self._name}: nothing came within {self._timeout_s:g} s")
-            raise plain from (None if self._live else error)
+            builtin = _builtin_error(self._name, error, self._is_live)
+            # FFmpeg reports an expired timeout as various errors, hence the clock.
+            is_late = time.monotonic() - start_s > 0.95 * self._timeout_s
+            if self._is_live and (is_late or isinstance(error, av.error.ExitError)):
+                builtin = TimeoutError(f"{self._name}: nothing came within {self._timeout_s:g} s")
+            # The original error of a stream contains the URL with its password.
+            raise builtin from (None if self._is_live else error)
         except (MemoryError, LookupError, ArithmeticError, RuntimeError) as error:
-            # What PyAV itself raises when a damaged header holds impossible numbers.
+            # PyAV raises these for impossible numbers in damaged headers.
             raise ValueError(f"{self._name}: the video is damaged ({error})") from error
-
-
-def _existing_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: expected a video, found no such file")
-    raise OSError(f"{path}: expected a video file, got a folder, a pipe or a device")
-
-
-def _open(source: str | PathLike[str] | int, live: bool, timeout_s: float) -> Any:
-    if isinstance(source, int):
-        file, format_name, options = webcam_input(source, sys.platform)
-        return av.open(file, format=format_name, container_options=options, timeout=timeout_s)
-    if live:
-        options = {"rtsp_transport": "tcp"} if str(source).lower().startswith("rtsp") else {}
-        return av.open(str(source), container_options=options, timeout=timeout_s)
-    # Not "options": PyAV before 18 crashes with those where streams show up late (MPEG).
-    # A playlist must not reach out to the network from a file that was thought to be a video.
-    return av.open(
-        os.path.abspath(source),  # so that no colon in a name makes a protocol of it
-        container_options={"protocol_whitelist": "file"},
-        metadata_errors="replace",
-    )
 
 
 def webcam_input(number: int, platform: str) -> tuple[str, str, dict[str, str]]:
     """Return FFmpeg's file name, format and options for a webcam.
 
+    ``platform`` is :data:`sys.platform`.
+
     Raises
     ------
     FileNotFoundError
-        There is no webcam of that number.
+        There is no webcam with this number.
     """
     if number < 0:
         raise FileNotFoundError(f"expected the number of a webcam, from 0, got {number}")
@@ -306,20 +284,40 @@ def webcam_input(number: int, platform: str) -> tuple[str, str, dict[str, str]]:
     return file, "v4l2", {}
 
 
-def _turn_of(frame: Any) -> Turn:
+def _open(source: str | PathLike[str] | int, is_live: bool, timeout_s: float) -> Any:
+    if isinstance(source, int):
+        file, format_name, options = webcam_input(source, sys.platform)
+        return av.open(file, format=format_name, container_options=options, timeout=timeout_s)
+    if is_live:
+        options = {"rtsp_transport": "tcp"} if str(source).lower().startswith("rtsp") else {}
+        return av.open(str(source), container_options=options, timeout=timeout_s)
+    return open_media_file(source)
+
+
+def _existing_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: expected a video, found no such file")
+    raise OSError(f"{path}: expected a video file, got a folder, a pipe or a device")
+
+
+def _presentation_s(frame: Any) -> float | None:
+    return None if frame.pts is None else float(frame.pts * frame.time_base)
+
+
+def _orientation(frame: Any) -> Orientation:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None or matrix.buffer_size < 36:
         return UPRIGHT
-    return turn_of_display_matrix(np.frombuffer(bytes(matrix), "=i4", count=9).reshape(3, 3))
-
-
-def _plain_error(name: str, error: Exception, live: bool) -> Exception:
-    if live or (isinstance(error, OSError) and not isinstance(error, ValueError)):
-        return OSError(f"{name}: cannot be read ({_reason(error)})")
-    return ValueError(
-        f"{name}: expected a video, got a file that is damaged or something else ({_reason(error)})"
+    return orientation_from_display_matrix(
+        np.frombuffer(bytes(matrix), "=i4", count=9).reshape(3, 3)
     )
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
+def _builtin_error(name: str, error: Exception, is_live: bool) -> Exception:
+    if is_live or (isinstance(error, OSError) and not isinstance(error, ValueError)):
+        return OSError(f"{name}: cannot be read ({reason(error)})")
+    return ValueError(
+        f"{name}: expected a video, got a damaged file or another kind of file ({reason(error)})"
+    )

@@ -1,11 +1,11 @@
-"""Videos out: H.264 at the frames' own times, with the original's sound."""
+"""Video output: H.264 with presentation times per frame and the original's sound."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -19,51 +19,52 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from trg._util.checks import rgb_image
+from trg.io.ffmpeg import open_media_file, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""File name endings that can be written, and FFmpeg's names for them."""
+"""Supported file name endings, and FFmpeg's names of the formats."""
 
 TICKS_PER_SECOND = 90_000
 """MPEG's clock; frames at common rates fall on whole ticks."""
 
-LONGEST_S = 1e8
-"""Three years; only damaged videos claim later times, and those overflow FFmpeg's fields."""
+MAX_TIME_S = 1e8
+"""Three years. Only damaged videos have later times, and those overflow FFmpeg's fields."""
 
 BT709 = 1
-"""ITU-T H.273's number for that standard's primaries and transfer curve."""
+"""Number of the primaries and the transfer curve in ITU-T H.273."""
 
 ENCODER_OPTIONS = {"crf": "18", "preset": "veryfast"}
-"""Visually lossless, and quick: an overlay is often watched once."""
+"""Visually lossless and fast to encode."""
 
 
 class VideoWriter:
-    """Write RGB frames as an H.264 video (yuv420p, BT.709), whole or not at all.
+    """Writes RGB frames as an H.264 video (yuv420p, BT.709).
 
-    The file has another name until ``close``, or the end of the ``with`` block, gives it its own.
-    An exception in the block leaves no file. Odd sides are made even by repeating the last column
-    or row, since yuv420p has no odd ones.
+    The file appears under its name only when it is complete, on ``close`` or at the end of the
+    ``with`` block. An exception in the block leaves no file. Odd sizes are padded to even ones by
+    repeating the last column or row, because yuv420p requires even sizes.
 
     Parameters
     ----------
     path
-        Where to write; ends in one of ``CONTAINERS``.
+        Output file; its ending is one of ``CONTAINERS``.
     width, height
         Size of the frames, px.
     fps
-        The mean frame rate, a hint for the encoder. Frames are shown at the times given.
+        Mean frame rate, a hint for the encoder. Frames are shown at the times given to ``write``.
     sound_from
-        A video whose sound is copied as it is, without coding it anew. None, or a video without
-        sound: no sound.
+        A video whose sound is copied without re-encoding. None, or a video without sound: no
+        sound.
 
     Raises
     ------
     ValueError
-        The ending, size or rate cannot be written; the container cannot hold the sound's coding;
-        ``sound_from`` is no media file, or is the file to be written.
+        The ending, size or rate is not supported; the container cannot hold the sound's codec;
+        ``sound_from`` is not a media file, or is the output file.
     FileNotFoundError
-        The folder or ``sound_from`` is not there.
+        The folder or ``sound_from`` does not exist.
     OSError
-        The disk is full or cannot be written (also by ``write`` and ``close``).
+        The disk is full or not writable (also from ``write`` and ``close``).
     """
 
     def __init__(
@@ -79,15 +80,15 @@ class VideoWriter:
         self._last_tick, self._last_s = -1, -math.inf
         self._container: Any = None
         self._sound: _SoundCopy | None = None
-        _check_target(self.path, width, height, fps, sound_from)
+        _check_arguments(self.path, width, height, fps, sound_from)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
-            with _plain_errors(self.path):
-                kind = CONTAINERS[self.path.suffix.lower()]
-                self._container = av.open(os.path.abspath(self._partial), "w", format=kind)
-                self._stream = _h264_stream(self._container, width, height, fps)
+            with _builtin_errors(self.path):
+                format_name = CONTAINERS[self.path.suffix.lower()]
+                self._container = av.open(os.path.abspath(self._partial), "w", format=format_name)
+                self._stream = _add_h264_stream(self._container, width, height, fps)
             if sound_from is not None:
-                self._sound = _SoundCopy.between(Path(sound_from), self._container, self.path)
+                self._sound = _open_sound(Path(sound_from), self._container, self.path)
         except BaseException:
             self._discard()
             raise
@@ -109,29 +110,30 @@ class VideoWriter:
     def write(self, pixels: NDArray[np.uint8], time_s: float) -> None:
         """Add a frame ``(height, width, 3)``, shown from ``time_s`` until the next one.
 
-        Times closer than a tick of ``TICKS_PER_SECOND`` are put a tick apart.
+        Times closer than one tick (1 / ``TICKS_PER_SECOND``) are moved one tick apart.
 
         Raises
         ------
         ValueError
-            The frame is of another size or type, its time is not after the last one's, or the
+            The frame has another size or type, its time is not after the previous one, or the
             writer is closed.
         """
-        self._check_open()
+        if self._container is None:
+            raise ValueError(f"{self.path}: expected an open video, got one that was closed")
         frame = rgb_image("video frame", pixels)
         if frame.shape[1::-1] != self._size:
             raise ValueError(
                 f"{self.path}: expected frames of {self._size[0]}x{self._size[1]} px, "
                 f"got {frame.shape[1]}x{frame.shape[0]}"
             )
-        if not (0.0 <= time_s < LONGEST_S and time_s > self._last_s):
+        if not (0.0 <= time_s < MAX_TIME_S and time_s > self._last_s):
             raise ValueError(
-                f"{self.path}: expected times that rise from 0 and stay below {LONGEST_S:.0f} s, "
+                f"{self.path}: expected times that rise from 0 and stay below {MAX_TIME_S:.0f} s, "
                 f"got {time_s} s after {max(self._last_s, 0.0)} s"
             )
         tick = max(round(time_s * TICKS_PER_SECOND), self._last_tick + 1)
         try:
-            with _plain_errors(self.path):
+            with _builtin_errors(self.path):
                 self._container.mux(self._stream.encode(_yuv_frame(frame, tick)))
                 if self._sound is not None:
                     self._sound.copy_until(time_s)
@@ -141,7 +143,7 @@ class VideoWriter:
         self._last_tick, self._last_s = tick, time_s
 
     def close(self) -> None:
-        """Finish the file and give it its name. Doing so again does nothing.
+        """Complete the file and give it its name; does nothing if already closed.
 
         Raises
         ------
@@ -153,10 +155,10 @@ class VideoWriter:
         try:
             if self._last_tick < 0:
                 raise ValueError(f"{self.path}: expected at least one frame, got none")
-            with _plain_errors(self.path):
+            with _builtin_errors(self.path):
                 self._container.mux(self._stream.encode(None))
                 if self._sound is not None:
-                    self._sound.copy_until(float("inf"))
+                    self._sound.copy_until(math.inf)
                 self._container.close()
             with open(self._partial, "rb+") as file:
                 os.fsync(file.fileno())  # on the disk before it has its name
@@ -164,23 +166,18 @@ class VideoWriter:
         except BaseException:
             self._discard()
             raise
-        self._let_go()
-
-    def _check_open(self) -> None:
-        if self._container is None:
-            raise ValueError(f"{self.path}: expected an open video, got one that was closed")
+        self._release()
 
     def _discard(self) -> None:
-        """Leave nothing behind."""
-        try:
-            if self._container is not None:
+        """Close and delete the partial file."""
+        if self._container is not None:
+            # An incomplete file may fail to close; it is deleted in any case.
+            with suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.close()
-        except (av.error.FFmpegError, OSError, ValueError):
-            pass  # what cannot be finished is thrown away all the same
-        self._let_go()
+        self._release()
         self._partial.unlink(missing_ok=True)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._container = None
         if self._sound is not None:
             self._sound.close()
@@ -188,67 +185,38 @@ class VideoWriter:
 
 
 class _SoundCopy:
-    """Carries the packets of one sound stream over, a little ahead of the pictures."""
+    """Copies the packets of a sound stream, interleaved with the video frames."""
 
     def __init__(self, source: Any, stream: Any, target: Any, target_stream: Any) -> None:
         self._source, self._target, self._target_stream = source, target, target_stream
-        self._time_base = stream.time_base
-        self._start_ticks = round((source.start_time or 0) / av.time_base / stream.time_base)
+        self._tick_s = float(stream.time_base)
+        self._start_ticks = round((source.start_time or 0) / av.time_base / self._tick_s)
         self._packets = source.demux(stream)
-        self._next: Any = None
+        self._pending: Any = None
         self._last_dts: int | None = None
 
-    @classmethod
-    def between(cls, path: Path, target: Any, target_path: Path) -> _SoundCopy | None:
-        """Begin to copy from a file; None if it has no sound."""
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: expected a video to take the sound from, found none")
-        source = None
-        try:
-            with _plain_errors(path):
-                source = av.open(
-                    os.path.abspath(path),
-                    container_options={"protocol_whitelist": "file"},
-                    metadata_errors="replace",
-                )
-                if not source.streams.audio:
-                    source.close()
-                    return None
-                stream = source.streams.audio[0]
-                context = stream.codec_context
-                coding = "something unknown" if context is None else context.name
-                if coding not in target.supported_codecs:
-                    raise ValueError(
-                        f"{target_path}: {target_path.suffix} cannot hold the sound of {path}, "
-                        f"which is coded as {coding}; write a .mkv, or no sound (sound_from=None)"
-                    )
-                return cls(source, stream, target, target.add_stream_from_template(stream))
-        except BaseException:
-            if source is not None:
-                source.close()
-            raise
-
     def copy_until(self, time_s: float) -> None:
-        """Copy what is heard up to a time, so that players find it near the pictures."""
+        """Copy the sound up to a time, so that players find it near the frames."""
         while True:
-            packet = self._next or self._read()
+            packet = self._pending or self._read_packet()
             if packet is None:
                 return
-            if (packet.dts - self._start_ticks) * self._time_base > time_s:
-                self._next = packet
+            if (packet.dts - self._start_ticks) * self._tick_s > time_s:
+                self._pending = packet
                 return
-            self._next = None
-            if self._last_dts is None or packet.dts > self._last_dts:  # muxers refuse others
+            self._pending = None
+            # Muxers reject times that do not increase.
+            if self._last_dts is None or packet.dts > self._last_dts:
                 self._last_dts = packet.dts
                 packet.dts -= self._start_ticks
                 packet.pts = packet.dts if packet.pts is None else packet.pts - self._start_ticks
                 packet.stream = self._target_stream
                 self._target.mux(packet)
 
-    def _read(self) -> Any:
-        """Return the next packet; None at the end, and from where the original is damaged on.
+    def _read_packet(self) -> Any:
+        """Return the next packet; None at the end, or where the original is damaged.
 
-        Whoever reads that file's pictures meets the damage too, and is told there.
+        The damage is reported by the reader of the same file's frames.
         """
         try:
             return next((packet for packet in self._packets if packet.dts is not None), None)
@@ -256,11 +224,37 @@ class _SoundCopy:
             return None
 
     def close(self) -> None:
-        """Let go of the original."""
+        """Close the original."""
         self._source.close()
 
 
-def _check_target(
+def _open_sound(path: Path, target: Any, target_path: Path) -> _SoundCopy | None:
+    """Open a file's sound for copying; None if it has none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a video to take the sound from, found none")
+    source = None
+    try:
+        with _builtin_errors(path):
+            source = open_media_file(path)
+            if not source.streams.audio:
+                source.close()
+                return None
+            stream = source.streams.audio[0]
+            context = stream.codec_context
+            codec = "an unknown codec" if context is None else context.name
+            if codec not in target.supported_codecs:
+                raise ValueError(
+                    f"{target_path}: {target_path.suffix} cannot hold the sound of {path}, "
+                    f"which is coded as {codec}; write a .mkv, or no sound (sound_from=None)"
+                )
+            return _SoundCopy(source, stream, target, target.add_stream_from_template(stream))
+    except BaseException:
+        if source is not None:
+            source.close()
+        raise
+
+
+def _check_arguments(
     path: Path, width: int, height: int, fps: float, sound_from: str | PathLike[str] | None
 ) -> None:
     if path.suffix.lower() not in CONTAINERS:
@@ -279,7 +273,7 @@ def _check_target(
         raise ValueError(f"{path}: expected another file than the one the sound is taken from")
 
 
-def _h264_stream(container: Any, width: int, height: int, fps: float) -> Any:
+def _add_h264_stream(container: Any, width: int, height: int, fps: float) -> Any:
     stream = container.add_stream(
         "libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(ENCODER_OPTIONS)
     )
@@ -306,12 +300,11 @@ def _yuv_frame(pixels: NDArray[np.uint8], tick: int) -> Any:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Turn FFmpeg's errors into Python's own."""
+def _builtin_errors(path: Path) -> Iterator[None]:
+    """Raise FFmpeg's errors as built-in ones."""
     try:
         yield
     except av.error.FFmpegError as error:
-        reason = error.strerror or error
         if isinstance(error, av.error.InvalidDataError):
-            raise ValueError(f"{path}: the file is damaged ({reason})") from error
-        raise OSError(f"{path}: cannot be read or written ({reason})") from error
+            raise ValueError(f"{path}: the file is damaged ({reason(error)})") from error
+        raise OSError(f"{path}: cannot be read or written ({reason(error)})") from error

@@ -10,8 +10,8 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from trg.geometry.camera import Camera
-from trg.io.images import read_picture
-from trg.io.orientation import EXIF_TURNS
+from trg.io.images import read_image
+from trg.io.orientation import EXIF_ORIENTATIONS
 
 SCENE = np.random.default_rng(1).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 LENS = (0.12, -0.08, 0.002, -0.003, 0.01)
@@ -33,23 +33,23 @@ def test_orientation_is_applied_as_pillow_does(orientation, kind, tmp_path):
     Image.fromarray(SCENE).save(path, exif=exif_block(orientation), **options)
     with Image.open(path) as image:
         expected = np.array(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(read_picture(path).pixels, expected)
+    np.testing.assert_array_equal(read_image(path).pixels, expected)
     with Image.open(path) as image:
-        np.testing.assert_array_equal(read_picture(image).pixels, expected)
+        np.testing.assert_array_equal(read_image(image).pixels, expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_camera_turns_with_the_pixels(orientation):
     camera = Camera(520, 480, 4.3, 2.1, 9, 6, LENS)
-    turn = EXIF_TURNS[orientation]
-    upright = turn.camera(camera)
-    pixels = turn.pixels(SCENE)
+    operation = EXIF_ORIENTATIONS[orientation]
+    upright = operation.apply_to_camera(camera)
+    pixels = operation.apply(SCENE)
     assert pixels.shape[:2] == (upright.height, upright.width)
     for row, column in [(0, 0), (2, 7), (5, 3)]:
         ray = camera.unproject((column + 0.5, row + 0.5))
-        if turn.swap:
+        if operation.transpose:
             ray = ray[::-1]
-        ray = ray * (-1 if turn.mirror_x else 1, -1 if turn.mirror_y else 1)
+        ray = ray * (-1 if operation.flip_x else 1, -1 if operation.flip_y else 1)
         x, y = upright.pixels_from_rays(ray)
         np.testing.assert_array_equal(pixels[int(y), int(x)], SCENE[row, column])
         assert (x % 1, y % 1) == pytest.approx((0.5, 0.5))
@@ -59,7 +59,7 @@ def test_the_camera_turns_with_the_pixels(orientation):
 def test_focal_length_is_a_diagonal_measure(orientation, tmp_path):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (400, 300)).save(path, exif=exif_block(orientation, 26))
-    picture = read_picture(path)
+    picture = read_image(path)
     sides = (300, 400) if orientation == 6 else (400, 300)
     camera = picture.camera
     assert (camera.width, camera.height) == sides == picture.pixels.shape[1::-1]
@@ -78,14 +78,14 @@ def test_cut_pictures_have_no_camera(told, knows, tmp_path):
     tags = exif.get_ifd(ExifTags.IFD.Exif)
     tags[ExifTags.Base.ExifImageWidth], tags[ExifTags.Base.ExifImageHeight] = told
     Image.new("RGB", (400, 300)).save(tmp_path / "photo.jpg", exif=exif)
-    assert (read_picture(tmp_path / "photo.jpg").camera is not None) == knows
+    assert (read_image(tmp_path / "photo.jpg").camera is not None) == knows
 
 
 @pytest.mark.parametrize("focal", [None, 0, 1, 60000])
 def test_no_focal_length_no_camera(focal, tmp_path):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (40, 30)).save(path, exif=exif_block(1, focal))
-    assert read_picture(path).camera is None
+    assert read_image(path).camera is None
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -94,7 +94,7 @@ def test_damaged_exif_costs_only_the_camera(tmp_path):
     Image.new("RGB", (40, 30), (255, 0, 0)).save(path, exif=exif_block(1, 26))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"MM\x00*\x00\x00\x00\x08", b"MM\x00*\xff\xff\xff\xff"))
-    picture = read_picture(path)
+    picture = read_image(path)
     assert picture.camera is None
     assert picture.pixels.shape == (30, 40, 3)
 
@@ -105,18 +105,18 @@ def test_damaged_exif_costs_only_the_camera(tmp_path):
 def test_every_mode_becomes_rgb(mode):
     image = Image.fromarray(SCENE).convert(mode)
     expected = np.asarray(image.convert("RGB"))
-    np.testing.assert_array_equal(read_picture(image).pixels, expected)
+    np.testing.assert_array_equal(read_image(image).pixels, expected)
 
 
 def test_transparency_shows_white():
     image = Image.new("RGBA", (3, 2), (200, 0, 0, 0))
     image.putpixel((1, 1), (200, 0, 0, 255))
     image.putpixel((2, 1), (200, 0, 0, 51))
-    pixels = read_picture(image).pixels
+    pixels = read_image(image).pixels
     assert pixels[0, 0].tolist() == [255, 255, 255]
     assert pixels[1, 1].tolist() == [200, 0, 0]
     assert pixels[1, 2].tolist() == [244, 204, 204]
-    np.testing.assert_allclose(read_picture(np.asarray(image)).pixels, pixels, atol=1)
+    np.testing.assert_allclose(read_image(np.asarray(image)).pixels, pixels, atol=1)
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
@@ -125,8 +125,8 @@ def test_sixteen_bits_are_scaled_not_cut(kind, tmp_path):
     expected = np.round(values / 257.0).astype(np.uint8)
     path = tmp_path / f"deep.{kind}"
     Image.fromarray(values).save(path)
-    np.testing.assert_array_equal(read_picture(path).pixels, np.stack([expected] * 3, -1))
-    np.testing.assert_array_equal(read_picture(values).pixels[..., 1], expected)
+    np.testing.assert_array_equal(read_image(path).pixels, np.stack([expected] * 3, -1))
+    np.testing.assert_array_equal(read_image(values).pixels[..., 1], expected)
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png"])
@@ -135,7 +135,7 @@ def test_first_frame_of_an_animation(kind, tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=40, **options)
-    assert (read_picture(path).pixels == (255, 0, 0)).all()
+    assert (read_image(path).pixels == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (6, 9, 3), (6, 9, 4), (1, 1, 3), (2, 20000)])
@@ -143,7 +143,7 @@ def test_arrays(shape):
     array = np.full(shape, 7, np.uint8)
     if shape[2:] == (4,):
         array[..., 3] = 255
-    pixels = read_picture(array[::-1]).pixels
+    pixels = read_image(array[::-1]).pixels
     assert pixels.shape == (*shape[:2], 3)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
@@ -167,7 +167,7 @@ def test_arrays(shape):
 )
 def test_what_cannot_be_understood_is_refused(source, message):
     with pytest.raises(ValueError, match=message):
-        read_picture(source)
+        read_image(source)
 
 
 def test_cut_off_files_are_errors_not_half_grey_pictures(tmp_path):
@@ -186,30 +186,30 @@ def test_cut_off_files_are_errors_not_half_grey_pictures(tmp_path):
     ]:
         path = tmp_path / f"whole.{kind}"
         noise.save(path, **options)
-        assert read_picture(path).pixels.shape == (64, 64, 3)
+        assert read_image(path).pixels.shape == (64, 64, 3)
         data = path.read_bytes()
         for share in (0.0, 0.1, 0.5, 0.9):
             path.write_bytes(data[: int(len(data) * share)])
             with pytest.raises(ValueError, match=path.name):
-                read_picture(path)
+                read_image(path)
 
 
 def test_files_that_are_no_pictures(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.jpg"):
-        read_picture(tmp_path / "nothing.jpg")
+        read_image(tmp_path / "nothing.jpg")
     with pytest.raises(IsADirectoryError, match="got a folder"):
-        read_picture(tmp_path)
+        read_image(tmp_path)
     (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(ValueError, match="does not know"):
-        read_picture(tmp_path / "notes.txt")
+    with pytest.raises(ValueError, match="does not recognise"):
+        read_image(tmp_path / "notes.txt")
     (tmp_path / "iphone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(ValueError, match="pillow-heif"):
-        read_picture(str(tmp_path / "iphone.HEIC"))
+        read_image(str(tmp_path / "iphone.HEIC"))
     (tmp_path / "drawing.eps").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
     )
     with pytest.raises(ValueError, match="drawing"):
-        read_picture(tmp_path / "drawing.eps")
+        read_image(tmp_path / "drawing.eps")
 
 
 def test_pictures_beyond_the_limit_are_refused_by_its_name(tmp_path):
@@ -217,6 +217,6 @@ def test_pictures_beyond_the_limit_are_refused_by_its_name(tmp_path):
     Image.new("1", (20000, 20000)).save(stream, "png")
     (tmp_path / "bomb.png").write_bytes(stream.getvalue())
     with pytest.raises(ValueError, match=r"178,956,970 pixels.*MAX_IMAGE_PIXELS"):
-        read_picture(tmp_path / "bomb.png")
+        read_image(tmp_path / "bomb.png")
     Image.new("1", (20000, 40)).save(tmp_path / "wide.png")
-    assert read_picture(tmp_path / "wide.png").pixels.shape == (40, 20000, 3)
+    assert read_image(tmp_path / "wide.png").pixels.shape == (40, 20000, 3)
