@@ -14,8 +14,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook(
     [
-        "trg.geometry.projection",
-        "trg.geometry.rotations",
         "trg.network",
         "trglab.datasets.view",
         "trglab.training",

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
-from trg.geometry.axes import (
-    Frame,
-    checked_rotation,
-    euler_in_order,
-    pose_to_frame,
-    quaternion_from_rotation,
-)
+from trg.geometry.axes import Frame, pose_to_frame
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.projection import transform
-from trg.geometry.rotations import cross, normalize
+from trg.geometry.rotations import (
+    checked_rotation,
+    cross,
+    normalize,
+    rotation_to_euler,
+    rotation_to_quat,
+)
 
 Origin = Literal["head", "sellion", "neck"]
 """Which point of the head a pose moves: see :meth:`Face.origin_m`."""
@@ -228,7 +228,7 @@ class Face:
     @property
     def quaternion_xyzw(self) -> NDArray[np.float64]:
         """The rotation as a unit quaternion ``(4,)``, scalar last and not negative."""
-        return quaternion_from_rotation(self.rotation)
+        return rotation_to_quat(self.rotation)
 
     @property
     def distance_m(self) -> float:
@@ -261,7 +261,7 @@ class Face:
         ValueError
             The order is not three of ``xyz`` or of ``XYZ`` without a letter twice in a row.
         """
-        return euler_in_order(self.rotation, order)
+        return rotation_to_euler(self.rotation, order)
 
     def origin_m(self, origin: Origin) -> NDArray[np.float64]:
         """Return a point of the head ``(3,)`` in the head frame, metres.

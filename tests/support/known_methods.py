@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trg.geometry.rotations import euler_from_rotation, rotation_from_euler
+from trg.geometry.rotations import rotation_from_euler, rotation_to_euler
 from trglab.datasets.sample import Sample
 from trglab.evaluation.prediction import Estimate
 from trglab.evaluation.predictions import PredictionMetadata
@@ -46,7 +46,7 @@ class Known:
 
 def disturbed(estimate: Estimate) -> Estimate:
     """Turn the head's yaw further and move the head away."""
-    yaw, pitch, roll = euler_from_rotation(estimate.rotation)
+    yaw, pitch, roll = rotation_to_euler(estimate.rotation)
     rotation = rotation_from_euler(np.array([yaw + YAW_DEG, pitch, roll]))
     if estimate.translation_m is None:
         return estimate._replace(rotation=rotation)

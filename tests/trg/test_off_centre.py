@@ -10,10 +10,14 @@ import pytest
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
-from trg.geometry.projection import transform
-from trg.geometry.rotations import geodesic_angle_deg, normalize, rotation_from_euler
+from trg.geometry.projection import OPTICAL_AXIS, transform
+from trg.geometry.rotations import (
+    geodesic_angle_deg,
+    normalize,
+    rotation_between,
+    rotation_from_euler,
+)
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled_names
-from trglab.synth.shots import rotation_towards_camera
 
 FACE_MODEL = Path("../shared/facemodel/ict_facekit.npz")
 WIDE = Camera.from_fov(90.0, 1280, 960)
@@ -41,7 +45,7 @@ def pairs():
         both = []
         for place in (0.0, rng.choice([-0.68, 0.68])):
             translation_m = distance_m * normalize(np.array([place, 0.03, 1.0]))
-            towards = rotation_towards_camera(translation_m)
+            towards = rotation_between(OPTICAL_AXIS, translation_m)
             rotation = towards @ turn
             points_px = WIDE.project(transform(head.sparse_m, rotation, translation_m))
             assert (points_px > 0).all()

@@ -115,11 +115,7 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
         many times as large as the picture.
     """
     image = rgb_image("image", image)
-    if image.shape[:2] != (camera.height, camera.width):
-        raise ValueError(
-            f"camera: expected one for {image.shape[1]}x{image.shape[0]} px, the picture's size, "
-            f"got {camera.width}x{camera.height}"
-        )
+    check_image_size(image, camera)
     if size < 1:
         raise ValueError(f"size: expected at least 1 px, got {size}")
     bbox_info = bbox_info_from_box(camera, box_xyxy)
@@ -132,6 +128,15 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
     if camera.is_distorted:
         return FaceCrop(_resample_distorted(image, camera, bbox_info, size), bbox_info)
     return FaceCrop(_resample_rectangle(image, camera, bbox_info, size), bbox_info)
+
+
+def check_image_size(image: NDArray[np.uint8], camera: Camera) -> None:
+    """Raise ValueError unless the camera's size is the image's."""
+    if image.shape[:2] != (camera.height, camera.width):
+        raise ValueError(
+            f"camera: expected one for {image.shape[1]}x{image.shape[0]} px, the image's size, "
+            f"got {camera.width}x{camera.height}"
+        )
 
 
 def _resample_rectangle(

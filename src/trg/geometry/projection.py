@@ -16,10 +16,15 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
+
 from trg._util.array_namespace import namespace_of
 
 ArrayT = TypeVar("ArrayT", bound=Any)
 """A NumPy array or a torch tensor."""
+
+OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
+"""Viewing direction of a camera in its own frame."""
 
 FACE_BOX_M = 0.2
 """Side of the box in space that the paper imagines around a face (section 3.4), in metres."""

@@ -1,8 +1,18 @@
-"""Rotations: one home for every representation, for NumPy arrays and torch tensors alike.
+"""Rotations: conversions between representations, fits, comparison and validation.
 
-A rotation is a matrix ``(..., 3, 3)`` that acts on columns: ``X_cam = R @ X_head``. Functions take
-NumPy arrays or torch tensors and return the same kind, on the same device and with gradients;
-torch is never imported here. Those that say so take NumPy arrays only.
+A rotation is a matrix ``(..., 3, 3)`` that acts on column vectors, ``X_cam = R @ X_head``. Names
+follow one pattern, ``rotation_from_x`` and ``rotation_to_x``:
+
+==========  ====================================================================
+``6d``      first two columns of R, ``(..., 6)`` (Zhou et al. 2019)
+``euler``   three angles in degrees, ``(..., 3)``
+``rotvec``  axis times angle in radians, ``(..., 3)`` (exponential coordinates)
+``quat``    unit quaternion ``(4,)``, ordered x, y, z, w
+==========  ====================================================================
+
+The functions for 6D, Euler angles and geodesic distance accept NumPy arrays or torch tensors and
+return the same kind, on the same device and with gradients; this module never imports torch. All
+others are for NumPy arrays only.
 """
 
 from __future__ import annotations
@@ -10,22 +20,46 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from trg._util.array_namespace import namespace_of
+from trg._util.checks import finite_array
 
 ArrayT = TypeVar("ArrayT", bound=Any)
 """A NumPy array or a torch tensor."""
 
+Floats = NDArray[np.float64]
+
+ORTHONORMAL_TOLERANCE = 1e-3
+"""Largest entry of ``|R @ R.T - I|``: accepts matrices written with four decimals."""
+
+GIMBAL_LOCK_TOLERANCE = 1e-7
+"""Cosine (or sine, for orders such as ``zxz``) of the middle Euler angle that counts as zero."""
+
 
 def normalize(vectors: ArrayT, eps: float = 1e-12) -> ArrayT:
-    """Scale vectors ``(..., d)`` to unit length; those shorter than ``eps`` stay finite."""
+    """Scale vectors ``(..., d)`` to unit length; those shorter than ``eps`` are divided by it."""
     xp = namespace_of(vectors)
     length_squared = (vectors * vectors).sum(-1)[..., None]
     return vectors / xp.sqrt(xp.clip(length_squared, eps * eps, None))
 
 
+def cross(a: ArrayT, b: ArrayT) -> ArrayT:
+    """Return the cross product of vectors ``(..., 3)``."""
+    xp = namespace_of(a)
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return xp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
+
+
+def skew(vectors: ArrayLike) -> Floats:
+    """Return the matrices ``(..., 3, 3)`` with ``skew(a) @ b == cross(a, b)``."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    return np.cross(vectors[..., None, :], np.eye(3)).swapaxes(-1, -2)
+
+
 def rotation_from_6d(rotation_6d: ArrayT) -> ArrayT:
-    """Turn ``(..., 6)`` numbers, the first then the second column of R, into ``(..., 3, 3)``.
+    """Turn the 6D representation ``(..., 6)`` into rotations ``(..., 3, 3)``.
 
     Gram-Schmidt, as in Zhou et al. 2019 (reference 52 of the paper), Eq. 15.
     """
@@ -43,18 +77,10 @@ def rotation_to_6d(rotation: ArrayT) -> ArrayT:
     return xp.concatenate([rotation[..., :, 0], rotation[..., :, 1]], -1)
 
 
-def cross(a: ArrayT, b: ArrayT) -> ArrayT:
-    """Return the cross product of vectors ``(..., 3)``."""
-    xp = namespace_of(a)
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    return xp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
-
-
 def rotation_from_euler(yaw_pitch_roll_deg: ArrayT) -> ArrayT:
     """Build ``(..., 3, 3)`` from degrees ``(..., 3)``: R = Rz(roll) @ Rx(pitch) @ Ry(yaw).
 
-    The same as SciPy's ``Rotation.from_euler('yxz', ...)``, the order of the paper's tables.
+    Equals SciPy's ``Rotation.from_euler("yxz", ...)``, the convention of the paper's tables.
     """
     xp = namespace_of(yaw_pitch_roll_deg)
     radians = yaw_pitch_roll_deg * (np.pi / 180.0)
@@ -69,26 +95,134 @@ def rotation_from_euler(yaw_pitch_roll_deg: ArrayT) -> ArrayT:
     return xp.stack(rows, -2)
 
 
-def euler_from_rotation(rotation: ArrayT) -> ArrayT:
-    """Return yaw, pitch, roll in degrees, ``(..., 3)``, of rotations ``(..., 3, 3)``.
+def rotation_to_euler(rotation: ArrayT, order: str = "yxz") -> ArrayT:
+    """Return the Euler angles ``(..., 3)`` of rotations ``(..., 3, 3)``, in degrees.
 
-    The inverse of :func:`rotation_from_euler`; pitch lies in [-90, 90]. At pitch = +-90 degrees
-    yaw and roll turn about one axis, and only their sum or difference has a meaning.
+    Parameters
+    ----------
+    rotation
+        ``(..., 3, 3)``.
+    order
+        As in SciPy: three of ``xyz`` for rotations about the fixed axes, first letter first, or
+        three of ``XYZ`` for rotations about the moving axes. The third letter may equal the first.
+        The default gives yaw, pitch, roll and inverts :func:`rotation_from_euler`.
+
+    Returns
+    -------
+    ArrayT
+        The first and third angles lie in [-180, 180]. The middle one lies in [-90, 90], or in
+        [0, 180] if the third letter equals the first. In gimbal lock, where the middle angle is at
+        an end of its range and only the sum or difference of the others is defined, the third
+        angle is 0.
+
+    Raises
+    ------
+    ValueError
+        The order is invalid.
     """
     xp = namespace_of(rotation)
-    yaw = xp.arctan2(-rotation[..., 2, 0], rotation[..., 2, 2])
-    pitch = xp.arctan2(
-        rotation[..., 2, 1], xp.sqrt(rotation[..., 2, 0] ** 2 + rotation[..., 2, 2] ** 2)
-    )
-    roll = xp.arctan2(-rotation[..., 0, 1], rotation[..., 1, 1])
-    return xp.stack([yaw, pitch, roll], -1) * (180.0 / np.pi)
+    i, j, k = _fixed_axes(order)
+    is_proper = i == k
+    if is_proper:
+        k = 3 - i - j
+    parity = (i - j) * (j - k) * (k - i) // 2
+    # With fixed axes R = R_k(third) @ R_j(middle) @ R_i(first), or R_i(third) if is_proper. Each
+    # angle is the arc tangent of two entries of R that share one factor, `shared`.
+    entry = {(row, column): rotation[..., row, column] for row in range(3) for column in range(3)}
+    if is_proper:
+        shared = xp.sqrt(entry[i, j] ** 2 + entry[i, k] ** 2)
+        first = xp.arctan2(entry[i, j], parity * entry[i, k])
+        middle = xp.arctan2(shared, entry[i, i])
+        third = xp.arctan2(entry[j, i], -parity * entry[k, i])
+    else:
+        shared = xp.sqrt(entry[k, j] ** 2 + entry[k, k] ** 2)
+        first = xp.arctan2(parity * entry[k, j], entry[k, k])
+        middle = xp.arctan2(-parity * entry[k, i], shared)
+        third = xp.arctan2(parity * entry[j, i], entry[i, i])
+    is_locked, zero = shared < GIMBAL_LOCK_TOLERANCE, xp.zeros_like(shared)
+    if order.islower():
+        alone = xp.arctan2(-parity * entry[j, k], entry[j, j])
+        first, third = xp.where(is_locked, alone, first), xp.where(is_locked, zero, third)
+        angles = [first, middle, third]
+    else:  # moving axes are the fixed ones in reverse, so the angle set to 0 is `first`
+        side = parity * entry[k, j] if is_proper else -parity * entry[i, j]
+        alone = xp.arctan2(side, entry[j, j])
+        first, third = xp.where(is_locked, zero, first), xp.where(is_locked, alone, third)
+        angles = [third, middle, first]
+    return xp.stack(angles, -1) * (180.0 / np.pi) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def rotation_from_rotvec(rotvec: ArrayLike) -> Floats:
+    """Turn rotation vectors ``(..., 3)`` into rotations ``(..., 3, 3)``: Rodrigues' formula."""
+    rotvec = np.asarray(rotvec, dtype=np.float64)
+    angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
+    # np.sinc(x) is sin(pi x) / (pi x), and 1 - cos(a) = 2 sin(a / 2) ** 2: no division by zero.
+    sine_share = np.sinc(angle / np.pi)
+    cosine_share = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
+    K = skew(rotvec)
+    return np.eye(3) + sine_share * K + cosine_share * (K @ K)
+
+
+def rotation_to_rotvec(rotation: ArrayLike) -> Floats:
+    """Return the rotation vector ``(3,)`` of a rotation ``(3, 3)``, of a length in [0, pi]."""
+    *vector, w = rotation_to_quat(rotation)
+    sine = np.linalg.norm(vector)  # of half the angle
+    return np.array(vector) * (2.0 * np.arctan2(sine, w) / sine if sine > 0.0 else 2.0)
+
+
+def rotation_to_quat(rotation: ArrayLike) -> Floats:
+    """Return the unit quaternion ``(x, y, z, w)`` of a rotation ``(3, 3)``, with w >= 0.
+
+    Of the four equivalent formulas, the one with the largest divisor (Shepperd 1978). For half
+    turns, where w is 0, the first nonzero component is positive.
+
+    Raises
+    ------
+    ValueError
+        The matrix is not a rotation.
+    """
+    R = checked_rotation("rotation", rotation)
+    wx, wy, wz = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
+    xy, xz, yz = R[0, 1] + R[1, 0], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1]
+    signs = np.array([(1, -1, -1), (-1, 1, -1), (-1, -1, 1), (1, 1, 1)])
+    xx, yy, zz, ww = 1.0 + signs @ np.diagonal(R)
+    four_outer = np.array([(xx, xy, xz, wx), (xy, yy, yz, wy), (xz, yz, zz, wz), (wx, wy, wz, ww)])
+    quat = four_outer[np.argmax(np.diagonal(four_outer))]  # a row of 4 * outer(quat, quat)
+    quat /= np.linalg.norm(quat)
+    leading = quat[3] or quat[np.flatnonzero(quat)[0]]
+    return quat * np.sign(leading) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
+    """Return the least rotations ``(..., 3, 3)`` that turn directions onto other directions.
+
+    Parameters
+    ----------
+    source, target
+        ``(..., 3)``, of any length above 0. The result is undefined where they are opposite.
+    """
+    start = normalize(np.asarray(source, dtype=np.float64))
+    end = normalize(np.asarray(target, dtype=np.float64))
+    K = skew(cross(*np.broadcast_arrays(start, end)))
+    cosine = (start * end).sum(-1)[..., None, None]
+    return np.eye(3) + K + K @ K / (1.0 + cosine)
+
+
+def nearest_rotation(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Project matrices ``(..., 3, 3)`` onto SO(3): the nearest rotations in the Frobenius norm.
+
+    Of the mean of several rotations this is their chordal L2 mean (Hartley et al. 2013).
+    """
+    left, _, right = np.linalg.svd(matrix)
+    left[..., :, 2] *= np.sign(np.linalg.det(left @ right))[..., None]  # exclude reflections
+    return left @ right
 
 
 def geodesic_angle_deg(rotation_a: ArrayT, rotation_b: ArrayT) -> ArrayT:
     """Return the angle of ``rotation_a @ rotation_b.T`` in degrees, ``(...)``.
 
-    Taken from sine and cosine together, so that it stays exact near 0 and 180 degrees, where
-    the usual arc cosine of the trace loses half its digits.
+    From sine and cosine together: near 0 and 180 degrees the usual arc cosine of the trace loses
+    half its digits.
     """
     xp = namespace_of(rotation_a)
     relative = rotation_a @ rotation_b.swapaxes(-1, -2)
@@ -103,3 +237,42 @@ def geodesic_angle_deg(rotation_a: ArrayT, rotation_b: ArrayT) -> ArrayT:
     two_sin = xp.sqrt((axis_times_two_sin**2).sum(-1))
     two_cos = relative[..., 0, 0] + relative[..., 1, 1] + relative[..., 2, 2] - 1.0
     return xp.arctan2(two_sin, two_cos) * (180.0 / np.pi)
+
+
+def checked_rotation(
+    name: str, value: ArrayLike, shape: tuple[int | None, ...] = (3, 3)
+) -> NDArray[np.float64]:
+    """Return ``value`` as float64 rotations of ``shape`` (None: any length).
+
+    Raises
+    ------
+    ValueError
+        The shape differs, or a matrix is not a rotation (:data:`ORTHONORMAL_TOLERANCE`).
+    """
+    R = finite_array(name, value, shape)
+    error = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0)
+    least_determinant = np.linalg.det(R).min(initial=1.0)
+    if error > ORTHONORMAL_TOLERANCE or least_determinant < 0.0:
+        raise ValueError(
+            f"{name}: expected rotations (R @ R.T = I, determinant 1), got R @ R.T off by "
+            f"{error:.2g} and determinant {least_determinant:.3g}"
+        )
+    return R
+
+
+def _fixed_axes(order: str) -> tuple[int, int, int]:
+    """Return the axis numbers of an Euler order as rotations about the fixed axes."""
+    letters = order.lower()
+    is_valid = (
+        len(letters) == 3
+        and set(letters) <= set("xyz")
+        and order in (letters, letters.upper())
+        and letters[0] != letters[1] != letters[2]
+    )
+    if not is_valid:
+        raise ValueError(
+            "order: expected three of 'xyz' (rotations about the fixed axes) or of 'XYZ' (about "
+            f"the moving axes), no letter twice in a row, got {order!r}"
+        )
+    i, j, k = ("xyz".index(letter) for letter in letters)
+    return (i, j, k) if order == letters else (k, j, i)

@@ -1,15 +1,15 @@
-"""Crops as a camera would see them that had been turned, where it stands, to look at the face.
+"""Perspective crops from a virtual camera rotated toward the face.
 
-A wide picture stretches what is near its border: a head there looks wider, by a third at 40
-degrees off the axis. Turning a camera about its own centre takes that away without any knowledge
-of depth. So the network is always shown a face in the middle, and what it says is turned back; a
-head gives the same rotation and size wherever it is in the picture.
+A wide-angle image stretches what is near its border: a head 40 degrees off the axis looks a third
+wider. Rotating the camera about its own centre removes this without any knowledge of depth. The
+network therefore always sees the face at the centre of a virtual camera, and its pose is converted
+back to the camera frame; a head gives the same rotation and size anywhere in the image.
 
 ::
 
-    box in the picture ──> line of sight ──> turned camera ──> crop, box numbers (0, 0, b / f)
-                                                                   │ network
-    R, T in the picture's camera  <── turned back ── R, T in the turned camera
+    pixel box ──> view direction ──> virtual camera ──> crop, bbox_info (0, 0, b / f)
+                                                              │ network
+    R, T in the camera frame <── cam_from_virtual ── R, T in the virtual camera
 """
 
 from __future__ import annotations
@@ -22,56 +22,57 @@ from PIL import Image
 
 from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
-from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, bilinear
-from trg.geometry.rotations import cross, normalize
+from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, bilinear, check_image_size
+from trg.geometry.projection import OPTICAL_AXIS
+from trg.geometry.rotations import normalize, rotation_between
 
 Floats = NDArray[np.float64]
 
-SMALLEST_BOX_PX = 4.0
-"""Below this there is nothing to see; the pose would be the network's prejudice."""
+MIN_BOX_PX = 4.0
+"""Smallest side of a box: below, the crop has no information and the pose is the prior's."""
 
-LARGEST_SIDE = 6.0
-"""Of a box in rays, about 140 degrees: nearer, a face would touch the lens."""
+MAX_SIDE = 6.0
+"""Largest field of view of a virtual camera, in rays: about 140 degrees."""
+
+MIN_CORNER_DEPTH = 0.05
+"""Cosine to the optical axis below which a homography is too steep, and rays are used instead."""
 
 
-class View(NamedTuple):
-    """Where a turned camera looks, and how much of it the crop shows."""
+class VirtualCamera(NamedTuple):
+    """An ideal camera with a square image, at the centre of the real one."""
 
-    sight: Floats
-    """``(3,)``: a direction in the picture's camera frame, z > 0"""
+    view_direction: Floats
+    """``(3,)``: the direction it looks in, in the real camera's frame, z > 0"""
     side: float
-    """Of the square box around it, in rays of the turned camera"""
+    """Side of its image on its plane z = 1, in rays"""
+
+    @property
+    def cam_from_virtual(self) -> Floats:
+        """``(3, 3)``: the least rotation of the optical axis onto the view direction."""
+        return rotation_between(OPTICAL_AXIS, self.view_direction)
 
 
 class VirtualCameraCrop(NamedTuple):
-    """What the network is shown of one face."""
+    """The network's input for one face."""
 
     pixels: NDArray[np.uint8]
-    """``(size, size, 3)``, black where the picture ends"""
+    """``(size, size, 3)``, black outside the image"""
     bbox_info: Floats
-    """``(3,)``: 0, 0, and the box's side in rays of the turned camera"""
+    """``(3,)``: 0, 0 and the box's side, in rays of the virtual camera"""
     cam_from_virtual: Floats
-    """``(3, 3)``: turns what the turned camera sees back into the picture's camera frame"""
+    """``(3, 3)``: rotates from the virtual camera's frame to the real camera's"""
 
 
-def facing_rotation(sight: ArrayLike) -> Floats:
-    """Return ``cam_from_virtual``: the smallest turn of the optical axis to a direction ``(3,)``.
+def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> VirtualCamera | None:
+    """Return the virtual camera that sees the square around a pixel box of any shape.
 
-    The direction must point forward (z > 0).
-    """
-    direction = normalize(np.asarray(sight, dtype=np.float64))
-    axis = cross(np.array([0.0, 0.0, 1.0]), direction)
-    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    turn: Floats = np.eye(3) + skew + skew @ skew / (1.0 + direction[2])
-    return turn
+    The side is the geometric mean of what the square's width and height become after the rotation.
 
-
-def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> View | None:
-    """Return the view of the square around a pixel box of any shape.
-
-    None where the box shows nothing of the picture, is smaller than 4 px or far larger than the
-    picture, or lies where the lens model folds over. A box that is stretched with the picture does
-    not say by which side it was measured: the mean of what both sides become is taken.
+    Returns
+    -------
+    VirtualCamera or None
+        None if the box does not overlap the image, its larger side is below 4 px or above
+        :data:`~trg.geometry.crop.MAX_BOX_SCALE` image sizes, or the lens model folds over there.
 
     Raises
     ------
@@ -79,151 +80,152 @@ def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> View | None:
         The box is not four finite numbers.
     """
     box = finite_array("box_xyxy", box_xyxy, (4,))
-    picture_size = np.array([camera.width, camera.height])
+    image_size = np.array([camera.width, camera.height])
     side_px = (box[2:] - box[:2]).max()
-    in_picture = (box[2:] > 0).all() and (box[:2] < picture_size).all()
-    if not (in_picture and SMALLEST_BOX_PX <= side_px <= MAX_BOX_SCALE * picture_size.max()):
+    overlaps = (box[2:] > 0).all() and (box[:2] < image_size).all()
+    if not (overlaps and MIN_BOX_PX <= side_px <= MAX_BOX_SCALE * image_size.max()):
         return None
-    middle, half = (box[:2] + box[2:]) / 2.0, side_px / 2.0
+    centre, half = (box[:2] + box[2:]) / 2.0, side_px / 2.0
     steps = np.array([(0.0, 0.0), (-half, 0.0), (half, 0.0), (0.0, -half), (0.0, half)])
     try:
-        rays = camera.unproject(middle + steps)
+        rays = camera.unproject(centre + steps)
     except ValueError:
-        if camera.is_distorted:  # the lens model folds over: no light from there comes in
+        if camera.is_distorted:  # the lens model folds over: no light reaches these pixels
             return None
         raise
     directions = np.concatenate([rays, np.ones((5, 1))], axis=1)
-    turned = directions[1:] @ facing_rotation(directions[0])
-    if turned[:, 2].min() <= 0.0:
+    edges = directions[1:] @ rotation_between(OPTICAL_AXIS, directions[0])
+    if edges[:, 2].min() <= 0.0:
         return None
-    ends = turned[:, :2] / turned[:, 2:]
-    across, down = np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2])
-    return View(directions[0], float(np.sqrt(across * down)))
+    ends = edges[:, :2] / edges[:, 2:]
+    width, height = np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2])
+    return VirtualCamera(directions[0], float(np.sqrt(width * height)))
 
 
-def virtual_camera_of_landmarks(landmarks_cam: Floats) -> View:
-    """Return the view of the paper's box around a face's 68 landmarks ``(68, 3)``, z > 0."""
-    sight = normalize(landmarks_cam).mean(0)
-    for _ in range(2):  # aim at the middle of the box, which depends on where one looks from
-        cam_from_virtual = facing_rotation(sight)
-        turned = landmarks_cam @ cam_from_virtual
-        rays = turned[:, :2] / np.clip(turned[:, 2:], 1e-3, None)
+def virtual_camera_of_landmarks(landmarks_cam: Floats) -> VirtualCamera:
+    """Return the virtual camera of the paper's box around 68 landmarks ``(68, 3)``, z > 0.
+
+    The landmarks are in the camera frame, in any unit of length.
+    """
+    view_direction = normalize(landmarks_cam).mean(0)
+    for _ in range(2):  # the centre of the landmarks' rectangle depends on the view direction
+        cam_from_virtual = rotation_between(OPTICAL_AXIS, view_direction)
+        landmarks_virtual = landmarks_cam @ cam_from_virtual
+        rays = landmarks_virtual[:, :2] / np.clip(landmarks_virtual[:, 2:], 1e-3, None)
         low, high = rays.min(0), rays.max(0)
-        sight = cam_from_virtual @ np.append((low + high) / 2.0, 1.0)
-    return View(sight, BOX_MARGIN * float((high - low).max()))
+        view_direction = cam_from_virtual @ np.append((low + high) / 2.0, 1.0)
+    return VirtualCamera(view_direction, BOX_MARGIN * float((high - low).max()))
 
 
 def crop_from_virtual_camera(
-    image: NDArray[np.uint8], camera: Camera, view: View, size: int
+    image: NDArray[np.uint8], camera: Camera, virtual: VirtualCamera, size: int
 ) -> VirtualCameraCrop | None:
-    """Cut a view out of a picture; None where it shows nothing of it.
+    """Render the virtual camera's image; None if it shows nothing of the real one.
 
     Parameters
     ----------
     image
         ``(height, width, 3)`` uint8.
     camera
-        The picture's camera; its size must be the picture's.
-    view
-        Where to look.
+        The image's camera, of the image's size.
+    virtual
+        The virtual camera.
     size
         Side of the crop in pixels.
 
     Raises
     ------
     ValueError
-        The camera is of another size than the picture.
+        The camera's size differs from the image's.
     """
-    if image.shape[:2] != (camera.height, camera.width):
-        raise ValueError(
-            f"camera: expected one for {image.shape[1]}x{image.shape[0]} px, the picture's size, "
-            f"got {camera.width}x{camera.height}"
-        )
-    if not (view.sight[2] > 0 and 0 < view.side <= LARGEST_SIDE):
+    check_image_size(image, camera)
+    direction, side = virtual
+    if not (direction[2] > 0 and 0 < side <= MAX_SIDE):
         return None
-    scale = camera.pixels_per_ray(view.sight[:2] / view.sight[2])
-    if not view.side * scale.max() >= SMALLEST_BOX_PX:  # NaN where the lens folds over
+    scale = camera.pixels_per_ray(direction[:2] / direction[2])
+    if not side * scale.max() >= MIN_BOX_PX:  # NaN where the lens model folds over
         return None
-    cam_from_virtual = facing_rotation(view.sight)
-    pixels = _seen(image, camera, cam_from_virtual, view.side, size)
+    cam_from_virtual = virtual.cam_from_virtual
+    unit = side / size
+    # From crop pixels (x, y, 1) to directions in the virtual camera.
+    virtual_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
+    pixels = _render(image, camera, cam_from_virtual @ virtual_from_crop, size)
     if pixels is None:
         return None
-    return VirtualCameraCrop(pixels, np.array([0.0, 0.0, view.side]), cam_from_virtual)
+    return VirtualCameraCrop(pixels, np.array([0.0, 0.0, side]), cam_from_virtual)
 
 
-def _seen(
-    image: NDArray[np.uint8], camera: Camera, cam_from_virtual: Floats, side: float, size: int
+def _render(
+    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int
 ) -> NDArray[np.uint8] | None:
-    """Resample the square of a side in rays around the turned camera's axis, if it is there."""
-    # From crop pixels (x, y, 1) to directions in the picture's camera.
-    unit = side / size
-    facing_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
-    camera_from_crop = cam_from_virtual @ facing_from_crop
+    """Resample the image at the directions ``cam_from_crop @ (x, y, 1)``; None if all outside."""
     corners = np.array([[0, size, size, 0], [0, 0, size, size], [1.0, 1, 1, 1]])
-    nearly_sideways = (camera_from_crop @ corners)[2].min() < 0.05
-    if camera.is_distorted or nearly_sideways:
-        return _resample_rays(image, camera, camera_from_crop, size)
-    picture_from_crop = camera.matrix @ camera_from_crop
-    places = picture_from_crop @ corners
-    block = _block(camera, camera_from_crop, size)
-    part, picture_from_part = _part(image, (places[:2] / places[2]).T, block)
+    is_steep = (cam_from_crop @ corners)[2].min() < MIN_CORNER_DEPTH
+    if camera.is_distorted or is_steep:
+        return _render_by_ray(image, camera, cam_from_crop, size)
+    # Without distortion the crop is a homography of the image; Pillow resamples it.
+    image_from_crop = camera.matrix @ cam_from_crop
+    corners_image = image_from_crop @ corners
+    block_size = _block_size(camera, cam_from_crop, size)
+    part, image_from_part = _cut_out(image, (corners_image[:2] / corners_image[2]).T, block_size)
     if part is None:
         return None
-    part_from_crop = np.linalg.inv(picture_from_part) @ picture_from_crop
-    numbers = (part_from_crop / part_from_crop[2, 2]).ravel()[:8].tolist()
-    seen = part.transform(
-        (size, size), Image.Transform.PERSPECTIVE, numbers, Image.Resampling.BILINEAR
+    part_from_crop = np.linalg.inv(image_from_part) @ image_from_crop
+    coefficients = (part_from_crop / part_from_crop[2, 2]).ravel()[:8].tolist()
+    crop = part.transform(
+        (size, size), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
     )
-    return np.asarray(seen)
+    return np.asarray(crop)
 
 
-def _resample_rays(
-    image: NDArray[np.uint8], camera: Camera, camera_from_crop: Floats, size: int
+def _render_by_ray(
+    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int
 ) -> NDArray[np.uint8] | None:
     """Follow each crop pixel's ray through the lens."""
-    middles = np.arange(size) + 0.5
-    x, y = np.meshgrid(middles, middles)
-    directions = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], -1) @ camera_from_crop.T
-    forward = directions[:, 2] > 1e-6
-    rays = directions[:, :2] / np.where(forward, directions[:, 2], 1.0)[:, None]
-    seen = forward & ~np.isnan(camera.pixels_per_ray(rays)).any(-1)
-    places = camera.pixels_from_rays(rays[seen])
-    part, picture_from_part = _part(image, places, _block(camera, camera_from_crop, size))
+    centres = np.arange(size) + 0.5
+    x, y = np.meshgrid(centres, centres)
+    directions = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], -1) @ cam_from_crop.T
+    is_forward = directions[:, 2] > 1e-6
+    rays = directions[:, :2] / np.where(is_forward, directions[:, 2], 1.0)[:, None]
+    is_seen = is_forward & ~np.isnan(camera.pixels_per_ray(rays)).any(-1)
+    pixels_image = camera.pixels_from_rays(rays[is_seen])
+    part, image_from_part = _cut_out(image, pixels_image, _block_size(camera, cam_from_crop, size))
     if part is None:
         return None
     colours = np.zeros((size * size, 3))
-    scale, shift = picture_from_part[0, 0], picture_from_part[:2, 2]
-    colours[seen] = bilinear(np.asarray(part), (places - shift) / scale)
+    scale, shift = image_from_part[0, 0], image_from_part[:2, 2]
+    colours[is_seen] = bilinear(np.asarray(part), (pixels_image - shift) / scale)
     return np.rint(colours).astype(np.uint8).reshape(size, size, 3)
 
 
-def _block(camera: Camera, camera_from_crop: Floats, size: int) -> int:
-    """Return about how many of the picture's pixels one in the middle of the crop spans."""
-    middle = size / 2.0
-    steps = np.array([(middle, middle, 1), (middle + 1, middle, 1), (middle, middle + 1, 1)])
-    directions = steps @ camera_from_crop.T
-    places = camera.pixels_from_rays(directions[:, :2] / directions[:, 2:])
-    across, down = np.linalg.norm(places[1:] - places[0], axis=1)
-    return int(np.clip(round(float(np.sqrt(across * down))), 1, min(camera.width, camera.height)))
+def _block_size(camera: Camera, cam_from_crop: Floats, size: int) -> int:
+    """Return about how many image pixels one crop pixel spans at the crop's centre."""
+    centre = size / 2.0
+    steps = np.array([(centre, centre, 1), (centre + 1, centre, 1), (centre, centre + 1, 1)])
+    directions = steps @ cam_from_crop.T
+    pixels = camera.pixels_from_rays(directions[:, :2] / directions[:, 2:])
+    width, height = np.linalg.norm(pixels[1:] - pixels[0], axis=1)
+    return int(np.clip(round(float(np.sqrt(width * height))), 1, min(camera.width, camera.height)))
 
 
-def _part(
-    image: NDArray[np.uint8], places_px: Floats, block: int
+def _cut_out(
+    image: NDArray[np.uint8], pixels: Floats, block_size: int
 ) -> tuple[Image.Image | None, Floats]:
-    """Cut out what lies around places ``(n, 2)``, with blocks of pixels averaged to one.
+    """Cut out the image around ``pixels`` ``(n, 2)`` and average blocks of its pixels.
 
-    Averaging keeps fine patterns from becoming coarse ones where the crop shrinks the picture.
-    Returns the part, None if it is empty, and ``picture_from_part`` ``(3, 3)``.
+    Averaging avoids aliasing where the crop shrinks the image. Returns the part, None if it is
+    empty, and ``image_from_part`` ``(3, 3)``.
     """
     height, width = image.shape[:2]
-    if not len(places_px):
+    if not len(pixels):
         return None, np.eye(3)
-    low, high = places_px.min(0) - 2 * block, places_px.max(0) + 2 * block
+    low, high = pixels.min(0) - 2 * block_size, pixels.max(0) + 2 * block_size
     left, top = np.floor(np.clip(low, 0, (width, height))).astype(int).tolist()
     right, bottom = np.ceil(np.clip(high, 0, (width, height))).astype(int).tolist()
     if right <= left or bottom <= top:
         return None, np.eye(3)
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    if block > 1:
-        part = part.reduce(block)
-    return part, np.array([[block, 0.0, left], [0.0, block, top], [0.0, 0.0, 1.0]])
+    if block_size > 1:
+        part = part.reduce(block_size)
+    scale = float(block_size)
+    return part, np.array([[scale, 0.0, left], [0.0, scale, top], [0.0, 0.0, 1.0]])

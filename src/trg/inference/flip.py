@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
+from trg.geometry.rotations import nearest_rotation
 from trg.inference.pose_pipeline import ModelWrapper, PoseNetwork
 from trg.inference.runtime import PoseArrays
 
@@ -56,9 +57,3 @@ class FlipTTANetwork(ModelWrapper):
             landmarks68_crop=arrays.landmarks68_crop[:, LANDMARKS68_MIRROR] * MIRROR[:2],
             peaks=arrays.peaks[:, LANDMARKS68_MIRROR],
         )
-
-
-def nearest_rotation(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the rotations nearest to ``(b, 3, 3)`` means of rotations: their chordal means."""
-    left, _, right = np.linalg.svd(matrix)
-    return left @ right

@@ -24,7 +24,7 @@ from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
 from trg.geometry.virtual_camera import (
-    View,
+    VirtualCamera,
     VirtualCameraCrop,
     crop_from_virtual_camera,
     virtual_camera_of_box,
@@ -150,17 +150,17 @@ class PosePipeline:
     def measure(self, requests: Sequence[FaceRequest]) -> list[Measured | None]:
         """Estimate faces as a plain call does, and say what their confidences were made of."""
         results: list[Measured | None] = [None] * len(requests)
-        pending = {i: _view(request) for i, request in enumerate(requests)}
+        pending = {i: _virtual_camera(request) for i, request in enumerate(requests)}
         for _ in range(self._rounds):
             crops = {
                 i: crop
-                for i, view in pending.items()
-                if view is not None and (crop := self._crop(requests[i], view)) is not None
+                for i, virtual in pending.items()
+                if virtual is not None and (crop := self._crop(requests[i], virtual)) is not None
             }
             found = self._run(requests, crops)
             results = [found.get(i, result) for i, result in enumerate(results)]
             pending = {
-                i: _view_of_face(each.face)
+                i: _virtual_camera_of_face(each.face)
                 for i, each in found.items()
                 if each is not None and needs_refinement(each.features)
             }
@@ -168,9 +168,9 @@ class PosePipeline:
                 break
         return results
 
-    def _crop(self, request: FaceRequest, view: View) -> VirtualCameraCrop | None:
+    def _crop(self, request: FaceRequest, virtual: VirtualCamera) -> VirtualCameraCrop | None:
         return crop_from_virtual_camera(
-            request.pixels, request.camera, view, self._network.crop_size
+            request.pixels, request.camera, virtual, self._network.crop_size
         )
 
     def _run(
@@ -207,13 +207,13 @@ def needs_refinement(features: NDArray[np.float64]) -> bool:
     return bool(named["offset"] > BOX_TOLERANCE or named["side"] > np.log1p(BOX_TOLERANCE))
 
 
-def _view(request: FaceRequest) -> View | None:
+def _virtual_camera(request: FaceRequest) -> VirtualCamera | None:
     if isinstance(request.place, Face):
-        return _view_of_face(request.place)
+        return _virtual_camera_of_face(request.place)
     return virtual_camera_of_box(request.camera, request.place)
 
 
-def _view_of_face(face: Face) -> View:
+def _virtual_camera_of_face(face: Face) -> VirtualCamera:
     sparse_m = face.landmarks_m[face.topology.landmarks68]
     return virtual_camera_of_landmarks(transform(sparse_m, face.rotation, face.translation_m))
 

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from trg.face import Face
 from trg.geometry.projection import FACE_BOX_M
-from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
+from trg.geometry.rotations import (
+    rotation_from_6d,
+    rotation_from_rotvec,
+    rotation_to_6d,
+    rotation_to_rotvec,
+)
 
 Floats = NDArray[np.float64]
 
@@ -90,10 +95,10 @@ class OneEuroRotation(OneEuro):
     """Smooths a rotation ``(3, 3)``; speeds are radians per second."""
 
     def _change(self, start: Floats, end: Floats) -> Floats:
-        return _vector_from_rotation(end @ start.T)
+        return rotation_to_rotvec(end @ start.T)
 
     def _moved(self, start: Floats, change: Floats) -> Floats:
-        moved = _rotation_from_vector(change) @ start
+        moved = rotation_from_rotvec(change) @ start
         return rotation_from_6d(rotation_to_6d(moved))  # rounding must not add up over hours
 
 
@@ -164,35 +169,3 @@ class FaceSmoother:
 def _share_of_new(cutoff_hz: float, elapsed_s: float) -> float:
     """Return the weight of a new value in a first-order low-pass filter."""
     return 1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff_hz * elapsed_s))
-
-
-def _vector_from_rotation(rotation: Floats) -> Floats:
-    """Return axis times angle, ``(3,)``, with the angle in [0, pi]."""
-    axis_times_two_sin = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    two_sin = np.linalg.norm(axis_times_two_sin)
-    angle = np.arctan2(two_sin, np.trace(rotation) - 1.0)
-    if two_sin > 1e-6:
-        return axis_times_two_sin * (angle / two_sin)
-    if angle < 1.0:
-        return axis_times_two_sin / 2.0
-    # Half a turn: the axis is the direction that the rotation keeps.
-    outer = rotation + np.eye(3)
-    column = outer[:, np.argmax(np.diagonal(outer))]
-    return column * (angle / np.linalg.norm(column))
-
-
-def _rotation_from_vector(vector: Floats) -> Floats:
-    """Rodrigues' formula: the rotation about ``vector`` by its length in radians."""
-    angle = np.linalg.norm(vector)
-    x, y, z = vector
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-6:
-        return np.eye(3) + skew + skew @ skew / 2.0
-    sin_share, cos_share = np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2
-    return np.eye(3) + sin_share * skew + cos_share * (skew @ skew)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from trg.geometry.face_mesh import edges_of
+from trg.geometry.rotations import ORTHONORMAL_TOLERANCE
 from trglab.datasets.catalogue import DataSet
 from trglab.datasets.files import UnreadableFileError, read_or_error
 from trglab.datasets.packed import damaged_files
@@ -21,7 +22,6 @@ from trglab.datasets.sheet import contact_sheet
 FaultKind = Literal["missing", "unreadable", "wrong"]
 """A file is not there; it is cut off or damaged; its content has another shape or no sense."""
 
-ROTATION_TOLERANCE = 1e-3
 HEAD_EXTENT_M = (0.05, 0.6)
 """Smallest and largest credible side of a face's or head's bounding box."""
 
@@ -173,7 +173,7 @@ def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
     if sample.rotation is not None:
         R = np.asarray(sample.rotation, dtype=np.float64)
         off = float(np.abs(R @ R.T - np.eye(3)).max())
-        is_rotation = off < ROTATION_TOLERANCE and np.linalg.det(R) > 0
+        is_rotation = off < ORTHONORMAL_TOLERANCE and np.linalg.det(R) > 0
         yield f"the rotation is none (R R^T is off by {off:.2g})", bool(is_rotation)
     if sample.translation_m is not None:
         depth_m = float(sample.translation_m[2])

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.geometry.rotations import nearest_rotation
+
 Floats = NDArray[np.float64]
 
 
@@ -60,8 +62,6 @@ def align(
 def mean_rotation(rotations: Floats) -> Floats:
     """Return the rotation with the least squared distance (Frobenius) to ``(n, 3, 3)``.
 
-    The mean matrix, projected onto the rotations by its singular vectors (Moakher 2002).
+    The chordal mean (Hartley et al. 2013): the mean matrix, projected onto SO(3).
     """
-    left, _, right = np.linalg.svd(rotations.mean(0))
-    sign = np.array([1.0, 1.0, np.linalg.det(left @ right)])
-    return (left * sign) @ right
+    return nearest_rotation(rotations.mean(0))

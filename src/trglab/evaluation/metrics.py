@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
 from trg.geometry.projection import transform
-from trg.geometry.rotations import euler_from_rotation, geodesic_angle_deg
+from trg.geometry.rotations import checked_rotation, geodesic_angle_deg, rotation_to_euler
 
 Floats = NDArray[np.float64]
 MM_PER_M = 1000.0
@@ -22,8 +22,8 @@ def euler_errors_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floa
 
     Angles as SciPy's ``as_euler('yxz')`` gives them; rotations are ``(n, 3, 3)``.
     """
-    predicted = euler_from_rotation(rotations("rotation_pred", rotation_pred))
-    true = euler_from_rotation(rotations("rotation_true", rotation_true))
+    predicted = rotation_to_euler(checked_rotation("rotation_pred", rotation_pred, (None, 3, 3)))
+    true = rotation_to_euler(checked_rotation("rotation_true", rotation_true, (None, 3, 3)))
     _same_count(predicted, true)
     return np.abs((predicted - true + 180.0) % 360.0 - 180.0)
 
@@ -35,8 +35,8 @@ def mae_r_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
 
 def geodesic_error_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
     """Return ``(n,)`` angles of ``R_pred @ R_true.T``: GE."""
-    predicted = rotations("rotation_pred", rotation_pred)
-    true = rotations("rotation_true", rotation_true)
+    predicted = checked_rotation("rotation_pred", rotation_pred, (None, 3, 3))
+    true = checked_rotation("rotation_true", rotation_true, (None, 3, 3))
     _same_count(predicted, true)
     return geodesic_angle_deg(predicted, true)
 
@@ -68,12 +68,12 @@ def add_mm(
     vertices = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
     predicted = transform(
         vertices,
-        rotations("rotation_pred", rotation_pred),
+        checked_rotation("rotation_pred", rotation_pred, (None, 3, 3)),
         finite_array("translation_pred_m", translation_pred_m, (None, 3)),
     )
     true = transform(
         vertices,
-        rotations("rotation_true", rotation_true),
+        checked_rotation("rotation_true", rotation_true, (None, 3, 3)),
         finite_array("translation_true_m", translation_true_m, (None, 3)),
     )
     _same_count(predicted, true)
@@ -125,17 +125,6 @@ def rectangle_size_px(points_px: ArrayLike) -> Floats:
     """Return ``(n,)``: sqrt(width x height) of the rectangle around points ``(n, k, 2)``."""
     points = finite_array("points_px", points_px, (None, None, 2))
     return np.sqrt(np.prod(points.max(1) - points.min(1), axis=-1))
-
-
-def rotations(name: str, value: ArrayLike) -> Floats:
-    """Return ``value`` as rotation matrices ``(n, 3, 3)``, or raise ValueError."""
-    rotation = finite_array(name, value, (None, 3, 3))
-    deviation = np.abs(rotation @ rotation.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0)
-    if deviation > 1e-3 or (np.linalg.det(rotation) < 0).any():
-        raise ValueError(
-            f"{name}: expected rotation matrices; R @ R.T is off the identity by {deviation:.2g}"
-        )
-    return rotation
 
 
 def _same_count(predicted: Floats, true: Floats) -> None:

@@ -27,8 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._util.atomic import write_atomic
 from trg._util.checks import finite_array
+from trg.geometry.rotations import checked_rotation
 from trglab.datasets.files import DAMAGED_ARRAYS
-from trglab.evaluation.metrics import rotations
 
 SCHEMA = "trg predictions 1"
 
@@ -92,7 +92,7 @@ class Predictions:
         rotation = _rows("rotation", self.rotation, found, (None, 3, 3), np.float64)
         rotation[~found] = np.eye(3)
         object.__setattr__(self, "found", found)
-        object.__setattr__(self, "rotation", rotations("rotation", rotation))
+        object.__setattr__(self, "rotation", checked_rotation("rotation", rotation, (None, 3, 3)))
         for name, (shape, dtype) in _OPTIONAL.items():
             value = getattr(self, name)
             if value is not None:

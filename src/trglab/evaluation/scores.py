@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.geometry.rotations import euler_from_rotation
+from trg.geometry.rotations import rotation_to_euler
 from trglab.evaluation.alignment import Alignment, align
 from trglab.evaluation.ground_truth import GroundTruth
 from trglab.evaluation.metrics import (
@@ -99,7 +99,7 @@ def score(predictions: Predictions, truth: GroundTruth) -> Scores:
         subjects=truth.subjects,
         found=predictions.found,
         distance_m=nothing if distances is None else np.linalg.norm(distances, axis=-1),
-        yaw_deg=nothing if truth.rotation is None else euler_from_rotation(truth.rotation)[:, 0],
+        yaw_deg=nothing if truth.rotation is None else rotation_to_euler(truth.rotation)[:, 0],
         plain={name: _spread(values, found, count) for name, values in plain.items()},
         aligned={name: _spread(values, found, count) for name, values in aligned.items()},
         alignment=alignment,

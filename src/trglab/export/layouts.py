@@ -22,8 +22,8 @@ from trg._util.atomic import write_atomic
 from trg.geometry.camera import Camera
 from trg.geometry.crop import crop_face, crop_from_pixels
 from trg.geometry.face_mesh import FaceTopology
-from trg.geometry.rotations import rotation_from_euler
-from trg.geometry.virtual_camera import facing_rotation
+from trg.geometry.projection import OPTICAL_AXIS
+from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trglab.datasets import aflw2000, w300lp
 from trglab.datasets.arkitface import (
     FLIP_YZ,
@@ -326,7 +326,7 @@ def _fit(sample: Sample, layout: str) -> _Fitted:
     points = to_crop_px(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
     # No camera comes along, so turns are told against the line of sight, as a fit to the crop has.
     sight = np.append(crop.bbox_info[:2], 1.0)
-    rotation = facing_rotation(sight).T @ sample.rotation
+    rotation = rotation_between(OPTICAL_AXIS, sight).T @ sample.rotation
     pose = np.array([[*pose_from_rotation(rotation), *place]])
     return _Fitted(crop.pixels, points, pose)
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.projection import (
+    OPTICAL_AXIS,
     correction_from_translation,
     crop_from_rays,
     rays_from_crop,
@@ -28,11 +29,12 @@ from trg.geometry.projection import (
     transform,
     translation_from_correction,
 )
+from trg.geometry.rotations import rotation_between
 from trg.inference.pose_pipeline import ModelWrapper, PoseNetwork
 from trg.inference.runtime import PoseArrays
 from trg.network.config import TRGConfig, table1_variants
 from trglab.datasets.view import Views
-from trglab.paper.pnp import rotation_from_vector, solve_pnp
+from trglab.paper.pnp import solve_pnp
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +143,7 @@ def local_from_cam(
     place and size in the box; the rotation is counted from the line of sight to the box's centre.
     """
     correction = correction_from_translation(translation_m, bbox_info)
-    towards = rotation_towards(bbox_info[..., :2])
+    towards = _rotation_to_box(bbox_info)
     boxes = np.broadcast_to(LOCAL_BOX, bbox_info.shape)
     return towards.swapaxes(-1, -2) @ rotation, translation_from_correction(correction, boxes)
 
@@ -152,18 +154,8 @@ def cam_from_local(
     """Undo :func:`local_from_cam`."""
     boxes = np.broadcast_to(LOCAL_BOX, bbox_info.shape)
     correction = correction_from_translation(translation_m, boxes)
-    towards = rotation_towards(bbox_info[..., :2])
+    towards = _rotation_to_box(bbox_info)
     return towards @ rotation, translation_from_correction(correction, bbox_info)
-
-
-def rotation_towards(rays: Floats) -> Floats:
-    """Return the least rotations ``(..., 3, 3)`` that turn the optical axis onto rays."""
-    flat = rays.reshape(-1, 2)
-    distance = np.linalg.norm(flat, axis=-1, keepdims=True)
-    angle = np.arctan(distance)
-    axis = np.stack([-flat[:, 1], flat[:, 0], np.zeros(len(flat))], -1)
-    turns = axis * angle / np.maximum(distance, 1e-12)
-    return np.reshape([rotation_from_vector(turn) for turn in turns], (*rays.shape[:-1], 3, 3))
 
 
 def local_views(views: Views) -> Views:
@@ -189,6 +181,12 @@ def local_views(views: Views) -> Views:
         rotation=rotation.astype(np.float32) if views.has_pose else views.rotation,
         translation_m=translation_m.astype(np.float32) if views.has_pose else views.translation_m,
     )
+
+
+def _rotation_to_box(bbox_info: Floats) -> Floats:
+    """Return the least rotations ``(..., 3, 3)`` of the optical axis onto the box centres."""
+    centre = np.concatenate([bbox_info[..., :2], np.ones_like(bbox_info[..., 2:])], -1)
+    return rotation_between(OPTICAL_AXIS, centre)
 
 
 def _project(

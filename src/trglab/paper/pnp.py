@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
 from trg.geometry.projection import rays_from_points, transform
-from trg.geometry.rotations import cross, rotation_from_6d
+from trg.geometry.rotations import cross, rotation_from_6d, rotation_from_rotvec
 
 Floats = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ def _refine(
         normal = (jacobian * weight[:, None]).T @ jacobian
         slope = (jacobian * weight[:, None]).T @ residual
         step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -slope)
-        tried = rotation_from_vector(step[:3]) @ rotation, translation_m + step[3:]
+        tried = rotation_from_rotvec(step[:3]) @ rotation, translation_m + step[3:]
         tried_cost = _cost(_errors(points, rays, *tried), width)
         if not tried_cost < cost:
             damping *= 10.0
@@ -206,17 +206,3 @@ def _cost(errors: Floats, width: float | None) -> float:
     if width is None:
         return float((errors**2).sum())
     return float(width**2 * np.log1p((errors / width) ** 2).sum())
-
-
-def rotation_from_vector(turn: Floats) -> Floats:
-    """Return the rotation ``(3, 3)`` about a vector ``(3,)`` by its length in radians.
-
-    Rodrigues' formula; for small turns the series' first terms.
-    """
-    angle = float(np.linalg.norm(turn))
-    x, y, z = turn
-    across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-6:
-        return np.eye(3) + across + across @ across / 2.0
-    first, second = np.sin(angle) / angle, (1.0 - np.cos(angle)) / angle**2
-    return np.eye(3) + first * across + second * (across @ across)

@@ -19,8 +19,8 @@ from trg import __version__
 from trg.geometry.camera import Camera
 from trg.geometry.crop import bbox_info_from_box, face_box
 from trg.geometry.face_mesh import FaceTopology
-from trg.geometry.projection import transform
-from trg.geometry.rotations import rotation_from_euler
+from trg.geometry.projection import OPTICAL_AXIS, transform
+from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trglab.datasets.sample import Sample
 from trglab.synth.environment.backgrounds import paint_background, render_panorama
 from trglab.synth.environment.light import (
@@ -35,7 +35,7 @@ from trglab.synth.environment.procedural_lights import infrared_light, procedura
 from trglab.synth.environment.sensor import SensorParams, simulate_sensor
 from trglab.synth.render.raster import render, visible_vertices
 from trglab.synth.render.surface import Surface
-from trglab.synth.shots import Shot, ShotDistribution, rotation_towards_camera, sample_shot
+from trglab.synth.shots import Shot, ShotDistribution, sample_shot
 from trglab.synth.studio import Ingredients, Studio, Subject
 
 IMAGES_PER_PERSON = 24
@@ -158,7 +158,7 @@ class SyntheticFaces:
         person = index // IMAGES_PER_PERSON
         subject = self._subject(person)
         shot = sample_shot(rng, self._odds, self._picture_size, self._camera)
-        virtual_from_head = rotation_towards_camera(shot.translation_m).T @ shot.rotation
+        virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
         vertices_m = self._studio.express(rng, subject, virtual_from_head)
         model = self._studio.model
         landmarks_cam = transform(
@@ -216,7 +216,7 @@ class SyntheticFaces:
         place_m = shot.translation_m + (beside_m, rng.normal(0, 0.07), rng.uniform(-0.05, 0.8))
         place_m[2] = max(place_m[2], 0.3)
         turn = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 10.0)))
-        rotation = rotation_towards_camera(place_m) @ turn
+        rotation = rotation_between(OPTICAL_AXIS, place_m) @ turn
         surfaces = self._studio.surfaces(
             rng, subject, self._studio.express(rng, subject, turn), turn
         )
@@ -270,10 +270,10 @@ class SyntheticFaces:
         chosen = 0
         if rng.random() < FRONT_LIT_SHARE:
             chosen = int(np.argmax([white_point(light) @ LUMINANCE for light in lights]))
-        camera_from_world, light = turns[chosen], scale_light(lights[chosen], tint)
+        cam_from_world, light = turns[chosen], scale_light(lights[chosen], tint)
         if rng.random() >= PANORAMA_BACKGROUND_SHARE:
             return light, paint_background(width, height, rng)
-        place = render_panorama(panorama, view, camera_from_world, rng)
+        place = render_panorama(panorama, view, cam_from_world, rng)
         return light, place * tint.astype(np.float32)
 
 

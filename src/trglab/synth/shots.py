@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from trg.geometry.camera import Camera
-from trg.geometry.rotations import cross, normalize, rotation_from_euler
+from trg.geometry.projection import OPTICAL_AXIS
+from trg.geometry.rotations import rotation_between, rotation_from_euler
 
 PICTURE_SIZES = (
     (640, 480),
@@ -105,22 +106,9 @@ def sample_shot(
             _sample_angle(rng, odds.roll_sd, odds.roll_max, odds.uniform_share),
         ]
     )
-    rotation = rotation_towards_camera(sight) @ rotation_from_euler(angles_deg)
+    rotation = rotation_between(OPTICAL_AXIS, sight) @ rotation_from_euler(angles_deg)
     face_m = rotation @ FACE_MIDDLE_M
     return Shot(camera, rotation, sight * (depth_m + face_m[2]) - face_m)
-
-
-def rotation_towards_camera(translation_m: np.ndarray) -> np.ndarray:
-    """Return the smallest ``cam_from_head`` turn that makes a head at ``(3,)`` face the camera.
-
-    On the optical axis that is the identity. People look at cameras, not along their axes, and
-    what the camera sees of a head depends on the angle to the line of sight.
-    """
-    forward = np.array([0.0, 0.0, 1.0])
-    sight = normalize(np.asarray(translation_m, dtype=np.float64))
-    axis = cross(forward, sight)
-    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    return np.eye(3) + skew + skew @ skew / (1.0 + forward @ sight)
 
 
 def _sample_angle(rng: np.random.Generator, sd: float, limit: float, uniform_share: float) -> float:

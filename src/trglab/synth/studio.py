@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.geometry.rotations import euler_from_rotation, rotation_from_euler
+from trg.geometry.rotations import rotation_from_euler, rotation_to_euler
 from trglab.synth.accessories.builder import (
     Accessories,
     AccessoryBuilder,
@@ -310,7 +310,7 @@ def _body_from_head(
     rng: np.random.Generator, virtual_from_head: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Draw the head's rotation against the body: shoulders follow a head part of the way."""
-    seen_deg = euler_from_rotation(virtual_from_head)
+    seen_deg = rotation_to_euler(virtual_from_head)
     follow = rng.uniform((0.1, 0.0, 0.0), (0.9, 0.5, 0.6))
     own_deg = seen_deg * (1.0 - follow) + rng.normal(0.0, (9.0, 5.0, 4.0))
     return rotation_from_euler(np.clip(own_deg, -np.array(NECK_REACH_DEG), NECK_REACH_DEG))

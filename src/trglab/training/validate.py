@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
-from trg.geometry.rotations import euler_from_rotation
+from trg.geometry.rotations import rotation_to_euler
 from trg.network.trg import StageOutput, TRGNetwork
 from trglab.datasets.view import Views, select_views
 from trglab.evaluation.metrics import add_mm, geodesic_error_deg, landmark_error_mm, mae_r_deg
@@ -157,6 +157,6 @@ def _errors(
 def _is_hidden(batch: TrainingBatch) -> NDArray[np.bool_]:
     """Say which faces, turned by less than a limit, show too few of their inner 51 landmarks."""
     seen_share = batch.landmarks68_visible[:, 17:].double().mean(1).cpu().numpy()
-    yaw_deg = euler_from_rotation(batch.rotation.double().cpu().numpy())[:, 0]
+    yaw_deg = rotation_to_euler(batch.rotation.double().cpu().numpy())[:, 0]
     hidden: NDArray[np.bool_] = (seen_share < HIDDEN_SHARE) & (np.abs(yaw_deg) < HIDDEN_YAW_DEG)
     return hidden

@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "conventions.md"
 @pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
 def test_every_test_that_the_page_names_exists():
     """A name without its file is in the file that was named last."""
-    named = re.findall(r"`(?:(tests/\w+\.py)::)?(test_\w+)`", PAGE.read_text(encoding="utf-8"))
+    named = re.findall(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)`", PAGE.read_text(encoding="utf-8"))
     assert len(named) > 20
     last_file = ""
     for file, name in named:

@@ -8,9 +8,8 @@ import pytest
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
-from trg.geometry.rotations import rotation_from_euler
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled, bundled_names
-from trg.inference.flip import MIRROR, FlipTTANetwork, nearest_rotation
+from trg.inference.flip import MIRROR, FlipTTANetwork
 from trg.inference.pose_pipeline import PoseNetwork
 from trg.inference.runtime import PoseArrays, PoseRuntime
 
@@ -66,12 +65,6 @@ def test_averaged_estimates_are_consistent(runtime: PoseRuntime) -> None:
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
     empty = network(crops[:0], boxes[:0])
     assert [array.shape[0] for array in empty] == [0] * 6
-
-
-def test_the_mean_of_two_rotations_lies_between_them() -> None:
-    one, other = (rotation_from_euler(np.array([yaw, 0.0, 0.0])) for yaw in (10.0, 20.0))
-    mean = nearest_rotation(((one + other) / 2.0)[None].astype(np.float32))
-    np.testing.assert_allclose(mean[0], rotation_from_euler(np.array([15.0, 0.0, 0.0])), atol=1e-6)
 
 
 def test_the_estimator_flips_on_request(runtime: PoseRuntime) -> None:

@@ -18,8 +18,6 @@ from trg.inference.smoothing import (
     OneEuro,
     OneEuroRotation,
     SmoothingStrength,
-    _rotation_from_vector,
-    _vector_from_rotation,
 )
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
@@ -73,18 +71,6 @@ def test_rotations_are_smoothed_the_same_in_any_frame():
     for i in range(30):
         rotation = rotation_from_euler(rng.normal(0, 20, 3))
         np.testing.assert_allclose(turn @ here(rotation, i), there(turn @ rotation, i), atol=1e-9)
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, np.pi / 2, 3.0, np.pi - 1e-7, np.pi])
-def test_exponential_and_logarithm_are_scipys(angle):
-    rng = np.random.default_rng(4)
-    for axis in [*np.eye(3), *rng.normal(size=(5, 3))]:
-        vector = angle * axis / np.linalg.norm(axis)
-        rotation = Rotation.from_rotvec(vector).as_matrix()
-        np.testing.assert_allclose(_rotation_from_vector(vector), rotation, atol=1e-12)
-        back = Rotation.from_rotvec(_vector_from_rotation(rotation)).as_matrix()
-        np.testing.assert_allclose(back, rotation, atol=1e-6)
-        assert np.linalg.norm(_vector_from_rotation(rotation)) == pytest.approx(angle, abs=1e-6)
 
 
 def test_repeated_times_change_nothing_and_backward_times_start_afresh():

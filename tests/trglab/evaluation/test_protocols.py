@@ -11,7 +11,7 @@ from tests.support.dot_faces import TOPOLOGY, DotFaces
 from tests.support.made_samples import make_samples
 from trg.geometry.crop import bbox_info_from_box, crop_face, crop_from_pixels, face_box
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
-from trg.geometry.virtual_camera import facing_rotation, virtual_camera_of_box
+from trg.geometry.virtual_camera import virtual_camera_of_box
 from trg.inference.bundle import WeightCard
 from trg.inference.detector import Detections
 from trg.inference.runtime import PoseArrays
@@ -153,7 +153,7 @@ def test_boxes_are_moved_inside_only_where_the_protocol_says_so() -> None:
 
 def test_what_a_turned_camera_sees_is_turned_back() -> None:
     samples = make_samples(3)
-    turns = [facing_rotation(virtual_camera_of_box(s.camera, s.box_xyxy).sight) for s in samples]
+    turns = [virtual_camera_of_box(s.camera, s.box_xyxy).cam_from_virtual for s in samples]
     seen = [
         replace(
             sample, rotation=turn.T @ sample.rotation, translation_m=turn.T @ sample.translation_m

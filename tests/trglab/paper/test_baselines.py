@@ -25,7 +25,6 @@ from trglab.paper.baselines import (
     cam_from_local,
     local_from_cam,
     local_views,
-    rotation_towards,
 )
 
 COUNT = 5
@@ -110,17 +109,6 @@ def test_pnp_keeps_the_networks_pose_where_there_is_none(scene):
 def test_pnp_that_would_give_back_the_networks_pose_is_refused(scene):
     with pytest.raises(ValueError, match="another face"):
         PnPNetwork(Says(scene), "projected", "predicted")
-
-
-def test_the_nearest_rotation_onto_a_ray():
-    rays = np.random.default_rng(1).uniform(-1.5, 1.5, (20, 2))
-    turned = rotation_towards(rays)[..., 2]
-    expected = np.concatenate([rays, np.ones((20, 1))], 1)
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(turned, expected, atol=1e-12)
-    angle = geodesic_angle_deg(rotation_towards(rays), np.eye(3))
-    np.testing.assert_allclose(angle, np.degrees(np.arctan(np.linalg.norm(rays, axis=1))))
-    np.testing.assert_array_equal(rotation_towards(np.zeros(2)), np.eye(3))
 
 
 def test_local_poses_come_back_and_forget_the_camera(scene):

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.geometry.projection import rays_from_points, transform
 from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
-from trglab.paper.pnp import posit, rotation_from_vector, solve_pnp
+from trglab.paper.pnp import posit, solve_pnp
 
 FACE = ellipsoid_topology().template_m[ellipsoid_topology().landmarks68].astype(float)
 
@@ -100,13 +100,6 @@ def test_posit_solves_draws_each_by_itself():
         np.testing.assert_allclose(translation_m[row], true_translation_m, rtol=0.02, atol=0.01)
         alone = posit(FACE[None], poses[row][2][None])
         np.testing.assert_allclose(alone[0][0], rotation[row], atol=1e-12)
-
-
-@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-6, 2e-6, 0.3, 3.1])
-def test_rotation_vectors_are_scipys(length):
-    turn = length * np.array([0.6, -0.64, 0.48])
-    expected = Rotation.from_rotvec(turn).as_matrix()
-    np.testing.assert_allclose(rotation_from_vector(turn), expected, atol=1e-12)
 
 
 def test_what_has_no_pose_is_refused():

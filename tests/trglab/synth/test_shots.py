@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trg.geometry.rotations import euler_from_rotation
+from trg.geometry.projection import OPTICAL_AXIS
+from trg.geometry.rotations import rotation_between, rotation_to_euler
 from trglab.synth.shots import (
     FACE_MIDDLE_M,
     Shot,
     ShotDistribution,
-    rotation_towards_camera,
     sample_shot,
 )
 
@@ -28,10 +28,10 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
     assert np.median(np.log(depth)) == pytest.approx(np.log(0.2 * 3.0) / 2, abs=0.1)
     middles = [s.rotation @ FACE_MIDDLE_M + s.translation_m for s in shots]
     seen = [
-        rotation_towards_camera(middle).T @ s.rotation
+        rotation_between(OPTICAL_AXIS, middle).T @ s.rotation
         for s, middle in zip(shots, middles, strict=True)
     ]
-    yaw, pitch, roll = np.abs(euler_from_rotation(np.array(seen))).T
+    yaw, pitch, roll = np.abs(rotation_to_euler(np.array(seen))).T
     assert yaw.max() <= 90.001
     assert max(pitch.max(), roll.max()) <= 60.001
     assert (yaw < 20).mean() > 2 * ((yaw > 20) & (yaw < 40)).mean() * 0.7
@@ -43,16 +43,6 @@ def test_faces_lie_inside_the_picture():
         x, y = camera.project(rotation @ FACE_MIDDLE_M + translation_m)
         assert 0 < x < camera.width
         assert 0 < y < camera.height
-
-
-def test_rotation_towards_camera_is_the_shortest_turn():
-    np.testing.assert_allclose(rotation_towards_camera(np.array([0, 0, 2.0])), np.eye(3))
-    translation = np.array([0.4, -0.3, 0.8])
-    rotation = rotation_towards_camera(translation)
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(
-        rotation @ (0, 0, 1), translation / np.linalg.norm(translation), atol=1e-12
-    )
 
 
 def test_the_same_generator_gives_the_same_shot():

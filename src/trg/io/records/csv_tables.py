@@ -130,17 +130,6 @@ def csv_lines(columns: tuple[str, ...], rows: Iterable[Row]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def openface_euler_rad(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return OpenFace's angles ``(3,)`` of R = Rx @ Ry @ Rz, in radians."""
-    return np.array(
-        [
-            np.arctan2(-rotation[1, 2], rotation[2, 2]),
-            np.arctan2(rotation[0, 2], np.hypot(rotation[1, 2], rotation[2, 2])),
-            np.arctan2(-rotation[0, 1], rotation[0, 0]),
-        ]
-    )
-
-
 _NO_FACE: Row = {**dict.fromkeys(OPENFACE_COLUMNS, 0.0), "face_id": 0, "success": 0}
 
 
@@ -173,7 +162,7 @@ def _openface_row(face: Face) -> dict[str, Any]:
     place = ("pose_Tx", "pose_Ty", "pose_Tz")
     row.update(_named(place, landmarks_cam_m.mean(0) * 1000.0, MM_DECIMALS))
     turn = ("pose_Rx", "pose_Ry", "pose_Rz")
-    row.update(_named(turn, openface_euler_rad(face.rotation), ROTATION_DECIMALS))
+    row.update(_named(turn, np.radians(face.euler("XYZ")), ROTATION_DECIMALS))
     in_picture = [f"{axis}_{point}" for point in LANDMARKS for axis in "xy"]
     row.update(_named(in_picture, face.landmarks68_px - 0.5, PIXEL_DECIMALS))
     in_space = [f"{axis}_{point}" for point in LANDMARKS for axis in "XYZ"]

@@ -21,7 +21,7 @@ from trglab.synth.environment.panorama import Panorama
 def render_panorama(
     panorama: Panorama,
     camera: Camera,
-    camera_from_world: NDArray[np.floating],
+    cam_from_world: NDArray[np.floating],
     rng: np.random.Generator,
 ) -> FloatImage:
     """Draw what ``camera`` sees of a panorama.
@@ -32,7 +32,7 @@ def render_panorama(
     """
     pixels = _view(
         panorama.radiance,
-        np.asarray(camera_from_world, dtype=np.float32),
+        np.asarray(cam_from_world, dtype=np.float32),
         np.float32(1.0 / camera.fx),
         np.float32(1.0 / camera.fy),
         np.float32(camera.cx),
@@ -320,7 +320,7 @@ def _angle(y: np.float32, x: np.float32) -> np.float32:  # pragma: no cover - co
 @numba.njit(cache=True, fastmath=True)
 def _view(
     radiance: FloatImage,
-    camera_from_world: NDArray[np.float32],
+    cam_from_world: NDArray[np.float32],
     inverse_fx: np.float32,
     inverse_fy: np.float32,
     cx: np.float32,
@@ -330,7 +330,7 @@ def _view(
 ) -> FloatImage:  # pragma: no cover - compiled
     """Look up the panorama along every pixel's ray, bilinearly."""
     rows, columns = radiance.shape[:2]
-    M = camera_from_world
+    M = cam_from_world
     out = np.empty((height, width, 3), dtype=np.float32)
     per_radian_x = np.float32(columns / (2.0 * np.pi))
     per_radian_y = np.float32(rows / np.pi)

@@ -98,7 +98,7 @@ def _basis_grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def rotate_irradiance(
-    irradiance_sh: NDArray[np.floating], camera_from_world: NDArray[np.floating]
+    irradiance_sh: NDArray[np.floating], cam_from_world: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     """Turn ``irradiance_sh (9, 3)`` by an orthogonal ``(3, 3)`` matrix, mirroring included.
 
@@ -114,7 +114,7 @@ def rotate_irradiance(
         ],
         -2,
     )
-    M = np.asarray(camera_from_world, dtype=np.float64)
+    M = np.asarray(cam_from_world, dtype=np.float64)
     x, y, z = M @ np.stack([x, y, z])
     Q = M @ quadratic @ M.T
     turned = [c, y, z, x, 2 * Q[:, 0, 1], 2 * Q[:, 1, 2], Q[:, 2, 2] / 2, 2 * Q[:, 0, 2]]

@@ -1,7 +1,7 @@
 """High-dynamic-range panoramas: reading Radiance files, and the light that they throw on a head.
 
 A panorama's world frame is x right, y down, z towards the middle of the map: a camera that looks
-at the middle of the panorama has ``camera_from_world`` = identity. That matrix may be any
+at the middle of the panorama has ``cam_from_world`` = identity. That matrix may be any
 orthogonal one; with determinant -1 it shows the mirrored place.
 """
 
@@ -54,7 +54,7 @@ class Panorama:
         ``(h, 2 h, 3)`` float32, linear RGB, laid out like
         :func:`~trglab.synth.environment.light.sphere_grid`.
     light
-        Its light for ``camera_from_world`` = identity.
+        Its light for ``cam_from_world`` = identity.
     """
 
     name: str
@@ -119,16 +119,16 @@ def load_panoramas(folder: str | Path, height: int = 512) -> list[Panorama]:
 
 
 def random_orientation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw ``camera_from_world (3, 3)``: any heading, a small tilt, half of them mirrored."""
+    """Draw ``cam_from_world (3, 3)``: any heading, a small tilt, half of them mirrored."""
     heading, tilt, roll = rng.uniform(-180.0, 180.0), *rng.normal(0.0, (8.0, 3.0))
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0, 1.0])
     return rotation_from_euler(np.array([heading, tilt, roll])) @ mirror
 
 
-def light_from_panorama(panorama: Panorama, camera_from_world: NDArray[np.floating]) -> Light:
+def light_from_panorama(panorama: Panorama, cam_from_world: NDArray[np.floating]) -> Light:
     """Return the panorama's light in the frame of a camera that is turned like this."""
     own = panorama.light
-    M = np.asarray(camera_from_world, dtype=np.float64)
+    M = np.asarray(cam_from_world, dtype=np.float64)
     directions, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
     return Light(
         irradiance_sh=rotate_irradiance(own.irradiance_sh, M),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trg.geometry.projection import transform
+from trg.geometry.rotations import rotation_from_rotvec, rotation_to_rotvec
 
 if TYPE_CHECKING:
     from trglab.synth.head.face_model import FaceModel
@@ -90,7 +91,7 @@ def fit_photo(model: FaceModel, points_px: np.ndarray, width: int, height: int) 
     error = float(np.median(np.linalg.norm(projected - targets, axis=1)))
     identity = state[7:]
     head = model.mean_m + np.tensordot(identity, model.identity[:modes], axes=1)
-    rotation = _rotation(state[:3])
+    rotation = rotation_from_rotvec(state[:3])
     cam = transform(head.astype(np.float64), rotation, state[3:6])
     return PhotoFit(cam, float(np.exp(state[6])), error)
 
@@ -117,7 +118,7 @@ def _project(
     state: np.ndarray, mean: np.ndarray, shapes: np.ndarray, centre_px: np.ndarray
 ) -> np.ndarray:
     head = mean + np.tensordot(state[7:], shapes, axes=1)
-    cam = head @ _rotation(state[:3]).T + state[3:6]
+    cam = head @ rotation_from_rotvec(state[:3]).T + state[3:6]
     return np.exp(state[6]) * cam[:, :2] / cam[:, 2:] + centre_px
 
 
@@ -131,7 +132,7 @@ def _step(
     width: int,
 ) -> np.ndarray:
     head = mean + np.tensordot(state[7:], shapes, axes=1)
-    rotation, focal = _rotation(state[:3]), float(np.exp(state[6]))
+    rotation, focal = rotation_from_rotvec(state[:3]), float(np.exp(state[6]))
     turned = head @ rotation.T
     cam = turned + state[3:6]
     inverse_depth = 1.0 / cam[:, 2]
@@ -159,34 +160,8 @@ def _step(
     normal = rows.T @ rows + np.diag(prior**2) + 1e-9 * np.eye(len(state))
     update = np.linalg.solve(normal, rows.T @ (residual.ravel() * weight) + prior**2 * target)
     new = state + update
-    new[:3] = _rotation_vector(_rotation(update[:3]) @ rotation)
+    new[:3] = rotation_to_rotvec(rotation_from_rotvec(update[:3]) @ rotation)
     return new
-
-
-def _rotation(vector: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
-
-
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`_rotation` for angles well below 180 degrees."""
-    axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    sine = 0.5 * float(np.linalg.norm(axis))
-    if sine < 1e-12:
-        return np.zeros(3)
-    angle = float(np.arctan2(sine, 0.5 * (np.trace(rotation) - 1.0)))
-    return axis * (angle / (2.0 * sine))
 
 
 def _closest_on_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
