@@ -323,7 +323,7 @@ def test_a_reader_may_go(tmp_path):
     save_photos(tmp_path, *[1] * 40)
     code = (
         "import sys, pytest\n"
-        "from cli_predict_runs import Cli\n"
+        "from tests.support.cli_predict_runs import Cli\n"
         "from trg.app.cli import main\n"
         "with pytest.MonkeyPatch.context() as patch:\n"
         "    Cli(None, patch)\n"
