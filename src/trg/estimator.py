@@ -1,4 +1,4 @@
-"""The one entry point for users: pictures, batches and videos in, faces out."""
+"""The public entry point: faces of an image, of many images, or of a video."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -20,17 +20,11 @@ from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, camera_of, is_one_camera
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
-from trg.inference.detections import Detector
+from trg.inference.detections import Detector, check_max_faces
 from trg.inference.detector import FaceDetector
 from trg.inference.flip import FlipTTANetwork
-from trg.inference.pose_pipeline import (
-    CPU_BATCH,
-    FaceRequest,
-    PoseNetwork,
-    PosePipeline,
-    without_duplicates,
-)
-from trg.inference.runtime import PoseRuntime
+from trg.inference.pose_pipeline import CPU_BATCH, FaceRequest, PosePipeline, drop_duplicates
+from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trg.inference.smoothing import FaceSmoothing
 from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, TrackingOptions
 from trg.io.images import UprightImage, read_image
@@ -39,18 +33,18 @@ if TYPE_CHECKING:
     from trg.io.video import VideoFrame
 
 ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | UprightImage"
-"""A picture's path, a Pillow image, an array of pixels, or what ``read_image`` returned."""
+"""A path, a Pillow image, an array of pixels, or the result of ``read_image``."""
 
 MIN_CONFIDENCE = 0.5
 
 CANDIDATE_THRESHOLD = 0.45
-"""Of our detector, lower than its own: what is no face has no confidence in the end, and more that
-are faces come through (docs/results.md)."""
+"""Threshold of the bundled detector, below its own: recall rises, and false positives are removed
+by their low confidence later (docs/results.md)."""
 
 GPU_BATCH = 64
 
-HELD_BYTES = 256 * 2**20
-"""Pixels that a batch keeps in memory at most, unless one picture alone is larger."""
+MAX_BATCH_BYTES = 256 * 2**20
+"""Memory limit of the images of one batch; a single larger image is processed alone."""
 
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
@@ -59,7 +53,7 @@ PROVIDERS = {
     "directml": ("DmlExecutionProvider", "onnxruntime-directml"),
     "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
 }
-"""ONNX Runtime's name for each device, and the package that brings it."""
+"""ONNX Runtime's execution provider for each device, and the package that contains it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +63,13 @@ class FrameResult:
     Attributes
     ----------
     index
-        From 0 on.
+        Frame number, from 0.
     time_s
-        Since the start of the video.
+        Timestamp since the start of the video.
     pixels
-        ``(h, w, 3)`` RGB.
+        ``(h, w, 3)`` uint8 RGB.
     faces
-        With ids, in the order of their first appearance.
+        With ids, in the order of first appearance.
     """
 
     index: int
@@ -85,33 +79,33 @@ class FrameResult:
 
 
 class HeadPoseEstimator:
-    """Finds the heads in pictures and videos: 6DoF poses and dense landmarks in metres.
+    """Estimates 6DoF head poses and dense 3D landmarks, in metres, from images and videos.
 
     Parameters
     ----------
     model
-        The weights: the name of a bundled model, a ``.trg`` file, or a read bundle. None: the small
-        network for one CPU core.
+        The weights: the name of a bundled model, a ``.trg`` file, or a loaded bundle. None: the
+        small network for one CPU core.
     detector
-        What finds face boxes. None: the package's own.
+        Finds face boxes. None: the package's own.
     device
-        "cpu", "cuda", "coreml", "directml" or "openvino", for the pose network.
+        "cpu", "cuda", "coreml", "directml" or "openvino"; runs the pose network.
     threads
         CPU threads. None: one per physical core.
     refine
-        Whether face boxes that are off are drawn again around the landmarks and looked at again.
+        Whether to estimate again, from a box around the landmarks, where the face box was off.
     flip
         Whether to average the estimates of each crop and of its mirror image (flip test-time
         augmentation): more accurate, at twice the cost.
     min_confidence
-        Detected faces below this are dropped.
+        Detected faces with less confidence are dropped.
 
     Raises
     ------
     FileNotFoundError
-        There is no such model file.
+        The model file does not exist.
     ValueError
-        The model is damaged or unknown, or the device is not installed.
+        The model is damaged or unknown, or the device is not available.
     """
 
     def __init__(
@@ -129,7 +123,7 @@ class HeadPoseEstimator:
             raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
         network = _network(model, device, threads)
         self._network = FlipTTANetwork(network) if flip else network
-        self._stage = PosePipeline(
+        self._pipeline = PosePipeline(
             self._network, refine, batch_size=CPU_BATCH if device == "cpu" else GPU_BATCH
         )
         self._threads = threads
@@ -143,12 +137,12 @@ class HeadPoseEstimator:
 
     @property
     def card(self) -> WeightCard:
-        """What is known of the weights, their licence among it."""
+        """Metadata of the weights, including their licence."""
         return self._network.card
 
     @cached_property
     def _detector(self) -> Detector:
-        """What finds boxes; loaded when first needed, for some bring all boxes themselves."""
+        """The detector, loaded on first use: calls with ``boxes`` do not need it."""
         return self._given_detector or FaceDetector(
             threads=self._threads, threshold=CANDIDATE_THRESHOLD
         )
@@ -160,32 +154,30 @@ class HeadPoseEstimator:
         boxes: ArrayLike | None = None,
         max_faces: int | None = None,
     ) -> list[Face]:
-        """Find the faces of one picture.
+        """Estimate the faces of one image.
 
         Parameters
         ----------
         image
             A path, a Pillow image, or an array: ``(h, w, 3)`` uint8 RGB, grey or RGBA.
         camera
-            The camera that took it, its 3x3 matrix (the middle of the first pixel at 0.5, see
-            :meth:`Camera.from_matrix`), its focal length in pixels or its
-            :class:`~trg.geometry.camera_source.FieldOfView`. None: from the picture's EXIF, or else
-            assumed; ``face.camera.source`` says which, and
-            :func:`trg.geometry.camera_source.assumed_distance_range` what it does to the distance.
+            The camera, its 3x3 matrix (pixel centres at +0.5, see :meth:`Camera.from_matrix`), its
+            focal length in pixels or its :class:`~trg.geometry.camera_source.FieldOfView`. None:
+            from EXIF, or else assumed: see ``face.camera.source``, and for the effect on distances
+            :func:`trg.geometry.camera_source.assumed_distance_range`.
         boxes
             Face boxes ``(k, 4)``, ``x0, y0, x1, y1`` in pixels, of any shape, in place of the
-            detector. None of their faces is dropped for its confidence; those that show nothing of
-            the picture give no face.
+            detector. Their faces are not dropped for low confidence; a box outside the image gives
+            no face.
         max_faces
-            Return at most so many, those that the detector is surest of.
+            Return at most this many, those with the highest detection scores.
 
         Raises
         ------
         FileNotFoundError, OSError, ValueError
-            The picture cannot be read, or the camera or a box makes no sense.
+            The image cannot be read, or the camera or a box is invalid.
         """
-        batch = self._run([self._prepare(image, camera, boxes, max_faces)])
-        return batch[0]
+        return self._estimate([self._prepare(image, camera, boxes, max_faces)])[0]
 
     def batch(
         self,
@@ -194,42 +186,42 @@ class HeadPoseEstimator:
         batch_size: int = 32,
         max_faces: int | None = None,
     ) -> Iterator[list[Face]]:
-        """Find the faces of many pictures; the faces of several share the network's calls.
+        """Estimate the faces of many images, with several faces per call of the network.
 
-        Lazy: pictures are read as results are asked for, and let go once theirs is returned.
+        Lazy: images are read as results are consumed, and released after their result.
 
         Parameters
         ----------
         images
-            Any iterable of pictures.
+            Any iterable of images.
         cameras
-            One camera for all, or an iterable with one, or None, per picture.
+            One camera for all images, or an iterable with one, or None, per image.
         batch_size
-            Faces, and pictures, in one go at most.
+            Largest number of faces, and of images, per batch.
         max_faces
-            Per picture.
+            Per image.
 
         Yields
         ------
         list[Face]
-            Per picture, in order.
+            Per image, in order.
 
         Raises
         ------
         FileNotFoundError, OSError, ValueError
-            As a single call; also where there are fewer cameras than pictures. To go on after a
-            bad picture, read pictures with :func:`trg.io.images.read_image` and hand those in.
+            As a single call; also where there are fewer cameras than images. To skip unreadable
+            files, call :func:`trg.io.images.read_image` yourself and pass its results.
         """
         if isinstance(images, str | PathLike | Image.Image | UprightImage):
-            raise ValueError(f"images: expected several pictures, got one ({images!r:.80})")
+            raise ValueError(f"images: expected several images, got one ({images!r:.80})")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-        each: Iterator[Any]
+        camera_per_image: Iterator[Any]
         if cameras is None or is_one_camera(cameras):
-            each = repeat(cameras)
+            camera_per_image = repeat(cameras)
         else:
-            each = iter(cast(Iterable[Any], cameras))
-        return self._batches(iter(images), each, batch_size, max_faces)
+            camera_per_image = iter(cast(Iterable[Any], cameras))
+        return self._batches(iter(images), camera_per_image, batch_size, max_faces)
 
     def stream(
         self,
@@ -239,26 +231,26 @@ class HeadPoseEstimator:
         max_faces: int | None = None,
         fps: float = 30.0,
     ) -> Iterator[FrameResult]:
-        """Follow the faces of a video: ids, times, and a calm pose while a head is calm.
+        """Track the faces of a video, with ids, timestamps and smoothed poses.
 
         Parameters
         ----------
         source
-            A video's path, a webcam's number, a stream's URL, or an iterable of frames
+            A video path, a webcam index, a stream URL, or an iterable of frames
             ``(h, w, 3)`` uint8 RGB.
         camera
-            As for a single picture, the same for the whole video.
+            As for a single image; the same for the whole video.
         smooth
-            Whether poses are smoothed over time, or how strongly.
+            Whether to smooth poses over time, or the smoothing parameters.
         max_faces
-            Follow at most so many.
+            Largest number of tracked faces.
         fps
-            Frames per second of an iterable of plain arrays; files and cameras know their times.
+            Frames per second of an iterable of arrays; files and cameras have timestamps.
 
         Raises
         ------
         FileNotFoundError, OSError, ValueError
-            The video cannot be read, or the camera makes no sense.
+            The video cannot be read, or the camera is invalid.
         """
         if not fps > 0:
             raise ValueError(f"fps: expected more than 0, got {fps}")
@@ -269,18 +261,18 @@ class HeadPoseEstimator:
             new_confidence=self._min_confidence,
             keep_confidence=0.6 * self._min_confidence,
         )
-        tracker = FaceTracker(self._stage, self._detector, options)
+        tracker = FaceTracker(self._pipeline, self._detector, options)
         return self._frames(source, camera, tracker, fps)
 
     def _frames(
         self, source: Any, camera: CameraLike | None, tracker: FaceTracker, fps: float
     ) -> Iterator[FrameResult]:
-        seen_by: Camera | None = None
+        frame_camera: Camera | None = None
         for frame in _video_frames(source, fps):
             height, width = frame.pixels.shape[:2]
-            if seen_by is None or (seen_by.width, seen_by.height) != (width, height):
-                seen_by = camera_of(width, height, camera)
-            faces = tracker(frame.pixels, seen_by, frame.time_s)
+            if frame_camera is None or (frame_camera.width, frame_camera.height) != (width, height):
+                frame_camera = camera_of(width, height, camera)
+            faces = tracker.track(frame.pixels, frame_camera, frame.time_s)
             yield FrameResult(frame.index, frame.time_s, frame.pixels, faces)
 
     def _batches(
@@ -290,22 +282,22 @@ class HeadPoseEstimator:
         batch_size: int,
         max_faces: int | None,
     ) -> Iterator[list[Face]]:
-        waiting: list[_Prepared] = []
-        for number, image in enumerate(images):
+        batch: list[_PreparedImage] = []
+        for index, image in enumerate(images):
             try:
                 camera = next(cameras)
             except StopIteration:
                 raise ValueError(
-                    f"cameras: expected one per picture, got only {number}; hand in one camera "
-                    "where all pictures share it"
+                    f"cameras: expected one per image, got only {index}; pass a single camera "
+                    "if all images share it"
                 ) from None
-            waiting.append(self._prepare(image, camera, None, max_faces))
-            held = sum(prepared.pixels.nbytes for prepared in waiting)
-            crops = sum(len(prepared.requests) for prepared in waiting)
-            if max(crops, len(waiting)) >= batch_size or held >= HELD_BYTES:
-                yield from self._run(waiting)
-                waiting = []
-        yield from self._run(waiting)
+            batch.append(self._prepare(image, camera, None, max_faces))
+            batch_bytes = sum(prepared.pixels.nbytes for prepared in batch)
+            face_count = sum(len(prepared.requests) for prepared in batch)
+            if max(face_count, len(batch)) >= batch_size or batch_bytes >= MAX_BATCH_BYTES:
+                yield from self._estimate(batch)
+                batch = []
+        yield from self._estimate(batch)
 
     def _prepare(
         self,
@@ -313,46 +305,46 @@ class HeadPoseEstimator:
         camera: CameraLike | None,
         boxes: ArrayLike | None,
         max_faces: int | None,
-    ) -> _Prepared:
-        """Read a picture and find its boxes."""
-        if max_faces is not None and max_faces < 1:
-            raise ValueError(f"max_faces: expected None or at least 1, got {max_faces}")
-        picture = image if isinstance(image, UprightImage) else read_image(image)
-        height, width = picture.pixels.shape[:2]
-        seen_by = camera_of(width, height, camera, picture.camera)
+    ) -> _PreparedImage:
+        """Read an image, find its camera and its face boxes."""
+        check_max_faces(max_faces)
+        read = image if isinstance(image, UprightImage) else read_image(image)
+        height, width = read.pixels.shape[:2]
+        image_camera = camera_of(width, height, camera, read.camera)
         if boxes is None:
             wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
-            found = self._detector.detect(picture.pixels, max_faces=wanted).boxes_xyxy
+            found = self._detector.detect(read.pixels, max_faces=wanted).boxes_xyxy
         else:
             found = _checked_boxes(boxes)
-        requests = [FaceRequest(picture.pixels, seen_by, box) for box in found]
-        return _Prepared(picture.pixels, requests, boxes is None, max_faces)
+        requests = [FaceRequest(read.pixels, image_camera, box) for box in found]
+        return _PreparedImage(read.pixels, requests, boxes is None, max_faces)
 
-    def _run(self, pictures: Sequence[_Prepared]) -> list[list[Face]]:
-        """Estimate the faces of several pictures together."""
-        estimates = iter(self._stage([each for p in pictures for each in p.requests]))
+    def _estimate(self, images: Sequence[_PreparedImage]) -> list[list[Face]]:
+        """Estimate the faces of several images in one batch."""
+        requests = [request for image in images for request in image.requests]
+        estimates = iter(self._pipeline.estimate(requests))
         results = []
-        for picture in pictures:
-            some = [next(estimates) for _ in picture.requests]
-            faces = [face for face in some if face is not None]
-            if picture.detected:
-                sure = [face for face in faces if face.confidence >= self._min_confidence]
-                faces = without_duplicates(sure)
-            results.append(faces[: picture.max_faces])
+        for image in images:
+            faces = [face for face in islice(estimates, len(image.requests)) if face is not None]
+            if image.is_detected:
+                confident = [face for face in faces if face.confidence >= self._min_confidence]
+                faces = drop_duplicates(confident)
+            results.append(faces[: image.max_faces])
         return results
 
 
-class _Prepared(NamedTuple):
-    """A picture that waits for the network."""
+class _PreparedImage(NamedTuple):
+    """An image with the faces to estimate in it."""
 
     pixels: NDArray[np.uint8]
     requests: list[FaceRequest]
-    detected: bool
+    is_detected: bool
+    """Whether the boxes come from the detector."""
     max_faces: int | None
 
 
 def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:
-    """Return what was handed in if it runs, or load it."""
+    """Load a model given by name, path or bundle; return any other object as it is."""
     if not isinstance(model, str | PathLike | WeightBundle) and model is not None:
         return model
     if device not in PROVIDERS:
@@ -387,8 +379,8 @@ def _checked_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def _video_frames(source: Any, fps: float) -> Iterator[VideoFrame]:
-    """Read a video, or number the frames of an iterable."""
-    from trg.io.video import VideoFrame, VideoReader  # photos need not wait for FFmpeg
+    """Return the frames of a video, or give the frames of an iterable numbers and times."""
+    from trg.io.video import VideoFrame, VideoReader  # images do not need FFmpeg
 
     if isinstance(source, str | PathLike | int):
         with VideoReader(source) as reader:

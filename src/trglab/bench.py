@@ -129,14 +129,16 @@ def bench_pose(bundle: WeightBundle | str | PathLike[str], seconds: float = 2.0)
     network = PoseRuntime(bundle, threads=1)
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     camera = Camera.assumed(640, 480)
-    stage = PosePipeline(network, refine=False)
+    pipeline = PosePipeline(network, refine=False)
     requests = [FaceRequest(picture, camera, BENCH_BOX)]
-    one_ms = _fastest_call_ms(lambda: stage(requests), seconds)
-    batch_ms = _fastest_call_ms(lambda: stage(requests * BENCH_BATCH), seconds) / BENCH_BATCH
+    one_ms = _fastest_call_ms(lambda: pipeline.estimate(requests), seconds)
+    batch_ms = (
+        _fastest_call_ms(lambda: pipeline.estimate(requests * BENCH_BATCH), seconds) / BENCH_BATCH
+    )
     options = TrackingOptions(new_confidence=0.0, keep_confidence=0.0, redetect_every=10**9)
-    tracker = FaceTracker(stage, FixedBoxes([BENCH_BOX]), options)
+    tracker = FaceTracker(pipeline, FixedBoxes([BENCH_BOX]), options)
     times_s = count(step=1.0 / 30.0)
-    frame_ms = _fastest_call_ms(lambda: tracker(picture, camera, next(times_s)), seconds)
+    frame_ms = _fastest_call_ms(lambda: tracker.track(picture, camera, next(times_s)), seconds)
     detection_ms = _detection_ms(picture, seconds)
     return PoseBench(
         ms_per_face=one_ms,

@@ -27,7 +27,7 @@ class Known:
         self._change, self._label = change, label
         self.facts = PredictionMetadata("known", mesh_sha256=mesh_sha256)
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Estimate | None]:
+    def estimate(self, samples: Sequence[Sample]) -> list[Estimate | None]:
         estimates = []
         for sample in samples:
             drawn = self._label(sample)

@@ -18,7 +18,7 @@ from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.rotations import rotation_from_euler
 from trg.geometry.virtual_camera import crop_from_virtual_camera
 from trg.inference.bundle import WeightCard
-from trg.inference.detector import Detections
+from trg.inference.detections import Detections
 from trg.inference.runtime import PoseArrays
 
 TOPOLOGY = ellipsoid_topology()

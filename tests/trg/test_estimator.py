@@ -238,11 +238,11 @@ def test_batches_are_lazy_and_say_what_is_missing():
     results = estimator.batch(endless(), CAMERA, batch_size=4)
     next(results)
     assert len(read) == 4
-    with pytest.raises(ValueError, match="one per picture, got only 2"):
+    with pytest.raises(ValueError, match="one per image, got only 2"):
         list(estimator.batch([picture(0)] * 3, [CAMERA, CAMERA]))
     with pytest.raises(ValueError, match="batch_size"):
         estimator.batch([], batch_size=0)
-    with pytest.raises(ValueError, match="several pictures"):
+    with pytest.raises(ValueError, match="several images"):
         estimator.batch("photo.jpg")
 
 

@@ -1,10 +1,10 @@
-"""Weight bundles: the network's graph, the mesh and a card that describes them, in one file.
+"""Weight bundles: an ONNX graph, the face mesh and a card with their metadata in one file.
 
-A bundle is a zip archive, by custom named ``.trg``::
+A bundle is a zip archive with the suffix ``.trg``::
 
-    model.onnx      the whole network, uint8 crops in (see trg.inference.runtime)
+    model.onnx      the network, with uint8 crops as input (see trg.inference.runtime)
     topology.npz    the landmark mesh
-    card.json       format version, crop size, where the weights come from, SHA-256 of the others
+    card.json       format version, crop size, provenance, SHA-256 of the other members
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ SUFFIX = ".trg"
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal contents make equal files
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed: equal contents give equal files
 
 
 @dataclass(frozen=True, slots=True)
 class WeightCard:
-    """What a person or a program should know about some weights."""
+    """Metadata of a set of weights."""
 
     name: str
     crop_size: int
-    """Side of the square crops that the graph takes, px."""
+    """Side of the square input crops, px."""
     config: dict[str, Any]
     """The network's configuration."""
     licence: str = "unknown"
     attribution: tuple[str, ...] = ()
-    """Whose data went into the weights, and what their licences ask to be said."""
+    """Sources of the training data, with the credits that their licences require."""
     training: dict[str, Any] = field(default_factory=dict)
-    """Facts about the training: data, steps, scores."""
+    """The training: data, steps, scores."""
     storage: str = "float32"
-    """How the graph stores its weights; it always computes in float32."""
+    """Type of the stored weights; computation is always in float32."""
     parity: dict[str, float] = field(default_factory=dict)
-    """Largest difference from the trained network at export, per output."""
+    """Largest absolute difference from the trained network at export, per output."""
     parameters: int | None = None
     multiply_adds: int | None = None
-    """For one face."""
+    """Per face."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop_size, int) or self.crop_size < 1:
@@ -64,18 +64,18 @@ class WeightCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightBundle:
-    """Weights as read from a bundle, verified."""
+    """The verified contents of a weight bundle."""
 
     model: bytes
-    """The ONNX graph."""
+    """The serialised ONNX graph."""
     topology: FaceTopology
     card: WeightCard
 
 
 def write_bundle(path: str | PathLike[str], bundle: WeightBundle) -> str:
-    """Write a bundle and return the SHA-256 of the file, hex.
+    """Write a bundle atomically and return the hex SHA-256 of the file.
 
-    The file is either whole or not there. Equal bundles make equal files.
+    Equal bundles give equal files.
     """
     path = Path(path)
     members = {MODEL: bundle.model, TOPOLOGY: _npz(bundle.topology.to_arrays())}
@@ -96,15 +96,15 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
     Parameters
     ----------
     sha256
-        Hex digest that the whole file must have. None: only the card's own digests are checked,
-        which find damage but not a forgery.
+        Expected hex digest of the file. None: only the digests on the card are checked, which
+        detect damage but not tampering.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     ValueError
-        The file is no bundle, is damaged, or is of another format version.
+        The file is not a bundle, is damaged, or has another format version.
     """
     path = Path(path)
     if not path.is_file():
@@ -131,12 +131,12 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
 
 
 def bundled(name: str = DEFAULT_BUNDLE) -> Path:
-    """Return where a bundle that ships inside the package lies.
+    """Return the path of a bundle inside the package.
 
     Raises
     ------
     ValueError
-        No bundle of that name ships.
+        The package has no bundle of that name.
     """
     path = BUNDLES / f"{name}{SUFFIX}"
     if not path.is_file():
@@ -145,34 +145,34 @@ def bundled(name: str = DEFAULT_BUNDLE) -> Path:
 
 
 def bundled_names() -> tuple[str, ...]:
-    """Return the names of the bundles that ship inside the package."""
+    """Return the names of the bundles inside the package."""
     return tuple(sorted(path.stem for path in BUNDLES.glob(f"*{SUFFIX}")))
 
 
 def _card(path: Path, card: Mapping[str, Any]) -> WeightCard:
-    """Build the card, dropping what only the file needs."""
-    numbers = {k: v for k, v in card.items() if k not in ("format_version", "sha256")}
+    """Build the card from the JSON, without the keys that describe the file."""
+    values = {k: v for k, v in card.items() if k not in ("format_version", "sha256")}
     expected = {f.name for f in fields(WeightCard)}
-    if set(numbers) != expected:
+    if set(values) != expected:
         raise ValueError(
-            f"{path}: {CARD} has unknown keys {sorted(set(numbers) - expected)} "
-            f"and lacks {sorted(expected - set(numbers))}"
+            f"{path}: {CARD} has unknown keys {sorted(set(values) - expected)} "
+            f"and lacks {sorted(expected - set(values))}"
         )
-    numbers["attribution"] = tuple(numbers["attribution"])
-    return WeightCard(**numbers)
+    values["attribution"] = tuple(values["attribution"])
+    return WeightCard(**values)
 
 
 def _check_digest(what: str, data: bytes, expected: str | None) -> None:
     digest = hashlib.sha256(data).hexdigest()
     if digest != expected:
         raise ValueError(
-            f"{what}: expected SHA-256 {expected}, got {digest}; the file is damaged or not the "
-            "one that was meant: fetch it again"
+            f"{what}: expected SHA-256 {expected}, got {digest}; the file is damaged or "
+            "another one: fetch it again"
         )
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Store arrays as ``np.savez`` does, with a fixed date."""
+    """Serialise arrays as ``np.savez`` does, but with a fixed date."""
     members = {}
     for name, array in arrays.items():
         stream = io.BytesIO()
@@ -196,10 +196,10 @@ def _unzip(path: Path, archive: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             missing = {MODEL, TOPOLOGY, CARD} - set(opened.namelist())
             if missing:
-                raise ValueError(f"{path}: no weight bundle, it lacks {sorted(missing)}")
+                raise ValueError(f"{path}: not a weight bundle, it lacks {sorted(missing)}")
             return {name: opened.read(name) for name in (MODEL, TOPOLOGY, CARD)}
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise ValueError(
-            f"{path}: expected a weight bundle (.trg), got a file that is damaged or something "
-            f"else ({error}). Training checkpoints must be exported first"
+            f"{path}: expected a weight bundle (.trg), got a file that is damaged or of another "
+            f"kind ({error}). Training checkpoints must be exported first"
         ) from error

@@ -1,9 +1,8 @@
-"""How much an estimate is to be trusted: do two ways through the network agree?
+"""Confidence of an estimate: the probability that its landmarks lie on a face.
 
-The heatmaps find 68 points by looking at each; the regressor predicts a whole head, whose 68
-points are projected. On a face the two fall together; on anything else they have no reason to. A
-logistic regression on that disagreement, on how sharp the heatmaps are, and on whether the head
-fills its box as faces do, gives a probability: that of the head's points lying on a face.
+The network locates 68 landmarks in two ways: by heatmaps, and by projecting the regressed head. On
+a face the two agree; elsewhere they rarely do. A logistic regression on their disagreement, on the
+heatmaps' peaks and on the fit of the head to its box gives the probability.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from trg.inference.runtime import PoseArrays
 Floats = NDArray[np.float64]
 
 FEATURES = ("bias", "disagreement", "tail", "peak", "side", "offset")
-"""What the regression sees; :func:`confidence_features` says what each is."""
+"""Inputs of the regression, defined in :func:`confidence_features`."""
 
 CARD_KEY = "confidence"
-"""Where a weight card's training facts hold the regression that was fitted to those weights."""
+"""Key of the fitted regression in a weight card's ``training``."""
 
-WORST = (1.0, 7.0, 7.0, -9.0, 7.0, 3.0)
-"""Features that are no face's, for estimates with numbers that are not finite."""
+WORST_FEATURES = (1.0, 7.0, 7.0, -9.0, 7.0, 3.0)
+"""Features of estimates that are not finite; their confidence is about 0."""
 
 LARGEST_LOGIT = 9.0
-"""A few thousand samples cannot tell more than one error in ten thousand."""
+"""Clips confidence to 1e-4 from 0 and 1: a fit to a few thousand samples supports no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +44,17 @@ class ConfidenceModel:
 
     @classmethod
     def from_training_facts(cls, facts: Mapping[str, Any]) -> ConfidenceModel:
-        """Return the regression on a weight card, or one of an earlier network if there is none.
+        """Return the regression stored on a weight card, or :data:`UNCALIBRATED` if there is none.
 
         Raises
         ------
         ValueError
-            The card holds other features than this version computes.
+            The card names other features than :data:`FEATURES`.
         """
         stored = facts.get(CARD_KEY)
         if stored is None:
             return UNCALIBRATED
-        if set(stored) != set(FEATURES):  # a card's entries are sorted by name
+        if set(stored) != set(FEATURES):  # order differs: cards are sorted
             raise ValueError(
                 f"weight card, {CARD_KEY}: expected weights for {FEATURES}, got {tuple(stored)}; "
                 "fit them again"
@@ -66,42 +65,42 @@ class ConfidenceModel:
         """Return the weights by name, for a weight card."""
         return dict(zip(FEATURES, self.weights, strict=True))
 
-    def __call__(self, features: Floats) -> Floats:
+    def predict(self, features: Floats) -> Floats:
         """Return probabilities ``(b,)`` for features ``(b, 6)``."""
         logit = features @ np.array(self.weights)
         return 1.0 / (1.0 + np.exp(-np.clip(logit, -LARGEST_LOGIT, LARGEST_LOGIT)))
 
 
 UNCALIBRATED = ConfidenceModel((8.7, -0.7, -3.0, 13.3, -17.5, -3.2))
-"""For weights whose card says nothing: what ``trg calibrate --pictures 350`` fitted to a small
-network half way through its training. The order is right, the probabilities are rough."""
+"""For weights without a fit: ``trg calibrate --pictures 350`` on a small, half-trained network.
+It ranks estimates well; as probabilities its values are rough."""
 
 
 def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> Floats:
     """Return the regression's features, ``(b, 6)``, in the order of :data:`FEATURES`.
 
-    Distances are in sides of the box:
+    Distances are fractions of the crop box's side:
 
     * bias: 1;
-    * disagreement: logarithm of the median distance between heatmap point and projected point;
-    * tail: logarithm of the ninth decile of the same distances;
-    * peak: logarithm of the heatmaps' mean peak;
-    * side: logarithm of the side of the head's own box over the box it was seen in, without sign;
-    * offset: distance between the two boxes' centres.
+    * disagreement: log of the median distance between heatmap landmark and projected landmark;
+    * tail: log of the 90th percentile of these distances;
+    * peak: log of the mean heatmap peak;
+    * side: absolute log ratio of the sides of the landmarks' box and the crop box;
+    * offset: distance between the centres of the two boxes.
     """
     projected = arrays.vertices_crop[:, landmarks68].astype(np.float64) / 2.0
-    apart = np.sqrt(((projected - arrays.landmarks68_crop / 2.0) ** 2).sum(-1))
-    apart.sort(axis=1)  # NaN comes last
+    distance = np.sqrt(((projected - arrays.landmarks68_crop / 2.0) ** 2).sum(-1))
+    distance.sort(axis=1)  # NaN comes last
     low, high = projected.min(1), projected.max(1)
-    middle = (low + high) / 2.0
-    features = np.empty((len(apart), len(FEATURES)))
+    centre = (low + high) / 2.0
+    features = np.empty((len(distance), len(FEATURES)))
     features[:, 0] = 1.0
-    features[:, 1] = np.log(apart[:, 34] + 1e-3)
-    features[:, 2] = np.log(apart[:, 61] + 1e-3)
+    features[:, 1] = np.log(distance[:, 34] + 1e-3)
+    features[:, 2] = np.log(distance[:, 61] + 1e-3)
     features[:, 3] = np.log(np.maximum(arrays.peaks.mean(1, dtype=np.float64), 1e-4))
     features[:, 4] = np.abs(np.log(np.clip(BOX_MARGIN * (high - low).max(-1), 1e-3, 1e3)))
-    features[:, 5] = np.minimum(np.sqrt((middle**2).sum(-1)), 3.0)
-    features[~np.isfinite(features).all(1)] = WORST
+    features[:, 5] = np.minimum(np.sqrt((centre**2).sum(-1)), 3.0)
+    features[~np.isfinite(features).all(1)] = WORST_FEATURES
     return features
 
 
@@ -117,13 +116,13 @@ def fit_logistic(
     is_right
         ``(n,)``.
     ridge
-        Penalty on the squared weights of standardised features, but not on the bias, over the
-        whole sum: keeps weights finite where the features separate the classes.
+        L2 penalty on the weights of standardised features, per 100 samples; the bias is not
+        penalised. Keeps weights finite where the features separate the classes.
 
     Raises
     ------
     ValueError
-        All samples are right, or all are wrong.
+        All samples belong to one class.
     """
     if is_right.all() or not is_right.any():
         raise ValueError(f"is_right: expected both kinds, got {int(is_right.sum())} right")
@@ -148,10 +147,10 @@ def fit_logistic(
 def reliability(
     confidence: Floats, is_right: NDArray[np.bool_], bins: int = 10
 ) -> list[tuple[float, float, int]]:
-    """Return, per occupied bin of confidence: its mean, the share that is right, and the count."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    """Return the reliability diagram: per non-empty bin, mean confidence, accuracy and count."""
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
-        (float(confidence[place == i].mean()), float(is_right[place == i].mean()), int(count))
-        for i, count in enumerate(np.bincount(place, minlength=bins))
+        (float(confidence[index == i].mean()), float(is_right[index == i].mean()), int(count))
+        for i, count in enumerate(np.bincount(index, minlength=bins))
         if count
     ]

@@ -1,7 +1,7 @@
-"""What detectors say, and what they have in common: the answer, the protocol, overlaps, checks.
+"""The interface of face detectors, boxes given by the user, IoU and non-maximum suppression.
 
-All detectors hand over the paper's box: a square of 1.5 times the larger side of the 68 landmarks'
-bounding rectangle. It may stick out of the picture.
+All detectors return the paper's box: a square of 1.5 times the larger side of the 68 landmarks'
+bounding rectangle. It may extend beyond the image.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 from trg._util.checks import finite_array, rgb_image
 
 POINT_COUNT = 5
-"""Points of a face: the person's right and left eye, the nose's tip, the mouth's right and left
-corner. In the picture of an upright head the right ones are on the left."""
+"""Landmarks of a detection: the person's right and left eye, nose tip, right and left mouth corner.
+On an upright head the right ones are on the left of the image."""
 
 NMS_IOU = 0.4
 
 
 class Detections(NamedTuple):
-    """Faces of one picture, the surest first."""
+    """Faces of one image, highest score first."""
 
     boxes_xyxy: NDArray[np.float64]
-    """``(k, 4)`` px: the paper's squares, whole even where the picture ends"""
+    """``(k, 4)`` px: square boxes, not clipped to the image"""
     scores: NDArray[np.float64]
     """``(k,)``, 0 to 1"""
     points: NDArray[np.float64]
-    """``(k, 5, 2)`` px; NaN from detectors that give none"""
+    """``(k, 5, 2)`` px; NaN from detectors without landmarks"""
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """What the estimator needs to find faces."""
+    """Interface of face detectors."""
 
     def detect(
         self,
@@ -42,20 +42,20 @@ class Detector(Protocol):
         max_faces: int | None = None,
         threshold: float | None = None,
     ) -> Detections:
-        """Return the faces of an ``(h, w, 3)`` uint8 RGB picture, at most ``max_faces``."""
+        """Return at most ``max_faces`` faces of an ``(h, w, 3)`` uint8 RGB image."""
         ...
 
 
 class FixedBoxes:
-    """Boxes that the user brings, the same for each picture.
+    """A detector that returns given boxes, the same for each image.
 
     Parameters
     ----------
     boxes_xyxy
-        ``(k, 4)`` px, of any shape; each becomes the square around it.
+        ``(k, 4)`` px, of any shape; each is extended to a square.
     enlarge
-        By how much: 1 where the boxes are the paper's, about 1.4 where they hold the face tightly
-        from the brows to the chin.
+        Factor on the sides: 1 for the paper's boxes, about 1.4 for tight boxes from the eyebrows to
+        the chin.
     scores
         ``(k,)``, 0 to 1; None: 1.
 
@@ -74,12 +74,12 @@ class FixedBoxes:
         if not (math.isfinite(enlarge) and enlarge > 0):
             raise ValueError(f"enlarge: expected a factor above 0, got {enlarge}")
         given = np.ones(len(boxes)) if scores is None else scores
-        sure = finite_array("scores", given, (len(boxes),))
+        checked = finite_array("scores", given, (len(boxes),))
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2.0
         half = enlarge * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) / 2.0
         points = np.full((len(boxes), POINT_COUNT, 2), np.nan)
         self._faces = sorted_by_score(
-            Detections(np.hstack([centre - half, centre + half]), sure, points)
+            Detections(np.hstack([centre - half, centre + half]), checked, points)
         )
 
     def detect(
@@ -88,48 +88,48 @@ class FixedBoxes:
         max_faces: int | None = None,
         threshold: float | None = None,
     ) -> Detections:
-        """Return the boxes; the picture is only checked."""
+        """Return the given boxes; the image is checked but not used."""
         rgb_image("image", image)
         check_max_faces(max_faces)
         least = checked_threshold(0.0 if threshold is None else threshold)
-        sure = self._faces.scores >= least
-        return Detections(*(array[sure][:max_faces] for array in self._faces))
+        kept = self._faces.scores >= least
+        return Detections(*(array[kept][:max_faces] for array in self._faces))
 
 
-def overlap(boxes_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+def box_iou(boxes_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the intersection over union ``(k,)`` of boxes ``(k, 4)`` with one box ``(4,)``."""
     low = np.maximum(boxes_xyxy[:, :2], box_xyxy[:2])
     high = np.minimum(boxes_xyxy[:, 2:], box_xyxy[2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=1)
+    intersection = np.prod(np.clip(high - low, 0.0, None), axis=1)
     areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
-    union = areas + np.prod(box_xyxy[2:] - box_xyxy[:2]) - shared
-    return shared / np.maximum(union, 1e-12)
+    union = areas + np.prod(box_xyxy[2:] - box_xyxy[:2]) - intersection
+    return intersection / np.maximum(union, 1e-12)
 
 
-def suppress(faces: Detections, iou: float = NMS_IOU) -> Detections:
-    """Keep the surest of faces that overlap by more than ``iou``, in falling order."""
+def non_maximum_suppression(faces: Detections, iou: float = NMS_IOU) -> Detections:
+    """Keep the highest-scoring of faces that overlap by more than ``iou``, sorted by score."""
     faces = sorted_by_score(faces)
-    left = np.ones(len(faces.scores), dtype=bool)
+    kept = np.ones(len(faces.scores), dtype=bool)
     for index, box in enumerate(faces.boxes_xyxy):
-        if left[index]:
-            left[index + 1 :] &= overlap(faces.boxes_xyxy[index + 1 :], box) <= iou
-    return Detections(*(array[left] for array in faces))
+        if kept[index]:
+            kept[index + 1 :] &= box_iou(faces.boxes_xyxy[index + 1 :], box) <= iou
+    return Detections(*(array[kept] for array in faces))
 
 
 def sorted_by_score(faces: Detections) -> Detections:
-    """Return the same faces, the surest first."""
+    """Return the faces sorted by falling score."""
     order = np.argsort(-faces.scores, kind="stable")
     return Detections(*(array[order] for array in faces))
 
 
 def checked_threshold(threshold: float) -> float:
-    """Return a threshold if it is a score, or raise ValueError."""
+    """Return the threshold, or raise ValueError if it is not a score."""
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold: expected a score from 0 to 1, got {threshold}")
     return threshold
 
 
 def check_max_faces(max_faces: int | None) -> None:
-    """Raise ValueError unless this is None or a number of faces."""
+    """Raise ValueError unless ``max_faces`` is None or at least 1."""
     if max_faces is not None and max_faces < 1:
         raise ValueError(f"max_faces: expected None or at least 1, got {max_faces}")

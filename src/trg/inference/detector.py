@@ -1,14 +1,13 @@
-"""Finds faces in pictures by the package's own small network.
+"""The package's own face detector: an anchor-free convolutional network in ONNX Runtime.
 
-Boxes that a user brings stand behind the same protocol: :class:`FixedBoxes`.
+Each level of an image pyramid is split into overlapping tiles, which the network sees one by one::
 
-A picture is looked at in windows, each an input of the network::
+    image --> pyramid levels ------> tiles -------> network -----> peaks --> boxes, NMS
+              the image at side_px,  overlapping,   one output
+              and finer levels for   where a level  per 8x8 px
+              small faces            is large
 
-    picture --> levels --------> windows ------> network --> peaks --> boxes in the picture --> NMS
-                the whole one     overlapping     one value
-                at side_px, and   ones where a    per 8x8 px
-                finer ones for    level is large
-                small faces
+For given boxes behind the same interface see :class:`~trg.inference.detections.FixedBoxes`.
 """
 
 from __future__ import annotations
@@ -30,51 +29,52 @@ from trg.inference.bundle import BUNDLES
 from trg.inference.detections import (
     POINT_COUNT,
     Detections,
-    Detector,
-    FixedBoxes,
     check_max_faces,
     checked_threshold,
-    suppress,
+    non_maximum_suppression,
 )
 from trg.inference.onnx_session import open_session
 
-__all__ = ["Detections", "Detector", "FaceDetector", "FixedBoxes", "bundled_model"]
-
 STRIDE = 8
-"""The network says something of each square of this many input pixels."""
+"""Input pixels per output cell."""
 
 UNIT_SIDE_PX = 64.0
-"""The network counts sides of boxes as logarithms over this one."""
+"""The network's output for a box side is ``log(side / UNIT_SIDE_PX)``."""
 
-FACE_NUMBERS = 3 + 2 * POINT_COUNT
+FACE_CHANNELS = 3 + 2 * POINT_COUNT
+"""Outputs per cell besides the score: box centre x, y, log side, landmarks x, y."""
+
 INPUTS, OUTPUTS = ("images",), ("scores", "faces")
 BUNDLED = BUNDLES / "detector.onnx"
 CARD = "trg.detector"
-"""Key of the description in the graph's metadata."""
+"""Key of the model's card in the graph's metadata."""
 
-SMALLEST_SIDE_PX = 16.0
-"""Of a box that the network can find, in its input."""
+MIN_INPUT_SIDE_PX = 16.0
+"""Side of the smallest box that the network finds, in its input."""
 
 MULTIPLE = 32
-WINDOW_PX = 768
-"""Larger levels are looked at in windows of this side."""
+"""The sides of the network's input are multiples of this: its largest stride."""
+
+TILE_PX = 768
+"""Larger pyramid levels are split into tiles of this side."""
 
 LEVEL_STEP = 4.0
-"""How much finer each level is than the one before."""
+"""Ratio of the scales of neighbouring pyramid levels."""
 
-OVERLAP_PX = 128
-"""Of neighbouring windows: more than the largest face that the coarser level cannot find."""
+TILE_OVERLAP_PX = 128
+"""Overlap of neighbouring tiles: more than the largest face that the coarser level misses."""
 
-WINDOWS_AT_ONCE = 8
+TILES_PER_BATCH = 8
 MAX_ENLARGEMENT = 2.0
-"""Small pictures are not blown up further than this."""
+"""Largest factor by which small images are enlarged."""
 
-SLIMMEST = 3.0
-"""Long pictures are treated as if they were at most this many times as long as they are wide."""
+MAX_ASPECT = 3.0
+"""The input size of longer images is computed as if they had this aspect ratio, so that faces in
+panoramas do not become too small."""
 
 
-class _Window(NamedTuple):
-    """A rectangle of the picture, px, and how many input pixels each of its pixels becomes."""
+class _Tile(NamedTuple):
+    """A rectangle of the image, px, and the scale at which the network sees it."""
 
     x0: int
     y0: int
@@ -83,11 +83,16 @@ class _Window(NamedTuple):
     scale: float
 
     def input_size(self) -> tuple[int, int]:
-        """Return width and height of what the rectangle becomes, px."""
+        """Return width and height of the scaled rectangle, px."""
         return (
             max(1, round((self.x1 - self.x0) * self.scale)),
             max(1, round((self.y1 - self.y0) * self.scale)),
         )
+
+    def padded_size(self) -> tuple[int, int]:
+        """Return width and height of the network's input, multiples of 32 px."""
+        width, height = (-(-side // MULTIPLE) * MULTIPLE for side in self.input_size())
+        return width, height
 
 
 class FaceDetector:
@@ -96,26 +101,26 @@ class FaceDetector:
     Parameters
     ----------
     model
-        An ONNX file that ``trg detector export`` wrote; None: the one inside the package.
+        An ONNX file written by ``trg detector export``; None: the one inside the package.
     threads
-        CPU threads for one call; None: one per physical core.
+        CPU threads per call; None: one per physical core.
     threshold
-        The score from which on a face counts, 0 to 1; None: what the model's card says.
+        Least score of a face, 0 to 1; None: as the model's card says.
     side_px
-        The picture's larger side in the network's input. Boxes below 16 px in the input are not
-        found, and the time grows with its square.
+        Larger side of the image in the network's input. Boxes below 16 px in the input are not
+        found. The cost grows with the square.
     smallest_face_px
-        Side of the smallest box, in the picture, that must be found: the picture is then looked at
-        in finer levels too, window by window. None: only as ``side_px`` says.
+        Side of the smallest box to find, in image pixels. Adds finer pyramid levels, seen tile by
+        tile, where ``side_px`` is too coarse. None: no finer levels.
     providers
         ONNX Runtime's execution providers, in order of preference. None: the CPU.
 
     Raises
     ------
     FileNotFoundError
-        There is no such model.
+        The model does not exist.
     ValueError
-        The file is damaged or something else, or a number does not fit.
+        The file is damaged or another model, or a parameter is out of range.
     """
 
     def __init__(
@@ -128,8 +133,8 @@ class FaceDetector:
         smallest_face_px: float | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
-        if threshold is not None and not 0.0 <= threshold <= 1.0:
-            raise ValueError(f"threshold: expected 0 to 1, got {threshold}")
+        if threshold is not None:
+            checked_threshold(threshold)
         if not side_px >= MULTIPLE:
             raise ValueError(f"side_px: expected at least {MULTIPLE}, got {side_px}")
         if smallest_face_px is not None and not smallest_face_px > 0:
@@ -143,7 +148,7 @@ class FaceDetector:
 
     @property
     def threshold(self) -> float:
-        """The score from which on a face counts, unless :meth:`detect` is told another."""
+        """Least score of a face where :meth:`detect` is given none."""
         return self._threshold
 
     def detect(
@@ -152,21 +157,21 @@ class FaceDetector:
         max_faces: int | None = None,
         threshold: float | None = None,
     ) -> Detections:
-        """Find the faces of a picture.
+        """Detect the faces of an image.
 
         Parameters
         ----------
         image
-            ``(h, w, 3)`` uint8 RGB, upright, of any size from 1x1 on.
+            ``(h, w, 3)`` uint8 RGB, upright, of any size from 1x1.
         max_faces
-            Keep only this many, the surest.
+            Return at most this many, those with the highest scores.
         threshold
             Least score, 0 to 1; None: :attr:`threshold`.
 
         Raises
         ------
         ValueError
-            The image is no uint8 RGB image, or a number does not fit.
+            The image is not uint8 RGB, or a parameter is out of range.
         """
         return self.detect_batch([image], max_faces, threshold)[0]
 
@@ -176,37 +181,37 @@ class FaceDetector:
         max_faces: int | None = None,
         threshold: float | None = None,
     ) -> list[Detections]:
-        """Find the faces of several pictures; those of one size go through the network together.
+        """Detect the faces of several images; tiles of equal size share a call of the network.
 
         Parameters and errors are those of :meth:`detect`.
         """
         threshold = checked_threshold(self.threshold if threshold is None else threshold)
         check_max_faces(max_faces)
-        pictures = [rgb_image("image", image) for image in images]
+        checked = [rgb_image("image", image) for image in images]
         jobs = [
-            (number, window)
-            for number, picture in enumerate(pictures)
-            for window in self._windows(picture.shape[1], picture.shape[0])
+            (index, tile)
+            for index, image in enumerate(checked)
+            for tile in self._tiles(image.shape[1], image.shape[0])
         ]
-        found: list[list[Detections]] = [[] for _ in pictures]
-        for chunk in _alike(jobs):
-            inputs = np.stack([_window_input(pictures[number], window) for number, window in chunk])
+        found: list[list[Detections]] = [[] for _ in checked]
+        for batch in _batches_of_equal_size(jobs):
+            inputs = np.stack([_tile_input(checked[index], tile) for index, tile in batch])
             scores, faces = self._session.run(OUTPUTS, {INPUTS[0]: inputs})
-            for (number, window), score, face in zip(chunk, scores, faces, strict=True):
-                found[number].append(_decode(score, face, window, threshold))
+            for (index, tile), score, face in zip(batch, scores, faces, strict=True):
+                found[index].append(_decode(score, face, tile, threshold))
         return [_merge(each, max_faces) for each in found]
 
-    def _windows(self, width: int, height: int) -> list[_Window]:
-        """Return the windows that a picture is looked at in."""
+    def _tiles(self, width: int, height: int) -> list[_Tile]:
+        """Return the tiles of all pyramid levels of an image."""
         shorter, longer = sorted((width, height))
-        scale = min(self._side_px / min(longer, SLIMMEST * shorter), MAX_ENLARGEMENT)
-        windows = list(_tiles(width, height, scale))
+        scale = min(self._side_px / min(longer, MAX_ASPECT * shorter), MAX_ENLARGEMENT)
+        tiles = list(_tiles_of_level(width, height, scale))
         if self._smallest_face_px is not None:
-            finest = min(SMALLEST_SIDE_PX / self._smallest_face_px, MAX_ENLARGEMENT)
+            finest = min(MIN_INPUT_SIDE_PX / self._smallest_face_px, MAX_ENLARGEMENT)
             while scale < finest:
                 scale = min(scale * LEVEL_STEP, finest)
-                windows += _tiles(width, height, scale)
-        return windows
+                tiles += _tiles_of_level(width, height, scale)
+        return tiles
 
 
 def bundled_model() -> Path:
@@ -215,12 +220,12 @@ def bundled_model() -> Path:
     Raises
     ------
     FileNotFoundError
-        This copy of the package has none.
+        The package was built without a detector.
     """
     if not BUNDLED.is_file():
         raise FileNotFoundError(
-            f"{BUNDLED}: this copy of the package has no detector; give the file of one that "
-            "`trg detector export` wrote, or boxes of your own (FixedBoxes)"
+            f"{BUNDLED}: this copy of the package has no detector; pass a file written by "
+            "`trg detector export`, or boxes (FixedBoxes)"
         )
     return BUNDLED
 
@@ -249,62 +254,58 @@ def _open(
     return session, card
 
 
-def _tiles(width: int, height: int, scale: float) -> Iterator[_Window]:
-    """Cut a level into windows that overlap; most levels are one window."""
+def _tiles_of_level(width: int, height: int, scale: float) -> Iterator[_Tile]:
+    """Split a pyramid level into overlapping tiles; most levels are one tile."""
     spans = []
     for length in (width, height):
         count = 1
-        if length * scale > WINDOW_PX:
-            count += math.ceil((length * scale - WINDOW_PX) / (WINDOW_PX - OVERLAP_PX))
-        size = min(length, math.ceil(WINDOW_PX / scale))
+        if length * scale > TILE_PX:
+            count += math.ceil((length * scale - TILE_PX) / (TILE_PX - TILE_OVERLAP_PX))
+        size = min(length, math.ceil(TILE_PX / scale))
         starts = [round((length - size) * k / max(count - 1, 1)) for k in range(count)]
         spans.append([(start, start + size) for start in starts])
     for y0, y1 in spans[1]:
         for x0, x1 in spans[0]:
-            yield _Window(x0, y0, x1, y1, scale)
+            yield _Tile(x0, y0, x1, y1, scale)
 
 
-def _alike(jobs: list[tuple[int, _Window]]) -> Iterator[list[tuple[int, _Window]]]:
-    """Group windows that become inputs of one size."""
-    groups: dict[tuple[int, int], list[tuple[int, _Window]]] = {}
+def _batches_of_equal_size(jobs: list[tuple[int, _Tile]]) -> Iterator[list[tuple[int, _Tile]]]:
+    """Group tiles whose network inputs have the same size."""
+    groups: dict[tuple[int, int], list[tuple[int, _Tile]]] = {}
     for job in jobs:
-        width, height = job[1].input_size()
-        size = (-(-width // MULTIPLE) * MULTIPLE, -(-height // MULTIPLE) * MULTIPLE)
-        groups.setdefault(size, []).append(job)
+        groups.setdefault(job[1].padded_size(), []).append(job)
     for group in groups.values():
-        for start in range(0, len(group), WINDOWS_AT_ONCE):
-            yield group[start : start + WINDOWS_AT_ONCE]
+        for start in range(0, len(group), TILES_PER_BATCH):
+            yield group[start : start + TILES_PER_BATCH]
 
 
-def _window_input(image: NDArray[np.uint8], window: _Window) -> NDArray[np.uint8]:
-    """Resample a window; what fills the input up to multiples of 32, right and below, is black."""
-    part = np.ascontiguousarray(image[window.y0 : window.y1, window.x0 : window.x1])
-    width, height = window.input_size()
-    padded = np.zeros(
-        (-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE, 3), np.uint8
-    )
-    picture = Image.fromarray(part)
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.5)
-    padded[:height, :width] = np.asarray(picture)
+def _tile_input(image: NDArray[np.uint8], tile: _Tile) -> NDArray[np.uint8]:
+    """Resample a tile and pad it with black, right and below, to a multiple of 32 px."""
+    scaled = Image.fromarray(np.ascontiguousarray(image[tile.y0 : tile.y1, tile.x0 : tile.x1]))
+    width, height = tile.input_size()
+    if scaled.size != (width, height):
+        scaled = scaled.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.5)
+    padded_width, padded_height = tile.padded_size()
+    padded = np.zeros((padded_height, padded_width, 3), np.uint8)
+    padded[:height, :width] = np.asarray(scaled)
     return padded
 
 
 def _decode(
-    scores: NDArray[np.float32], faces: NDArray[np.float32], window: _Window, threshold: float
+    scores: NDArray[np.float32], faces: NDArray[np.float32], tile: _Tile, threshold: float
 ) -> Detections:
-    """Turn the scores' peaks into boxes and points in the picture."""
-    row, column = np.nonzero((scores >= threshold) & (scores >= _highest_around(scores)))
+    """Convert score peaks to boxes and landmarks in image pixels."""
+    row, column = np.nonzero((scores >= threshold) & (scores >= _max_pool_3x3(scores)))
     cell = (np.stack([column, row], axis=1) + 0.5) * STRIDE
-    numbers = faces[row, column].astype(np.float64)
-    side = UNIT_SIDE_PX * np.exp(numbers[:, 2:3])
-    width, height = window.input_size()
-    # Rounding the input's size stretches a little; each axis is undone by its own factor.
-    factor = np.array([(window.x1 - window.x0) / width, (window.y1 - window.y0) / height])
-    origin = np.array([window.x0, window.y0], dtype=np.float64)
-    centre = (cell + side * numbers[:, :2]) * factor + origin
+    channels = faces[row, column].astype(np.float64)
+    side = UNIT_SIDE_PX * np.exp(channels[:, 2:3])
+    width, height = tile.input_size()
+    # The input size is rounded, so the axes have slightly different scales.
+    factor = np.array([(tile.x1 - tile.x0) / width, (tile.y1 - tile.y0) / height])
+    origin = np.array([tile.x0, tile.y0], dtype=np.float64)
+    centre = (cell + side * channels[:, :2]) * factor + origin
     half = side * factor.mean() / 2.0
-    points = cell[:, None] + side[:, None] * numbers[:, 3:].reshape(-1, POINT_COUNT, 2)
+    points = cell[:, None] + side[:, None] * channels[:, 3:].reshape(-1, POINT_COUNT, 2)
     return Detections(
         np.hstack([centre - half, centre + half]),
         scores[row, column].astype(np.float64),
@@ -312,17 +313,15 @@ def _decode(
     )
 
 
-def _highest_around(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the highest score in each cell's 3x3 neighbourhood."""
-    rows, columns = scores.shape
+def _max_pool_3x3(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the maximum over each cell's 3x3 neighbourhood, zero-padded."""
     padded = np.pad(scores, 1)
     across = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-    highest: NDArray[np.float32] = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
-    assert highest.shape == (rows, columns)
-    return highest
+    pooled: NDArray[np.float32] = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
+    return pooled
 
 
 def _merge(parts: list[Detections], max_faces: int | None) -> Detections:
-    """Join what the windows of one picture show."""
+    """Merge the detections of an image's tiles."""
     joined = Detections(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    return Detections(*(array[:max_faces] for array in suppress(joined)))
+    return Detections(*(array[:max_faces] for array in non_maximum_suppression(joined)))

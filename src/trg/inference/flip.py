@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.rotations import nearest_rotation
-from trg.inference.pose_pipeline import ModelWrapper, PoseNetwork
-from trg.inference.runtime import PoseArrays
+from trg.inference.runtime import ModelWrapper, PoseArrays, PoseNetwork
 
 MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 """Reflects points, translations and ``bbox_info`` in the plane x = 0."""
@@ -41,7 +40,7 @@ class FlipTTANetwork(ModelWrapper):
         plain = PoseArrays(*(array[:count] for array in both))
         unflipped = self._unflip(PoseArrays(*(array[count:] for array in both)))
         mean = PoseArrays(*((a + b) / 2.0 for a, b in zip(plain, unflipped, strict=True)))
-        rotation = nearest_rotation(mean.rotation)
+        rotation = nearest_rotation(mean.rotation)  # the chordal mean
         points_cam_m = transform(mean.vertices_m, rotation, mean.translation_m)
         vertices_crop = crop_from_rays(rays_from_points(points_cam_m), boxes)
         return mean._replace(rotation=rotation, vertices_crop=vertices_crop)

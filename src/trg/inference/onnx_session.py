@@ -1,4 +1,4 @@
-"""Opens ONNX graphs."""
+"""Opening of ONNX graphs in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ def open_session(
 ) -> Any:
     """Open an ONNX graph in ONNX Runtime.
 
+    Parameters
+    ----------
+    name
+        Of the model, for error messages.
+    threads
+        CPU threads per call. None: one per physical core.
+    providers
+        Execution providers, in order of preference. None: the CPU.
+
     Raises
     ------
     ValueError
-        ONNX Runtime cannot load it, or a provider is not installed.
+        ONNX Runtime cannot load the graph, or a provider is not installed.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected None or at least 1, got {threads}")
@@ -28,8 +37,8 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 0 if threads is None else threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only
     try:
         return onnxruntime.InferenceSession(model, options, providers=wanted)
-    except Exception as error:  # ONNX Runtime has no common public base for its errors
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
         raise ValueError(f"{name}: ONNX Runtime cannot load it: {error}") from error

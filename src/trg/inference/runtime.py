@@ -1,57 +1,110 @@
-"""Runs a weight bundle with ONNX Runtime: arrays in, arrays out. No torch."""
+"""Pose networks at inference: crops in, arrays out. ONNX Runtime and NumPy, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.checks import finite_array
-from trg.inference.bundle import WeightBundle, read_bundle
+from trg.geometry.face_mesh import FaceTopology
+from trg.inference.bundle import WeightBundle, WeightCard, read_bundle
 from trg.inference.onnx_session import open_session
 
 INPUTS = ("crops", "bbox_info")
 
-FORMER_INPUTS = ("crops", "box_numbers")
-"""Of graphs that were exported before version 0.2."""
+LEGACY_INPUTS = ("crops", "box_numbers")
+"""Input names of graphs exported before version 0.2."""
 
 
 class PoseArrays(NamedTuple):
-    """What the network says about ``b`` faces with ``n`` landmarks. All float32."""
+    """Output of a pose network for ``b`` faces with ``n`` landmarks. All float32."""
 
     rotation: NDArray[np.float32]
     """``(b, 3, 3)``, ``cam_from_head``"""
     translation_m: NDArray[np.float32]
     """``(b, 3)``, the head's origin in the camera frame"""
     vertices_m: NDArray[np.float32]
-    """``(b, n, 3)`` in head space"""
+    """``(b, n, 3)`` in the head frame"""
     vertices_crop: NDArray[np.float32]
-    """``(b, n, 2)``: the same, projected, in crop coordinates (-1 to 1 over the box)"""
+    """``(b, n, 2)``: the projected vertices in crop coordinates (-1 to 1 over the box)"""
     landmarks68_crop: NDArray[np.float32]
-    """``(b, 68, 2)`` from the heatmaps, in crop coordinates"""
+    """``(b, 68, 2)``: the heatmaps' landmarks in crop coordinates"""
     peaks: NDArray[np.float32]
-    """``(b, 68)``: the largest share of each heatmap in one cell, 0 to 1"""
+    """``(b, 68)``: the largest softmax value of each heatmap, 0 to 1"""
+
+
+@runtime_checkable
+class PoseNetwork(Protocol):
+    """A network that estimates poses from crops: :class:`PoseRuntime`, or a substitute."""
+
+    @property
+    def topology(self) -> FaceTopology:
+        """The mesh of the landmarks."""
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crops, px."""
+
+    @property
+    def card(self) -> WeightCard:
+        """Metadata of the weights."""
+
+    def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
+        """Estimate ``b`` faces from ``(b, s, s, 3)`` and ``(b, 3)``."""
+
+
+class ModelWrapper:
+    """Base of pose networks that wrap another one: forwards its mesh, crop size and card.
+
+    Parameters
+    ----------
+    network
+        The wrapped network.
+    note
+        What the wrapper changes; appended to the card's name.
+    """
+
+    def __init__(self, network: PoseNetwork, note: str) -> None:
+        self._network = network
+        self._card = replace(network.card, name=f"{network.card.name}, {note}")
+
+    @property
+    def topology(self) -> FaceTopology:
+        """The mesh of the landmarks."""
+        return self._network.topology
+
+    @property
+    def crop_size(self) -> int:
+        """Side of the crops, px."""
+        return self._network.crop_size
+
+    @property
+    def card(self) -> WeightCard:
+        """The wrapped network's card, with the note in its name."""
+        return self._card
 
 
 class PoseRuntime:
-    """A weight bundle, ready to run.
+    """A weight bundle in ONNX Runtime.
 
     Parameters
     ----------
     bundle
         A bundle or the path of one.
     threads
-        CPU threads for one call. None: one per physical core.
+        CPU threads per call. None: one per physical core.
     providers
         ONNX Runtime's execution providers, in order of preference. None: the CPU.
 
     Raises
     ------
     ValueError
-        The bundle is damaged, or its graph is not one of this package's; a provider is not
+        The bundle is damaged, its graph has other inputs or outputs, or a provider is not
         installed.
     """
 
@@ -68,15 +121,13 @@ class PoseRuntime:
         self.crop_size = bundle.card.crop_size
         name = f"weight bundle {bundle.card.name!r}"
         self._session = open_session(name, bundle.model, threads, providers)
-        names = tuple(node.name for node in self._session.get_inputs())
+        self._input_names = tuple(node.name for node in self._session.get_inputs())
         outputs = tuple(node.name for node in self._session.get_outputs())
-        if names not in (INPUTS, FORMER_INPUTS) or outputs != PoseArrays._fields:
+        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs != PoseArrays._fields:
             raise ValueError(
                 f"{name}: expected a graph from {INPUTS} to "
-                f"{PoseArrays._fields}, got one from {names} to {outputs}"
+                f"{PoseArrays._fields}, got one from {self._input_names} to {outputs}"
             )
-
-        self._input_names = names
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -91,12 +142,12 @@ class PoseRuntime:
         crops
             ``(b, s, s, 3)`` uint8 RGB, s the bundle's crop size; b may be 0.
         bbox_info
-            ``(b, 3)``: box centre and side in rays.
+            ``(b, 3)``: box centre and side in normalised image coordinates (section 3.4).
 
         Raises
         ------
         ValueError
-            A shape or type is wrong, a number is not finite, or a box has no extent.
+            A shape or type is wrong, a number is not finite, or a side is not positive.
         """
         size = self.crop_size
         crops = np.asarray(crops)
@@ -108,12 +159,12 @@ class PoseRuntime:
         if not (boxes[:, 2] > 0).all():
             raise ValueError(f"bbox_info: expected sides above 0, got {boxes[:, 2].min()}")
         if not len(crops):
-            return self._nothing()
+            return self._empty()
         inputs = dict(zip(self._input_names, (crops, boxes), strict=True))
         return PoseArrays(*self._session.run(None, inputs))
 
-    def _nothing(self) -> PoseArrays:
-        """Return the result for no face; the graph itself needs at least one."""
+    def _empty(self) -> PoseArrays:
+        """Return the output for no faces; the graph itself needs at least one."""
         count = self.topology.vertex_count
         shapes: list[tuple[int, ...]] = [(3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,)]
         return PoseArrays(*(np.zeros((0, *shape), np.float32) for shape in shapes))

@@ -1,8 +1,9 @@
-"""One-Euro smoothing of faces over time: calm while a head is still, close behind when it moves.
+"""Temporal smoothing of faces with One-Euro filters.
 
-A low-pass filter whose cut-off frequency rises with speed (Casiez, Roussel and Vogel, CHI 2012),
-on vectors and, in the tangent space, on rotations. It goes by timestamps, so that frames may come
-at any rate; a repeated timestamp changes nothing, and time that runs backwards starts afresh.
+A One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) is a low-pass filter whose cut-off frequency
+rises with speed: little jitter at rest, little lag in motion. Here it runs on vectors and, in the
+tangent space, on rotations. Time steps come from timestamps, so the frame rate may vary. A repeated
+timestamp leaves the state unchanged; a decreasing one resets it.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from trg.geometry.rotations import (
 Floats = NDArray[np.float64]
 
 SPEED_CUTOFF_HZ = 1.0
-"""For the estimate of the speed itself; the filter's authors found no use in changing it."""
+"""Cut-off of the filter on the speed; its authors found no benefit in tuning it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SmoothingStrength:
-    """How one quantity is smoothed.
+class OneEuroParameters:
+    """Parameters of one One-Euro filter.
 
     Attributes
     ----------
     min_cutoff_hz
-        Cut-off frequency at rest. Lower: calmer, and slower to start moving.
+        Cut-off frequency at rest. Lower: less jitter, more lag at the start of a motion.
     beta
-        How much the cut-off rises per unit of speed. Higher: less lag, more jitter in motion.
+        Rise of the cut-off per unit of speed. Higher: less lag, more jitter in motion.
     """
 
     min_cutoff_hz: float
@@ -49,112 +50,113 @@ class SmoothingStrength:
             )
 
 
-class OneEuro:
-    """Smooths one vector, or one cloud of points, of any shape ``(..., d)``."""
+class OneEuroFilter:
+    """One-Euro filter of one vector or point set ``(..., d)``."""
 
-    def __init__(self, strength: SmoothingStrength) -> None:
-        self._strength = strength
+    def __init__(self, parameters: OneEuroParameters) -> None:
+        self._parameters = parameters
         self._time_s = -np.inf
         self._value: Floats | None = None
         self._velocity: Floats | None = None
 
-    def __call__(self, value: Floats, time_s: float, unit: float = 1.0) -> Floats:
-        """Take the next measurement and return the smoothed value.
+    def smooth(self, value: Floats, time_s: float, unit: float = 1.0) -> Floats:
+        """Return the filtered value after the measurement ``value`` at ``time_s``.
 
         Parameters
         ----------
         unit
-            The length in which ``beta`` counts the speed. That of a cloud is its points' root mean
-            square.
+            Length that counts as 1 in the speed that ``beta`` multiplies. The speed of a point set
+            is the root mean square over its points.
         """
         elapsed_s = time_s - self._time_s
         if self._value is None or self._velocity is None or elapsed_s < 0:
             self._value = value
-            self._velocity = np.zeros_like(self._change(value, value))
+            self._velocity = np.zeros_like(self._difference(value, value))
             self._time_s = time_s
             return value
         if elapsed_s == 0:
             return self._value
         self._time_s = time_s
-        change = self._change(self._value, value)
-        share = _share_of_new(SPEED_CUTOFF_HZ, elapsed_s)
-        self._velocity = self._velocity + share * (change / elapsed_s - self._velocity)
+        change = self._difference(self._value, value)
+        alpha = _smoothing_factor(SPEED_CUTOFF_HZ, elapsed_s)
+        self._velocity = self._velocity + alpha * (change / elapsed_s - self._velocity)
         speed = float(np.sqrt((self._velocity**2).sum(-1).mean())) / unit
-        cutoff_hz = self._strength.min_cutoff_hz + self._strength.beta * speed
-        self._value = self._moved(self._value, _share_of_new(cutoff_hz, elapsed_s) * change)
+        cutoff_hz = self._parameters.min_cutoff_hz + self._parameters.beta * speed
+        self._value = self._add(self._value, _smoothing_factor(cutoff_hz, elapsed_s) * change)
         return self._value
 
-    def _change(self, start: Floats, end: Floats) -> Floats:
+    def _difference(self, start: Floats, end: Floats) -> Floats:
         return end - start
 
-    def _moved(self, start: Floats, change: Floats) -> Floats:
+    def _add(self, start: Floats, change: Floats) -> Floats:
         return start + change
 
 
-class OneEuroRotation(OneEuro):
-    """Smooths a rotation ``(3, 3)``; speeds are radians per second."""
+class OneEuroRotationFilter(OneEuroFilter):
+    """One-Euro filter of a rotation ``(3, 3)``; differences are rotation vectors, radians."""
 
-    def _change(self, start: Floats, end: Floats) -> Floats:
+    def _difference(self, start: Floats, end: Floats) -> Floats:
         return rotation_to_rotvec(end @ start.T)
 
-    def _moved(self, start: Floats, change: Floats) -> Floats:
-        moved = rotation_from_rotvec(change) @ start
-        return rotation_from_6d(rotation_to_6d(moved))  # rounding must not add up over hours
+    def _add(self, start: Floats, change: Floats) -> Floats:
+        rotation = rotation_from_rotvec(change) @ start
+        return rotation_from_6d(rotation_to_6d(rotation))  # keeps rounding from accumulating
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSmoothing:
-    """How strongly the parts of a face are smoothed.
+    """Smoothing parameters of the parts of a face.
 
     Attributes
     ----------
     rotation
         Speeds in radians per second.
-    sight
-        The head's place in the picture, ``(x / z, y / z)``; speeds in face widths (0.2 m at the
+    position
+        The head's position in the image, ``(x / z, y / z)``; speeds in face widths (0.2 m at the
         head's distance) per second.
     depth
-        The logarithm of the distance: it trembles far more than the sight does, and is smoothed by
-        itself so that its tremble does not open the other's filter.
+        The logarithm of the distance. It is filtered separately because it is much noisier than
+        the position and would raise the position's cut-off.
     shape
-        The landmarks in head space: identity, which is constant, and expression, which is quick.
-        Speeds in metres per second.
+        The landmarks in the head frame: identity, which is constant, and expression, which is
+        fast. Speeds in metres per second.
 
-    The defaults come from simulated sequences at 30 frames per second, with noise of 0.3 degrees,
-    0.5 % of a face width, 0.6 % of the distance and 0.2 mm (three times what the small network
-    shows on clean renders). A still head's jitter from frame to frame falls 5.4, 4.6, 5.9 and 4.8
-    times. A look to the side by 60 degrees in a third of a second is followed 19 ms late, a step
-    aside by one face width in half a second 17 ms, a lean of 30 % towards the camera 10 ms.
+    The defaults were tuned on simulated sequences at 30 frames per second with noise of 0.3
+    degrees, 0.5 % of a face width, 0.6 % of the distance and 0.2 mm (three times the noise of the
+    small network on clean renders). They reduce the frame-to-frame jitter of a still head by
+    factors of 5.4, 4.6, 5.9 and 4.8. The lag is 19 ms in a 60 degree head turn within a third of a
+    second, 17 ms in a step aside by one face width within half a second, and 10 ms in a lean of 30
+    % towards the camera.
     """
 
-    rotation: SmoothingStrength = SmoothingStrength(1.0, 8.0)
-    sight: SmoothingStrength = SmoothingStrength(1.5, 8.0)
-    depth: SmoothingStrength = SmoothingStrength(0.7, 15.0)
-    shape: SmoothingStrength = SmoothingStrength(1.5, 200.0)
+    rotation: OneEuroParameters = OneEuroParameters(1.0, 8.0)
+    position: OneEuroParameters = OneEuroParameters(1.5, 8.0)
+    depth: OneEuroParameters = OneEuroParameters(0.7, 15.0)
+    shape: OneEuroParameters = OneEuroParameters(1.5, 200.0)
 
 
 class FaceSmoother:
-    """Smooths one person's faces, one after the other, so that all their numbers still agree."""
+    """Smooths the faces of one track, frame by frame, and keeps each face self-consistent."""
 
     def __init__(self, smoothing: FaceSmoothing = FaceSmoothing()) -> None:
-        self._rotation = OneEuroRotation(smoothing.rotation)
-        self._sight = OneEuro(smoothing.sight)
-        self._depth = OneEuro(smoothing.depth)
-        self._shape = OneEuro(smoothing.shape)
+        self._rotation = OneEuroRotationFilter(smoothing.rotation)
+        self._position = OneEuroFilter(smoothing.position)
+        self._depth = OneEuroFilter(smoothing.depth)
+        self._shape = OneEuroFilter(smoothing.shape)
 
-    def __call__(self, face: Face, time_s: float) -> Face:
+    def smooth(self, face: Face, time_s: float) -> Face:
         """Return the face with smoothed pose and shape, and its pixels projected from those."""
         depth_m = face.translation_m[2]
-        sight = face.translation_m[:2] / depth_m
-        rotation = self._rotation(face.rotation, time_s)
-        sight = self._sight(sight, time_s, unit=FACE_BOX_M / depth_m)
-        depth_m = np.exp(self._depth(np.log(face.translation_m[2:]), time_s)[0])
-        landmarks_m = self._shape(face.landmarks_m, time_s)
-        translation_m = np.append(sight, 1.0) * depth_m
+        position = self._position.smooth(
+            face.translation_m[:2] / depth_m, time_s, unit=FACE_BOX_M / depth_m
+        )
+        rotation = self._rotation.smooth(face.rotation, time_s)
+        depth_m = np.exp(self._depth.smooth(np.log(face.translation_m[2:]), time_s)[0])
+        landmarks_m = self._shape.smooth(face.landmarks_m, time_s)
         try:
             return Face.from_pose(
                 rotation,
-                translation_m,
+                np.append(position, 1.0) * depth_m,
                 landmarks_m,
                 face.confidence,
                 face.camera,
@@ -162,10 +164,10 @@ class FaceSmoother:
                 face.id,
                 face.time_s,
             )
-        except ValueError:  # right before the lens; the smoothed head has no picture
+        except ValueError:  # very close to the lens, smoothing can move a landmark behind it
             return face
 
 
-def _share_of_new(cutoff_hz: float, elapsed_s: float) -> float:
+def _smoothing_factor(cutoff_hz: float, elapsed_s: float) -> float:
     """Return the weight of a new value in a first-order low-pass filter."""
     return 1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff_hz * elapsed_s))

@@ -1,7 +1,7 @@
-"""Faces over the frames of a video: boxes from the last frame's landmarks, identities, smoothing.
+"""Face tracking over video frames: tracking by landmarks, re-detection, identities, smoothing.
 
-A frame in which all is well costs one call of the network per person and no detection. The
-detector looks again every few frames for newcomers, and at once when somebody is lost.
+A frame costs one network call per tracked face and no detection. The detector runs every few
+frames to find new faces, and at once when a track is lost.
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ from numpy.typing import NDArray
 
 from trg.face import Face
 from trg.geometry.camera import Camera
-from trg.inference.detections import Detector, overlap
-from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_same_face
+from trg.inference.detections import Detector, box_iou, check_max_faces
+from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_duplicate
 from trg.inference.smoothing import FaceSmoother, FaceSmoothing
 
+Box = NDArray[np.float64]
+
 SPARE_CANDIDATES = 2
-"""Detections beyond those asked for are looked at, for some may turn out to be no faces."""
+"""Detections to verify beyond ``max_faces``, because some may be false positives."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingOptions:
-    """How faces are followed.
+    """Parameters of the tracker.
 
     Attributes
     ----------
     smoothing
-        How strongly; None: not at all.
+        Temporal smoothing; None: off.
     max_faces
-        Follow at most so many. None: all.
+        Largest number of tracks. None: no limit.
     redetect_every
-        Frames between looks for newcomers; half a second of a usual video.
+        Frames between detections while all tracks are present; 15 are half a second of most videos.
     new_confidence
-        What a detection needs to become a face.
+        Least confidence of a face that starts a track.
     keep_confidence
-        What a face needs to go on being one: less, for it was there a moment ago.
+        Least confidence of a face that continues a track; lower, because it was seen before.
     lost_track_buffer
-        How many frames somebody may be lost and still come back as the same.
-    min_overlap
-        Share of the union of two boxes that makes a detection somebody who was lost.
+        Frames after which a lost track is deleted and its id is not used again.
+    min_iou
+        Least intersection over union of a detection and a lost track's box to recover the track.
     """
 
     smoothing: FaceSmoothing | None = field(default_factory=FaceSmoothing)
@@ -50,11 +52,10 @@ class TrackingOptions:
     new_confidence: float = 0.5
     keep_confidence: float = 0.3
     lost_track_buffer: int = 15
-    min_overlap: float = 0.2
+    min_iou: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.max_faces is not None and self.max_faces < 1:
-            raise ValueError(f"max_faces: expected None or at least 1, got {self.max_faces}")
+        check_max_faces(self.max_faces)
         if self.redetect_every < 1 or self.lost_track_buffer < 0:
             raise ValueError(
                 "tracking: expected redetect_every of at least 1 and lost_track_buffer of at least "
@@ -64,139 +65,141 @@ class TrackingOptions:
 
 @dataclass(slots=True)
 class _Track:
-    """Somebody who is followed."""
+    """One tracked face."""
 
     id: int
-    place: NDArray[np.float64] | Face
-    """Where to look next: a detected box, or the last face"""
+    region: Box | Face
+    """Where to search in the next frame: a detected box or the last face."""
     smoother: FaceSmoother | None
-    missed: int = 0
+    frames_lost: int = 0
     face: Face | None = field(default=None, repr=False)
-    """In the present frame, as measured."""
+    """The face in the current frame, before smoothing; None: lost."""
 
     @property
-    def box_xyxy(self) -> NDArray[np.float64]:
-        """The box where to look next, px."""
-        return self.place.box_xyxy if isinstance(self.place, Face) else self.place
+    def box_xyxy(self) -> Box:
+        """The box to search, px."""
+        return self.region.box_xyxy if isinstance(self.region, Face) else self.region
 
 
 class FaceTracker:
-    """Follows the faces of one video, frame by frame.
+    """Tracks the faces of one video, frame by frame.
 
     Parameters
     ----------
-    stage
-        What turns boxes into faces.
+    pipeline
+        Estimates faces in boxes.
     detector
-        What finds boxes.
+        Finds boxes.
     options
-        How faces are followed.
+        Parameters of the tracker.
     """
 
     def __init__(
-        self, stage: PosePipeline, detector: Detector, options: TrackingOptions = TrackingOptions()
+        self,
+        pipeline: PosePipeline,
+        detector: Detector,
+        options: TrackingOptions = TrackingOptions(),
     ) -> None:
-        self._stage = stage
+        self._pipeline = pipeline
         self._detector = detector
         self._options = options
         self._tracks: list[_Track] = []
         self._next_id = 0
-        self._since_detection = 0
+        self._frames_since_detection = 0
 
-    def __call__(self, pixels: NDArray[np.uint8], camera: Camera, time_s: float) -> list[Face]:
-        """Take the next frame and return its faces, in the order of their appearance.
+    def track(self, image: NDArray[np.uint8], camera: Camera, time_s: float) -> list[Face]:
+        """Process the next frame and return its faces, oldest track first.
 
         Parameters
         ----------
-        pixels
+        image
             ``(h, w, 3)`` uint8 RGB.
         camera
             Of the frame's size.
         time_s
-            When the frame was taken; the rate may vary. Times that repeat or run backwards are
-            allowed and only concern the smoothing.
+            The frame's timestamp; the frame rate may vary. Repeated and decreasing timestamps are
+            allowed and affect only the smoothing.
         """
-        self._measure(self._tracks, pixels, camera)
-        if self._wants_detection():
-            self._redetect(pixels, camera)
+        self._estimate(self._tracks, image, camera)
+        if self._needs_detection():
+            self._redetect(image, camera)
         self._merge_duplicates()
         faces = []
         for track in self._tracks:
             if track.face is None:
-                track.missed += 1
+                track.frames_lost += 1
                 continue
-            track.missed = 0
-            track.place = face = track.face
+            track.frames_lost = 0
+            track.region = face = track.face
             if track.smoother is not None:
-                face = track.smoother(face, time_s)
+                face = track.smoother.smooth(face, time_s)
             faces.append(replace(face, id=track.id, time_s=time_s))
+        # A lost track must not block a place when all places are taken by visible faces.
         is_full = len(faces) == self._options.max_faces
-        patience = 0 if is_full else self._options.lost_track_buffer
-        self._tracks = [track for track in self._tracks if track.missed <= patience]
+        buffer = 0 if is_full else self._options.lost_track_buffer
+        self._tracks = [track for track in self._tracks if track.frames_lost <= buffer]
         return faces
 
-    def _measure(self, tracks: Sequence[_Track], pixels: NDArray[np.uint8], camera: Camera) -> None:
-        """Estimate the faces of tracks from their boxes."""
-        requests = [FaceRequest(pixels, camera, track.place) for track in tracks]
-        for track, face in zip(tracks, self._stage(requests), strict=True):
-            options = self._options
-            needed = options.new_confidence if track.missed else options.keep_confidence
+    def _estimate(self, tracks: Sequence[_Track], image: NDArray[np.uint8], camera: Camera) -> None:
+        """Estimate the faces of tracks in the current frame."""
+        requests = [FaceRequest(image, camera, track.region) for track in tracks]
+        options = self._options
+        for track, face in zip(tracks, self._pipeline.estimate(requests), strict=True):
+            needed = options.new_confidence if track.frames_lost else options.keep_confidence
             track.face = face if face is not None and face.confidence >= needed else None
 
-    def _wants_detection(self) -> bool:
-        """Say whether somebody is lost, or it is time to look for newcomers and there is room."""
-        self._since_detection += 1
+    def _needs_detection(self) -> bool:
+        """Return whether a track is lost, or a search for new faces is due and may succeed."""
+        self._frames_since_detection += 1
         if not self._tracks or any(track.face is None for track in self._tracks):
             return True
         is_full = len(self._tracks) == self._options.max_faces
-        return not is_full and self._since_detection >= self._options.redetect_every
+        return not is_full and self._frames_since_detection >= self._options.redetect_every
 
-    def _redetect(self, pixels: NDArray[np.uint8], camera: Camera) -> None:
-        """Detect faces: those who were lost are found again, others are new."""
-        self._since_detection = 0
+    def _redetect(self, image: NDArray[np.uint8], camera: Camera) -> None:
+        """Detect faces, recover lost tracks and start new ones."""
+        self._frames_since_detection = 0
         limit = self._options.max_faces
         wanted = None if limit is None else limit + SPARE_CANDIDATES
-        boxes = list(self._detector.detect(pixels, max_faces=wanted).boxes_xyxy)
-        seen = [track.face.box_xyxy for track in self._tracks if track.face is not None]
-        boxes = [box for box in boxes if not is_same_face(box, seen)]
-        lost = [track for track in self._tracks if track.face is None]
-        found = []
-        for track in lost:
-            shared = overlap(np.reshape(boxes, (-1, 4)), track.box_xyxy)
-            if shared.max(initial=0.0) >= self._options.min_overlap:
-                track.place = boxes.pop(int(shared.argmax()))
-                found.append(track)
-        self._measure(found, pixels, camera)
-        self._start_tracks(boxes, pixels, camera)
+        boxes = list(self._detector.detect(image, max_faces=wanted).boxes_xyxy)
+        tracked = _boxes_of(self._tracks)
+        boxes = [box for box in boxes if not is_duplicate(box, tracked)]
+        recovered = []
+        for track in self._tracks:
+            if track.face is not None:
+                continue
+            iou = box_iou(np.reshape(boxes, (-1, 4)), track.box_xyxy)
+            if iou.max(initial=0.0) >= self._options.min_iou:
+                track.region = boxes.pop(int(iou.argmax()))
+                recovered.append(track)
+        self._estimate(recovered, image, camera)
+        self._start_tracks(boxes, image, camera)
 
-    def _start_tracks(
-        self, boxes: Sequence[NDArray[np.float64]], pixels: NDArray[np.uint8], camera: Camera
-    ) -> None:
-        """Begin to follow those detections that are faces, the best first."""
-        present = sum(track.face is not None for track in self._tracks)
-        faces = self._stage([FaceRequest(pixels, camera, box) for box in boxes])
-        for face in faces:
-            if self._options.max_faces is not None and present >= self._options.max_faces:
+    def _start_tracks(self, boxes: Sequence[Box], image: NDArray[np.uint8], camera: Camera) -> None:
+        """Start tracks from confident detections."""
+        options = self._options
+        present = len(_boxes_of(self._tracks))
+        for face in self._pipeline.estimate([FaceRequest(image, camera, box) for box in boxes]):
+            if options.max_faces is not None and present >= options.max_faces:
                 return
-            if face is None or face.confidence < self._options.new_confidence:
+            if face is None or face.confidence < options.new_confidence:
                 continue
-            if self._is_seen(face, self._tracks):
+            if is_duplicate(face.box_xyxy, _boxes_of(self._tracks)):
                 continue
-            smoothing = self._options.smoothing
-            smoother = None if smoothing is None else FaceSmoother(smoothing)
+            smoother = None if options.smoothing is None else FaceSmoother(options.smoothing)
             self._tracks.append(_Track(self._next_id, face, smoother, face=face))
             self._next_id += 1
             present += 1
 
     def _merge_duplicates(self) -> None:
-        """Where two tracks have come to follow one face, the older goes on."""
+        """Where several tracks follow one face, keep the oldest."""
         kept: list[_Track] = []
         for track in self._tracks:
-            if track.face is None or not self._is_seen(track.face, kept):
+            if track.face is None or not is_duplicate(track.face.box_xyxy, _boxes_of(kept)):
                 kept.append(track)
         self._tracks = kept
 
-    @staticmethod
-    def _is_seen(face: Face, tracks: Sequence[_Track]) -> bool:
-        boxes = [track.face.box_xyxy for track in tracks if track.face is not None]
-        return is_same_face(face.box_xyxy, boxes)
+
+def _boxes_of(tracks: Sequence[_Track]) -> list[Box]:
+    """Return the boxes of the tracks that are present in the current frame."""
+    return [track.face.box_xyxy for track in tracks if track.face is not None]

@@ -14,7 +14,7 @@ from rich.console import Console
 from trg.app.cli.shared import NotNegative, Positive, messages
 
 if TYPE_CHECKING:
-    from trg.inference.pose_pipeline import PoseNetwork
+    from trg.inference.runtime import PoseNetwork
     from trglab.evaluation.evaluate import Evaluation
     from trglab.evaluation.prediction import LabelledImages, Method
     from trglab.evaluation.protocols import EvaluationProtocol
@@ -40,8 +40,8 @@ class MeasurementOptions:
         Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
         predicted inside the detection. By default what the data set's protocol says.
     view
-        How faces are shown to the network: the picture's own ``crop``, as in the paper, or as a
-        camera ``turned`` to the face sees them, as `trg predict` does.
+        How the network sees a face: a ``crop`` of the image, as in the paper, or a perspective crop
+        from a ``virtual`` camera, as in `trg predict`.
     flip_tta
         Flip test-time augmentation, as `trg predict --flip-tta` does.
     limit
@@ -51,7 +51,7 @@ class MeasurementOptions:
     bundle: Path | None = None
     predictions: Path | None = None
     boxes: Literal["truth", "detector", "landmarks"] | None = None
-    view: Literal["crop", "turned"] = "crop"
+    view: Literal["crop", "virtual"] = "crop"
     flip_tta: bool = False
     limit: Positive | None = None
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from trg._util.checks import finite_array
 from trg.geometry.crop import face_box
-from trg.inference.detections import Detector, overlap
+from trg.inference.detections import Detector, box_iou
 from trglab.detector.scenes import DetectionScene
 
 Floats = NDArray[np.float64]
@@ -98,7 +98,7 @@ def _score(detector: Detector, pixels: NDArray[np.uint8], box: Floats | None) ->
     answers = detector.detect(pixels, threshold=LEAST_SCORE)
     scores = answers.scores
     if box is not None:
-        scores = scores[overlap(answers.boxes_xyxy, box) >= FOUND_IOU]
+        scores = scores[box_iou(answers.boxes_xyxy, box) >= FOUND_IOU]
     return float(scores.max(initial=0.0))
 
 
@@ -171,11 +171,11 @@ def recall_by_size(
     for scene in scenes:
         answers = detector.detect(scene.image, threshold=threshold).boxes_xyxy
         heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
-        strangers += [bool((overlap(heads, answer) < 0.2).all()) for answer in answers]
+        strangers += [bool((box_iou(heads, answer) < 0.2).all()) for answer in answers]
         for box, seen in zip(scene.boxes_xyxy, scene.visible, strict=True):
             if seen >= LEAST_SEEN:
                 sides.append(float(box[2] - box[0]))
-                hits.append(bool((overlap(answers, box) >= FOUND_IOU).any()))
+                hits.append(bool((box_iou(answers, box) >= FOUND_IOU).any()))
     side, hit = np.array(sides), np.array(hits, bool)
     table = {}
     for low, high in pairwise(edges_px):

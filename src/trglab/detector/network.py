@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trg.inference.detections import POINT_COUNT
-from trg.inference.detector import FACE_NUMBERS, STRIDE, UNIT_SIDE_PX
+from trg.inference.detector import FACE_CHANNELS, STRIDE, UNIT_SIDE_PX
 
 PRIOR = 0.01
 """Share of cells that hold a face, as the untrained network believes; keeps the first steps calm
@@ -138,7 +138,7 @@ class DetectorNetwork(nn.Module):
             nn.Conv2d(channels, config.width, 1) for channels in config.channels
         )
         self.smooth = nn.ModuleList(_convolution(config.width, config.width) for _ in range(2))
-        last = nn.Conv2d(config.width, 1 + FACE_NUMBERS, 1)
+        last = nn.Conv2d(config.width, 1 + FACE_CHANNELS, 1)
         self.head = nn.Sequential(_Block(config.width), last)
         nn.init.normal_(last.weight, std=0.01)
         assert last.bias is not None
@@ -192,8 +192,8 @@ def detection_targets(
     rows, columns = size[0] // STRIDE, size[1] // STRIDE
     heat = np.zeros((rows, columns), np.float32)
     weight = np.ones((rows, columns), np.float32)
-    faces = np.zeros((rows, columns, FACE_NUMBERS), np.float32)
-    faces_weight = np.zeros((rows, columns, FACE_NUMBERS), np.float32)
+    faces = np.zeros((rows, columns, FACE_CHANNELS), np.float32)
+    faces_weight = np.zeros((rows, columns, FACE_CHANNELS), np.float32)
     x, y = ((np.arange(count) + 0.5) * STRIDE for count in (columns, rows))
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2.0
     sides = boxes_xyxy[:, 2] - boxes_xyxy[:, 0]

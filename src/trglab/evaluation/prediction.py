@@ -1,4 +1,4 @@
-"""Runs a method over a data set's pictures, once, and keeps predictions and labels."""
+"""Run a method over a labelled data set once, and keep its predictions with the labels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.geometry.crop import crop_face, face_box
+from trg.face import Face
+from trg.geometry.crop import FaceCrop, crop_face, face_box
 from trg.geometry.projection import rays_from_crop
-from trg.geometry.virtual_camera import (
-    VirtualCameraCrop,
-    crop_from_virtual_camera,
-    virtual_camera_of_box,
-)
-from trg.inference.detector import Detector
-from trg.inference.pose_pipeline import PoseNetwork
+from trg.inference.detections import Detector
+from trg.inference.pose_pipeline import FaceRequest, PosePipeline, pose_in_camera
+from trg.inference.runtime import PoseArrays, PoseNetwork
 from trglab.datasets.biwi import shift_inside
 from trglab.datasets.sample import Sample
 from trglab.evaluation.ground_truth import GroundTruth, ground_truth_from_samples, without_image
@@ -25,25 +22,24 @@ from trglab.evaluation.predictions import PredictionMetadata, Predictions, mesh_
 
 Floats = NDArray[np.float64]
 
-BATCH = 32
+BATCH_SIZE = 32
 """Images in memory at a time."""
 
 BoxRule = Literal["truth", "detector", "landmarks"]
-"""Where a method's face boxes come from: the data set's labels; the best detection; or, as the
-paper does on BIWI, the landmarks predicted inside the best detection."""
+"""Source of the face boxes: the labels; the best detection; or, as in the paper's BIWI protocol,
+the landmarks predicted inside the best detection."""
 
+MAX_LANDMARK_BOX = 4.0
+"""A box around predicted landmarks that is larger than this many images is invalid; the detected
+box is used instead."""
 
-LARGEST_BOX = 4.0
-"""A box from landmarks larger than this many pictures is none; the detection's stays."""
-
-
-ViewRule = Literal["crop", "turned"]
-"""How a network is shown a face: the window that the box is in the picture, as in the paper; or
-what a camera turned to the face would see, as :class:`~trg.estimator.HeadPoseEstimator` does."""
+ViewRule = Literal["crop", "virtual"]
+"""How the network sees a face: "crop" cuts the box out of the image, as in the paper; "virtual"
+runs the product's :class:`~trg.inference.pose_pipeline.PosePipeline`, without box refinement."""
 
 
 class Estimate(NamedTuple):
-    """What a method says about the face in one picture; None where it does not say."""
+    """A method's estimate of the face in one image; None for what it does not estimate."""
 
     rotation: Floats
     translation_m: Floats | None = None
@@ -53,20 +49,20 @@ class Estimate(NamedTuple):
 
 
 class Method(Protocol):
-    """Anything that estimates the face in each of a few pictures."""
+    """Anything that estimates one face per image."""
 
     @property
     def facts(self) -> PredictionMetadata:
-        """What the file of predictions says about the method."""
+        """Metadata for the file of predictions."""
         ...
 
-    def __call__(self, samples: Sequence[Sample]) -> Sequence[Estimate | None]:
-        """Return an estimate for each picture, or None where no face was found."""
+    def estimate(self, samples: Sequence[Sample]) -> Sequence[Estimate | None]:
+        """Return one estimate per sample, or None where no face was found."""
         ...
 
 
 class SampleSequence(Protocol):
-    """Samples by number; what the readers are."""
+    """Samples by index, as the data set readers provide them."""
 
     def __len__(self) -> int: ...
 
@@ -79,46 +75,46 @@ class LabelledImages(NamedTuple):
     samples: SampleSequence
     name: str
     points_m: Callable[[Sample], NDArray[np.floating]] | None = None
-    """What ADD moves, where it is not the sample's own vertices."""
+    """The points of ADD (Eq. 8), where they are not the sample's vertices."""
     mesh_sha256: str = ""
     """Of the triangles of the samples' vertices."""
     triangles: Callable[[Sample], NDArray[np.integer]] | None = None
-    """``(m, 3)`` of what ADD moves, for drawings."""
+    """``(m, 3)`` of the points of ADD, for drawings."""
 
 
 class DatasetRun(NamedTuple):
-    """What one run over a data set leaves."""
+    """The result of one run over a data set."""
 
     truth: GroundTruth
     predictions: Predictions | None
     unreadable: tuple[str, ...]
-    """One message for each picture that could not be read; they count nowhere else."""
+    """One message per image that could not be read; those are not part of the truth."""
     rows: NDArray[np.int64]
-    """``(n,)``: the data set's number of each picture of the truth"""
+    """``(n,)``: the data set's index of each image of the truth"""
 
 
 class BundleMethod:
-    """A weight bundle with a rule for its boxes.
+    """A pose network as a method, with a rule for its face boxes.
 
     Parameters
     ----------
-    runtime
-        The bundle, or anything that answers as one does.
+    network
+        The weight bundle's runtime, or any other pose network.
     boxes
-        Where face boxes come from.
+        Source of the face boxes.
     detector
-        Finds faces, for boxes other than ``truth``; in a picture with several the best counts.
+        Finds faces, for boxes other than ``truth``; its best detection is used.
     shift_boxes
-        Move boxes that stick out back inside the picture, as the paper does on BIWI.
+        Shift boxes that extend beyond the image back inside, as the paper does on BIWI.
     view
-        How faces are shown to the network.
+        How the network sees a face.
     bundle_sha256
-        Of the bundle's file, for the predictions' facts.
+        Of the bundle's file, for the predictions' metadata.
     """
 
     def __init__(
         self,
-        runtime: PoseNetwork,
+        network: PoseNetwork,
         boxes: BoxRule = "truth",
         detector: Detector | None = None,
         *,
@@ -128,17 +124,18 @@ class BundleMethod:
     ) -> None:
         if boxes != "truth" and detector is None:
             raise ValueError(f"boxes {boxes!r}: expected a detector, got none")
-        self._runtime, self._boxes, self._detector = runtime, boxes, detector
+        self._network, self._boxes, self._detector = network, boxes, detector
         self._shift_boxes, self._view = shift_boxes, view
+        self._pipeline = PosePipeline(network, refine=False)
         self._bundle_sha256 = bundle_sha256
 
     @property
     def facts(self) -> PredictionMetadata:
-        """The bundle's name and hash, and the rule for boxes."""
+        """The bundle's name and hash, and the rules for boxes and views."""
         return PredictionMetadata(
-            method=self._runtime.card.name,
+            method=self._network.card.name,
             bundle_sha256=self._bundle_sha256,
-            mesh_sha256=mesh_sha256(self._runtime.topology.triangles),
+            mesh_sha256=mesh_sha256(self._network.topology.triangles),
             settings={
                 "boxes": self._boxes,
                 **({"moved_inside": True} if self._shift_boxes else {}),
@@ -146,127 +143,144 @@ class BundleMethod:
             },
         )
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Estimate | None]:
-        """Estimate the face in each picture."""
-        boxes = [self._first_box(sample) for sample in samples]
-        estimates = self._estimate(samples, boxes)
+    def estimate(self, samples: Sequence[Sample]) -> list[Estimate | None]:
+        """Return one estimate per sample, or None where no face was found."""
+        boxes = [self._initial_box(sample) for sample in samples]
+        estimates = self._estimate_boxes(samples, boxes)
         if self._boxes == "landmarks":
             boxes = [
                 None if each is None else self._landmark_box(sample, each)
                 for sample, each in zip(samples, estimates, strict=True)
             ]
-            estimates = self._estimate(samples, boxes)
+            estimates = self._estimate_boxes(samples, boxes)
         return estimates
 
-    def _first_box(self, sample: Sample) -> Floats | None:
+    def _initial_box(self, sample: Sample) -> Floats | None:
         if self._detector is None:
             return np.asarray(sample.box_xyxy, dtype=np.float64)
         found = self._detector.detect(sample.image, max_faces=1)
         if not len(found.boxes_xyxy):
             return None
-        return self._moved(np.asarray(found.boxes_xyxy[0], dtype=np.float64), sample)
+        return self._shifted(np.asarray(found.boxes_xyxy[0], dtype=np.float64), sample)
 
     def _landmark_box(self, sample: Sample, estimate: Estimate) -> Floats:
         assert estimate.landmarks68_px is not None
         assert estimate.box_xyxy is not None
         box = face_box(estimate.landmarks68_px)
-        if box[2] - box[0] > LARGEST_BOX * max(sample.camera.width, sample.camera.height):
+        if box[2] - box[0] > MAX_LANDMARK_BOX * max(sample.camera.width, sample.camera.height):
             return estimate.box_xyxy
-        return self._moved(box, sample)
+        return self._shifted(box, sample)
 
-    def _moved(self, box_xyxy: Floats, sample: Sample) -> Floats:
+    def _shifted(self, box_xyxy: Floats, sample: Sample) -> Floats:
         if not self._shift_boxes:
             return box_xyxy
         return shift_inside(box_xyxy, sample.camera.width, sample.camera.height)
 
-    def _estimate(
+    def _estimate_boxes(
         self, samples: Sequence[Sample], boxes: Sequence[Floats | None]
     ) -> list[Estimate | None]:
-        """Run the network on the pictures that have a box, all in one call."""
+        """Estimate the faces of the samples that have a box."""
+        rows = [row for row, box in enumerate(boxes) if box is not None]
+        chosen = [(samples[row], np.asarray(boxes[row])) for row in rows]
+        run = self._run_pipeline if self._view == "virtual" else self._run_network
         estimates: list[Estimate | None] = [None] * len(samples)
-        shown = [
-            (row, box, crop)
-            for row, box in enumerate(boxes)
-            if box is not None and (crop := self._show(samples[row], box)) is not None
-        ]
-        if not shown:
-            return estimates
-        pixels = np.stack([crop.pixels for _, _, crop in shown])
-        numbers = np.stack([crop.bbox_info for _, _, crop in shown])
-        result = self._runtime(pixels, numbers.astype(np.float32))
-        landmarks_crop = result.vertices_crop[:, self._runtime.topology.landmarks68]
-        for place, (row, box, crop) in enumerate(shown):
-            turn = crop.cam_from_virtual
-            rays = rays_from_crop(landmarks_crop[place].astype(np.float64), crop.bbox_info)
-            sights = np.column_stack([rays, np.ones(len(rays))]) @ turn.T
-            estimates[row] = Estimate(
-                rotation=turn @ result.rotation[place].astype(np.float64),
-                translation_m=turn @ result.translation_m[place].astype(np.float64),
-                vertices_m=result.vertices_m[place],
-                landmarks68_px=samples[row].camera.project(sights),
-                box_xyxy=box,
-            )
+        for row, estimate in zip(rows, run(chosen) if chosen else [], strict=True):
+            estimates[row] = estimate
         return estimates
 
-    def _show(self, sample: Sample, box_xyxy: Floats) -> VirtualCameraCrop | None:
-        size = self._runtime.crop_size
-        if self._view == "turned":
-            view = virtual_camera_of_box(sample.camera, box_xyxy)
-            return (
-                None
-                if view is None
-                else crop_from_virtual_camera(sample.image, sample.camera, view, size)
-            )
-        return VirtualCameraCrop(*crop_face(sample.image, sample.camera, box_xyxy, size), np.eye(3))
+    def _run_pipeline(self, faces: Sequence[tuple[Sample, Floats]]) -> list[Estimate | None]:
+        """Estimate as the product does: virtual cameras, and no face behind the camera."""
+        requests = [FaceRequest(sample.image, sample.camera, box) for sample, box in faces]
+        found = self._pipeline.estimate(requests)
+        return [
+            None if face is None else _estimate_of_face(face, box)
+            for face, (_, box) in zip(found, faces, strict=True)
+        ]
+
+    def _run_network(self, faces: Sequence[tuple[Sample, Floats]]) -> list[Estimate | None]:
+        """Estimate as the paper does: the network on crops of the image, in one call."""
+        size = self._network.crop_size
+        crops = [crop_face(sample.image, sample.camera, box, size) for sample, box in faces]
+        arrays = self._network(
+            np.stack([crop.pixels for crop in crops]),
+            np.stack([crop.bbox_info for crop in crops]).astype(np.float32),
+        )
+        return [
+            self._estimate_of_crop(arrays, row, sample, box, crops[row])
+            for row, (sample, box) in enumerate(faces)
+        ]
+
+    def _estimate_of_crop(
+        self, arrays: PoseArrays, row: int, sample: Sample, box_xyxy: Floats, crop: FaceCrop
+    ) -> Estimate:
+        # The crop's frame is the image camera's. The landmarks are the network's own projections:
+        # those of early checkpoints may lie behind the camera, where Face would refuse them.
+        pose = pose_in_camera(arrays, row, np.eye(3))
+        landmarks68_crop = arrays.vertices_crop[row, self._network.topology.landmarks68]
+        rays = rays_from_crop(landmarks68_crop.astype(np.float64), crop.bbox_info)
+        landmarks68_px = sample.camera.pixels_from_rays(rays)
+        return Estimate(
+            pose.rotation, pose.translation_m, arrays.vertices_m[row], landmarks68_px, box_xyxy
+        )
+
+
+def _estimate_of_face(face: Face, box_xyxy: Floats) -> Estimate:
+    return Estimate(
+        face.rotation,
+        face.translation_m,
+        face.landmarks_m.astype(np.float32),
+        face.landmarks68_px,
+        box_xyxy,
+    )
 
 
 def run_on_dataset(
-    pictures: LabelledImages,
+    dataset: LabelledImages,
     method: Method | None = None,
     *,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> DatasetRun:
-    """Read pictures one after the other, keep their labels, and let a method estimate them.
+    """Read a data set's images in order, keep their labels, and run a method on them.
 
     Parameters
     ----------
     method
-        None: only the labels are read, to score predictions that are there already.
+        None: read only the labels, to score existing predictions.
     limit
-        Read only this many, evenly spread over the data set.
+        Read only this many images, evenly spaced over the data set.
     on_progress
-        Told how many pictures are done.
+        Called with the number of images done.
 
     Raises
     ------
     ValueError
-        No picture at all can be read.
+        No image can be read.
     """
     labels: list[Sample] = []
     rows: list[int] = []
     points: list[NDArray[np.float32]] = []
     estimates: list[Estimate | None] = []
     unreadable: list[str] = []
-    for numbered in _batches(pictures.samples, limit, unreadable):
-        batch = [sample for _, sample in numbered]
-        estimates += method(batch) if method is not None else ()
-        rows += [row for row, _ in numbered]
+    for indexed in _batches(dataset.samples, limit, unreadable):
+        batch = [sample for _, sample in indexed]
+        estimates += method.estimate(batch) if method is not None else ()
+        rows += [row for row, _ in indexed]
         for sample in batch:
             labels.append(without_image(sample))
-            if pictures.points_m is not None:
-                points.append(np.asarray(pictures.points_m(sample), dtype=np.float32))
+            if dataset.points_m is not None:
+                points.append(np.asarray(dataset.points_m(sample), dtype=np.float32))
         if on_progress is not None:
             on_progress(len(labels) + len(unreadable))
     if not labels:
-        raise ValueError(f"{pictures.name}: expected pictures, could read none: {unreadable[:1]}")
-    truth = ground_truth_from_samples(labels, points or None, pictures.mesh_sha256)
+        raise ValueError(f"{dataset.name}: expected images, could read none: {unreadable[:1]}")
+    truth = ground_truth_from_samples(labels, points or None, dataset.mesh_sha256)
     predictions = None
     if method is not None:
         settings = {**method.facts.settings, **({} if limit is None else {"limit": limit})}
         facts = replace(
             method.facts,
-            dataset=pictures.name,
+            dataset=dataset.name,
             dataset_sha256=truth.sha256(),
             settings=settings,
         )
@@ -277,12 +291,12 @@ def run_on_dataset(
 def predictions_from_estimates(
     names: Sequence[str], estimates: Sequence[Estimate | None], facts: PredictionMetadata
 ) -> Predictions:
-    """Put estimates, None where no face was found, into arrays.
+    """Stack estimates, None where no face was found, into arrays.
 
     Raises
     ------
     ValueError
-        Only some estimates say something that the others leave out.
+        Some estimates lack a field that others have.
     """
     given = [each for each in estimates if each is not None]
     found = np.array([each is not None for each in estimates], dtype=bool)
@@ -302,7 +316,7 @@ def predictions_from_estimates(
 def _batches(
     samples: SampleSequence, limit: int | None, unreadable: list[str]
 ) -> Iterator[list[tuple[int, Sample]]]:
-    """Read a few pictures at a time, with their numbers; note those that cannot be read."""
+    """Yield batches of samples with their indices; collect messages for unreadable ones."""
     count = len(samples)
     chosen = np.arange(count)
     if limit is not None and limit < count:
@@ -311,9 +325,9 @@ def _batches(
     for row in map(int, chosen):
         try:
             batch.append((row, samples[row]))
-        except (ValueError, OSError) as error:  # what readers raise for damaged or missing files
+        except (ValueError, OSError) as error:  # readers raise these for damaged or missing files
             unreadable.append(str(error))
-        if len(batch) == BATCH:
+        if len(batch) == BATCH_SIZE:
             yield batch
             batch = []
     if batch:

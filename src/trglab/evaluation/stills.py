@@ -23,7 +23,7 @@ from trg._util.checks import finite_array
 from trg.face import Face
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.crop import crop_face, face_box, pixels_from_crop
-from trg.inference.pose_pipeline import PoseNetwork
+from trg.inference.runtime import PoseNetwork
 from trglab.evaluation.metrics import nme, rectangle_size_px
 
 Floats = NDArray[np.float64]

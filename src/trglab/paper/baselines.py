@@ -30,8 +30,7 @@ from trg.geometry.projection import (
     translation_from_correction,
 )
 from trg.geometry.rotations import rotation_between
-from trg.inference.pose_pipeline import ModelWrapper, PoseNetwork
-from trg.inference.runtime import PoseArrays
+from trg.inference.runtime import ModelWrapper, PoseArrays, PoseNetwork
 from trg.network.config import TRGConfig, table1_variants
 from trglab.datasets.view import Views
 from trglab.paper.pnp import solve_pnp

@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trg.inference.detector import Detector
-from trg.inference.pose_pipeline import PoseNetwork
-from trg.inference.runtime import PoseRuntime
+from trg.inference.detections import Detector
+from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trg.network.checkpoint import load_checkpoint
 from trglab.datasets.files import file_sha256
 from trglab.evaluation.bootstrap import SubjectBootstrap

@@ -84,7 +84,7 @@ def test_damage_is_found_and_named(tmp_path) -> None:
         read_bundle(path)
     fresh()
     _rewrite(path, topology_npz=None)
-    with pytest.raises(ValueError, match=r"no weight bundle, it lacks \['topology.npz'\]"):
+    with pytest.raises(ValueError, match=r"not a weight bundle, it lacks \['topology.npz'\]"):
         read_bundle(path)
     card = fresh()
     _rewrite(path, card_json=json.dumps({**card, "format_version": 2}).encode())
@@ -98,7 +98,7 @@ def test_damage_is_found_and_named(tmp_path) -> None:
         read_bundle(path)
     fresh()
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match="damaged or something else"):
+    with pytest.raises(ValueError, match="damaged or of another kind"):
         read_bundle(path)
     with pytest.raises(FileNotFoundError, match=r"expected a weight bundle \(.trg\)"):
         read_bundle(tmp_path / "nothing.trg")

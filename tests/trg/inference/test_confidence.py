@@ -62,7 +62,7 @@ def test_features_are_distances_in_sides_of_the_box():
 def test_broken_numbers_give_finite_features_and_no_confidence(broken):
     row = features_of(Head((0, 0, 0.6)), **{broken: lambda a: getattr(a, broken) * np.nan})
     assert np.isfinite(list(row.values())).all()
-    assert UNCALIBRATED(np.array([list(row.values())]))[0] < 1e-3
+    assert UNCALIBRATED.predict(np.array([list(row.values())]))[0] < 1e-3
 
 
 def test_the_regression_is_the_maximum_of_its_likelihood():
@@ -142,7 +142,7 @@ def test_boxes_for_fitting_lie_around_the_face_or_anywhere():
     sides = near[..., 2] - near[..., 0]
     assert (sides > 0).all()
     centres = (near[..., :2] + near[..., 2:]) / 2 - 150
-    good = training.GOOD_BOXES
+    good = training.ACCURATE_BOXES
     assert np.abs(centres[:, :good]).std() < np.abs(centres[:, good:]).std() / 2
     anywhere = training._boxes_anywhere(rng)
     assert (anywhere[:, 2:] > anywhere[:, :2]).all()

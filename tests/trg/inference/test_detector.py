@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trg.inference.detections import Detections, FixedBoxes, overlap, suppress
+from trg.inference.detections import Detections, FixedBoxes, box_iou, non_maximum_suppression
 from trg.inference.detector import BUNDLED, CARD, STRIDE, UNIT_SIDE_PX, FaceDetector, bundled_model
 
 SIDE_PX = 48.0
@@ -115,7 +115,7 @@ def test_only_peaks_above_the_threshold_count_and_the_surest_of_neighbours(model
     assert len(detector.detect(picture(320, 256, spots), threshold=0.3).scores) == 3
     lenient = FaceDetector(model_path, threshold=0.3)
     assert len(lenient.detect(picture(320, 256, spots)).scores) == 3
-    with pytest.raises(ValueError, match="threshold: expected 0 to 1, got 30"):
+    with pytest.raises(ValueError, match="threshold: expected a score from 0 to 1, got 30"):
         FaceDetector(model_path, threshold=30)
     assert len(detector.detect(picture(320, 256, spots), max_faces=1).scores) == 1
 
@@ -180,7 +180,7 @@ def test_overlap_equals_counting_pixels() -> None:
 
     for box in boxes[:5]:
         expected = [(mask(a) & mask(box)).sum() / (mask(a) | mask(box)).sum() for a in boxes]
-        np.testing.assert_allclose(overlap(boxes.astype(float), box.astype(float)), expected)
+        np.testing.assert_allclose(box_iou(boxes.astype(float), box.astype(float)), expected)
 
 
 def test_suppression_equals_the_naive_loop() -> None:
@@ -190,9 +190,9 @@ def test_suppression_equals_the_naive_loop() -> None:
     faces = Detections(boxes, rng.random(80), rng.random((80, 5, 2)))
     kept: list[int] = []
     for i in np.argsort(-faces.scores):
-        if all(overlap(boxes[[i]], boxes[j])[0] <= 0.4 for j in kept):
+        if all(box_iou(boxes[[i]], boxes[j])[0] <= 0.4 for j in kept):
             kept.append(int(i))
-    got = suppress(faces)
+    got = non_maximum_suppression(faces)
     assert 5 < len(kept) < 80
     np.testing.assert_array_equal(got.scores, faces.scores[kept])
     np.testing.assert_array_equal(got.points, faces.points[kept])

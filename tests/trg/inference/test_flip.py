@@ -10,8 +10,7 @@ from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled, bundled_names
 from trg.inference.flip import MIRROR, FlipTTANetwork
-from trg.inference.pose_pipeline import PoseNetwork
-from trg.inference.runtime import PoseArrays, PoseRuntime
+from trg.inference.runtime import PoseArrays, PoseNetwork, PoseRuntime
 
 pytestmark = pytest.mark.skipif(
     DEFAULT_BUNDLE not in bundled_names(), reason="needs the bundled weights"

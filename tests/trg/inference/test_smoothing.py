@@ -15,13 +15,13 @@ from trg.geometry.crop import face_box
 from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
 from trg.inference.smoothing import (
     FaceSmoother,
-    OneEuro,
-    OneEuroRotation,
-    SmoothingStrength,
+    OneEuroFilter,
+    OneEuroParameters,
+    OneEuroRotationFilter,
 )
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
-STRENGTH = SmoothingStrength(1.0, 0.5)
+PARAMETERS = OneEuroParameters(1.0, 0.5)
 
 
 def naive_one_euro(values, times, min_cutoff, beta):
@@ -46,8 +46,8 @@ def test_numbers_are_smoothed_as_the_paper_says_at_any_rate():
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.005, 0.1, 200))
     values = np.sin(times * 3) + rng.normal(0, 0.05, 200)
-    filtered = OneEuro(STRENGTH)
-    got = [filtered(np.array([v]), t)[0] for v, t in zip(values, times, strict=True)]
+    filtered = OneEuroFilter(PARAMETERS)
+    got = [filtered.smooth(np.array([v]), t)[0] for v, t in zip(values, times, strict=True)]
     np.testing.assert_allclose(got, naive_one_euro(values, times, 1.0, 0.5), atol=1e-12)
 
 
@@ -57,35 +57,37 @@ def test_rotations_about_one_axis_are_smoothed_like_their_angle():
     axis /= np.linalg.norm(axis)
     times = np.arange(100) / 30
     angles = 1.2 * np.sin(times) + rng.normal(0, 0.02, 100)
-    filtered = OneEuroRotation(STRENGTH)
+    filtered = OneEuroRotationFilter(PARAMETERS)
     expected = naive_one_euro(angles, times, 1.0, 0.5)
     for angle, time_s, want in zip(angles, times, expected, strict=True):
-        got = filtered(Rotation.from_rotvec(angle * axis).as_matrix(), time_s)
+        got = filtered.smooth(Rotation.from_rotvec(angle * axis).as_matrix(), time_s)
         np.testing.assert_allclose(got, Rotation.from_rotvec(want * axis).as_matrix(), atol=1e-9)
 
 
 def test_rotations_are_smoothed_the_same_in_any_frame():
     rng = np.random.default_rng(2)
     turn = Rotation.random(random_state=3).as_matrix()
-    here, there = OneEuroRotation(STRENGTH), OneEuroRotation(STRENGTH)
+    here, there = OneEuroRotationFilter(PARAMETERS), OneEuroRotationFilter(PARAMETERS)
     for i in range(30):
         rotation = rotation_from_euler(rng.normal(0, 20, 3))
-        np.testing.assert_allclose(turn @ here(rotation, i), there(turn @ rotation, i), atol=1e-9)
+        np.testing.assert_allclose(
+            turn @ here.smooth(rotation, i), there.smooth(turn @ rotation, i), atol=1e-9
+        )
 
 
 def test_repeated_times_change_nothing_and_backward_times_start_afresh():
-    filtered = OneEuro(STRENGTH)
-    filtered(np.zeros(3), 1.0)
-    before = filtered(np.ones(3), 1.1)
-    np.testing.assert_array_equal(filtered(np.full(3, 9.0), 1.1), before)
-    np.testing.assert_array_equal(filtered(np.full(3, 5.0), 0.2), 5.0)
-    assert 4.0 < filtered(np.full(3, 4.0), 0.3)[0] < 5.0
+    filtered = OneEuroFilter(PARAMETERS)
+    filtered.smooth(np.zeros(3), 1.0)
+    before = filtered.smooth(np.ones(3), 1.1)
+    np.testing.assert_array_equal(filtered.smooth(np.full(3, 9.0), 1.1), before)
+    np.testing.assert_array_equal(filtered.smooth(np.full(3, 5.0), 0.2), 5.0)
+    assert 4.0 < filtered.smooth(np.full(3, 4.0), 0.3)[0] < 5.0
 
 
 def test_long_gaps_forget_the_past():
-    filtered = OneEuro(STRENGTH)
-    filtered(np.zeros(1), 0.0)
-    assert filtered(np.ones(1), 100.0)[0] > 0.99
+    filtered = OneEuroFilter(PARAMETERS)
+    filtered.smooth(np.zeros(1), 0.0)
+    assert filtered.smooth(np.ones(1), 100.0)[0] > 0.99
 
 
 def make_face(rng: np.random.Generator, noise: float = 1.0) -> Face:
@@ -103,8 +105,8 @@ def test_a_head_whose_smoothed_self_has_no_picture_comes_out_as_it_is():
     frontal = Face.from_pose(np.eye(3), (0, 0, depth_m), shape_m, 0.9, CAMERA, TOPOLOGY)
     width_m = float(np.abs(shape_m[:, 0]).max()) + 0.002
     profile = Face.from_pose(beside, (0, 0, width_m), shape_m, 0.9, CAMERA, TOPOLOGY)
-    assert smoother(profile, 0.0).translation_m[2] == pytest.approx(width_m)
-    assert smoother(frontal, 1 / 30) is frontal, "still too near for a frontal head"
+    assert smoother.smooth(profile, 0.0).translation_m[2] == pytest.approx(width_m)
+    assert smoother.smooth(frontal, 1 / 30) is frontal, "still too near for a frontal head"
 
 
 def test_a_still_face_trembles_less_and_all_its_numbers_agree():
@@ -113,7 +115,7 @@ def test_a_still_face_trembles_less_and_all_its_numbers_agree():
     raw, calm = [], []
     for i in range(150):
         face = make_face(rng)
-        smooth = smoother(face, i / 30)
+        smooth = smoother.smooth(face, i / 30)
         again = CAMERA.project(smooth.mesh().vertices_m)
         np.testing.assert_allclose(smooth.landmarks_px, again, atol=1e-9)
         np.testing.assert_array_equal(
@@ -147,7 +149,7 @@ def test_a_turning_head_is_followed_closely():
             CAMERA,
             TOPOLOGY,
         )
-        got.append(smoother(turned, time_s).euler()[0])
+        got.append(smoother.smooth(turned, time_s).euler()[0])
     lag_s = (yaws - np.array(got)).sum() / 30 / 60.0
     assert 0.0 < lag_s < 1 / 30
     assert got[-1] == pytest.approx(60.0, abs=0.5)
@@ -156,4 +158,4 @@ def test_a_turning_head_is_followed_closely():
 @pytest.mark.parametrize("numbers", [(0.0, 1.0), (-1.0, 0.0), (1.0, -1.0), (np.nan, 0.0)])
 def test_bad_strengths_say_what_is_wrong(numbers):
     with pytest.raises(ValueError, match="min_cutoff_hz above 0"):
-        SmoothingStrength(*numbers)
+        OneEuroParameters(*numbers)

@@ -39,7 +39,7 @@ class Film:
     def next(self, time_s: float | None = None):
         time_s = self.frame / 30 if time_s is None else time_s
         self.frame += 1
-        return self.tracker(picture(0), CAMERA, time_s)
+        return self.tracker.track(picture(0), CAMERA, time_s)
 
     def ids(self) -> list[int]:
         return [face.id for face in self.next()]
@@ -134,7 +134,7 @@ def test_empty_frames_and_frames_of_other_sizes_are_fine():
     film.heads.append(LEFT)
     assert film.ids() == [0]
     tiny = Camera.assumed(1, 1)
-    assert film.tracker(np.zeros((1, 1, 3), np.uint8), tiny, 0.1) == []
+    assert film.tracker.track(np.zeros((1, 1, 3), np.uint8), tiny, 0.1) == []
     assert film.ids() in ([0], [1])
 
 

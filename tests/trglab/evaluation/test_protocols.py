@@ -13,7 +13,7 @@ from trg.geometry.crop import bbox_info_from_box, crop_face, crop_from_pixels, f
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.virtual_camera import virtual_camera_of_box
 from trg.inference.bundle import WeightCard
-from trg.inference.detector import Detections
+from trg.inference.detections import Detections
 from trg.inference.runtime import PoseArrays
 from trglab.datasets.biwi import shift_inside
 from trglab.datasets.pack import write_pack
@@ -117,7 +117,7 @@ def test_a_pack_says_how_far_its_faces_are(tmp_path: Path) -> None:
 def test_true_boxes_are_the_data_sets() -> None:
     samples = make_samples(3)
     runtime = OracleRuntime(samples)
-    estimates = BundleMethod(runtime)(samples)
+    estimates = BundleMethod(runtime).estimate(samples)
     expected = [bbox_info_from_box(s.camera, s.box_xyxy) for s in samples]
     np.testing.assert_allclose(runtime.boxes[0], expected, atol=1e-6)
     for estimate, sample in zip(estimates, samples, strict=True):
@@ -129,7 +129,7 @@ def test_landmark_boxes_come_from_the_second_look() -> None:
     samples = make_samples(2)
     runtime = OracleRuntime(samples)
     detector = OneBox([100.0, 80.0, 300.0, 320.0])
-    estimates = BundleMethod(runtime, "landmarks", detector)(samples)
+    estimates = BundleMethod(runtime, "landmarks", detector).estimate(samples)
     first, second = runtime.boxes
     detected = bbox_info_from_box(samples[0].camera, detector.boxes[0])
     np.testing.assert_allclose(first, [detected] * 2, atol=1e-6)
@@ -146,12 +146,12 @@ def test_boxes_are_moved_inside_only_where_the_protocol_says_so() -> None:
     outside = np.array([-60.0, 20.0, 190.0, 270.0])
     for shift, box in ((False, outside), (True, shift_inside(outside, 640, 480))):
         runtime = OracleRuntime(samples)
-        BundleMethod(runtime, "detector", OneBox(outside), shift_boxes=shift)(samples)
+        BundleMethod(runtime, "detector", OneBox(outside), shift_boxes=shift).estimate(samples)
         expected = bbox_info_from_box(samples[0].camera, box)
         np.testing.assert_allclose(runtime.boxes[0][0], expected, atol=1e-6)
 
 
-def test_what_a_turned_camera_sees_is_turned_back() -> None:
+def test_poses_from_virtual_cameras_come_back_in_the_camera_frame() -> None:
     samples = make_samples(3)
     turns = [virtual_camera_of_box(s.camera, s.box_xyxy).cam_from_virtual for s in samples]
     seen = [
@@ -161,9 +161,9 @@ def test_what_a_turned_camera_sees_is_turned_back() -> None:
         for sample, turn in zip(samples, turns, strict=True)
     ]
     runtime = OracleRuntime(seen)
-    method = BundleMethod(runtime, view="turned")
-    assert method.facts.settings["view"] == "turned"
-    estimates = method(samples)
+    method = BundleMethod(runtime, view="virtual")
+    assert method.facts.settings["view"] == "virtual"
+    estimates = method.estimate(samples)
     np.testing.assert_array_equal(runtime.boxes[0][:, :2], 0.0)
     for estimate, sample in zip(estimates, samples, strict=True):
         np.testing.assert_allclose(estimate.rotation, sample.rotation, atol=1e-6)
@@ -174,7 +174,8 @@ def test_what_a_turned_camera_sees_is_turned_back() -> None:
 def test_a_picture_without_a_detection_has_no_estimate() -> None:
     samples = make_samples(2)
     for rule in ("detector", "landmarks"):
-        assert BundleMethod(OracleRuntime(samples), rule, OneBox([]))(samples) == [None, None]
+        method = BundleMethod(OracleRuntime(samples), rule, OneBox([]))
+        assert method.estimate(samples) == [None, None]
     with pytest.raises(ValueError, match="expected a detector"):
         BundleMethod(OracleRuntime(samples), "detector")
 
@@ -185,7 +186,7 @@ def test_a_wild_landmark_box_is_not_followed() -> None:
     runtime = OracleRuntime(near)
     box = [200.0, 100.0, 400.0, 300.0]
     method = BundleMethod(runtime, "landmarks", OneBox(box))
-    estimate = method(samples)[0]
+    estimate = method.estimate(samples)[0]
     landmarks = crop_from_pixels(samples[0].camera, estimate.landmarks68_px, runtime.boxes[0][0])
     assert np.ptp(landmarks) > 8.0  # the first look really went wild
     np.testing.assert_allclose(runtime.boxes[1], runtime.boxes[0])
