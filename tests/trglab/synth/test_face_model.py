@@ -10,16 +10,23 @@ import pytest
 from tests.support.meshes import boundary
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.rotations import rotation_from_euler
+from trg.inference.bundle import bundled, bundled_names, read_bundle
 from trglab.synth.cache import cache_folder, cached_arrays, fingerprint
 from trglab.synth.head import ict_facekit
 from trglab.synth.head.face_model import PARTS, FaceModel, load_face_model
 from trglab.synth.head.ict_facekit import (
-    full_model_from_ict,
+    HEAD_FROM_ICT,
+    LANDMARKS68,
+    face_model_from_ict,
     load_ict_facekit,
     read_folder,
     read_packed,
 )
-from trglab.synth.head.procedural_head import load_procedural_head, procedural_head
+from trglab.synth.head.mesh_indices import landmark_indices
+from trglab.synth.head.procedural_head import load_procedural_head
+
+FACE_NARROW_END = 6706
+"""ICT-FaceKit's vertices below this belong to the face without ears and neck."""
 
 PACKED = Path(
     os.environ.get("TRG_FACE_MODEL")
@@ -40,7 +47,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def head(cache):
+def head():
     return load_procedural_head()
 
 
@@ -296,7 +303,7 @@ def test_a_damaged_obj_folder_is_refused(facexmodel):
 
 def test_another_model_of_the_same_form_is_refused(facexmodel):
     with pytest.raises(ValueError, match="26719 vertices, got 5"):
-        full_model_from_ict(read_folder(facexmodel))
+        face_model_from_ict(read_folder(facexmodel))
 
 
 @needs_facekit
@@ -324,14 +331,15 @@ def test_folder_and_packed_file_give_the_same_arrays(tmp_path):
 def test_the_light_facekit_stays_close_to_the_full_one(facekit):
     assert len(facekit.mean_m) < 9000
     assert len(facekit.triangles) < 15500
-    full = full_model_from_ict(read_packed(PACKED))
-    face = np.unique(full.triangles[full.region])
+    full = read_packed(PACKED)
+    mean_m = full.mean * HEAD_FROM_ICT
+    face = np.unique(full.triangles[(full.triangles < FACE_NARROW_END).all(1)])
     a, b, c = facekit.mean_m[facekit.part_triangles["skin"]].astype(float).swapaxes(0, 1)
     middle = (a + b + c) / 3
     normal = np.cross(b - a, c - a)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     rng = np.random.default_rng(0)
-    points = full.mean_m[rng.choice(face, 600, replace=False)]
+    points = mean_m[rng.choice(face, 600, replace=False)]
     near = np.argsort(((points[:, None] - middle) ** 2).sum(-1), axis=1)[:, :6]
     gap = np.abs(((points[:, None] - a[near]) * normal[near]).sum(-1)).min(1)
     assert np.median(gap) < 1e-4
@@ -340,12 +348,23 @@ def test_the_light_facekit_stays_close_to_the_full_one(facekit):
 
 @needs_facekit
 def test_the_light_facekit_loads_quickly_from_the_cache(facekit, monkeypatch):
-    monkeypatch.setattr(ict_facekit, "reduce_face_model", lambda full: pytest.fail("not cached"))
+    monkeypatch.setattr(ict_facekit, "read_packed", lambda path: pytest.fail("not cached"))
     again = load_ict_facekit(PACKED)
     assert np.array_equal(again.mean_m, facekit.mean_m)
 
 
-def test_the_built_in_head_is_the_same_every_time():
-    first, second = procedural_head(), procedural_head()
-    assert np.array_equal(first.mean_m, second.mean_m)
-    assert first.expression_names == second.expression_names
+@pytest.mark.parametrize("name", bundled_names())
+def test_shipped_bundles_have_the_landmark_mesh_of_ict_facekit(name):
+    topology = read_bundle(bundled(name)).topology
+    indices = landmark_indices("ict_facekit")
+    assert np.array_equal(topology.triangles, indices.triangles)
+    assert np.array_equal(topology.subsample, indices.subsample)
+    assert np.array_equal(topology.mirror, indices.mirror)
+    assert np.array_equal(indices.dense[topology.landmarks68], LANDMARKS68)
+
+
+@needs_facekit
+@pytest.mark.parametrize("name", bundled_names())
+def test_shipped_bundles_have_the_mean_face_of_ict_facekit(facekit, name):
+    template_m = read_bundle(bundled(name)).topology.template_m
+    assert np.array_equal(template_m, facekit.topology.template_m)

@@ -189,7 +189,7 @@ def test_sampled_params_are_mild_for_most_and_valid_for_all():
     assert SensorParams.sample(np.random.default_rng(7)) == SensorParams.sample(
         np.random.default_rng(7)
     )
-    assert SensorParams.sample(rng, "infrared").look == "infrared"
+    assert SensorParams.sample(rng, "infrared").mode == "infrared"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 3), (33, 70)])

@@ -1,15 +1,15 @@
-"""Import of ICT-FaceKit, the light stage face model of USC ICT (MIT licence).
+"""Import of ICT-FaceKit, the face model of USC ICT (MIT licence).
 
 Two forms are read: the ``FaceXModel`` folder of https://github.com/ICT-VGL/ICT-FaceKit (OBJ files
-in centimetres: ``generic_neutral_mesh.obj``, ``identity000.obj`` and on, one file per expression)
-and the same packed into one ``.npz`` in metres. Both have x right, y up and z towards the viewer;
-turning that half round about x gives the head frame and keeps the winding.
+in centimetres: ``generic_neutral_mesh.obj``, ``identity000.obj`` and so on, one file per
+expression) and the same data packed into one ``.npz`` in metres. Both have x right, y up and z
+towards the viewer; a half turn about x gives the head frame and keeps the winding.
 
-Texture sheets of the parts (v downward): *skin* has the face in its left half and the rest of the
+Layout of the parts' textures (v downward): *skin* has the face in its left half and the rest of the
 head in its right half; *mouth* has gums and tongue in its left three quarters and the cavity in
-its right quarter; an *eyeball*'s pupil is in the middle of its sheet, which shows the front of the
-eye. The back of the eyes, the irises behind the corneas, tear lines and blend strips, which no
-picture of a head shows, are left out.
+its right quarter; the texture of an *eyeball* shows the front of the eye, the pupil in the middle.
+Back of the eyes, irises behind the corneas, tear lines and blend strips are left out, because
+nothing of them is visible.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from trg._util.checks import finite_array
 from trglab.synth.cache import cached_arrays, fingerprint
 from trglab.synth.head.face_model import PARTS, FaceModel
-from trglab.synth.head.reduce_model import FullFaceModel, reduce_face_model
+from trglab.synth.head.mesh_indices import landmark_indices, rendered_indices
 
-FORMAT_VERSION = 3
-"""Counts changes of what is stored in the cache."""
+FORMAT_VERSION = 4
+"""Of the cached arrays; increase it when their content changes."""
 
 SOURCE = "ICT-FaceKit: https://github.com/ICT-VGL/ICT-FaceKit (MIT), its folder FaceXModel"
 HEAD_FROM_ICT = np.array([1.0, -1.0, -1.0])
@@ -48,37 +48,8 @@ LANDMARKS68 = (
 """The "Multi-PIE 68 point facial landmarks indices" of the kit's README."""
 
 VERTEX_COUNT = 26719
-FACE_NARROW_END = 6706
-PART_STARTS = {
-    "face": 0,
-    "head_neck": 9409,
-    "mouth_socket": 11248,
-    "eye_socket": 13294,
-    "gums_tongue": 14062,
-    "teeth": 17039,
-    "eyeball_left": 21451,
-    "eyeball_right": 23021,
-    "lacrimal": 24591,
-    "eye_blend": 24999,
-    "eye_occlusion": 25047,
-    "lashes": 25351,
-}
-"""First vertex of each part (the kit's README, "Face Model Topology")."""
-
-_GROUP_OF = {
-    "face": "skin",
-    "head_neck": "skin",
-    "mouth_socket": "skin",
-    "eye_socket": "skin",
-    "gums_tongue": "gums",
-    "lacrimal": "",
-    "eye_blend": "",
-}
-"""Parts whose group has another name than they; those without a group are left out."""
-
-HIDDEN_WEIGHT = 0.1
-NECK_WEIGHT = 0.3
-TEETH_REACH_M = 0.012
+GUMS_TILE = 2.0
+"""First u of the unit tile that holds gums and tongue; that of the mouth's cavity starts at 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,21 +74,21 @@ class IctArrays:
 
 
 def load_ict_facekit(path: Path) -> FaceModel:
-    """Load the kit's folder or packed file as a light model; the first time takes a minute.
+    """Load the kit's folder or packed file, reduced to the rendered mesh. The result is cached.
 
     Raises
     ------
     FileNotFoundError
-        Nothing is at ``path``, or the folder lacks a file.
+        ``path`` does not exist, or the folder lacks a file.
     ValueError
-        The file or folder is damaged or of another model.
+        The file or folder is damaged or contains another model.
     """
     if not path.exists():
         raise FileNotFoundError(f"face model {path}: expected a folder or an .npz file. {SOURCE}")
 
     def build() -> Mapping[str, NDArray[Any]]:
         arrays = read_folder(path) if path.is_dir() else read_packed(path)
-        return reduce_face_model(full_model_from_ict(arrays)).to_arrays()
+        return face_model_from_ict(arrays).to_arrays()
 
     name = f"ict-facekit-{FORMAT_VERSION}-{fingerprint(path)}"
     return FaceModel.from_arrays(cached_arrays(name, build))
@@ -146,8 +117,8 @@ def read_packed(path: Path) -> IctArrays:
 def read_folder(folder: Path) -> IctArrays:
     """Read a ``FaceXModel`` folder of OBJ files.
 
-    ``vertex_indices.json``, where present, says which expressions there are; else every OBJ file
-    that is neither the neutral head nor an identity is one.
+    ``vertex_indices.json`` lists the expressions. Without it, every OBJ file that is neither the
+    neutral head nor an identity is an expression.
 
     Raises
     ------
@@ -180,8 +151,8 @@ def read_folder(folder: Path) -> IctArrays:
     )
 
 
-def full_model_from_ict(arrays: IctArrays) -> FullFaceModel:
-    """Turn the kit's arrays into the head frame and sort its triangles into parts and sheets.
+def face_model_from_ict(arrays: IctArrays) -> FaceModel:
+    """Reduce the kit's arrays to the rendered mesh, in the head frame.
 
     Raises
     ------
@@ -193,98 +164,38 @@ def full_model_from_ict(arrays: IctArrays) -> FullFaceModel:
             f"face model: expected ICT-FaceKit's {VERTEX_COUNT} vertices, got {len(arrays.mean)}. "
             f"{SOURCE}"
         )
-    names, starts = list(PART_STARTS), list(PART_STARTS.values())
-    vertex_part = np.searchsorted(starts, np.arange(VERTEX_COUNT), side="right") - 1
-    triangle_part = np.array(names)[vertex_part[arrays.triangles].min(1)]
-    chart = _charts(arrays.uv_triangles, len(arrays.uv))
-    part_name, uv = _sheets(arrays, triangle_part, chart)
-    group = np.array([_GROUP_OF.get(name, name) for name in triangle_part])
-    group[_behind_cornea(arrays, triangle_part, chart)] = ""
-    visible = group != ""
-    nose_tip = (arrays.triangles == LANDMARKS68[30]).any(1).argmax()
-    region = (arrays.triangles < FACE_NARROW_END).all(1) & (chart == chart[nose_tip])
-    return FullFaceModel(
+    rendered, landmarks = rendered_indices("ict_facekit"), landmark_indices("ict_facekit")
+    mean_m, landmarks68 = arrays.mean * HEAD_FROM_ICT, np.array(LANDMARKS68)
+
+    def shapes(offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(offsets[:, rendered.vertices] * HEAD_FROM_ICT, np.float32)
+
+    return FaceModel(
         name="ICT-FaceKit",
-        mean_m=arrays.mean * HEAD_FROM_ICT,
-        identity=arrays.identity * HEAD_FROM_ICT.astype(np.float32),
-        expression=arrays.expression * HEAD_FROM_ICT.astype(np.float32),
+        mean_m=mean_m[rendered.vertices].astype(np.float32),
+        identity=shapes(arrays.identity),
+        expression=shapes(arrays.expression),
         expression_names=arrays.expression_names,
-        triangles=arrays.triangles[visible],
-        uv=uv.astype(np.float32),
-        uv_triangles=arrays.uv_triangles[visible],
-        part=np.array([PARTS.index(name) for name in part_name[visible]], dtype=np.uint8),
-        group=group[visible],
-        region=region[visible],
-        weight=_detail_weight(arrays.mean, np.array(names)[vertex_part]),
-        landmarks68=np.array(LANDMARKS68),
+        triangles=rendered.triangles.astype(np.int32),
+        uv=_part_uv(arrays.uv[rendered.uv_vertices], rendered.part).astype(np.float32),
+        part=rendered.part,
+        landmarks68=rendered.first_index_of(landmarks68),
+        dense=rendered.first_index_of(landmarks.dense),
+        topology=landmarks.topology(mean_m, landmarks68),
     )
 
 
-def _sheets(
-    arrays: IctArrays, triangle_part: NDArray[np.str_], chart: NDArray[np.int64]
-) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Return each triangle's part name in PARTS and the texture vertices packed into sheets."""
-    part = triangle_part.astype("<U16")
-    part[np.isin(triangle_part, ("face", "head_neck", "eye_socket"))] = "skin"
-    cavity = np.isin(chart, chart[triangle_part == "mouth_socket"])  # inner lips and beyond
-    part[cavity | (triangle_part == "gums_tongue")] = "mouth"
-    part[np.isin(triangle_part, ("lacrimal", "eye_blend"))] = "skin"  # never drawn
-    u, v = arrays.uv[:, 0], 1.0 - arrays.uv[:, 1]
-    packed = np.stack([u % 1.0, v], axis=1)
-
-    def assign(triangles: NDArray[np.bool_], new_u: Any, new_v: Any) -> None:
-        corners = np.unique(arrays.uv_triangles[triangles])
-        packed[corners, 0], packed[corners, 1] = new_u[corners], new_v[corners]
-
-    assign(part == "skin", u / 2.0, v)
-    assign(triangle_part == "gums_tongue", (u - 2.0) * 0.75, v)
-    assign(cavity, 0.75 + (u - 1.0), v * 3.3)
-    return part, packed
-
-
-def _behind_cornea(
-    arrays: IctArrays, triangle_part: NDArray[np.str_], chart: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Mark the eyeballs' triangles that are not of the front shell, their foremost chart."""
-    hidden = np.zeros(len(triangle_part), dtype=bool)
-    for name in ("eyeball_left", "eyeball_right"):
-        ball = triangle_part == name
-        foremost = np.flatnonzero(ball)[arrays.mean[arrays.triangles[ball], 2].max(1).argmax()]
-        hidden |= ball & (chart != chart[foremost])
-    return hidden
-
-
-def _charts(triangles: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``(F,)``: the same number for triangles that hang together."""
-    label = np.arange(count)
-    while True:
-        lowest = label[triangles].min(1)
-        before = label.copy()
-        np.minimum.at(label, triangles, lowest[:, None])
-        label = label[label]
-        if np.array_equal(label, before):
-            return label[triangles[:, 0]]
-
-
-def _detail_weight(mean: NDArray[np.float64], part: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Return ``(V,)``: little for what is hidden in mouth, nose and sockets."""
-    weight = np.ones(len(mean))
-    weight[np.isin(part, ("mouth_socket", "eye_socket"))] = HIDDEN_WEIGHT
-    weight[part == "head_neck"] = NECK_WEIGHT
-    weight[(part == "face") & _inside_nostrils(mean)] = HIDDEN_WEIGHT
-    biting = np.isin(part, ("teeth", "gums_tongue"))
-    depth = mean[biting, 2].max() - mean[biting, 2]
-    weight[biting] = HIDDEN_WEIGHT + np.exp(-((depth / TEETH_REACH_M) ** 2))
-    return weight
-
-
-def _inside_nostrils(mean: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark ``(V,)``: above the nose's base, behind its tip, between septum and wings."""
-    tip, base = mean[LANDMARKS68[30]], mean[LANDMARKS68[33]]
-    across = np.abs(mean[:, 0])
-    inside = (across > 0.003) & (across < 0.014)
-    inside &= (mean[:, 1] > base[1] + 0.001) & (mean[:, 1] < tip[1] + 0.004)
-    return inside & (mean[:, 2] < base[2] + 0.004)
+def _part_uv(uv: NDArray[np.float64], part: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Map texture coordinates ``(V, 2)`` from the kit's unit tiles to one texture per part."""
+    u, v = uv[:, 0], 1.0 - uv[:, 1]
+    is_skin, is_mouth = part == PARTS.index("skin"), part == PARTS.index("mouth")
+    is_gum = is_mouth & (u >= GUMS_TILE)
+    is_cavity = is_mouth & ~is_gum
+    new_u = np.select(
+        [is_skin, is_gum, is_cavity], [u / 2.0, (u - GUMS_TILE) * 0.75, 0.75 + (u - 1.0)], u % 1.0
+    )
+    # The cavity's islands use less than a third of the height of their tile.
+    return np.stack([new_u, np.where(is_cavity, v * 3.3, v)], axis=1)
 
 
 def _expression_names(folder: Path) -> tuple[str, ...]:
@@ -333,7 +244,7 @@ def _read_mesh(
                     textured.append([texture[0], texture[k], texture[k + 1]])
         faces, uv_faces = np.array(triangles, np.int64), np.array(textured, np.int64)
         if faces.max() >= len(vertices) or uv_faces.max() >= len(uv):
-            raise ValueError("faces refer to vertices that are not there")
+            raise ValueError("faces refer to vertices that do not exist")
     except (ValueError, IndexError) as error:
         raise ValueError(f"face model {file}: damaged ({error}). {SOURCE}") from error
     return vertices, uv, faces, uv_faces

@@ -14,12 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from trglab.synth.cache import cached_arrays
 from trglab.synth.head.face_model import PARTS, FaceModel
-from trglab.synth.head.reduce_model import FullFaceModel, reduce_face_model
-
-FORMAT_VERSION = 2
-"""Counts changes of the head or of its decimation, so that no older one comes from the cache."""
+from trglab.synth.head.mesh_indices import landmark_indices
 
 COLUMN_DEG = 3.0
 FRONT_COLUMNS = 26
@@ -42,22 +38,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@lru_cache(maxsize=1)
-def load_procedural_head() -> FaceModel:
-    """Return the built-in head as a face model with 1220 landmarks, cached like any other."""
-
-    def build() -> dict[str, NDArray[np.generic]]:
-        return reduce_face_model(procedural_head()).to_arrays()
-
-    return FaceModel.from_arrays(cached_arrays(f"procedural-head-{FORMAT_VERSION}", build))
-
-
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """One grid of the head: points, faces, texture, and which side of a slit a point is on."""
 
     part: str
-    group: str
     vertices: Floats
     triangles: Ints
     uv: Floats
@@ -81,34 +66,32 @@ class _SkinGrid:
         return int((self.lower if below else self.upper)[row, self.middle + column])
 
 
-def procedural_head() -> FullFaceModel:
-    """Build the head at full detail."""
+@lru_cache(maxsize=1)
+def load_procedural_head() -> FaceModel:
+    """Return the built-in head as a face model with 1220 landmarks."""
     skin, grid = _skin()
     pieces = [skin, _eyeball(1), _eyeball(-1), _cavity(), _teeth(-1), _teeth(1)]
-    start = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
-    rest = np.concatenate([piece.vertices for piece in pieces])
+    first = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    mean_m = np.concatenate([piece.vertices for piece in pieces])
     lid, lip = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("lid", "lip"))
-    part_of = np.repeat([piece.part for piece in pieces], np.diff(start))
-    triangles = np.concatenate([p.triangles + s for p, s in zip(pieces, start[:-1], strict=True)])
-    counts = [len(piece.triangles) for piece in pieces]
-    expressions = _expressions(rest, part_of, lid, lip)
-    identity = _identity(rest, part_of)
-    in_face = (rest[:, 1] > -0.094) & (rest[:, 1] < 0.085) & (rest[:, 2] < -0.01)
-    inside = in_face[skin.triangles].all(1)
-    return FullFaceModel(
+    part = np.repeat([piece.part for piece in pieces], np.diff(first))
+    triangles = np.concatenate([p.triangles + f for p, f in zip(pieces, first[:-1], strict=True)])
+    used, triangles_of_used = np.unique(triangles, return_inverse=True)
+    expressions = _expressions(mean_m, part, lid, lip)
+    landmarks = landmark_indices("procedural_head")
+    landmarks68 = np.searchsorted(used, _landmarks(grid))
+    return FaceModel(
         name="built-in procedural head",
-        mean_m=rest,
-        identity=identity.astype(np.float32),
-        expression=np.stack(list(expressions.values())).astype(np.float32),
+        mean_m=mean_m[used].astype(np.float32),
+        identity=_identity(mean_m, part)[:, used].astype(np.float32),
+        expression=np.stack(list(expressions.values()))[:, used].astype(np.float32),
         expression_names=tuple(expressions),
-        triangles=triangles,
-        uv=np.concatenate([piece.uv for piece in pieces]).astype(np.float32),
-        uv_triangles=triangles,
-        part=np.repeat([PARTS.index(p.part) for p in pieces], counts).astype(np.uint8),
-        group=np.repeat([piece.group for piece in pieces], counts),
-        region=np.concatenate([inside, np.zeros(sum(counts[1:]), dtype=bool)]),
-        weight=np.ones(len(rest)),
-        landmarks68=_landmarks(grid),
+        triangles=triangles_of_used.reshape(-1, 3).astype(np.int32),
+        uv=np.concatenate([piece.uv for piece in pieces])[used].astype(np.float32),
+        part=np.array([PARTS.index(name) for name in part[used]], dtype=np.uint8),
+        landmarks68=landmarks68.astype(np.int32),
+        dense=landmarks.dense.astype(np.int32),
+        topology=landmarks.topology(mean_m[used], landmarks68),
     )
 
 
@@ -147,7 +130,7 @@ def _skin() -> tuple[_Piece, _SkinGrid]:
     uv = np.stack([a / (2 * np.pi) + 0.5, (y - rows[0]) / (rows[-1] - rows[0])], 1)[source]
     triangles = _grid_triangles(lower[:-1], upper[1:])
     triangles = triangles[len(azimuth) - 1 :]  # on the crown, the upper ones have no area
-    return _Piece("skin", "skin", points, triangles, uv, lid, lip), _SkinGrid(upper, lower, middle)
+    return _Piece("skin", points, triangles, uv, lid, lip), _SkinGrid(upper, lower, middle)
 
 
 def _profile(y: Floats, a: Floats) -> Floats:
@@ -198,7 +181,7 @@ def _grid_triangles(top: Ints, bottom: Ints) -> Ints:
 
 
 def _patch(
-    part: str, group: str, surface: Callable[[Floats, Floats], Floats], rows: int, columns: int
+    part: str, surface: Callable[[Floats, Floats], Floats], rows: int, columns: int
 ) -> _Piece:
     """Build one rectangular grid from a function of u (left to right) and v (top to bottom)."""
     index = np.arange(rows * columns).reshape(rows, columns)
@@ -207,7 +190,6 @@ def _patch(
     inside_mouth = part in ("mouth", "teeth")
     return _Piece(
         part,
-        group,
         vertices,
         triangles=_grid_triangles(index[:-1], index[1:]),
         uv=np.stack([u, v], 1),
@@ -226,7 +208,7 @@ def _eyeball(side: int) -> _Piece:
         return centre + EYEBALL_RADIUS_M * ray.T
 
     name = "eyeball_left" if side > 0 else "eyeball_right"
-    return _patch(name, name, shell, 13, 13)
+    return _patch(name, shell, 13, 13)
 
 
 def _cavity() -> _Piece:
@@ -237,7 +219,7 @@ def _cavity() -> _Piece:
         depth = (1.0 - x**2) * (1.0 - y**2)
         return np.stack([0.031 * x, MOUTH_Y_M + 0.016 * y, -0.085 + 0.02 * x**2 + 0.045 * depth], 1)
 
-    return _patch("mouth", "gums", bowl, 13, 17)
+    return _patch("mouth", bowl, 13, 17)
 
 
 def _teeth(side: int) -> _Piece:
@@ -248,7 +230,7 @@ def _teeth(side: int) -> _Piece:
         y = MOUTH_Y_M + side * 0.0009 + 0.008 * (v - 1.0 if side < 0 else v)
         return np.stack([0.022 * x, y, -0.091 + 0.022 * x**2], 1)
 
-    return _patch("teeth", "teeth", arch, 4, 17)
+    return _patch("teeth", arch, 4, 17)
 
 
 def _identity(rest: Floats, part: NDArray[np.str_]) -> Floats:

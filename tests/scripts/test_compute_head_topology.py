@@ -1,18 +1,23 @@
-"""Decimation, flipped edges and mirror maps on small meshes."""
+"""Decimation, edge flips and mirror maps on small meshes, and the shipped index lists."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scripts.compute_head_topology import (
+    decimate,
+    flip_edges,
+    mirror_by_position,
+    procedural_landmarks,
+)
 
 from tests.support.meshes import boundary, grid_mesh
 from trg.geometry.face_mesh import edges_of
-from trglab.synth.head.decimate import decimate
-from trglab.synth.head.landmark_mesh import flip_edges, mirror_by_position
+from trglab.synth.head.mesh_indices import landmark_indices
 
 
 @pytest.mark.parametrize("target", [220, 121, 60])
-def test_decimation_hits_the_count_and_keeps_pins_border_and_seam(target):
+def test_decimation_reaches_the_target_and_keeps_pins_border_and_seam(target):
     points, triangles, corners = grid_mesh()
     pinned = [40, 100, 133]
     mesh = decimate(points, triangles, target, corners=corners, pinned=pinned)
@@ -30,7 +35,7 @@ def test_decimation_hits_the_count_and_keeps_pins_border_and_seam(target):
     assert (x[~side[:, 0]] <= 8).all()
 
 
-def test_decimation_keeps_the_surface_whole_and_the_right_way_up():
+def test_decimation_preserves_coverage_orientation_and_euler_characteristic():
     points, triangles, _ = grid_mesh()
     mesh = decimate(points, triangles, 80)
     a, b, c = points[mesh.triangles].swapaxes(0, 1)
@@ -42,14 +47,14 @@ def test_decimation_keeps_the_surface_whole_and_the_right_way_up():
     assert euler == 1
 
 
-def test_decimation_spends_vertices_where_the_weight_is():
+def test_decimation_keeps_more_vertices_where_the_weight_is_high():
     points, triangles, _ = grid_mesh()
     weight = np.where(points[:, 0] < 8, 100.0, 1.0)
     used = np.unique(decimate(points, triangles, 110, weight=weight, evenness=0.5).triangles)
     assert (points[used, 0] < 8).sum() > 1.5 * (points[used, 0] > 8).sum()
 
 
-def test_decimation_keeps_what_only_another_pose_shows():
+def test_decimation_keeps_detail_that_only_another_pose_shows():
     points, triangles, _ = grid_mesh()
     points[:, 2] = 0.0
     spikes = np.array([37, 60, 93, 110, 141, 178])
@@ -61,13 +66,13 @@ def test_decimation_keeps_what_only_another_pose_shows():
     assert not np.isin(spikes, without).all()
 
 
-def test_decimation_says_when_it_cannot():
+def test_an_unreachable_target_raises():
     points, triangles, _ = grid_mesh(4, 4, 2)
     with pytest.raises(ValueError, match="expected to reach 5 vertices"):
         decimate(points, triangles, 5, pinned=np.arange(10))
 
 
-def test_flipped_edges_keep_vertices_and_area_and_widen_angles():
+def test_edge_flips_keep_the_border_and_increase_the_smallest_angles():
     points, triangles, _ = grid_mesh()
     points = points * (3.0, 1.0, 0.0) + points[:, 1:2] * (2.0, 0.0, 0.0)
     flipped = flip_edges(points, triangles)
@@ -83,8 +88,16 @@ def test_flipped_edges_keep_vertices_and_area_and_widen_angles():
     assert smallest_angles(flipped).mean() > smallest_angles(triangles).mean()
 
 
-def test_mirror_by_position_refuses_a_lopsided_face():
+def test_mirror_by_position_rejects_an_asymmetric_face():
     points = np.array([[-0.01, 0, 0], [0.01, 0, 0], [0, 0, 0.0], [0.02, 0.01, 0]])
     assert mirror_by_position(points, np.arange(3)).tolist() == [1, 0, 2, 3]
     with pytest.raises(ValueError, match="symmetric"):
         mirror_by_position(points, np.arange(4))
+
+
+@pytest.mark.slow
+def test_the_shipped_landmark_mesh_of_the_built_in_head_is_what_the_script_computes():
+    """Rounding may make another processor choose a few other vertices."""
+    shipped, computed = landmark_indices("procedural_head"), procedural_landmarks()
+    assert len(computed.dense) == len(shipped.dense)
+    assert np.isin(computed.dense, shipped.dense).mean() > 0.95
