@@ -1,24 +1,19 @@
-"""The bench of the pose stage: its numbers hang together."""
+"""The renderer's stages are timed by its hook."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-
-from tests.support.oracle_network import Head, OracleNetwork, numbered_crops  # noqa: F401 -- a fixture
+from trg.app.bench import format_benchmark
 from trglab import bench
+from trglab.synth import dataset
 
-pytestmark = pytest.mark.usefixtures("numbered_crops")
 
-
-def test_the_pose_bench_measures_stage_batch_and_tracking(monkeypatch):
-    network = OracleNetwork([[Head((0.0, 0.0, 0.6))]])
-    monkeypatch.setattr(bench, "PoseRuntime", lambda bundle, threads: network)
-    monkeypatch.setattr(bench, "_detection_ms", lambda picture, seconds: 6.0)
-    result = bench.bench_pose("a bundle", seconds=0.02)
-    assert result.batch_gain == pytest.approx(result.ms_per_face / result.ms_per_face_in_batch)
-    assert result.ms_per_tracking_frame > 6.0 / 15
-    assert max(network.calls) > 1
-    numbers = [value for value in result.to_dict().values() if value is not None]
-    assert np.isfinite(numbers).all()
-    assert "batch_gain" in bench.as_table(result)
+def test_renderer_benchmark_breaks_the_time_down_by_stage(monkeypatch):
+    monkeypatch.setattr(bench, "WARM_UP_PEOPLE", 1)
+    monkeypatch.setattr(dataset, "IMAGES_PER_PERSON", 2)
+    result = bench.bench_renderer(seconds=0.01, size_px=32)
+    assert set(result.ms_by_stage) == {
+        "person", "expression", "surfaces", "light and background", "render", "sensor",
+        "visibility of landmarks",
+    }  # fmt: skip
+    assert 0.5 * result.ms_per_sample < sum(result.ms_by_stage.values()) < result.ms_per_sample
+    assert "  render" in format_benchmark(result.to_dict())

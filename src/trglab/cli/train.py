@@ -132,32 +132,33 @@ def bench(
     *,
     seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 3.0,
 ) -> None:
-    """Measure how fast something runs: a network with all around it, or the renderer.
+    """Measure the speed of a network with its pose pipeline, or of the synthetic renderer.
 
     Parameters
     ----------
     target
-        A bundled model's name, a weight bundle's path, a preset to try untrained (``trg_r18``), or
-        ``synth``.
+        A bundled model's name, a weight bundle's path, an untrained preset (``trg_r18``), or
+        ``synth`` for the renderer.
     seconds
-        How long to measure.
+        Duration of each measurement.
     """
+    from trg.app.bench import bench_network, bench_pose, format_benchmark
     from trg.inference.bundle import bundled, bundled_names, read_bundle
-    from trglab import bench as benches
+    from trglab.bench import bench_config, bench_renderer
 
     path = bundled(target) if target in bundled_names() else Path(target)
     results: list[Any]
     if target == "synth":
-        results = [benches.bench_synth(seconds)]
+        results = [bench_renderer(seconds)]
     elif path.suffix == ".trg":
         bundle = read_bundle(path)
-        results = [benches.bench_bundle(bundle, seconds), benches.bench_pose(bundle, seconds)]
+        results = [bench_network(bundle, seconds), bench_pose(bundle, seconds)]
     else:
         from trg.network.config import preset
         from trglab.synth.assets import find_asset
         from trglab.synth.head.face_model import load_face_model
 
         topology = load_face_model(find_asset("face-model")).topology
-        results = [benches.bench_config(target, preset(target), topology, seconds)]
+        results = [bench_config(target, preset(target), topology, seconds)]
     for result in results:
-        Console(soft_wrap=True).print(benches.as_table(result))
+        Console(soft_wrap=True).print(format_benchmark(result.to_dict()))

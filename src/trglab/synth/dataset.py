@@ -7,7 +7,8 @@ index ──> person index // IMAGES_PER_PERSON ──> Subject (kept while the 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,6 +140,8 @@ class SyntheticFaces:
             Ingredients(**(ingredients or {})), face_model, for_training=for_training
         )
         self._subjects: OrderedDict[int, Subject] = OrderedDict()
+        self.timed_stage: Callable[[str], AbstractContextManager[object]] = nullcontext
+        """Entered with each rendering stage's name; a benchmark may put a timer here."""
 
     @property
     def topology(self) -> FaceTopology:
@@ -159,7 +162,8 @@ class SyntheticFaces:
         subject = self._subject(person)
         shot = sample_shot(rng, self._odds, self._picture_size, self._camera)
         virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
-        vertices_m = self._studio.express(rng, subject, virtual_from_head)
+        with self.timed_stage("expression"):
+            vertices_m = self._studio.express(rng, subject, virtual_from_head)
         model = self._studio.model
         landmarks_cam = transform(
             vertices_m[model.landmarks68].astype(np.float64), shot.rotation, shot.translation_m
@@ -168,7 +172,8 @@ class SyntheticFaces:
         view = (
             shot.camera if self._window is None else _window_camera(shot.camera, box, self._window)
         )
-        surfaces = self._studio.surfaces(rng, subject, vertices_m, virtual_from_head)
+        with self.timed_stage("surfaces"):
+            surfaces = self._studio.surfaces(rng, subject, vertices_m, virtual_from_head)
         if self._has_neighbour(rng, person):
             surfaces += self._neighbour(rng, person - 1, shot)
         image, seen = self._photograph(rng, surfaces, shot, view, landmarks_cam)
@@ -192,9 +197,9 @@ class SyntheticFaces:
     def _subject(self, person: int) -> Subject:
         """Return a person. The last two are kept: a neighbour is the person before."""
         if person not in self._subjects:
-            self._subjects[person] = self._studio.sample_subject(
-                np.random.default_rng((self.seed, _PERSON, person))
-            )
+            rng = np.random.default_rng((self.seed, _PERSON, person))
+            with self.timed_stage("person"):
+                self._subjects[person] = self._studio.sample_subject(rng)
             while len(self._subjects) > 2:
                 self._subjects.popitem(last=False)
         self._subjects.move_to_end(person)
@@ -217,9 +222,10 @@ class SyntheticFaces:
         place_m[2] = max(place_m[2], 0.3)
         turn = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 10.0)))
         rotation = rotation_between(OPTICAL_AXIS, place_m) @ turn
-        surfaces = self._studio.surfaces(
-            rng, subject, self._studio.express(rng, subject, turn), turn
-        )
+        with self.timed_stage("expression"):
+            vertices_m = self._studio.express(rng, subject, turn)
+        with self.timed_stage("surfaces"):
+            surfaces = self._studio.surfaces(rng, subject, vertices_m, turn)
         return [
             replace(
                 surface,
@@ -238,17 +244,21 @@ class SyntheticFaces:
         landmarks_cam: NDArray[np.float64],
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         infrared = rng.random() < INFRARED_SHARE
-        light, scenery = self._place(rng, view, infrared)
+        with self.timed_stage("light and background"):
+            light, scenery = self._place(rng, view, infrared)
         outside = _outside_picture(shot.camera, view)
         rows, columns = (_span(np.asarray(~outside.all(axis=axis))) for axis in (1, 0))
         behind = scenery[rows, columns]  # what lies outside stays black, so it is not drawn
         taken = view.crop(columns.start, rows.start, behind.shape[1], behind.shape[0])
-        rendering = render(surfaces, shot.rotation, shot.translation_m, taken, light, behind)
+        with self.timed_stage("render"):
+            rendering = render(surfaces, shot.rotation, shot.translation_m, taken, light, behind)
         scenery[rows, columns] = rendering.rgb
         sensor = SensorParams.sample(rng, "infrared" if infrared else None)
-        image = simulate_sensor(scenery, rng, sensor, white_point(light))
+        with self.timed_stage("sensor"):
+            image = simulate_sensor(scenery, rng, sensor, white_point(light))
         image[outside] = 0
-        seen = visible_vertices(rendering, landmarks_cam, taken)
+        with self.timed_stage("visibility of landmarks"):
+            seen = visible_vertices(rendering, landmarks_cam, taken)
         column, row = np.nan_to_num(view.project(landmarks_cam)).astype(int).T
         seen &= ~outside[row.clip(0, view.height - 1), column.clip(0, view.width - 1)]
         return image, seen

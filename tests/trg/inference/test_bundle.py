@@ -105,7 +105,8 @@ def test_damage_is_found_and_named(tmp_path) -> None:
 
 
 def test_the_runtime_needs_no_torch() -> None:
-    code = "import sys, trg.inference.runtime, trglab.bench; sys.exit('torch' in sys.modules)"
+    modules = "trg.inference.runtime, trg.app.bench, trglab.bench"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

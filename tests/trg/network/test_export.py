@@ -10,13 +10,14 @@ import torch
 
 from tests.support.network_cases import seeded_network, tiny_config, wake_heads
 from tests.support.synthetic_topology import ellipsoid_topology
+from trg.app.bench import bench_network
 from trg.inference.bundle import WeightBundle, read_bundle
 from trg.inference.runtime import PoseArrays, PoseRuntime
 from trg.network import export
 from trg.network.config import table1_variants
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.export import ExportedForward, ExportFacts, export_bundle, measure_parity
-from trglab.bench import bench_bundle, bench_config
+from trglab.bench import bench_config
 
 TOPOLOGY = ellipsoid_topology()
 VARIANTS = table1_variants(tiny_config())
@@ -179,7 +180,7 @@ def test_the_runtime_says_what_it_expected(full) -> None:
 
 def test_the_bench_measures_a_bundle_or_a_configuration(full, monkeypatch) -> None:
     network, bundle, _ = full
-    result = bench_bundle(bundle, seconds=0.05)
+    result = bench_network(bundle, seconds=0.05)
     assert result.parameters == parameter_count(network)
     assert 0 < result.ms_one_thread < 1000
     assert result.model_bytes == len(bundle.model)
