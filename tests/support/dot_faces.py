@@ -65,3 +65,9 @@ class DotFaces:
             identity=str(index // 4),
             name=f"dots/{index}",
         )
+
+
+class MeshedDots(DotFaces):
+    """Dot faces with the mesh of their vertices."""
+
+    topology = TOPOLOGY

@@ -1,28 +1,40 @@
-"""Verbs for whoever has the data sets on disk."""
+"""Commands that check data sets on disk and pack training data into shard stores."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 
-from trg.app.cli.shared import NotNegative, Positive, messages
+from trg.app.cli.shared import NotNegative, Positive, key_values, messages
 
 if TYPE_CHECKING:
     from trglab.datasets.check import CheckReport
+    from trglab.datasets.store_writer import StoreReport
 
 DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
+ImageFormat = Literal["jpeg", "png", "raw"]
+Split = Literal["train", "test"]
 Outline = Literal["3d", "2d"]
 
 SHOWN_FAULTS = 20
 SHOWN_SIZES = 5
 
-data = App(name="data", help="Check and pack data sets that lie on disk.")
+data = App(name="data", help="Check data sets on disk, and pack training data.")
+
+pack = App(
+    name="pack",
+    help="Write training data once into tar shards. An interrupted run continues where it stopped.",
+)
+data.command(pack)
 
 
 @data.command
@@ -31,49 +43,43 @@ def check(
     path: Path,
     /,
     *,
-    split: Literal["train", "test"] | None = None,
+    split: Split | None = None,
     resources: Path | None = None,
     outline: Outline | None = None,
     every: Positive = 1,
     sheet: Path | None = None,
 ) -> None:
-    """Read a data set's folder and say what is missing, damaged or wrong; exit code 1 if any is.
+    """Read a data set and report what is missing, damaged or wrong; exit code 1 if anything is.
 
     Parameters
     ----------
     name
-        Which data set; ``packed`` for what ``trg data pack`` wrote, whose hashes are verified too.
+        The data set; ``packed`` for a store of ``trg data pack`` or ``trg synth``, whose hashes
+        are verified too.
     path
         Its folder.
     split
-        Which half of ARKitFace; the training half if not given.
+        Split of ARKitFace; by default the training split.
     resources
-        ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
-        where it is not the data set's own.
+        ARKitFace: folder with the landmark numbers, the projection matrix and the triangles, if
+        it is not the data set's own.
     outline
-        300W-LP: its points on the head's true outline (``3d``, as the paper trains), or on the one
-        that is seen (``2d``).
+        300W-LP: landmarks on the true outline of the head (``3d``, as the paper trains), or on
+        the visible one (``2d``).
     every
-        Read only each such sample, for a quick look at a large folder.
+        Read only every n-th sample, for a quick look at a large folder.
     sheet
-        Draw samples with their labels into this picture.
+        Image file for a contact sheet of samples with their labels.
     """
-    from rich.progress import Progress
-
-    from trglab.datasets.catalogue import DataSet
+    from trglab.datasets.catalogue import DatasetFolder
     from trglab.datasets.check import check_data_set, data_set_sheet
 
     options = _options(split=split, resources=resources, outline=outline)
     if name == "300wlp":
         options["rotations"] = True  # so that the files with the angles are read too
-    data_set = DataSet(name, str(path), options)
-    with Progress(console=messages) as bar:
-        task = bar.add_task(f"reading {name}", total=None)
-        report = check_data_set(
-            data_set,
-            every=every,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    data_set = DatasetFolder(name, str(path), options)
+    with _progress(f"reading {name}") as update:
+        report = check_data_set(data_set, every=every, on_progress=update)
     _print(report)
     if sheet is not None and report.readable:
         data_set_sheet(data_set).save(sheet)
@@ -82,73 +88,244 @@ def check(
         sys.exit(1)
 
 
-@data.command
-def pack(
-    name: Literal["arkitface", "300wlp", "aflw2000"],
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How views are cut and stored.
+
+    Parameters
+    ----------
+    size
+        Side of the views in px; 1.5 times the network's crop for the paper's recipes.
+    margin
+        Side of the view over the side of the face box.
+    image
+        ``jpeg``, or lossless: ``png``, or ``raw``, which is larger but needs no decoding.
+    jpeg_quality
+        Quality of JPEG images.
+    shard_size
+        Samples per shard.
+    workers
+        Processes that cut views; 0: this one.
+    """
+
+    size: Positive = 288
+    margin: float = 1.6
+    image: ImageFormat = "jpeg"
+    jpeg_quality: Positive = 92
+    shard_size: Positive = 960
+    workers: NotNegative = 0
+
+
+@pack.command(name="arkitface")
+def pack_arkitface(
     path: Path,
     out: Path,
     /,
     *,
-    split: Literal["train", "test"] | None = None,
+    split: Split = "train",
     resources: Path | None = None,
-    outline: Outline | None = None,
-    size: Positive = 288,
-    margin: float = 1.6,
-    shard_size: Positive = 1000,
-    jpeg_quality: Positive = 92,
-    workers: NotNegative = 0,
+    packing: Packing = Packing(),
 ) -> None:
-    """Cut a data set's faces out once, into tar shards for fast training. Goes on where it stopped.
+    """Cut the faces of ARKitFace once: ``trg train paper RUN --option.arkitface OUT``.
 
-    Train with the shards' folder in place of the data set's: ``trg train paper OUT
-    --option.arkitface SHARDS``. Samples that cannot be read are left out and listed.
+    Samples that cannot be read are left out and listed.
 
     Parameters
     ----------
-    name
-        Which data set. (BIWI is a test set, and without landmarks.)
     path
-        Its folder.
+        Folder of the data set.
     out
-        Folder for the shards, in WebDataset's layout.
+        Folder of the store.
     split
-        Which half of ARKitFace; the training half if not given.
+        The split.
     resources
-        ARKitFace: the folder with the landmark numbers, the projection matrix and the triangles,
-        where it is not the data set's own.
-    outline
-        300W-LP: its points on the head's true outline (``3d``, as the paper trains), or on the one
-        that is seen (``2d``).
-    size
-        Side of the stored pictures in px; 1.5 times the network's crop for the paper's recipes.
-    margin
-        Side of the stored window over the face box's.
-    shard_size
-        Samples in a shard.
-    jpeg_quality
-        Of the stored pictures.
-    workers
-        Processes that cut; 0: this one.
+        Folder with the landmark numbers, the projection matrix and the triangles, if it is not
+        the data set's own.
     """
-    from rich.progress import Progress
+    _pack_data_set("arkitface", path, out, _options(split=split, resources=resources), packing)
 
-    from trglab.datasets.catalogue import DataSet
-    from trglab.datasets.packing import PackSettings, pack_samples
 
-    data_set = DataSet(name, str(path), _options(split=split, resources=resources, outline=outline))
-    with Progress(console=messages) as bar:
-        task = bar.add_task(f"packing {name}", total=len(data_set()))
-        report = pack_samples(
+@pack.command(name="300wlp")
+def pack_300wlp(
+    path: Path, out: Path, /, *, outline: Outline = "3d", packing: Packing = Packing()
+) -> None:
+    """Cut the faces of 300W-LP once: ``trg train paper RUN --option.w300lp OUT``.
+
+    Samples that cannot be read are left out and listed.
+
+    Parameters
+    ----------
+    path
+        Folder of the data set.
+    out
+        Folder of the store.
+    outline
+        Landmarks on the true outline of the head (``3d``, as the paper trains), or on the visible
+        one (``2d``).
+    """
+    _pack_data_set("300wlp", path, out, _options(outline=outline), packing)
+
+
+@pack.command(name="aflw2000")
+def pack_aflw2000(path: Path, out: Path, /, *, packing: Packing = Packing()) -> None:
+    """Cut the faces of AFLW2000-3D once. Samples that cannot be read are left out and listed.
+
+    Parameters
+    ----------
+    path
+        Folder of the data set.
+    out
+        Folder of the store.
+    """
+    _pack_data_set("aflw2000", path, out, {}, packing)
+
+
+@pack.command(name="synthetic")
+def pack_synthetic(
+    recipe: str,
+    out: Path,
+    count: Positive,
+    /,
+    *overrides: str,
+    option: dict[str, str] | None = None,
+    first: NotNegative = 0,
+    holdout: bool = False,
+    far: bool = False,
+    image: ImageFormat = "raw",
+    workers: NotNegative = 0,
+) -> None:
+    """Render the synthetic faces of a recipe once, for several trainings.
+
+    Parameters
+    ----------
+    recipe
+        The recipe, whose first dataset is rendered.
+    out
+        Folder of the store; train with ``--option.pack OUT``.
+    count
+        Number of images.
+    overrides
+        Fields of the recipe, as ``NAME=VALUE``.
+    option
+        Arguments of the recipe, as ``--option.without hair``.
+    first
+        Index of the first image.
+    holdout
+        Render the hold-out instead; train with ``--option.holdout_pack OUT``.
+    far
+        Render the hold-out at 2 to 3 m instead, beyond all training distances.
+    image
+        ``raw`` is read fastest; ``png`` is lossless, too; ``jpeg`` is smallest.
+    workers
+        Processes that render; 0: this one.
+    """
+    from trglab.training.api import configured_recipe, pack_recipe
+
+    with _progress("rendering", count) as update:
+        pack_recipe(
+            configured_recipe(recipe, option, key_values(overrides)),
             out,
-            data_set,
-            PackSettings(size, margin, shard_size, jpeg_quality),
+            range(first, first + count),
+            part="far" if far else "holdout" if holdout else "training",
+            image_format=image,
             workers=workers,
-            facts=data_set.facts,
-            on_progress=lambda done: bar.update(task, completed=done),
+            on_progress=update,
         )
+
+
+@pack.command(name="scenes")
+def pack_scenes(
+    out: Path,
+    /,
+    *,
+    count: Positive = 8000,
+    empty: bool = False,
+    width: Positive = 448,
+    height: Positive = 352,
+    seed: NotNegative = 0,
+    workers: NotNegative = 0,
+) -> None:
+    """Render scenes once to train the face detector on (``trg detector train``).
+
+    Parameters
+    ----------
+    out
+        Folder of the store.
+    count
+        Number of scenes.
+    empty
+        Render scenes without people, instead of scenes with up to eight heads.
+    width, height
+        Size of the scenes, px.
+    seed
+        Other seeds give other people and places.
+    workers
+        Processes that render; 0: this one.
+    """
+    from trglab.detector.scene_store import write_scenes
+    from trglab.detector.scenes import DetectionScenes
+
+    face_free_share = 1.0 if empty else 0.05
+    scenes = DetectionScenes(
+        seed,
+        (width, height),
+        people=30 if empty else 120,
+        scenes_per_person=60,
+        face_free_share=face_free_share,
+        for_training=True,
+    )
+    with _progress("rendering scenes", count) as update:
+        write_scenes(
+            out,
+            scenes.sample,
+            count,
+            provenance={"face_free_share": face_free_share, **scenes.provenance},
+            workers=workers,
+            on_progress=update,
+        )
+
+
+def _pack_data_set(
+    name: str, path: Path, out: Path, options: dict[str, Any], packing: Packing
+) -> None:
+    from trglab.datasets.catalogue import DatasetFolder
+    from trglab.datasets.view_store import ViewStoreSettings, write_views
+
+    data_set = DatasetFolder(name, str(path), options)
+    settings = ViewStoreSettings(
+        packing.size, packing.margin, packing.image, packing.jpeg_quality, packing.shard_size
+    )
+    with _progress(f"packing {name}", len(data_set.open())) as update:
+        report = write_views(
+            out,
+            data_set.open,
+            settings,
+            provenance=data_set.provenance,
+            workers=packing.workers,
+            on_progress=update,
+        )
+    _print_skipped(out, report)
+
+
+def _print_skipped(out: Path, report: StoreReport) -> None:
     for reason in report.skipped[:SHOWN_FAULTS]:
         messages.print(f"left out: {reason}", markup=False, highlight=False)
     messages.print(f"{out}: {report.count} views, {len(report.skipped)} samples left out")
+
+
+@contextmanager
+def _progress(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show a progress bar; yield the function that updates it, ``update(done[, total])``."""
+    from rich.progress import Progress
+
+    with Progress(console=messages) as bar:
+        task = bar.add_task(text, total=total)
+
+        def update(done: int, new_total: int | None = None) -> None:
+            bar.update(task, completed=done, total=new_total)
+
+        yield update
 
 
 def _options(**options: str | Path | None) -> dict[str, Any]:
@@ -158,12 +335,12 @@ def _options(**options: str | Path | None) -> dict[str, Any]:
 
 def _print(report: CheckReport) -> None:
     out = Console(soft_wrap=True, highlight=False, markup=False)
-    of = "" if report.published is None else f" (the whole data set: {report.published})"
+    of = "" if report.published is None else f" (complete data set: {report.published})"
     out.print(f"listed       {report.listed}{of}")
     out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
-    sizes = sorted(report.picture_sizes.items(), key=lambda item: -item[1])
+    sizes = sorted(report.image_sizes.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{count} of {size}" for size, count in sizes[:SHOWN_SIZES])
-    out.print(f"pictures     {shown or 'none'}{', ...' if len(sizes) > SHOWN_SIZES else ''}")
+    out.print(f"images       {shown or 'none'}{', ...' if len(sizes) > SHOWN_SIZES else ''}")
     for kind in ("missing", "unreadable", "wrong"):
         out.print(f"{kind:12} {report.count(kind)}")
     for note in report.notes:

@@ -19,57 +19,6 @@ HOLDOUT_SEEDS = (1_000_003, 1_000_004)
 """Of the empty pictures: one set for the threshold, another one for the figures."""
 
 
-@detector.command
-def pack(
-    folder: Path,
-    /,
-    *,
-    count: Positive = 8000,
-    empty: bool = False,
-    width: Positive = 448,
-    height: Positive = 352,
-    seed: NotNegative = 0,
-) -> None:
-    """Render scenes once, to be trained on many times. A killed run goes on where it stopped.
-
-    Parameters
-    ----------
-    folder
-        Where they go.
-    count
-        How many scenes.
-    empty
-        Scenes that show nobody, instead of scenes with up to eight heads.
-    width, height
-        Of the scenes, px.
-    seed
-        Other seeds make other people and places.
-    """
-    from rich.progress import Progress
-
-    from trglab.detector.pictures import write_scenes
-    from trglab.detector.scenes import DetectionScenes
-
-    share = 1.0 if empty else 0.05
-    scenes = DetectionScenes(
-        seed,
-        (width, height),
-        people=30 if empty else 120,
-        scenes_per_person=60,
-        face_free_share=share,
-        for_training=True,
-    )
-    with Progress(console=messages) as bar:
-        task = bar.add_task("rendering scenes", total=count)
-        write_scenes(
-            folder,
-            scenes.sample,
-            count,
-            facts={"seed": seed, "face_free_share": share, "provenance": scenes.provenance},
-            on_progress=lambda done: bar.update(task, completed=done),
-        )
-
-
 @detector.command(name="train")
 def train_verb(
     folder: Path,
@@ -85,18 +34,18 @@ def train_verb(
     device: str | None = None,
     max_minutes: float | None = None,
 ) -> None:
-    """Train a detector on packs.
+    """Train a detector on packed scenes.
 
     Parameters
     ----------
     folder
         Where the checkpoint and the log go.
     negatives
-        A pack of scenes without a face, from ``trg detector pack --empty``.
+        Store of scenes without a face, from ``trg data pack scenes --empty``.
     scenes
-        A pack of scenes, from ``trg detector pack``.
+        Store of scenes, from ``trg data pack scenes``.
     views
-        A pack of single faces, from ``trg pack``.
+        Store of single faces, from ``trg data pack synthetic``.
     steps, seed
         Length of the training, to whose end the learning rate falls, and its chance.
     resume, max_minutes, start_from
@@ -108,7 +57,7 @@ def train_verb(
     import torch
 
     from trglab.detector.mixing import SceneMixer
-    from trglab.detector.pictures import ScenePictures, ViewPictures
+    from trglab.detector.scene_store import SceneStore, ViewScenes
     from trglab.detector.training import DetectionRecipe, train_detector
     from trglab.training.progress import training_bar
 
@@ -116,9 +65,9 @@ def train_verb(
     mixer = SceneMixer(
         seed,
         recipe.canvas_px,
-        negatives=ScenePictures(negatives),
-        scenes=None if scenes is None else ScenePictures(scenes),
-        views=None if views is None else ViewPictures(views),
+        negatives=SceneStore(negatives),
+        scenes=None if scenes is None else SceneStore(scenes),
+        views=None if views is None else ViewScenes(views),
     )
     with training_bar(steps, recipe.batch_size, messages) as on_step:
         done = train_detector(

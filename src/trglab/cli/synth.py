@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+from trg.app.cli.shared import NotNegative, Positive, messages
 
 Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
 
@@ -100,57 +100,3 @@ def source(kind: Literal["face-model", "photos", "panoramas", "hair"], path: Pat
     import_asset(kind, path)
     found = remember_asset(kind, path)
     messages.print(f"{kind}: {found}")
-
-
-def pack(
-    recipe: str,
-    folder: Path,
-    count: Positive,
-    /,
-    *overrides: str,
-    option: dict[str, str] | None = None,
-    first: NotNegative = 0,
-    holdout: bool = False,
-    far: bool = False,
-    workers: NotNegative = 0,
-) -> None:
-    """Render a recipe's pictures once, for several trainings. Goes on where it was stopped.
-
-    Parameters
-    ----------
-    recipe
-        Whose first source to render.
-    folder
-        Where the pack goes; train with ``--option.pack FOLDER``.
-    count
-        How many pictures.
-    overrides
-        Fields of the recipe, as ``NAME=VALUE``.
-    first
-        Index of the first picture.
-    holdout
-        Render the hold-out rather than the training's pictures; train with
-        ``--option.holdout_pack FOLDER``.
-    far
-        Render the hold-out at 2 to 3 m, beyond all training distances.
-    workers
-        Processes that render.
-    """
-    from rich.progress import Progress
-
-    from trglab.training.api import render_pack
-
-    with Progress(console=messages) as bar:
-        task = bar.add_task("rendering", total=count)
-        render_pack(
-            recipe,
-            folder,
-            count,
-            options=option,
-            overrides=key_values(overrides),
-            first=first,
-            holdout=holdout,
-            far=far,
-            workers=workers,
-            on_progress=lambda done: bar.update(task, completed=done),
-        )

@@ -47,19 +47,15 @@ def train(
     stills
         Folder of stills with 68 landmarks to measure on, never to train on.
     """
+    from trglab.training.api import configured_recipe
     from trglab.training.api import train as run
-    from trglab.training.overrides import with_overrides
     from trglab.training.progress import training_bar
-    from trglab.training.recipes import recipe as find_recipe
 
-    changes = key_values(overrides)
-    chosen = with_overrides(find_recipe(recipe, option), changes)
+    chosen = configured_recipe(recipe, option, key_values(overrides))
     with training_bar(chosen.steps, chosen.batch_size, messages) as on_step:
         result = run(
-            recipe,
+            chosen,
             folder,
-            options=option,
-            overrides=changes,
             resume=resume,
             device=device,
             workers=workers,

@@ -1,8 +1,8 @@
-"""What a training reads: batches of views as a pure function of (seed, step), and their mixture.
+"""Batches of views as a pure function of (seed, step), and mixtures of them.
 
-A feed gives the views of chosen *slots* of a step's global batch. Because the answer depends on
-nothing else, a step number is the whole data position of a training, and machines that share a
-batch take disjoint slots of the same one.
+A batch source returns the views of chosen *slots* of a step's global batch. Nothing else
+determines the answer, so the step number is the whole data state of a training, and processes that
+share a batch take disjoint slots of it.
 """
 
 from __future__ import annotations
@@ -16,85 +16,90 @@ from numpy.typing import NDArray
 from trglab.datasets.view import Views, concatenate_views
 
 
-class Feed(Protocol):
-    """A source of batches of a fixed size."""
+class BatchSource(Protocol):
+    """Batches of a fixed size by step."""
 
     def batch(self, step: int, start: int, stop: int) -> Views:
         """Return slots ``start`` to ``stop`` (exclusive) of the global batch of ``step``."""
         ...
 
     def close(self) -> None:
-        """Let go of processes and memory; the feed is of no use afterwards."""
+        """Release processes and memory; the source cannot be used afterwards."""
         ...
 
 
-class Share(NamedTuple):
-    """One machine's share of a step: the views and their slots in the global batch."""
+class BatchShare(NamedTuple):
+    """One process's share of a batch: views, and their slots in the global batch."""
 
     views: Views
     slots: NDArray[np.int64]
 
 
 class Mixture:
-    """Feeds side by side: every global batch has the same number of slots from each.
+    """Several batch sources, each with a fixed number of slots of every global batch.
 
     Parameters
     ----------
-    feeds
-        Each serves a batch of its own count.
+    sources
+        Each serves batches of its own count.
     counts
-        Slots per global batch of each feed; see :func:`slots_by_weight`.
+        Slots per global batch of each source; see :func:`slots_by_weight`.
     """
 
-    def __init__(self, feeds: Sequence[Feed], counts: Sequence[int]) -> None:
-        if len(feeds) != len(counts) or not feeds or min(counts) < 1:
+    def __init__(self, sources: Sequence[BatchSource], counts: Sequence[int]) -> None:
+        if len(sources) != len(counts) or not sources or min(counts) < 1:
             raise ValueError(
-                "mixture: expected at least one feed, and for each a count of at least 1, "
-                f"got {len(feeds)} feeds and counts {list(counts)}"
+                "mixture: expected at least one batch source, each with a count of at least 1, "
+                f"got {len(sources)} sources and counts {list(counts)}"
             )
-        self.feeds = tuple(feeds)
+        self.sources = tuple(sources)
         self.counts = tuple(counts)
 
-    def share(self, step: int, rank: int = 0, world: int = 1) -> Share:
-        """Return the part of global batch ``step`` that machine ``rank`` of ``world`` takes."""
+    def share(self, step: int, rank: int = 0, world_size: int = 1) -> BatchShare:
+        """Return the share of global batch ``step`` of process ``rank``."""
         views, slots, first = [], [], 0
-        for feed, count in zip(self.feeds, self.counts, strict=True):
-            start, stop = rank_range(count, rank, world)
-            views.append(feed.batch(step, start, stop))
+        for source, count in zip(self.sources, self.counts, strict=True):
+            start, stop = rank_range(count, rank, world_size)
+            views.append(source.batch(step, start, stop))
             slots.append(np.arange(first + start, first + stop))
             first += count
-        return Share(concatenate_views(views), np.concatenate(slots))
+        return BatchShare(concatenate_views(views), np.concatenate(slots))
 
     def close(self) -> None:
-        """Close every feed."""
-        for feed in self.feeds:
-            feed.close()
+        """Close every source."""
+        for source in self.sources:
+            source.close()
 
 
-def rank_range(count: int, rank: int, world: int) -> tuple[int, int]:
-    """Return the range of ``count`` slots that machine ``rank`` of ``world`` takes.
+def rank_range(count: int, rank: int, world_size: int) -> tuple[int, int]:
+    """Return the range of ``count`` slots that process ``rank`` takes.
 
     Raises
     ------
     ValueError
-        The slots cannot be shared out evenly.
+        The slots cannot be shared evenly.
     """
-    if count % world:
+    if count % world_size:
         raise ValueError(
-            f"batch: expected a number of samples per source that {world} processes can share "
-            f"evenly, got {count}; change the batch size or the weights"
+            f"batch: expected a number of samples per dataset that {world_size} processes can "
+            f"share evenly, got {count}; change the batch size or the weights"
         )
-    each = count // world
+    each = count // world_size
     return rank * each, (rank + 1) * each
 
 
 def slots_by_weight(weights: Sequence[float], batch_size: int, multiple: int = 1) -> list[int]:
-    """Share ``batch_size`` slots out by weight, each a multiple of ``multiple`` (largest rest).
+    """Divide ``batch_size`` slots by weight (largest remainder method).
+
+    Parameters
+    ----------
+    multiple
+        Each count is a multiple of it: the number of processes that share the batch.
 
     Raises
     ------
     ValueError
-        A weight is not positive, or a source would get no slot.
+        A weight is not positive, or a dataset would get no slot.
     """
     if not weights or not all(np.isfinite(weight) and weight > 0 for weight in weights):
         raise ValueError(f"mixture weights: expected numbers above 0, got {list(weights)}")
@@ -103,30 +108,15 @@ def slots_by_weight(weights: Sequence[float], batch_size: int, multiple: int = 1
             f"batch size: expected a multiple of {multiple}, the number of processes, "
             f"got {batch_size}"
         )
-    exact = np.array(weights) / sum(weights) * (batch_size // multiple)
+    groups = batch_size // multiple
+    exact = np.array(weights) / sum(weights) * groups
     counts = np.floor(exact).astype(int)
-    for source in np.argsort(counts - exact, kind="stable")[
-        : batch_size // multiple - counts.sum()
-    ]:
-        counts[source] += 1
-    if counts.min() < 1:
+    largest_remainders = np.argsort(counts - exact, kind="stable")[: groups - counts.sum()]
+    counts[largest_remainders] += 1
+    result = (counts * multiple).tolist()
+    if min(result) < 1:
         raise ValueError(
-            f"mixture weights: expected each source to get a slot of a batch of {batch_size}, "
-            f"got {[int(count) * multiple for count in counts]}; raise the batch size or the "
-            "smallest weight"
+            f"mixture weights: expected each dataset to get a slot of a batch of {batch_size}, "
+            f"got {result}; raise the batch size or the smallest weight"
         )
-    return [int(count) * multiple for count in counts]
-
-
-def shuffled(seed: int, position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return which of ``length`` items are read at positions of an endless, reshuffled order.
-
-    Every item comes once in each run through; each run has an order of its own.
-    """
-    result = np.empty_like(position)
-    epochs = position // length
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng((seed, int(epoch))).permutation(length)
-        now = epochs == epoch
-        result[now] = order[position[now] % length]
-    return result
+    return [int(count) for count in result]

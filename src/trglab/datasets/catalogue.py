@@ -1,4 +1,4 @@
-"""The data sets by name, as the command line and recipes call them."""
+"""The data sets by name, as the command line calls them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from typing import Any
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
-from trglab.datasets.packed import PackedViews
+from trglab.datasets.sample import Dataset
+from trglab.datasets.sample_store import SampleStore
+from trglab.datasets.store import read_manifest
+from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
 
-READERS: dict[str, Callable[..., Any]] = {
+
+def open_store(folder: Path) -> ViewStore | SampleStore:
+    """Open a shard store of views or of whole samples as a dataset."""
+    kind = read_manifest(folder)["kind"]
+    return SampleStore(folder) if kind == "samples" else ViewStore(folder)
+
+
+READERS: dict[str, Callable[..., Dataset]] = {
     "arkitface": ARKitFace,
     "300wlp": W300LP,
     "aflw2000": AFLW2000,
     "biwi": BIWI,
-    "packed": PackedViews,
+    "packed": open_store,
 }
-"""What opens each data set's folder. ``packed``: any of them after ``trg data pack``."""
+"""What opens the folder of each data set; ``packed``: a shard store of faces."""
 
 PUBLISHED_COUNTS = {
     ("arkitface", "train"): 717_840,
@@ -29,28 +39,25 @@ PUBLISHED_COUNTS = {
     ("aflw2000", None): 1_969,
     ("biwi", None): 15_678,
 }
-"""Samples of each data set, and of each split, as its authors or the papers that use it say."""
+"""Samples of each data set and split, as its authors or the papers that use it state."""
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
-    """A data set on disk: what to open, and how. Calling it opens it.
-
-    Plain values, so that a worker process or a manifest can hold them.
-    """
+class DatasetFolder:
+    """A data set on disk: its name, folder and reader options, as plain values."""
 
     name: str
     folder: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the reader, for example ``split``."""
+    """Arguments of the reader, for example ``split``."""
 
-    def __call__(self) -> Any:
-        """Open the folder: a sequence of samples.
+    def open(self) -> Dataset:
+        """Open the folder.
 
         Raises
         ------
         FileNotFoundError, ValueError, ImportError
-            As the reader says; or there is no such data set or option.
+            As the reader; or there is no such data set or option.
         """
         if self.name not in READERS:
             raise ValueError(f"data set: expected one of {sorted(READERS)}, got {self.name!r}")
@@ -61,11 +68,11 @@ class DataSet:
 
     @property
     def published_count(self) -> int | None:
-        """How many samples the whole data set has; None where that is not known."""
+        """Samples of the complete data set; None if unknown."""
         split = self.options.get("split", "train") if self.name == "arkitface" else None
         return PUBLISHED_COUNTS.get((self.name, split))
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Name and options, for a manifest."""
         return {"data_set": self.name, **self.options}

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from trg.geometry.face_mesh import edges_of
 from trg.geometry.rotations import ORTHONORMAL_TOLERANCE
-from trglab.datasets.catalogue import DataSet
+from trglab.datasets.aflw2000 import AFLW2000
+from trglab.datasets.arkitface import ARKitFace
+from trglab.datasets.biwi import BIWI
+from trglab.datasets.catalogue import DatasetFolder
 from trglab.datasets.files import UnreadableFileError, read_or_error
-from trglab.datasets.packed import damaged_files
-from trglab.datasets.sample import Sample
+from trglab.datasets.sample import Dataset, Sample
+from trglab.datasets.sample_store import SampleStore
 from trglab.datasets.sheet import contact_sheet
+from trglab.datasets.view_store import ViewStore
 
 FaultKind = Literal["missing", "unreadable", "wrong"]
 """A file is not there; it is cut off or damaged; its content has another shape or no sense."""
@@ -51,8 +54,8 @@ class CheckReport:
         How many were read for this report, and how many of them are whole.
     people
         Different identities among those.
-    picture_sizes
-        How many pictures there are of each size, as ``"640x480"``.
+    image_sizes
+        How many images there are of each size, as ``"640x480"``.
     notes
         What is worth knowing and no fault.
     """
@@ -62,7 +65,7 @@ class CheckReport:
     tried: int
     readable: int
     people: int
-    picture_sizes: dict[str, int]
+    image_sizes: dict[str, int]
     faults: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
 
@@ -77,7 +80,10 @@ class CheckReport:
 
 
 def check_data_set(
-    data_set: DataSet, *, every: int = 1, on_progress: Callable[[int, int], None] | None = None
+    data_set: DatasetFolder,
+    *,
+    every: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Read a data set's samples and say what is wrong with them.
 
@@ -99,7 +105,7 @@ def check_data_set(
     """
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
-    opened = read_or_error(lambda _: data_set(), 0)
+    opened = read_or_error(lambda _: data_set.open(), 0)
     if isinstance(opened, OSError | ValueError):
         return CheckReport(0, data_set.published_count, 0, 0, 0, {}, (_fault(opened),))
     faults: list[Fault] = []
@@ -116,15 +122,15 @@ def check_data_set(
             faults += [Fault("wrong", f"{sample.name}: {what}") for what in nonsense(sample)]
         if on_progress is not None:
             on_progress(done, len(wanted))
-    if data_set.name == "packed":
-        faults += [Fault("unreadable", what) for what in damaged_files(Path(data_set.folder))]
+    if isinstance(opened, ViewStore | SampleStore):
+        faults += [Fault("unreadable", what) for what in opened.store.damaged_files()]
     return CheckReport(
         listed=len(opened),
         published=data_set.published_count,
         tried=len(wanted),
         readable=sum(sizes.values()),
         people=len(people),
-        picture_sizes=dict(sizes),
+        image_sizes=dict(sizes),
         faults=tuple(faults),
         notes=tuple(_notes(opened)),
     )
@@ -135,7 +141,7 @@ def nonsense(sample: Sample) -> list[str]:
     return [what for what, is_right in _rules(sample) if not is_right]
 
 
-def data_set_sheet(data_set: DataSet, count: int = SHEET_SAMPLES) -> Image.Image:
+def data_set_sheet(data_set: DatasetFolder, count: int = SHEET_SAMPLES) -> Image.Image:
     """Draw samples from all over a data set with their labels; those that cannot be read are left
     out.
 
@@ -144,16 +150,17 @@ def data_set_sheet(data_set: DataSet, count: int = SHEET_SAMPLES) -> Image.Image
     ValueError
         No sample can be read.
     """
-    opened = data_set()
-    edges = edges_of(opened.triangles) if hasattr(opened, "triangles") else None
-    if getattr(opened, "topology", None) is not None:
-        edges = opened.topology.edges
+    opened = data_set.open()
+    edges = None
+    if isinstance(opened, ARKitFace):
+        edges = edges_of(opened.triangles)
+    elif isinstance(opened, ViewStore) and (topology := opened.topology) is not None:
+        edges = topology.edges
     indices = np.unique(np.linspace(0, len(opened) - 1, min(count, len(opened))).astype(int))
     found = [read_or_error(opened.__getitem__, index) for index in indices.tolist()]
     samples = [sample for sample in found if isinstance(sample, Sample)]
-    if hasattr(opened, "mesh"):  # BIWI has one for each person, and no vertices in the samples
-        mesh = opened.mesh(samples[0].identity) if samples else None
-        edges = edges_of(mesh.triangles) if mesh else None
+    if isinstance(opened, BIWI) and samples:  # has a mesh per person, none per sample
+        edges = edges_of(opened.mesh(samples[0].identity).triangles)
         samples = [
             replace(sample, vertices_m=opened.mesh(sample.identity).vertices_m)
             for sample in samples
@@ -197,9 +204,9 @@ def _fault(error: OSError | ValueError) -> Fault:
     return Fault("unreadable" if is_unreadable else "wrong", str(error))
 
 
-def _notes(opened: Any) -> Iterator[str]:
-    """Yield what readers tell about themselves."""
-    if left_out := getattr(opened, "left_out", 0):
-        yield f"{left_out} pictures are turned too far and left out by the protocol"
-    if skipped := getattr(opened, "manifest", {}).get("skipped"):
+def _notes(opened: Dataset) -> Iterator[str]:
+    """Yield remarks that are no faults."""
+    if isinstance(opened, AFLW2000) and opened.left_out:
+        yield f"{opened.left_out} images are turned too far and left out by the protocol"
+    if isinstance(opened, ViewStore) and (skipped := opened.store.manifest["skipped"]):
         yield f"{len(skipped)} samples could not be packed, the first: {skipped[0]}"

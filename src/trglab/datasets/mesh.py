@@ -1,4 +1,4 @@
-"""The landmark mesh of a data set that comes without one of ours."""
+"""The landmark mesh of a dataset."""
 
 from __future__ import annotations
 
@@ -9,44 +9,59 @@ from numpy.typing import NDArray
 
 from trg.geometry.face_mesh import FaceTopology, mirror_map, subsample_by_decimation
 from trglab.datasets.files import read_or_error
-from trglab.datasets.sample import Sample, Samples
+from trglab.datasets.sample import Dataset, InfiniteDataset, Sample
 
 TEMPLATE_SAMPLES = 200
 SUBSAMPLE = 305
-"""Vertices that features are sampled at (section 4.1 of the paper)."""
+"""Vertices at which features are sampled (section 4.1 of the paper)."""
 
 
 @runtime_checkable
-class MeshedSamples(Samples, Protocol):
-    """A data set with vertices, their triangles and the numbers of the 68 landmarks."""
+class HasTopology(Protocol):
+    """A dataset with a complete mesh, or None."""
+
+    @property
+    def topology(self) -> FaceTopology | None:
+        """The mesh of the samples' vertices."""
+
+
+@runtime_checkable
+class MeshedDataset(Dataset, Protocol):
+    """A dataset with vertices, their triangles and the vertex indices of the 68 landmarks."""
 
     triangles: NDArray[np.int64]
     landmarks68: NDArray[np.int64]
 
 
-def topology_of_samples(samples: MeshedSamples) -> FaceTopology:
-    """Make a mesh from a data set's triangles, landmarks and vertices.
+def dataset_topology(dataset: Dataset | InfiniteDataset) -> FaceTopology | None:
+    """Return the mesh of a dataset's vertices: its own, or one computed from its samples."""
+    if isinstance(dataset, HasTopology):
+        return dataset.topology
+    return topology_from_samples(dataset) if isinstance(dataset, MeshedDataset) else None
 
-    The template is the mean over some faces, without those that cannot be read; the mirror map
-    and the subsample are computed.
+
+def topology_from_samples(dataset: MeshedDataset) -> FaceTopology:
+    """Compute a mesh from a dataset's triangles, landmarks and vertices.
+
+    The template is the mean of some faces; the mirror map and the subsample are computed from it.
 
     Raises
     ------
     ValueError
-        None of the faces that were tried can be read.
+        None of the samples that were tried can be read.
     """
-    chosen = np.linspace(0, len(samples) - 1, min(TEMPLATE_SAMPLES, len(samples))).astype(int)
-    tried = [read_or_error(samples.__getitem__, index) for index in chosen.tolist()]
-    faces = [face.vertices_m for face in tried if isinstance(face, Sample)]
+    indices = np.linspace(0, len(dataset) - 1, min(TEMPLATE_SAMPLES, len(dataset))).astype(int)
+    samples = [read_or_error(dataset.__getitem__, index) for index in indices.tolist()]
+    faces = [sample.vertices_m for sample in samples if isinstance(sample, Sample)]
     if not faces:
-        raise ValueError(f"no sample of the data set can be read; the last one: {tried[-1]}")
+        raise ValueError(f"no sample of the data set can be read; the last one: {samples[-1]}")
     template_m = np.mean(np.asarray(faces), axis=0)
     return FaceTopology(
         template_m=template_m.astype(np.float32),
-        triangles=samples.triangles.astype(np.int32),
-        landmarks68=samples.landmarks68.astype(np.int32),
+        triangles=dataset.triangles.astype(np.int32),
+        landmarks68=dataset.landmarks68.astype(np.int32),
         subsample=subsample_by_decimation(
-            template_m, samples.triangles, min(SUBSAMPLE, len(template_m))
+            template_m, dataset.triangles, min(SUBSAMPLE, len(template_m))
         ),
         mirror=mirror_map(template_m),
     )

@@ -1,4 +1,4 @@
-"""What every data source yields, real or synthetic: one face in one picture, with its labels."""
+"""What every dataset yields, real or synthetic: one face in one image, with its labels."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from trg.geometry.camera import Camera
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One face in one picture. A label that the source does not have is None.
+    """One face in one image. A label that the dataset lacks is None.
 
     Attributes
     ----------
     image
         ``(height, width, 3)`` uint8 sRGB.
     camera
-        The camera of exactly these pixels.
+        The camera of these pixels.
     box_xyxy
         ``(4,)`` px: the paper's square face box, 1.5 times the larger side of the bounding
-        rectangle of the 68 landmarks. It may stick out of the image.
+        rectangle of the 68 landmarks (section 4.1). It may extend beyond the image.
     rotation
         ``(3, 3)``, ``cam_from_head``.
     translation_m
-        ``(3,)``, the head's origin in the camera frame.
+        ``(3,)``, the origin of the head frame in the camera frame.
     vertices_m
-        ``(1220, 3)`` in head space.
+        ``(1220, 3)`` in the head frame.
     landmarks68_px
         ``(68, 2)`` in the image.
     landmarks68_visible
-        ``(68,)`` bool: the camera sees the point. None where nobody said.
+        ``(68,)`` bool: the camera sees the point.
     identity
-        A number or name that is the same for all pictures of one person.
+        Number or name of the person, equal for all of their images.
     name
-        Where the sample comes from, for messages and reports.
+        Name of the sample, for messages and reports.
     """
 
     image: np.ndarray
@@ -51,18 +51,27 @@ class Sample:
     name: str
 
     def require_landmarks68_px(self) -> np.ndarray:
-        """Return the landmarks, or raise ValueError where the source has none."""
+        """Return the landmarks, or raise ValueError if the dataset has none."""
         if self.landmarks68_px is None:
-            raise ValueError(f"sample {self.name}: expected 68 landmarks, its source has none")
+            raise ValueError(f"sample {self.name}: expected 68 landmarks, its data set has none")
         return self.landmarks68_px
 
 
 @runtime_checkable
-class Samples(Protocol):
-    """A data set: samples by number; what every reader is."""
+class Dataset(Protocol):
+    """A finite dataset, as every reader is: samples by index."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of samples."""
 
     def __getitem__(self, index: int, /) -> Sample:
-        """Read one; ValueError or OSError where it is missing, damaged or wrong."""
+        """Read a sample; ValueError or OSError if it is missing, damaged or wrong."""
+
+
+@runtime_checkable
+class InfiniteDataset(Protocol):
+    """A dataset without end: a renderer, or a finite dataset read again and again."""
+
+    def sample(self, index: int) -> Sample:
+        """Return sample number ``index``, any from 0; equal indices give equal samples."""
+        ...

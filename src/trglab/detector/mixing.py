@@ -1,6 +1,6 @@
 """Training scenes for the detector: labelled pictures, cut and mixed.
 
-    scenes, views, empty pictures (trglab.detector.pictures)
+    scenes, views, empty pictures (trglab.detector.scene_store)
       | whole, as a mosaic, or several stuck on one
       | mirrored, recompressed
     training scene
@@ -20,7 +20,7 @@ from PIL import Image
 
 from trg.inference.detections import POINT_COUNT
 from trglab.detector.network import MIN_SIDE_PX
-from trglab.detector.pictures import Pictures
+from trglab.detector.scene_store import SceneDataset
 from trglab.detector.scenes import DetectionScene
 
 MIRRORED_POINTS = [1, 0, 2, 4, 3]
@@ -62,9 +62,9 @@ class SceneMixer:
         seed: int,
         canvas_px: int,
         *,
-        negatives: Pictures,
-        views: Pictures | None = None,
-        scenes: Pictures | None = None,
+        negatives: SceneDataset,
+        views: SceneDataset | None = None,
+        scenes: SceneDataset | None = None,
     ) -> None:
         self.seed, self.canvas_px = seed, canvas_px
         self._negatives = negatives

@@ -10,18 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import is_complete
-from trglab.datasets.files import read_json
-from trglab.datasets.pack import MANIFEST, Pack
-from trglab.datasets.packed import sample_from_view
 from trglab.datasets.sample import Sample
-from trglab.datasets.view import select_views
+from trglab.datasets.store import read_manifest
+from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.prediction import BoxRule, LabelledImages, SampleSequence
 from trglab.evaluation.predictions import mesh_sha256
@@ -170,14 +166,14 @@ def synthetic_protocol(*, far: bool = False) -> EvaluationProtocol:
 
 
 def read_pack(folder: Path) -> LabelledImages:
-    """Open a pack of views (:mod:`trglab.datasets.pack`) as pictures with labels.
+    """Open a store of views (:mod:`trglab.datasets.view_store`) as pictures with labels.
 
     Raises
     ------
     FileNotFoundError, ValueError
         There is no finished pack, or it has no mesh.
     """
-    pack = Pack(folder)
+    pack = ViewStore(folder)
     topology = pack.topology
     if topology is None:
         raise ValueError(f"{folder}: expected a pack with the mesh of its vertices, found none")
@@ -220,15 +216,15 @@ def is_far(folder: Path) -> bool:
 
 def _nearest_m(folder: Path) -> float | None:
     """Return from which distance on a pack's faces were made; None: it does not say."""
-    facts = read_json(folder / MANIFEST).get("facts", {})
-    distances_m = facts.get("options", {}).get("shots", {}).get("distance_m")
+    provenance = read_manifest(folder)["provenance"]
+    distances_m = provenance.get("options", {}).get("shots", {}).get("distance_m")
     return None if distances_m is None else float(distances_m[0])
 
 
 class PackedPictures:
     """A pack's views as samples: each view is the whole picture of an ideal camera."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: ViewStore) -> None:
         self._pack = pack
 
     def __len__(self) -> int:
@@ -236,7 +232,4 @@ class PackedPictures:
 
     def __getitem__(self, index: int) -> Sample:
         """Read one view."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"index: expected 0 to {len(self) - 1}, got {index}")
-        view = select_views(self._pack.views(np.array([index])), 0)
-        return sample_from_view(view, str(int(view.identity)), f"pack/{index:06d}")
+        return replace(self._pack[index], name=f"pack/{index:06d}")

@@ -163,7 +163,7 @@ def local_views(views: Views) -> Views:
     The picture stays; boxes, landmarks and pose are told in that camera, so that nothing is left
     in them of where the box was in the picture and how large.
     """
-    box = views.face_box.astype(np.float64)
+    box = views.face_bbox_info.astype(np.float64)
     zoom = LOCAL_BOX[2] / box[2]
 
     def local(bbox_info: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -174,9 +174,9 @@ def local_views(views: Views) -> Views:
         views.rotation.astype(np.float64), views.translation_m.astype(np.float64), box
     )
     return views._replace(
-        view_box=local(views.view_box),
-        face_box=LOCAL_BOX.astype(np.float32),
-        landmarks68=((views.landmarks68 - box[:2]) * zoom).astype(np.float32),
+        view_bbox_info=local(views.view_bbox_info),
+        face_bbox_info=LOCAL_BOX.astype(np.float32),
+        landmarks68_rays=((views.landmarks68_rays - box[:2]) * zoom).astype(np.float32),
         rotation=rotation.astype(np.float32) if views.has_pose else views.rotation,
         translation_m=translation_m.astype(np.float32) if views.has_pose else views.translation_m,
     )

@@ -20,7 +20,7 @@ from trglab.export.stand_in import StandInFolders
 from trglab.paper.table_plans import Role
 from trglab.paper.tables import EvaluationSet, TableData
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import PACK, recipe, tiny
+from trglab.training.recipes import recipe, tiny
 
 STAND_IN_TITLE = "synthetic stand-in, not the paper's data"
 
@@ -64,10 +64,10 @@ def table_data_from_datasets(
     folders = {"arkitface": str(arkitface)} | ({} if w300lp is None else {"w300lp": str(w300lp)})
     own = recipe("paper_single" if w300lp is None else "paper", folders)
     if name == "tiny":
-        sources = tuple(replace(source, reuse=STAND_IN_REUSE) for source in own.sources)
-        base = with_overrides(replace(tiny(), sources=sources), STAND_IN_TRAINING)
+        datasets = tuple(replace(dataset, reuse=STAND_IN_REUSE) for dataset in own.datasets)
+        base = with_overrides(replace(tiny(), datasets=datasets), STAND_IN_TRAINING)
     else:
-        base = own if name is None else replace(recipe(name), sources=own.sources)
+        base = own if name is None else replace(recipe(name), datasets=own.datasets)
     tests: dict[Role, EvaluationSet] = {"near": _test_set("arkitface", "ARKitFace", arkitface)}
     if biwi is not None:
         tests["far"] = _test_set("biwi", "BIWI", biwi)
@@ -139,8 +139,8 @@ def table_data_from_packs(
         tests["far"] = EvaluationSet("far", *open_pack(far, far=True))
     base = with_overrides(recipe(name, options), overrides or {})
     training = None
-    if base.sources[0].source == PACK:
-        training = EvaluationSet("training", *open_pack(Path(base.sources[0].options["folder"])))
+    if base.datasets[0].is_view_store:
+        training = EvaluationSet("training", *open_pack(Path(base.datasets[0].options["folder"])))
     note = (
         "The paper's figures are ARKitFace's where ours are of the near hold-out, and BIWI's where "
         "they are of the far one: only the order of rows can be compared."

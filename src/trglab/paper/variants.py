@@ -92,11 +92,11 @@ def variant_recipe(base: Recipe, name: str) -> Recipe:
     configs = variant_configs(base.model)
     if name not in configs:
         raise ValueError(f"variant: expected one of {sorted(configs)}, got {name!r}")
-    sources = base.sources
+    datasets = base.datasets
     if name == LOCAL:
-        sources = tuple(as_local(source) for source in sources)
+        datasets = tuple(as_local(dataset) for dataset in datasets)
     label = f"{base.name.partition('/')[0]}/{name}"
-    return replace(base, name=label, model=configs[name], sources=sources, holdout=None)
+    return replace(base, name=label, model=configs[name], datasets=datasets, holdout=None)
 
 
 def train_variant(

@@ -1,57 +1,17 @@
-"""Synthetic faces by several processes: as a torch data set, and as a sequence for writing."""
+"""Synthetic faces as a sequence, rendered ahead of the reader by worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, overload
 
-from torch.utils.data import IterableDataset, get_worker_info
-
 from trglab.datasets.sample import Sample
-from trglab.datasets.view import Views, ViewSpec, view_from_sample
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
 READ_AHEAD_PEOPLE = 3
 """People that each process works ahead of the reader."""
-
-
-class EndlessFaces(IterableDataset[Views]):
-    """Views of synthetic faces without end, for :class:`torch.utils.data.DataLoader`.
-
-    Each worker process makes other people, so that a loader with any number of workers sees every
-    index once. Collate with :func:`trglab.datasets.view.stack_views`.
-
-    Parameters
-    ----------
-    spec
-        How views are cut.
-    first
-        The index to begin with; a multiple of
-        :data:`~trglab.synth.dataset.IMAGES_PER_PERSON` keeps people whole.
-    options
-        Of :class:`~trglab.synth.dataset.SyntheticFaces`.
-    """
-
-    def __init__(
-        self, spec: ViewSpec, options: Mapping[str, Any] | None = None, first: int = 0
-    ) -> None:
-        super().__init__()
-        self._spec = spec
-        self._options = {"window": (spec.size, spec.margin), **(options or {})}
-        self._first = first
-
-    def __iter__(self) -> Iterator[Views]:
-        worker = get_worker_info()
-        number, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        faces = SyntheticFaces(**self._options)
-        person = self._first // IMAGES_PER_PERSON + number
-        while True:
-            start = person * IMAGES_PER_PERSON
-            for index in range(max(start, self._first), start + IMAGES_PER_PERSON):
-                yield view_from_sample(faces.sample(index), self._spec)
-            person += count
 
 
 class FaceSequence(Sequence[Sample]):

@@ -1,11 +1,11 @@
-"""The training room's verbs, with explicit arguments: what the command line calls."""
+"""High-level training entry points: what the command line calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,24 +16,39 @@ from trg.inference.bundle import WeightBundle
 from trg.network.checkpoint import load_checkpoint
 from trg.network.export import ExportFacts, Storage, export_bundle
 from trg.network.trg import TRGNetwork
-from trglab.datasets.pack import write_pack
-from trglab.datasets.view import ViewSpec
+from trglab.datasets.codecs import ImageFormat
+from trglab.datasets.store_writer import SHARD_SIZE, StoreReport
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.stills import Stills
-from trglab.training.data import open_source
+from trglab.training.data import open_dataset
 from trglab.training.loop import Measure, OnStep, TrainingResult, run_training
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import PACK, recipe, synthetic_holdout
+from trglab.training.recipes import Recipe, recipe, synthetic_holdout
 from trglab.training.validate import draw_sheet, predict
 
 SHEET_STILLS = 24
 
+RecipePart = Literal["training", "holdout", "far"]
+"""The first dataset of a recipe; its hold-out; the synthetic hold-out beyond training distances."""
+
+
+def configured_recipe(
+    name: str, options: Mapping[str, Any] | None, overrides: Mapping[str, Any]
+) -> Recipe:
+    """Return a recipe by name (:func:`~trglab.training.recipes.recipe`), with fields changed.
+
+    Raises
+    ------
+    ValueError
+        The recipe, an option or an overridden field does not exist, or a value does not fit.
+    """
+    return with_overrides(recipe(name, options), overrides)
+
 
 def train(
-    recipe_name: str,
+    chosen: Recipe,
     folder: Path,
     *,
-    options: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
     device: str | None = None,
     workers: int = 0,
@@ -41,31 +56,15 @@ def train(
     stills: Path | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingResult:
-    """Train by a named recipe.
+    """Train by a recipe; arguments as for :func:`trglab.training.loop.run_training`.
 
     Parameters
     ----------
-    recipe_name
-        See :func:`trglab.training.recipes.recipe`.
-    folder
-        Where checkpoints, log and sheets go.
-    options
-        The recipe's own arguments, such as the data's folders.
-    overrides
-        Fields of the recipe by dotted name.
-    resume, workers, max_minutes, on_step
-        As in :func:`trglab.training.loop.run_training`.
     device
-        ``cpu``, ``cuda``, ``cuda:1``; None: a GPU where there is one.
+        ``cpu``, ``cuda``, ``cuda:1``; None: a GPU if there is one.
     stills
-        A folder of real photographs to measure on, never to train on.
-
-    Raises
-    ------
-    ValueError
-        The recipe, an option or an override does not exist or does not fit.
+        Folder of real photographs to measure on, never to train on.
     """
-    chosen = with_overrides(recipe(recipe_name, options), overrides or {})
     measures = {}
     if stills is not None:
         measures["stills"] = stills_measure(Stills(stills, chosen.model.crop_size))
@@ -81,46 +80,41 @@ def train(
     )
 
 
-def render_pack(
-    recipe_name: str,
+def pack_recipe(
+    chosen: Recipe,
     folder: Path,
-    count: int,
+    indices: range,
     *,
-    options: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    first: int = 0,
-    holdout: bool = False,
-    far: bool = False,
+    part: RecipePart = "training",
+    image_format: ImageFormat = "raw",
     workers: int = 0,
     on_progress: Callable[[int], None] | None = None,
-) -> None:
-    """Make the views of a recipe's first source, or of its hold-out, once, for all trainings.
-
-    ``far``: of the synthetic hold-out beyond all training distances, whatever the recipe's own.
+) -> StoreReport:
+    """Render views of a recipe once, for several trainings (:func:`write_views`).
 
     Raises
     ------
     ValueError
-        The recipe already reads a pack, or has no hold-out.
+        The recipe reads a store of views already, or has no hold-out.
     """
-    chosen = with_overrides(recipe(recipe_name, options), overrides or {})
-    if holdout and chosen.holdout is None:
-        raise ValueError(f"recipe {recipe_name}: expected one with a hold-out, it has none")
-    source = chosen.holdout.source if holdout and chosen.holdout else chosen.sources[0]
-    if far:
-        source = synthetic_holdout(chosen.model, far=True).source
-    if source.source == PACK:
-        raise ValueError(f"recipe {recipe_name}: expected a source to render, got a pack")
-    topology = open_source(source).topology
-    write_pack(
+    config = chosen.datasets[0]
+    if part == "far":
+        config = synthetic_holdout(chosen.model, far=True).dataset
+    elif part == "holdout":
+        if chosen.holdout is None:
+            raise ValueError(f"recipe {chosen.name}: expected one with a hold-out, it has none")
+        config = chosen.holdout.dataset
+    if config.is_view_store:
+        raise ValueError(f"recipe {chosen.name}: expected a dataset to render, got a store")
+    return write_views(
         folder,
-        partial(open_source, source),
-        ViewSpec(chosen.view_size, chosen.view_margin, topology.vertex_count),
-        count,
-        first=first,
+        partial(open_dataset, config),
+        ViewStoreSettings(
+            chosen.view_size, chosen.view_margin, image_format, shard_size=SHARD_SIZE
+        ),
+        indices=indices,
+        provenance={"dataset": config.target, "options": dict(config.options)},
         workers=workers,
-        topology=topology,
-        facts={"source": source.source, "options": dict(source.options)},
         on_progress=on_progress,
     )
 
@@ -134,14 +128,14 @@ def export(
     attribution: tuple[str, ...] = (),
     storage: Storage = "float16",
 ) -> WeightBundle:
-    """Turn a training's checkpoint into a weight bundle, with what is known of it.
+    """Turn the checkpoint of a training into a weight bundle.
 
     Parameters
     ----------
     checkpoint
-        ``best.pt`` of a training's folder, or ``last.pt``, of which the averaged weights are taken.
+        ``best.pt`` of a training's folder, or ``last.pt``, whose averaged weights are taken.
     name, licence, attribution
-        For the bundle's card.
+        For the card of the bundle.
     """
     loaded = load_checkpoint(checkpoint)
     training: dict[str, Any] = {
@@ -154,7 +148,7 @@ def export(
 
 
 def stills_measure(stills: Stills) -> Measure:
-    """Return the measurement of a network on stills, with a sheet of the first of them."""
+    """Return a measurement of networks on stills, with a sheet of some of them."""
 
     def measure(network: TRGNetwork) -> tuple[dict[str, float], Image.Image]:
         some = stills.stills[:: max(1, len(stills) // SHEET_STILLS)][:SHEET_STILLS]

@@ -202,12 +202,14 @@ class Augmenter:
         flip = draws.flip.to(device)
         mirror = torch.where(flip, -1.0, 1.0)
         roll = _roll_matrices(draws.roll_rad.to(device))
-        landmarks = tensor(views.landmarks68)
-        face_box = tensor(views.face_box)
+        landmarks = tensor(views.landmarks68_rays)
+        face_box = tensor(views.face_bbox_info)
         rays = _flip_rows(landmarks, flip, self.landmark_mirror.to(device))
         rays = _mirror_x(rays, mirror) @ roll[:, :2, :2].transpose(1, 2)
         bbox_info = _jittered_box(landmarks, face_box, rays, draws, mirror)
-        crops = self._look(tensor(views.image), tensor(views.view_box), bbox_info, roll, mirror)
+        crops = self._look(
+            tensor(views.image), tensor(views.view_bbox_info), bbox_info, roll, mirror
+        )
         crops = photometric.jitter_colours(
             crops, draws.brightness, draws.contrast, draws.saturation, draws.hue_turns
         )

@@ -1,180 +1,124 @@
-"""From a recipe's sources to the feed that a training reads."""
+"""From the datasets of a recipe to the batches that a training reads."""
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from trg.geometry.face_mesh import FaceTopology
-from trglab.datasets.batches import Feed, Mixture, rank_range, slots_by_weight
-from trglab.datasets.infinite_sampler import InfiniteSampler
-from trglab.datasets.mesh import topology_of_samples
-from trglab.datasets.pack import Pack
-from trglab.datasets.packed import PackedViews
-from trglab.datasets.prefetch import ViewPool
-from trglab.datasets.sample import Sample, Samples
-from trglab.datasets.view import (
-    SampleSource,
-    Views,
-    ViewSource,
-    ViewSpec,
-    concatenate_views,
-    select_views,
-    view_from_sample,
-)
-from trglab.training.recipes import PACK, PACKED, HoldoutConfig, Recipe, SourceConfig
+from trglab.datasets.batches import Mixture, rank_range, slots_by_weight
+from trglab.datasets.infinite_sampler import ShuffledDataset
+from trglab.datasets.mesh import dataset_topology
+from trglab.datasets.prefetch import PrefetchRing
+from trglab.datasets.sample import Dataset, InfiniteDataset
+from trglab.datasets.view import Views, ViewSpec, concatenate_views, select_views
+from trglab.datasets.view_store import ViewStore
+from trglab.training.recipes import DatasetConfig, HoldoutConfig, Recipe
 
-HOLDOUT_ROW = 64
+HOLDOUT_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a process stands among those that share each batch, and the workers it may start."""
+class ProcessInfo:
+    """A process among those that share each batch, and the workers it may start."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     workers: int = 0
 
 
-class ShuffledSource:
-    """A data set, read endlessly, in an order of its own each time through.
-
-    Samples that cannot be read are reported in the log and passed over.
-    """
-
-    def __init__(self, samples: Samples, seed: int) -> None:
-        self._samples = samples
-        self._order = InfiniteSampler(len(samples), seed)
-
-    def sample(self, index: int) -> Sample:
-        """Return sample number ``index`` of the endless order."""
-        return self._order.read(index, self._samples.__getitem__)
-
-    def view(self, index: int, spec: ViewSpec) -> Views:
-        """Return its view; as it is stored, where the data set is packed."""
-        return self._order.read(index, partial(self._view, spec=spec))
-
-    def _view(self, number: int, spec: ViewSpec) -> Views:
-        if isinstance(self._samples, ViewSource):
-            return self._samples.view(number, spec)
-        return view_from_sample(self._samples[number], spec)
-
-
-def open_source(config: SourceConfig) -> Any:
-    """Call what ``config.source`` names.
-
-    The result makes samples without end, by ``sample(index)``, or is a data set with a length and
-    samples by number.
+def open_dataset(config: DatasetConfig) -> Dataset | InfiniteDataset:
+    """Call what ``config.target`` names.
 
     Raises
     ------
     ValueError
-        There is no such thing to call, or it does not make samples.
+        There is no such callable, or it does not return a dataset.
     """
-    module_name, _, name = config.source.partition(":")
+    module_name, _, name = config.target.partition(":")
     try:
         make = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"source: expected 'module:callable' that can be imported, got {config.source!r} "
+            f"dataset: expected 'module:callable' that can be imported, got {config.target!r} "
             f"({error})"
         ) from error
-    source = make(**config.options)
-    if not isinstance(source, SampleSource) and not hasattr(source, "__getitem__"):
+    dataset = make(**config.options)
+    if not isinstance(dataset, Dataset | InfiniteDataset):
         raise ValueError(
-            f"source {config.source!r}: expected an object with a method sample() or a sequence"
+            f"dataset {config.target!r}: expected an object with a method sample(), or with a "
+            "length and samples by index"
         )
-    return source
+    return dataset
 
 
-def open_feed(recipe: Recipe, place: Place, spec: ViewSpec, first_step: int) -> Mixture:
-    """Open all sources of a recipe, for this process's part of every batch."""
+def open_infinite(config: DatasetConfig, seed: int) -> InfiniteDataset:
+    """Open a dataset; a finite one is read without end, in a new order each epoch."""
+    dataset = open_dataset(config)
+    return dataset if isinstance(dataset, InfiniteDataset) else ShuffledDataset(dataset, seed)
+
+
+def open_batches(recipe: Recipe, process: ProcessInfo, spec: ViewSpec, first_step: int) -> Mixture:
+    """Open all datasets of a recipe, for this process's share of every batch."""
     counts = slots_by_weight(
-        [source.weight for source in recipe.sources], recipe.batch_size, place.world
+        [dataset.weight for dataset in recipe.datasets], recipe.batch_size, process.world_size
     )
-    feeds: list[Feed] = []
-    for number, (source, count) in enumerate(zip(recipe.sources, counts, strict=True)):
+    rings = []
+    for number, (config, count) in enumerate(zip(recipe.datasets, counts, strict=True)):
         seed = recipe.seed + number
-        if source.source == PACK:
-            feeds.append(open_pack(source, spec, count, seed))
-            continue
-        if source.source == PACKED:
-            PackedViews(source.options["folder"]).require(spec)  # say so before workers start
-        feeds.append(
-            ViewPool(
-                partial(_open_infinite, source, seed),
-                spec,
-                batch_size=count,
-                capacity=source.capacity,
-                reuse=source.reuse,
-                workers=-(-place.workers // len(recipe.sources)),
-                seed=seed,
-                slots=rank_range(count, place.rank, place.world),
-                start_step=first_step,
-            )
+        if config.is_view_store:  # report a mismatch before workers start
+            ViewStore(**config.options).require(spec)
+        ring = PrefetchRing(
+            partial(open_infinite, config, seed),
+            spec,
+            batch_size=count,
+            buffer_size=config.buffer_size,
+            reuse=config.reuse,
+            workers=-(-process.workers // len(recipe.datasets)),
+            seed=seed,
+            slots=rank_range(count, process.rank, process.world_size),
+            start_step=first_step,
         )
-    return Mixture(feeds, counts)
-
-
-def open_pack(source: SourceConfig, spec: ViewSpec, count: int, seed: int) -> Pack:
-    """Open a pack, or raise ValueError when its views are cut otherwise than ``spec``."""
-    pack = Pack(Path(source.options["folder"]), count, seed)
-    if pack.spec != spec:
-        raise ValueError(
-            f"pack {source.options['folder']}: expected views of {spec}, got {pack.spec}; "
-            "write the pack anew or set the recipe's view_scale and view_margin to fit"
-        )
-    return pack
+        rings.append(ring)
+    return Mixture(rings, counts)
 
 
 def holdout_views(holdout: HoldoutConfig, spec: ViewSpec, workers: int) -> Views:
-    """Make or read the hold-out's views, once."""
-    if holdout.source.source == PACK:
-        pack = open_pack(holdout.source, spec, 1, 0)
-        return pack.views(slice(0, holdout.count))
-    row = min(HOLDOUT_ROW, holdout.count)
-    pool = ViewPool(
-        partial(_open_infinite, holdout.source, 0),
+    """Render or read the views of the hold-out."""
+    if holdout.dataset.is_view_store:
+        store = ViewStore(**holdout.dataset.options)
+        store.require(spec)
+        return store.views(range(min(holdout.count, len(store))))
+    size = min(HOLDOUT_BATCH, holdout.count)
+    ring = PrefetchRing(
+        partial(open_infinite, holdout.dataset, 0),
         spec,
-        batch_size=row,
-        capacity=row,
+        batch_size=size,
+        buffer_size=size,
         workers=workers,
     )
     try:
-        rows = -(-holdout.count // row)
-        views = concatenate_views([pool.batch(step, 0, row) for step in range(rows)])
+        steps = -(-holdout.count // size)
+        views = concatenate_views([ring.batch(step, 0, size) for step in range(steps)])
     finally:
-        pool.close()
+        ring.close()
     return select_views(views, slice(0, holdout.count))
 
 
-def topology_of(recipe: Recipe) -> FaceTopology:
-    """Return the mesh that the first source with vertices labels.
+def recipe_topology(recipe: Recipe) -> FaceTopology:
+    """Return the landmark mesh of the first dataset that has one.
 
     Raises
     ------
     ValueError
-        No source has one.
+        No dataset has one.
     """
-    for config in recipe.sources:
-        if config.source == PACK:
-            topology = Pack(Path(config.options["folder"])).topology
-        else:
-            source = open_source(config)
-            topology = getattr(source, "topology", None)
-            if topology is None and hasattr(source, "triangles"):
-                topology = topology_of_samples(source)
+    for config in recipe.datasets:
+        topology = dataset_topology(open_dataset(config))
         if topology is not None:
             return topology
     raise ValueError(
-        f"recipe {recipe.name}: expected a source with a topology, found none among "
-        f"{[config.source for config in recipe.sources]}"
+        f"recipe {recipe.name}: expected a dataset with a landmark mesh, found none among "
+        f"{[config.target for config in recipe.datasets]}"
     )
-
-
-def _open_infinite(config: SourceConfig, seed: int) -> SampleSource:
-    source = open_source(config)
-    return source if isinstance(source, SampleSource) else ShuffledSource(source, seed)

@@ -2,7 +2,7 @@
 
 ::
 
-    feed (render pool, packs, data sets)          a thread, ahead of the loop
+    batch sources (renderers, stores, data sets)    a thread, ahead of the loop
       | views of this process's slots, step by step
       v
     augment, on the device --> network --> losses --> gradients --> optimiser --> average
@@ -36,10 +36,10 @@ from trg.network.feature_extractor import load_imagenet_weights
 from trg.network.losses import Losses, Targets, TRGLoss
 from trg.network.restore import recalibrate_batchnorm
 from trg.network.trg import TRGNetwork
-from trglab.datasets.batches import Mixture, Share
+from trglab.datasets.batches import BatchShare, Mixture
 from trglab.datasets.view import Views, ViewSpec
 from trglab.training.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
-from trglab.training.data import Place, holdout_views, open_feed, topology_of
+from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
 from trglab.training.optim import (
     MovingAverage,
     learning_rate,
@@ -117,9 +117,9 @@ def run_training(
     if not resume and (folder / LAST).exists():
         raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
     with _process_group() as (rank, world), _fast_arithmetic():
-        run = _Run(recipe, folder, topology or topology_of(recipe), device, rank, world)
+        run = _Run(recipe, folder, topology or recipe_topology(recipe), device, rank, world)
         run.state.begin(folder, recipe.to_dict(), resume)
-        run.open(Place(rank, world, workers), measures or {})
+        run.open(ProcessInfo(rank, world, workers), measures or {})
         try:
             for step, share in _ahead(run):
                 numbers = run.train_step(step, share)
@@ -130,14 +130,14 @@ def run_training(
                 if last:
                     break
         finally:
-            run.feed.close()
+            run.batches.close()
         return TrainingResult(folder, run.state.step, run.state.step == recipe.steps, run.figures)
 
 
 class _Run:
     """What a training holds while it runs."""
 
-    feed: Mixture
+    batches: Mixture
     log: RunLog
     holdout: Holdout | None
 
@@ -170,9 +170,9 @@ class _Run:
         self.loss = TRGLoss(topology, recipe.losses).to(device)
         self.figures: dict[str, float] = {}
 
-    def open(self, place: Place, measures: dict[str, Measure]) -> None:
+    def open(self, process: ProcessInfo, measures: dict[str, Measure]) -> None:
         """Open the data at the state's step, and the log."""
-        self.feed = open_feed(self.recipe, place, self.spec, self.state.step)
+        self.batches = open_batches(self.recipe, process, self.spec, self.state.step)
         if self.state.step == 0 and (self.recipe.start_from or "").endswith(SUFFIX):
             self._recalibrate_batchnorm()
         self.parallel: nn.Module = self.state.network
@@ -184,10 +184,10 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log = RunLog(self.folder, self.state.step)
             if self.recipe.holdout is not None:
-                views = holdout_views(self.recipe.holdout, self.spec, place.workers)
+                views = holdout_views(self.recipe.holdout, self.spec, process.workers)
                 self.holdout = Holdout(views, self.augmenter, self.device)
 
-    def train_step(self, step: int, share: Share) -> dict[str, float]:
+    def train_step(self, step: int, share: BatchShare) -> dict[str, float]:
         """Move the weights once; return the losses, the gradient's norm and the rate."""
         recipe, optimizer = self.recipe, self.state.optimizer
         batch = self._batch(step, share)
@@ -213,7 +213,7 @@ class _Run:
         self.state.step = step + 1
         return {**numbers, "learning_rate": rate}
 
-    def _batch(self, step: int, share: Share) -> TrainingBatch:
+    def _batch(self, step: int, share: BatchShare) -> TrainingBatch:
         """Augment a step's views."""
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, step))
         draws = draw(self.recipe.augment, self.recipe.batch_size, generator)
@@ -222,7 +222,7 @@ class _Run:
 
     def _recalibrate_batchnorm(self) -> None:
         """Give the norms that a bundle's graph has lost the statistics of the first batch."""
-        batch = self._batch(0, self.feed.share(0, self.rank, self.world))
+        batch = self._batch(0, self.batches.share(0, self.rank, self.world))
         recalibrate_batchnorm(self.state.network, batch.crops, batch.bbox_info)
         self.state.average.network.load_state_dict(self.state.network.state_dict())
 
@@ -297,12 +297,12 @@ def targets_of(batch: TrainingBatch, hidden_weight: float = 1.0) -> Targets:
     )
 
 
-def _ahead(run: _Run) -> Iterator[tuple[int, Share]]:
+def _ahead(run: _Run) -> Iterator[tuple[int, BatchShare]]:
     """Yield each step that is left with its share, read while the step before is trained."""
     first, steps = run.state.step, run.recipe.steps
 
-    def read(step: int) -> Share:
-        share = run.feed.share(step, run.rank, run.world)
+    def read(step: int) -> BatchShare:
+        share = run.batches.share(step, run.rank, run.world)
         return share._replace(views=_pinned(share.views)) if run.device.type == "cuda" else share
 
     with ThreadPoolExecutor(1) as reader:

@@ -1,4 +1,4 @@
-"""Recipes: named functions that return the whole of a training as one frozen configuration."""
+"""Recipes: functions that return the complete configuration of a training by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trg.network.config import (
     trg_s,
 )
 from trg.network.losses import LossWeights
-from trglab.datasets.packed import is_packed
+from trglab.datasets.store import is_store
 from trglab.synth.holdout import (
     HOLDOUT_COUNT,
     HOLDOUT_SEED,
@@ -32,72 +32,77 @@ from trglab.training.augment import AugmentConfig
 SYNTHETIC = "trglab.synth.dataset:SyntheticFaces"
 ARKITFACE = "trglab.datasets.arkitface:ARKitFace"
 W300LP = "trglab.datasets.w300lp:W300LP"
-PACKED = "trglab.datasets.packed:PackedViews"
-PACK = "pack"
+VIEW_STORE = "trglab.datasets.view_store:ViewStore"
 
 TRAINING_SEED = 0
-"""Of the synthetic people; the hold-out's are others."""
+"""Seed of the synthetic people; the hold-out has others."""
 
 TRAINING_SHOTS = {"distance_m": (0.2, 2.0)}
 
 VALIDATION_COUNT = 1000
-"""A training measures itself on the first of the hold-out's samples."""
+"""Samples of the hold-out that a training is measured on."""
 
 UNPROVEN = "panoramas"
-"""Ingredients whose use nobody could measure (docs/synthetic.md): trainings leave them out."""
+"""Ingredients without a measurable benefit (docs/synthetic.md), left out of trainings."""
 
 
 @dataclass(frozen=True, slots=True)
-class SourceConfig:
-    """Where samples come from, and how they are fed."""
+class DatasetConfig:
+    """A dataset, and how its samples are read."""
 
-    source: str
-    """``module:callable``, called with ``options``, or ``pack`` with the option ``folder``."""
+    target: str
+    """``module:callable``, called with ``options``."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values, so that they can be written into a checkpoint."""
+    """Plain values, so that a checkpoint can hold them."""
     weight: float = 1.0
-    """Share of each batch, relative to the other sources'."""
-    capacity: int = 8192
-    """Views kept ready, from which each batch is chosen."""
+    """Share of each batch, relative to the other datasets."""
+    buffer_size: int = 8192
+    """Views kept ready, from which each batch is chosen; 1: each view once per epoch."""
     reuse: int = 1
-    """How often a view is used before it is replaced. Rendering costs more than training, and
+    """Times that a view is used before it is replaced. Rendering costs more than training, and
     each use is augmented anew."""
+
+    @property
+    def is_view_store(self) -> bool:
+        """Whether this is a store of views that are cut already."""
+        return self.target == VIEW_STORE
 
 
 @dataclass(frozen=True, slots=True)
 class OptimConfig:
-    """How the weights move."""
+    """Optimizer and learning rate."""
 
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    """AdamW only; not on biases and normalisations."""
+    """AdamW only; not applied to biases and normalization layers."""
     warmup_steps: int = 500
-    """The learning rate rises linearly over these."""
+    """Steps of linear warm-up."""
     schedule: Literal["cosine", "step"] = "cosine"
     step_at: float = 2.0 / 3.0
-    """"step": the share of the training after which the rate drops to a tenth."""
+    """Schedule ``step``: share of the training after which the rate drops to a tenth."""
     clip_norm: float | None = 5.0
-    """Largest norm of the gradient; None: not limited."""
+    """Maximum norm of the gradient; None: no clipping."""
     ema_decay: float | None = 0.999
-    """Of the moving average of the weights, which is what is kept; None: no average."""
+    """Decay of the exponential moving average of the weights, which is validated and exported;
+    None: no average."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldoutConfig:
-    """What the network is measured on while it trains; the same samples every time."""
+    """The samples that a training is measured on."""
 
-    source: SourceConfig
+    dataset: DatasetConfig
     count: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A whole training."""
+    """The configuration of a training."""
 
     name: str
     model: TRGConfig
-    sources: tuple[SourceConfig, ...]
+    datasets: tuple[DatasetConfig, ...]
     holdout: HoldoutConfig | None
     steps: int
     batch_size: int
@@ -105,21 +110,20 @@ class Recipe:
     losses: LossWeights = field(default_factory=LossWeights)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     backbone_weights: str | None = None
-    """A file of torchvision's resnet18 weights for the trunk to start from; the paper starts from
-    ImageNet's. None: random weights."""
+    """File with torchvision's resnet18 weights to initialize the backbone, as the paper does with
+    ImageNet's; None: random weights."""
     start_from: str | None = None
-    """A checkpoint or a bundle whose weights to start from, to train it further or on other
-    pictures; its network must be this training's or a part of it. None: a new network."""
+    """Checkpoint or bundle to initialize all weights from, of this network or a part of it; None:
+    a new network."""
     features_from: str | None = None
-    """A checkpoint or a bundle whose trunk, decoder and heatmaps to take over and hold still, so
-    that only samplers and regressors learn: to compare those on the same features, in a third of
-    the time. None: everything learns."""
+    """Checkpoint or bundle to take the backbone, decoder and heatmaps from, frozen. Only samplers
+    and regressors are trained, to compare them on equal features in a third of the time."""
     hidden_landmark_weight: float = 1.0
-    """In the loss of the 68 points, for those that the camera does not see."""
+    """Weight of landmarks that the camera does not see, in the losses of the 68 landmarks."""
     view_margin: float = WINDOW_MARGIN
-    """Side of the stored view over the face box: room for jitter and roll."""
+    """Side of a view over the side of the face box, to leave a margin for jitter and roll."""
     view_scale: float = WINDOW_SCALE
-    """Side of the stored view over the network's crop."""
+    """Side of a view over the side of the network's crop, in pixels."""
     precision: Literal["bf16", "f32"] = "bf16"
     seed: int = 0
     log_every: int = 20
@@ -127,8 +131,8 @@ class Recipe:
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError(f"recipe {self.name}: expected at least one source")
+        if not self.datasets:
+            raise ValueError(f"recipe {self.name}: expected at least one dataset")
         if self.start_from is not None and self.features_from is not None:
             raise ValueError(f"recipe {self.name}: expected start_from or features_from, not both")
         for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
@@ -137,13 +141,13 @@ class Recipe:
 
     @property
     def view_size(self) -> int:
-        """Side of the stored views, px."""
+        """Side of the views, px."""
         return round(self.model.crop_size * self.view_scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested values, for checkpoints, logs and cards."""
-        numbers: dict[str, Any] = _plain(asdict(self))
-        return numbers
+        values: dict[str, Any] = _plain(asdict(self))
+        return values
 
 
 def small(
@@ -153,24 +157,23 @@ def small(
     without: str = UNPROVEN,
     people: int | str = TRAINING_SEED,
 ) -> Recipe:
-    """Return the training of the network for one CPU core, on synthetic faces alone.
+    """Return the training of ``trg_s`` on synthetic faces.
 
     Parameters
     ----------
     pack, holdout_pack
-        Folders of views made beforehand; None: rendered when needed.
+        Stores of views that ``trg data pack synthetic`` wrote; None: render during the training.
     without
-        Ingredients of the synthetic faces to train without, with commas between:
-        ``photo_skin``, ``panoramas``, ``hair``, ``occluders``; empty for none. The others must be
-        installed. The hold-out has them all.
+        Comma-separated ingredients of the synthetic faces to leave out of the training:
+        ``photo_skin``, ``panoramas``, ``hair``, ``occluders``. The others must be installed. The
+        hold-out has them all.
     people
-        Seed of the people that are rendered: a training that goes on from another's weights wants
-        new ones.
+        Seed of the rendered people. Use another one to continue from the weights of a training.
     """
     return Recipe(
         name="small",
         model=trg_s(),
-        sources=(_synthetic(trg_s(), pack, without, int(people)),),
+        datasets=(_synthetic(trg_s(), pack, without, int(people)),),
         holdout=_holdout(trg_s(), holdout_pack),
         steps=40_000,
         batch_size=64,
@@ -189,12 +192,12 @@ def synthetic_r18(
     without: str = UNPROVEN,
     people: int | str = TRAINING_SEED,
 ) -> Recipe:
-    """Return the training of the paper's trunk on synthetic faces alone; options as `small`'s."""
+    """Return the training of ``trg_m`` on synthetic faces; parameters as for :func:`small`."""
     return replace(
         small(),
         name="synthetic_r18",
         model=trg_m(),
-        sources=(_synthetic(trg_m(), pack, without, int(people)),),
+        datasets=(_synthetic(trg_m(), pack, without, int(people)),),
         holdout=_holdout(trg_m(), holdout_pack),
         steps=100_000,
         batch_size=256,
@@ -204,22 +207,21 @@ def synthetic_r18(
 
 
 def paper_single(*, arkitface: str) -> Recipe:
-    """Return the paper's training on ARKitFace alone (section 4.1 and the authors' release).
+    """Return the paper's training on ARKitFace (section 4.1 and the authors' release).
 
-    Adam, 1e-4, a tenth of it after two thirds, 30 epochs of 717,840 frames in batches of 128.
-    The paper's trunk starts from ImageNet's weights: name the file in ``backbone_weights``.
-    Nothing is measured on the way: the data set has no part for it but the test set, on which no
-    checkpoint may be chosen. The last one is kept.
+    Adam at 1e-4, reduced to a tenth after two thirds of 30 epochs of 717,840 frames, in batches of
+    128. The paper initializes the backbone with ImageNet weights: set ``backbone_weights``. There
+    is no hold-out, because the data set has no validation part, and the last weights are kept.
 
     Parameters
     ----------
     arkitface
-        The data set's folder, or its shards' (``trg data pack``).
+        Folder of the data set, or a store of its views (``trg data pack arkitface``).
     """
     return Recipe(
         name="paper_single",
         model=trg_r18(),
-        sources=(_data_set(ARKITFACE, {"folder": arkitface, "split": "train"}),),
+        datasets=(_data_set(ARKITFACE, {"folder": arkitface, "split": "train"}),),
         holdout=None,
         steps=30 * 717_840 // 128,
         batch_size=128,
@@ -239,27 +241,27 @@ def paper_single(*, arkitface: str) -> Recipe:
 
 
 def paper(*, arkitface: str, w300lp: str) -> Recipe:
-    """Return the paper's training on ARKitFace and 300W-LP, which has 2D labels only.
+    """Return the paper's training on ARKitFace and 300W-LP, which has only 2D labels.
 
-    The two are mixed by their sizes, 717,840 and 122,450 pictures, and the 30 epochs go over both.
-    Either folder may be that of the data set's shards.
+    The two are mixed by size, 717,840 and 122,450 images, and the 30 epochs cover both. Either may
+    be a store of views.
     """
     base = paper_single(arkitface=arkitface)
-    arkit, loose = 717_840, 122_450
+    arkitface_count, w300lp_count = 717_840, 122_450
     return replace(
         base,
         name="paper",
-        sources=(
-            replace(base.sources[0], weight=float(arkit)),
-            replace(_data_set(W300LP, {"folder": w300lp}), weight=float(loose)),
+        datasets=(
+            replace(base.datasets[0], weight=float(arkitface_count)),
+            replace(_data_set(W300LP, {"folder": w300lp}), weight=float(w300lp_count)),
         ),
-        steps=30 * (arkit + loose) // 128,
+        steps=30 * (arkitface_count + w300lp_count) // 128,
         augment=replace(AugmentConfig(), mask_probability=0.2),
     )
 
 
-def tiny(*, source: str = SYNTHETIC, options: Mapping[str, Any] | None = None) -> Recipe:
-    """Return a training of seconds: to try the machinery, not to get a network."""
+def tiny(*, dataset: str = SYNTHETIC, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a training of seconds, to test the pipeline."""
     training = {"seed": TRAINING_SEED} if options is None else dict(options)
     return Recipe(
         name="tiny",
@@ -272,8 +274,8 @@ def tiny(*, source: str = SYNTHETIC, options: Mapping[str, Any] | None = None) -
                 hidden=(64,), dropout=0.1, vertex_rank=16, vertex_unit_m=0.01
             ),
         ),
-        sources=(SourceConfig(source, training, capacity=32, reuse=4),),
-        holdout=HoldoutConfig(SourceConfig(source, {**training, "seed": HOLDOUT_SEED}), count=16),
+        datasets=(DatasetConfig(dataset, training, buffer_size=32, reuse=4),),
+        holdout=HoldoutConfig(DatasetConfig(dataset, {**training, "seed": HOLDOUT_SEED}), count=16),
         steps=20,
         batch_size=8,
         optim=OptimConfig(warmup_steps=4, ema_decay=0.9),
@@ -291,21 +293,23 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "paper_single": paper_single,
     "tiny": tiny,
 }
-"""The named recipes. ``NAME/ROW`` is one with its network changed to a row of Table 1."""
+"""Recipes by name. ``NAME/ROW`` replaces the network by that of a row of Table 1."""
 
 
 def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
-    """Return a recipe by name, with its own options such as the folders of its data.
+    """Return a recipe by name.
 
     Parameters
     ----------
     name
         One of :data:`RECIPES`, or ``NAME/ROW`` with a row of Table 1 (``small/landmark-free``).
+    options
+        Arguments of the recipe, such as the folders of its data sets.
 
     Raises
     ------
     ValueError
-        There is no such recipe or row, or the recipe has no such option or misses one.
+        There is no such recipe or row, or an option is unknown or missing.
     """
     base_name, _, row = name.partition("/")
     if base_name not in RECIPES:
@@ -325,22 +329,29 @@ def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
 def synthetic_holdout(
     model: TRGConfig, *, far: bool = False, count: int = HOLDOUT_COUNT
 ) -> HoldoutConfig:
-    """Return the fixed synthetic hold-out, or the one at distances that no training sees."""
+    """Return the fixed synthetic hold-out, or with ``far`` the one beyond training distances."""
     options = holdout_options(holdout_window(model.crop_size), far=far)
-    return HoldoutConfig(SourceConfig(SYNTHETIC, options), count)
+    return HoldoutConfig(DatasetConfig(SYNTHETIC, options), count)
 
 
-def _data_set(source: str, options: Mapping[str, Any]) -> SourceConfig:
-    """Read a data set from its own folder, or from its shards where the folder holds those."""
-    if is_packed(options["folder"]):
-        # One row: quick to read, so that each view can come just once in each run through.
-        return SourceConfig(PACKED, {"folder": options["folder"]}, capacity=1)
-    return SourceConfig(source, options, capacity=512)
+def stored_views(folder: str) -> DatasetConfig:
+    """Return a store of views as a dataset; each view comes once per epoch."""
+    return DatasetConfig(VIEW_STORE, {"folder": folder}, buffer_size=1)
+
+
+def _data_set(target: str, options: Mapping[str, Any]) -> DatasetConfig:
+    """Return a data set, from its own folder or from a store of its views."""
+    folder = options["folder"]
+    return (
+        stored_views(folder)
+        if is_store(folder)
+        else DatasetConfig(target, options, buffer_size=512)
+    )
 
 
 def _holdout(model: TRGConfig, pack: str | None) -> HoldoutConfig:
     if pack is not None:
-        return HoldoutConfig(SourceConfig(PACK, {"folder": pack}), VALIDATION_COUNT)
+        return HoldoutConfig(stored_views(pack), VALIDATION_COUNT)
     return synthetic_holdout(model, count=VALIDATION_COUNT)
 
 
@@ -348,11 +359,11 @@ def _ingredients(without: str) -> dict[str, bool]:
     return ingredients([name.strip() for name in without.split(",") if name.strip()])
 
 
-def _synthetic(model: TRGConfig, pack: str | None, without: str, people: int) -> SourceConfig:
+def _synthetic(model: TRGConfig, pack: str | None, without: str, people: int) -> DatasetConfig:
     if pack is not None:
         if without != UNPROVEN or people != TRAINING_SEED:
-            raise ValueError("a pack is what it is: expected neither without nor people beside it")
-        return SourceConfig(PACK, {"folder": pack})
+            raise ValueError("pack: expected neither without nor people, which are for rendering")
+        return stored_views(pack)
     options = {
         "seed": people,
         "window": holdout_window(model.crop_size),
@@ -360,7 +371,7 @@ def _synthetic(model: TRGConfig, pack: str | None, without: str, people: int) ->
         "ingredients": _ingredients(without),
         "for_training": True,
     }
-    return SourceConfig(SYNTHETIC, options, capacity=16_384, reuse=6)
+    return DatasetConfig(SYNTHETIC, options, buffer_size=16_384, reuse=6)
 
 
 def _plain(value: Any) -> Any:

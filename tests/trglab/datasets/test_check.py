@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.support.made_samples import make_samples, write
-from trglab.datasets.catalogue import DataSet
+from trglab.datasets.catalogue import DatasetFolder
 from trglab.datasets.check import check_data_set, data_set_sheet, nonsense
-from trglab.datasets.packing import PackSettings, pack_samples
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 
 LAYOUTS = ("arkitface", "300wlp", "aflw2000", "biwi")
 
@@ -20,14 +20,16 @@ LAYOUTS = ("arkitface", "300wlp", "aflw2000", "biwi")
 def test_whole_folders_pass(tmp_path, layout):
     write(make_samples(4), tmp_path, layout)
     told = []
-    report = check_data_set(DataSet(layout, str(tmp_path)), on_progress=lambda *n: told.append(n))
+    report = check_data_set(
+        DatasetFolder(layout, str(tmp_path)), on_progress=lambda *n: told.append(n)
+    )
     assert report.is_whole, report.faults
     assert (report.listed, report.tried, report.readable) == (4, 4, 4)
     assert report.people == (4 if layout == "aflw2000" else 2)
     size = "450x450" if layout in ("300wlp", "aflw2000") else "640x480"
-    assert report.picture_sizes == {size: 4}
+    assert report.image_sizes == {size: 4}
     assert told[-1] == (4, 4)
-    sheet = data_set_sheet(DataSet(layout, str(tmp_path)))
+    sheet = data_set_sheet(DatasetFolder(layout, str(tmp_path)))
     assert sheet.size == (4 * 192, 192)
     assert np.asarray(sheet).std() > 10
 
@@ -43,7 +45,7 @@ def test_faults_are_counted_by_kind_and_name_their_file(tmp_path):
     skewed = dict(np.load(infos[4]))
     skewed["R_t"][0, 0] += 0.1
     np.savez(infos[4], **skewed)
-    report = check_data_set(DataSet("arkitface", str(tmp_path)))
+    report = check_data_set(DatasetFolder("arkitface", str(tmp_path)))
     assert (report.listed, report.readable) == (6, 2)
     assert [report.count(kind) for kind in ("missing", "unreadable", "wrong")] == [1, 2, 2]
     messages = [fault.message for fault in report.faults]
@@ -52,18 +54,18 @@ def test_faults_are_counted_by_kind_and_name_their_file(tmp_path):
         assert str(path) in message
     assert "train/9/synthetic/0000004: the rotation is none" in messages[4]
     assert not report.is_whole
-    half = check_data_set(DataSet("arkitface", str(tmp_path)), every=5)
+    half = check_data_set(DatasetFolder("arkitface", str(tmp_path)), every=5)
     assert (half.listed, half.tried, half.readable) == (6, 2, 1)
 
 
 def test_a_folder_that_cannot_be_opened_is_a_fault(tmp_path):
-    report = check_data_set(DataSet("biwi", str(tmp_path / "nowhere")))
+    report = check_data_set(DatasetFolder("biwi", str(tmp_path / "nowhere")))
     assert (report.listed, report.count("missing")) == (0, 1)
     write(make_samples(1), tmp_path / "a", "arkitface")
     (tmp_path / "a/ARKitFace_resources/data/triangles.npy").write_bytes(b"?")
-    assert check_data_set(DataSet("arkitface", str(tmp_path / "a"))).count("unreadable") == 1
+    assert check_data_set(DatasetFolder("arkitface", str(tmp_path / "a"))).count("unreadable") == 1
     with pytest.raises(ValueError, match="every: expected at least 1"):
-        check_data_set(DataSet("biwi", str(tmp_path)), every=0)
+        check_data_set(DatasetFolder("biwi", str(tmp_path)), every=0)
 
 
 def test_nonsense_is_noticed():
@@ -82,10 +84,11 @@ def test_nonsense_is_noticed():
         assert message in what
 
 
-def test_packs_are_hashed(tmp_path):
+def test_stores_are_hashed(tmp_path):
     write(make_samples(3), tmp_path / "a", "arkitface")
-    pack_samples(tmp_path / "p", DataSet("arkitface", str(tmp_path / "a")), PackSettings(48))
-    packed = DataSet("packed", str(tmp_path / "p"))
+    data_set = DatasetFolder("arkitface", str(tmp_path / "a"))
+    write_views(tmp_path / "p", data_set.open, ViewStoreSettings(48))
+    packed = DatasetFolder("packed", str(tmp_path / "p"))
     assert check_data_set(packed).is_whole
     shard = tmp_path / "p" / "shard-000000.tar"
     content = bytearray(shard.read_bytes())
@@ -98,7 +101,7 @@ def test_packs_are_hashed(tmp_path):
 def test_the_sheet_leaves_out_what_cannot_be_read(tmp_path):
     write(make_samples(3), tmp_path, "biwi")
     next(tmp_path.rglob("*00001_rgb.png")).unlink()
-    assert data_set_sheet(DataSet("biwi", str(tmp_path))).size == (2 * 192, 192)
+    assert data_set_sheet(DatasetFolder("biwi", str(tmp_path))).size == (2 * 192, 192)
 
 
 def run(arguments):
@@ -116,7 +119,7 @@ def test_check_and_pack_from_the_command_line(tmp_path, capsys):
     folder, sheet = str(tmp_path / "a"), tmp_path / "sheet.png"
     verb = ("data", "check", "arkitface", folder, "--split", "test")
     assert run((*verb, "--sheet", str(sheet))) == 0
-    assert "listed       3 (the whole data set: 184884)" in capsys.readouterr().out
+    assert "listed       3 (complete data set: 184884)" in capsys.readouterr().out
     with Image.open(sheet) as picture:
         assert picture.size == (3 * 192, 192)
     out = str(tmp_path / "p")

@@ -10,9 +10,11 @@ import onnx
 import pytest
 import torch
 
+from tests.support.dot_faces import DotFaces
 from tests.support.dot_scenes import DotScenes
 from trg.inference.detector import STRIDE, UNIT_SIDE_PX, FaceDetector
 from trglab.cli.detector import train_verb
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.detector.evaluation import LabelledImage, negative_scores, positive_scores
 from trglab.detector.export import export_detector
 from trglab.detector.mixing import SceneMixer, mirrored
@@ -25,7 +27,7 @@ from trglab.detector.network import (
     detection_targets,
     multiply_adds,
 )
-from trglab.detector.pictures import ScenePictures, write_scenes
+from trglab.detector.scene_store import SceneStore, ViewScenes, write_scenes
 from trglab.detector.training import DetectionRecipe, DetectionRun, train_detector, trained_network
 from trglab.training.optim import learning_rate
 from trglab.training.state import read_log
@@ -201,24 +203,29 @@ def test_a_mixer_wants_faces() -> None:
         SceneMixer(0, 96, negatives=DotScenes(0, 0))
 
 
-def test_scene_packs_are_continued_where_a_kill_left_them(tmp_path) -> None:
-    source = DotScenes(0, 2)
-    write_scenes(tmp_path / "whole", source.scene, 5, facts={"seed": 0})
-    write_scenes(tmp_path / "part", source.scene, 2, facts={"seed": 0})
-    with open(tmp_path / "part" / "images.u8", "ab") as images:
-        images.write(b"half a picture")
-    with open(tmp_path / "part" / "labels.jsonl", "ab") as labels:
-        labels.write(b'{"boxes_x')
-    assert len(ScenePictures(tmp_path / "part")) == 2
-    write_scenes(tmp_path / "part", source.scene, 5, facts={"seed": 0})
-    for name in ("images.u8", "labels.jsonl", "scenes.json"):
-        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    for a, b in zip(ScenePictures(tmp_path / "part").scene(4), source.scene(4), strict=True):
+def test_scenes_are_stored_and_read_back(tmp_path) -> None:
+    scenes = DotScenes(0, 2)
+    write_scenes(tmp_path / "scenes", scenes.scene, 5, provenance={"seed": 0})
+    store = SceneStore(tmp_path / "scenes")
+    assert len(store) == 5
+    for a, b in zip(store.scene(4), scenes.scene(4), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(FileExistsError, match="same source"):
-        write_scenes(tmp_path / "part", source.scene, 5, facts={"seed": 1})
-    with pytest.raises(FileNotFoundError, match="trg detector pack"):
-        ScenePictures(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="expected a store of views, got one of scenes"):
+        ViewScenes(tmp_path / "scenes")
+    with pytest.raises(FileNotFoundError, match="trg data pack"):
+        SceneStore(tmp_path / "nowhere")
+
+
+def test_views_become_scenes_of_one_face(tmp_path) -> None:
+    settings = ViewStoreSettings(96, image_format="raw")
+    write_views(tmp_path / "views", DotFaces, settings, indices=range(2))
+    scene = ViewScenes(tmp_path / "views").scene(1)
+    box = scene.boxes_xyxy[0]
+    np.testing.assert_allclose(box[2:] - box[:2], 96 / 1.6, atol=0.01)
+    for x, y in scene.points[0]:
+        assert (box[:2] < (x, y)).all()
+        assert (box[2:] > (x, y)).all()
+    assert scene.ignore_xyxy.shape == (4, 4)
 
 
 def tiny_recipe(steps: int = 6) -> DetectionRecipe:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.dot_faces import TOPOLOGY, DotFaces, MeshedDots
 from tests.support.made_samples import make_samples
 from trg.geometry.crop import bbox_info_from_box, crop_face, crop_from_pixels, face_box
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
@@ -16,13 +15,12 @@ from trg.inference.bundle import WeightCard
 from trg.inference.detections import Detections
 from trg.inference.runtime import PoseArrays
 from trglab.datasets.biwi import shift_inside
-from trglab.datasets.pack import write_pack
-from trglab.datasets.view import ViewSpec
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.prediction import BundleMethod
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.protocols import PROTOCOLS, open_pack, read_pack
 
-SPEC = ViewSpec(size=96)
+SETTINGS = ViewStoreSettings(96, image_format="raw")
 CROP = 48
 
 
@@ -70,7 +68,7 @@ class OneBox:
 
 
 def test_a_packs_views_are_pictures_with_the_same_geometry(tmp_path: Path) -> None:
-    write_pack(tmp_path, partial(DotFaces), SPEC, 5, topology=TOPOLOGY)
+    write_views(tmp_path, MeshedDots, SETTINGS, indices=range(5))
     pictures = read_pack(tmp_path)
     assert pictures.mesh_sha256 == mesh_sha256(TOPOLOGY.triangles)
     assert len(pictures.samples) == 5
@@ -100,16 +98,16 @@ def test_a_packs_views_are_pictures_with_the_same_geometry(tmp_path: Path) -> No
 
 def test_a_pack_says_how_far_its_faces_are(tmp_path: Path) -> None:
     for name, nearest in (("near", 0.25), ("far", 2.0)):
-        facts = {"options": {"shots": {"distance_m": [nearest, 3.0]}}}
-        write_pack(tmp_path / name, partial(DotFaces), SPEC, 1, topology=TOPOLOGY, facts=facts)
+        provenance = {"options": {"shots": {"distance_m": [nearest, 3.0]}}}
+        write_views(tmp_path / name, MeshedDots, SETTINGS, indices=range(1), provenance=provenance)
     assert "0.25 to 2 m" in open_pack(tmp_path / "near")[0].title
     assert "beyond all training" in open_pack(tmp_path / "far")[0].title
     with pytest.raises(ValueError, match="expected faces beyond 2 m"):
         open_pack(tmp_path / "near", far=True)
-    write_pack(tmp_path / "silent", partial(DotFaces), SPEC, 1, topology=TOPOLOGY)
+    write_views(tmp_path / "silent", MeshedDots, SETTINGS, indices=range(1))
     for far in (False, True):
         assert ("beyond" in open_pack(tmp_path / "silent", far=far)[0].title) == far
-    write_pack(tmp_path / "bare", partial(DotFaces), SPEC, 1)
+    write_views(tmp_path / "bare", DotFaces, SETTINGS, indices=range(1))
     with pytest.raises(ValueError, match="mesh of its vertices"):
         read_pack(tmp_path / "bare")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,13 @@ import pytest
 from rich.console import Console
 
 from tests.support.constant_bundle import write_constant_bundle
-from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.dot_faces import TOPOLOGY, DotFaces, MeshedDots
 from tests.support.known_methods import Known, disturbed
 from tests.support.made_samples import make_samples
 from trglab.cli.evaluate import HoldoutOptions, MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
 from trglab.datasets.files import file_sha256
-from trglab.datasets.pack import write_pack
-from trglab.datasets.view import ViewSpec
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.prediction import LabelledImages, run_on_dataset
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.protocols import protocol
@@ -98,8 +96,8 @@ def bundle_and_pack(tmp_path_factory) -> tuple[Path, Path]:
     """A bundle that always says the same, and a pack of eight views to measure it on."""
     folder = tmp_path_factory.mktemp("eval")
     write_constant_bundle(folder / "constant.trg", TOPOLOGY, PLACE_M)
-    spec = ViewSpec(size=48)
-    write_pack(folder / "pack", partial(DotFaces), spec, 8, topology=TOPOLOGY)
+    settings = ViewStoreSettings(48, image_format="raw")
+    write_views(folder / "pack", MeshedDots, settings, indices=range(8))
     return folder / "constant.trg", folder / "pack"
 
 

@@ -127,17 +127,19 @@ def test_local_views_have_the_same_picture_and_no_camera():
     spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
     view = view_from_sample(DotFaces().sample(3), spec)
     local = local_views(view)
-    np.testing.assert_array_equal(local.face_box, LOCAL_BOX.astype(np.float32))
+    np.testing.assert_array_equal(local.face_bbox_info, LOCAL_BOX.astype(np.float32))
     np.testing.assert_array_equal(local.image, view.image)
-    for name in ("view_box", "face_box"):
+    for name in ("view_bbox_info", "face_bbox_info"):
         np.testing.assert_allclose(
-            crop_from_rays(local.landmarks68, getattr(local, name)),
-            crop_from_rays(view.landmarks68, getattr(view, name)),
+            crop_from_rays(local.landmarks68_rays, getattr(local, name)),
+            crop_from_rays(view.landmarks68_rays, getattr(view, name)),
             atol=1e-5,
         )
     pose = view.rotation.astype(float), view.translation_m.astype(float)
     back = cam_from_local(
-        local.rotation.astype(float), local.translation_m.astype(float), view.face_box.astype(float)
+        local.rotation.astype(float),
+        local.translation_m.astype(float),
+        view.face_bbox_info.astype(float),
     )
     np.testing.assert_allclose(back[0], pose[0], atol=1e-6)
     np.testing.assert_allclose(back[1], pose[1], atol=1e-6)

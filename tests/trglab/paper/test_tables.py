@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.dot_faces import TOPOLOGY, MeshedDots
 from tests.support.made_samples import make_samples, write
 from trg.app.cli import app
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trglab.datasets.pack import write_pack
-from trglab.datasets.view import ViewSpec
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.predictions import read_predictions
 from trglab.export.stand_in import StandInFolders
 from trglab.paper import tables, variants
@@ -178,7 +178,7 @@ def test_data_sets_train_on_arkitface_whatever_the_recipe(stand_in):
     )
     assert small.recipe.model.crop_size == 128
     assert small.recipe.steps == 7
-    assert small.recipe.sources == own.recipe.sources
+    assert small.recipe.datasets == own.recipe.datasets
 
 
 def test_the_command(runner, stand_in, capsys):
@@ -213,20 +213,13 @@ def test_figures(runner):
     assert make_figure_4(runner).stat().st_size > 10_000
 
 
-class MeshedDots(DotFaces):
-    """Dot faces that know their mesh."""
-
-    topology = TOPOLOGY
-
-
 @pytest.fixture
 def packs(tmp_path) -> dict[str, str]:
     """Small packs of the small recipe's view size."""
-    spec = ViewSpec(192, 1.6, TOPOLOGY.vertex_count)
+    settings = ViewStoreSettings(192, image_format="raw")
     folders = {name: tmp_path / name for name in ("pack", "near", "far")}
     for seed, folder in enumerate(folders.values()):
-        source = MeshedDots(seed=seed)
-        write_pack(folder, lambda source=source: source, spec, 8, topology=TOPOLOGY)
+        write_views(folder, partial(MeshedDots, seed), settings, indices=range(8))
     return {name: str(folder) for name, folder in folders.items()}
 
 

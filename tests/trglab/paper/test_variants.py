@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.dot_faces import TOPOLOGY, DotFaces, MeshedDots
 from tests.support.made_samples import make_samples, write
 from tests.support.network_cases import seeded_network, tiny_config
 from trg.network.checkpoint import Checkpoint
 from trg.network.export import ExportedForward
-from trglab.datasets.pack import write_pack
 from trglab.datasets.view import ViewSpec, make_view
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.paper.baselines import LOCAL_BOX, local_views
 from trglab.paper.local_poses import LocalPoses, as_local
 from trglab.paper.table_plans import TABLES
 from trglab.paper.variants import CheckpointNetwork, variant_configs, variant_recipe
-from trglab.training.data import open_source
-from trglab.training.recipes import ARKITFACE, PACK, SourceConfig, recipe, tiny
+from trglab.training.data import open_dataset
+from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_views, tiny
 
 SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
 
@@ -48,7 +48,7 @@ def test_variants_differ_in_the_network_alone():
             key for key, value in other.to_dict().items() if value != full.to_dict()[key]
         } - {"name"}
         assert other.model == model
-        assert changed <= ({"model", "sources"} if name == "local" else {"model"})
+        assert changed <= ({"model", "datasets"} if name == "local" else {"model"})
     with pytest.raises(ValueError, match="variant: expected one of"):
         variant_recipe(base, "fuller")
 
@@ -81,10 +81,11 @@ def test_local_poses_of_an_endless_source():
 
 
 def test_local_poses_of_a_pack_come_each_once(tmp_path):
-    write_pack(tmp_path / "pack", DotFaces, SPEC, 6, topology=TOPOLOGY)
-    config = as_local(SourceConfig(PACK, {"folder": str(tmp_path / "pack")}))
-    assert (config.capacity, config.reuse) == (1, 1)
-    faces = open_source(config)
+    settings = ViewStoreSettings(SPEC.size, image_format="raw")
+    write_views(tmp_path / "pack", MeshedDots, settings, indices=range(6))
+    config = as_local(stored_views(str(tmp_path / "pack")))
+    assert (config.buffer_size, config.reuse) == (1, 1)
+    faces = open_dataset(config)
     np.testing.assert_array_equal(faces.topology.triangles, TOPOLOGY.triangles)
     depths = [float(faces.view(index, SPEC).image.astype(int).sum()) for index in range(6)]
     assert len(set(depths)) == 6
@@ -96,8 +97,8 @@ def test_local_poses_of_a_pack_come_each_once(tmp_path):
 
 def test_local_poses_of_a_data_set_make_its_mesh(tmp_path):
     write(make_samples(3), tmp_path / "set", "arkitface", split="train")
-    config = as_local(SourceConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
+    config = as_local(DatasetConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
     assert config.reuse == 4
-    faces = open_source(config)
+    faces = open_dataset(config)
     assert faces.topology.vertex_count == TOPOLOGY.vertex_count
-    np.testing.assert_array_equal(faces.view(1, SPEC).face_box, np.float32(LOCAL_BOX))
+    np.testing.assert_array_equal(faces.view(1, SPEC).face_bbox_info, np.float32(LOCAL_BOX))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import pytest
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trglab.datasets.prefetch import CHUNK
 from trglab.datasets.sample import Sample
 from trglab.datasets.sheet import contact_sheet
-from trglab.datasets.view import ViewSpec, stack_views
+from trglab.datasets.store_writer import CHUNK, SHARD_SIZE
 from trglab.synth.assets import find_asset, remember_asset, require_asset
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
@@ -52,6 +50,7 @@ def test_a_sample_depends_on_seed_and_index_alone(faces):
 
 def test_neighbouring_indices_share_a_person(faces):
     assert CHUNK == IMAGES_PER_PERSON  # a worker makes whole people
+    assert SHARD_SIZE % CHUNK == 0
     identities = [faces.sample(i).identity for i in (0, IMAGES_PER_PERSON - 1)]
     assert identities[0] == identities[1]
     assert faces.sample(IMAGES_PER_PERSON).identity != identities[0]
@@ -166,23 +165,6 @@ def test_contact_sheet_draws_every_sample(faces):
     assert [cell.std() > 5 for cell in cells] == [True, True, True, False]
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
-
-
-def test_endless_faces_gives_each_index_once_whatever_the_workers():
-    from torch.utils.data import DataLoader
-
-    from trglab.synth.parallel import EndlessFaces
-
-    stream = EndlessFaces(ViewSpec(size=32), {"seed": 3, "ingredients": PLAIN})
-    alone = list(itertools.islice(iter(stream), IMAGES_PER_PERSON + 2))
-    loader = DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="fork")
-    shared = list(itertools.islice(iter(loader), 2 * IMAGES_PER_PERSON))
-    people = {int(view.identity) for view in shared}
-    assert len(people) == 2
-    first = [view for view in shared if view.identity == alone[0].identity]
-    for a, b in zip(alone[:IMAGES_PER_PERSON], first, strict=True):
-        np.testing.assert_array_equal(a.image, np.asarray(b.image))
-    assert stack_views(alone).image.shape == (len(alone), 32, 32, 3)
 
 
 def test_a_required_source_that_is_missing_is_named_with_its_origin():

@@ -116,9 +116,9 @@ def test_flip_twice_is_no_flip() -> None:
 def test_without_augmentation_the_box_is_the_source_s_own() -> None:
     views = dot_views(8)
     batch = augmenter()(views, draw(AugmentConfig.none(), 8, generator()), CPU)
-    np.testing.assert_allclose(batch.bbox_info.numpy(), views.face_box, atol=1e-6)
+    np.testing.assert_allclose(batch.bbox_info.numpy(), views.face_bbox_info, atol=1e-6)
     np.testing.assert_allclose(batch.rotation.numpy(), views.rotation, atol=1e-6)
-    expected = crop_from_rays(views.landmarks68, views.face_box)
+    expected = crop_from_rays(views.landmarks68_rays, views.face_bbox_info)
     np.testing.assert_allclose(batch.landmarks68_crop.numpy(), expected, atol=1e-5)
 
 

@@ -54,15 +54,17 @@ def test_overrides_by_dotted_name() -> None:
         with_overrides(recipe("small"), {"batch_size": "many"})
 
 
-def test_overrides_reach_into_a_source() -> None:
-    changed = with_overrides(recipe("small"), {"sources.0.reuse": "20", "sources.0.capacity": 8192})
-    assert (changed.sources[0].reuse, changed.sources[0].capacity) == (20, 8192)
-    with pytest.raises(ValueError, match=r"override sources\.1\.reuse: expected one of"):
-        with_overrides(recipe("small"), {"sources.1.reuse": 20})
+def test_overrides_reach_into_a_dataset() -> None:
+    changed = with_overrides(
+        recipe("small"), {"datasets.0.reuse": "20", "datasets.0.buffer_size": 8192}
+    )
+    assert (changed.datasets[0].reuse, changed.datasets[0].buffer_size) == (20, 8192)
+    with pytest.raises(ValueError, match=r"override datasets\.1\.reuse: expected one of"):
+        with_overrides(recipe("small"), {"datasets.1.reuse": 20})
 
 
 def test_a_training_may_have_people_of_its_own() -> None:
-    assert recipe("small", {"people": "3"}).sources[0].options["seed"] == 3
-    assert recipe("synthetic_r18").sources[0].options["seed"] == 0
+    assert recipe("small", {"people": "3"}).datasets[0].options["seed"] == 3
+    assert recipe("synthetic_r18").datasets[0].options["seed"] == 0
     with pytest.raises(ValueError, match="neither without nor people"):
         recipe("small", {"people": "3", "pack": "views"})

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,22 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.support.dot_faces import TOPOLOGY, DotFaces
+from tests.support.dot_faces import TOPOLOGY, DotFaces, MeshedDots
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.network.checkpoint import load_checkpoint
 from trg.network.losses import TRGLoss
 from trg.network.trg import TRGNetwork
-from trglab.datasets.pack import write_pack
+from trglab.datasets.infinite_sampler import ShuffledDataset
 from trglab.datasets.view import ViewSpec, stack_views, view_from_sample
+from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.training import loop
 from trglab.training.augment import AugmentConfig, Augmenter, draw
-from trglab.training.data import ShuffledSource, open_source, topology_of
+from trglab.training.data import open_dataset, recipe_topology
 from trglab.training.loop import NotFiniteError, run_training, targets_of
 from trglab.training.optim import MovingAverage, use_bf16_in_layers
 from trglab.training.overrides import with_overrides
 from trglab.training.progress import training_bar
-from trglab.training.recipes import Recipe, SourceConfig, tiny
+from trglab.training.recipes import DatasetConfig, Recipe, stored_views, tiny
 from trglab.training.state import BEST, LAST, read_log
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 def dots(**changes: object) -> Recipe:
     """The tiny recipe on dot faces, in float32 so that traces can be compared bit for bit."""
-    base = tiny(source="dot_faces:DotFaces", options={"seed": 0})
+    base = tiny(dataset="tests.support.dot_faces:DotFaces", options={"seed": 0})
     return replace(base, precision="f32", **changes)
 
 
@@ -80,8 +80,8 @@ def test_a_killed_training_goes_on_along_the_same_path(tmp_path: Path) -> None:
 
 def test_a_training_learns_and_leaves_what_it_should(tmp_path: Path) -> None:
     seen = []
-    few = SourceConfig("dot_faces:DotFaces", {"seed": 0}, capacity=8, reuse=1000)
-    few_again = dots(steps=50, sources=(few,), augment=AugmentConfig.none(), log_every=1)
+    few = DatasetConfig("tests.support.dot_faces:DotFaces", {"seed": 0}, buffer_size=8, reuse=1000)
+    few_again = dots(steps=50, datasets=(few,), augment=AugmentConfig.none(), log_every=1)
     few_again = with_overrides(few_again, {"optim.learning_rate": 4e-3, "validate_every": 50})
     result = train(tmp_path, few_again, on_step=lambda step, numbers: seen.append(step))
     assert result == loop.TrainingResult(tmp_path, 50, True, result.figures)
@@ -164,13 +164,11 @@ def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
     assert losses(tmp_path / "alone") == losses(tmp_path / "helped")
 
 
-def test_packs_feed_a_training(tmp_path: Path) -> None:
-    spec = ViewSpec(dots().view_size, dots().view_margin, TOPOLOGY.vertex_count)
-    write_pack(tmp_path / "pack", partial(DotFaces), spec, 24, topology=TOPOLOGY)
-    packed = dots(
-        steps=3, sources=(SourceConfig("pack", {"folder": str(tmp_path / "pack")}),), holdout=None
-    )
-    assert np.array_equal(topology_of(packed).triangles, TOPOLOGY.triangles)
+def test_a_training_reads_a_store(tmp_path: Path) -> None:
+    settings = ViewStoreSettings(dots().view_size, image_format="raw")
+    write_views(tmp_path / "pack", MeshedDots, settings, indices=range(24))
+    packed = dots(steps=3, datasets=(stored_views(str(tmp_path / "pack")),), holdout=None)
+    assert np.array_equal(recipe_topology(packed).triangles, TOPOLOGY.triangles)
     assert run_training(packed, tmp_path / "run", device=CPU).finished
     with pytest.raises(ValueError, match="expected views of ViewSpec"):
         train(tmp_path / "other", replace(packed, view_scale=1.0))
@@ -303,13 +301,13 @@ def test_the_average_is_an_average() -> None:
     torch.testing.assert_close(young.network.heatmaps.weight, network.heatmaps.weight)
 
 
-def test_sources_are_called_by_name() -> None:
-    config = SourceConfig("dot_faces:DotFaces", {"seed": 4})
-    assert np.array_equal(open_source(config).sample(1).image, DotFaces(4).sample(1).image)
+def test_datasets_are_called_by_name() -> None:
+    config = DatasetConfig("tests.support.dot_faces:DotFaces", {"seed": 4})
+    assert np.array_equal(open_dataset(config).sample(1).image, DotFaces(4).sample(1).image)
     with pytest.raises(ValueError, match="module:callable"):
-        open_source(SourceConfig("no_such_module:Faces"))
+        open_dataset(DatasetConfig("no_such_module:Faces"))
     with pytest.raises(ValueError, match="with a method sample"):
-        open_source(SourceConfig("builtins:object"))
+        open_dataset(DatasetConfig("builtins:object"))
 
 
 class FewDots(list):
@@ -322,15 +320,19 @@ class FewDots(list):
 
 
 def test_a_data_set_brings_its_mesh(tmp_path: Path) -> None:
-    few = dots(sources=(SourceConfig("test_training:FewDots"),), steps=2, holdout=None)
-    topology = topology_of(few)
+    few = dots(
+        datasets=(DatasetConfig("tests.trglab.training.test_training:FewDots"),),
+        steps=2,
+        holdout=None,
+    )
+    topology = recipe_topology(few)
     assert len(topology.subsample) == 305
     assert np.array_equal(topology.mirror, TOPOLOGY.mirror)
     assert run_training(few, tmp_path, device=CPU, topology=TOPOLOGY).finished
 
 
-def test_limited_sources_are_read_whole_each_time() -> None:
-    shuffled = ShuffledSource([DotFaces(dots=()).sample(i) for i in range(5)], seed=1)
+def test_finite_datasets_are_read_once_per_epoch() -> None:
+    shuffled = ShuffledDataset([DotFaces(dots=()).sample(i) for i in range(5)], seed=1)
     runs = [[shuffled.sample(5 * run + i).name for i in range(5)] for run in range(3)]
     assert all(sorted(run) == [f"dots/{i}" for i in range(5)] for run in runs)
     assert runs[0] != runs[1]

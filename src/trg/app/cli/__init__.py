@@ -19,7 +19,6 @@ RESEARCH_VERBS = {
     "bench": ("trglab.cli.train:bench", RESEARCH),
     "synth": ("trglab.cli.synth:synth", RESEARCH),
     "source": ("trglab.cli.synth:source", RESEARCH),
-    "pack": ("trglab.cli.synth:pack", RESEARCH),
     "data": ("trglab.cli.data:data", RESEARCH),
     "detector": ("trglab.cli.detector:detector", RESEARCH),
     "eval": ("trglab.cli.evaluate:evaluate", EVALUATION),

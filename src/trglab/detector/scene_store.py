@@ -1,0 +1,185 @@
+"""Labelled scenes to train the detector on, from shard stores.
+
+stores of scenes    many faces, few, or none         (:mod:`trglab.detector.scenes`)
+stores of views     one face each, close             (``trg data pack synthetic``)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.geometry.crop import face_box
+from trg.geometry.projection import crop_from_rays
+from trg.inference.detections import POINT_COUNT
+from trglab.datasets.codecs import decode_image, encode_image
+from trglab.datasets.store import ShardStore
+from trglab.datasets.store_writer import Record, StoreReport, write_store
+from trglab.datasets.view_store import ViewStore
+from trglab.detector.cutouts import five_points
+from trglab.detector.scenes import DetectionScene
+
+KIND = "scenes"
+FIELDS = ("labels.json", "image.npy")
+
+LABELLED_MARGIN = 1.15
+"""Within this many face boxes a view shows nobody else for certain. Beyond, there may be unlabelled
+people, so that part of the image is ignored."""
+
+SHARD_SIZE = 240
+"""Scenes in a shard, about 110 MB."""
+
+Floats = NDArray[np.float64]
+
+
+@runtime_checkable
+class SceneDataset(Protocol):
+    """Labelled scenes by index."""
+
+    def __len__(self) -> int: ...
+
+    def scene(self, index: int) -> DetectionScene:
+        """Return scene ``index``."""
+        ...
+
+
+def write_scenes(
+    folder: Path,
+    render: Callable[[int], DetectionScene],
+    count: int,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> StoreReport:
+    """Render scenes 0 to ``count`` once and write them to a store; continue an unfinished one.
+
+    Parameters
+    ----------
+    render
+        Renders a scene by its index; picklable if there are workers.
+    provenance
+        Plain values about the origin of the scenes, kept in the manifest.
+    workers, on_progress
+        As in :func:`~trglab.datasets.store_writer.write_store`.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As in :func:`~trglab.datasets.store_writer.write_store`.
+    """
+    return write_store(
+        folder,
+        partial(_SceneEncoder, render),
+        range(count),
+        description={"kind": KIND, "fields": FIELDS, "provenance": dict(provenance or {})},
+        shard_size=SHARD_SIZE,
+        workers=workers,
+        on_progress=on_progress,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SceneEncoder:
+    render: Callable[[int], DetectionScene]
+
+    def __call__(self, index: int) -> Record:
+        labels = self.render(index)._asdict()
+        image = labels.pop("image")
+        text = json.dumps({name: array.tolist() for name, array in labels.items()})
+        return {"labels.json": text.encode(), "image.npy": encode_image(image, "raw")}
+
+
+class SceneStore:
+    """A store of scenes, as a dataset.
+
+    Parameters
+    ----------
+    folder
+        What :func:`write_scenes` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :class:`~trglab.datasets.store.ShardStore`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._store = ShardStore(folder, KIND)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def scene(self, index: int) -> DetectionScene:
+        """Return scene ``index``; UnreadableFileError if it is damaged."""
+        files = self._store.read(index)
+        with self._store.decoding(index):
+            labels = json.loads(files["labels.json"])
+            return DetectionScene(
+                image=decode_image(files["image.npy"], "image.npy"),
+                boxes_xyxy=np.array(labels["boxes_xyxy"], float).reshape(-1, 4),
+                points=np.array(labels["points"], float).reshape(-1, POINT_COUNT, 2),
+                visible=np.array(labels["visible"], float),
+                ignore_xyxy=np.array(labels["ignore_xyxy"], float).reshape(-1, 4),
+            )
+
+
+class ViewScenes:
+    """A store of views as scenes of one face each.
+
+    Other people may be visible in the margin of a view without a label, so everything beyond the
+    face box is ignored.
+
+    Parameters
+    ----------
+    folder
+        A store of views, such as ``trg data pack synthetic`` writes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :class:`~trglab.datasets.view_store.ViewStore`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._views = ViewStore(folder)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def scene(self, index: int) -> DetectionScene:
+        """Return view ``index`` without its black borders."""
+        view = self._views.view(index, self._views.spec)
+        image, size = view.image, view.image.shape[0]
+        rays = view.landmarks68_rays[None].astype(np.float64)
+        crop = np.asarray(crop_from_rays(rays, view.view_bbox_info[None]))[0]
+        rows, columns = (np.flatnonzero(image.any(axis)) for axis in ((1, 2), (0, 2)))
+        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, size)
+        left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, size)
+        image = image[top:bottom, left:right]
+        landmarks_px = (crop + 1.0) / 2.0 * size - (left, top)
+        box = face_box(landmarks_px)
+        centre, half = (box[:2] + box[2:]) / 2.0, LABELLED_MARGIN * (box[2] - box[0]) / 2.0
+        height, width = image.shape[:2]
+        return DetectionScene(
+            image=image,
+            boxes_xyxy=box[None],
+            points=five_points(landmarks_px)[None],
+            visible=np.ones(1),
+            ignore_xyxy=_outside((*(centre - half), *(centre + half)), width, height),
+        )
+
+
+def _outside(window_xyxy: tuple[float, ...], width: int, height: int) -> Floats:
+    """Return the four rectangles of an image around a window, ``(4, 4)``."""
+    x0, y0, x1, y1 = window_xyxy
+    return np.array(
+        [(0, 0, width, y0), (0, y1, width, height), (0, y0, x0, y1), (x1, y0, width, y1)], float
+    )
