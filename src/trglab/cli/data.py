@@ -240,7 +240,7 @@ def pack_scenes(
     /,
     *,
     count: Positive = 8000,
-    empty: bool = False,
+    negatives: bool = False,
     width: Positive = 448,
     height: Positive = 352,
     seed: NotNegative = 0,
@@ -254,7 +254,7 @@ def pack_scenes(
         Folder of the store.
     count
         Number of scenes.
-    empty
+    negatives
         Render scenes without people, instead of scenes with up to eight heads.
     width, height
         Size of the scenes, px.
@@ -266,11 +266,11 @@ def pack_scenes(
     from trglab.detector.scene_store import write_scenes
     from trglab.detector.scenes import DetectionScenes
 
-    face_free_share = 1.0 if empty else 0.05
+    face_free_share = 1.0 if negatives else 0.05
     scenes = DetectionScenes(
         seed,
         (width, height),
-        people=30 if empty else 120,
+        people=30 if negatives else 120,
         scenes_per_person=60,
         face_free_share=face_free_share,
         for_training=True,

@@ -41,7 +41,7 @@ def train_verb(
     folder
         Where the checkpoint and the log go.
     negatives
-        Store of scenes without a face, from ``trg data pack scenes --empty``.
+        Store of scenes without a face, from ``trg data pack scenes --negatives``.
     scenes
         Store of scenes, from ``trg data pack scenes``.
     views
