@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.camera import Camera
 from trglab.synth.environment.filters import FloatImage, blur, resize_smooth
 from trglab.synth.environment.panorama import Panorama
+from trglab.synth.kernels import fastmath_kernel
 
 
 def render_panorama(
@@ -301,7 +301,7 @@ _PAINTER_WEIGHTS_ = {
 """How often each is drawn, relative to the others: people mostly stand before plain things."""
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _angle(y: np.float32, x: np.float32) -> np.float32:  # pragma: no cover - compiled
     """Four-quadrant arc tangent by a polynomial, right to 2e-4 rad (0.03 panorama pixels)."""
     ax, ay = abs(x), abs(y)
@@ -317,7 +317,7 @@ def _angle(y: np.float32, x: np.float32) -> np.float32:  # pragma: no cover - co
     return -angle if y < 0 else angle
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _view(
     radiance: FloatImage,
     cam_from_world: NDArray[np.float32],

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from trglab.synth.kernels import fastmath_kernel
 
 FloatImage = NDArray[np.float32]
 
@@ -33,7 +34,7 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
     return image
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
     """Average along x over ``2 radius + 1`` pixels, the two outermost ones in part."""
     height, width = image.shape[:2]
@@ -60,7 +61,7 @@ def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cov
     return out
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
     """Average along y over ``2 radius + 1`` pixels, a whole row of running sums at a time."""
     height = image.shape[0]
@@ -82,7 +83,7 @@ def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no 
     return out
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def motion_blur(
     image: FloatImage, length_px: float, angle_rad: float
 ) -> FloatImage:  # pragma: no cover - compiled
@@ -114,7 +115,7 @@ def motion_blur(
     return out
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def resize_smooth(
     grid: FloatImage, height: int, width: int
 ) -> FloatImage:  # pragma: no cover - compiled

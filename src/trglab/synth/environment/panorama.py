@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,6 +24,7 @@ from trglab.synth.environment.light import (
     rotate_irradiance,
     sphere_grid,
 )
+from trglab.synth.kernels import strict_kernel
 
 WHERE_TO_GET = "CC0 panoramas in this format (1k .hdr) are at https://polyhaven.com/hdris"
 
@@ -147,7 +147,7 @@ def sample_sphere(
     return _sample_sphere(radiance, flat).reshape(directions.shape)
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _sample_sphere(
     radiance: NDArray[np.float32], directions: NDArray[np.float32]
 ) -> NDArray[np.float32]:  # pragma: no cover - compiled
@@ -263,7 +263,7 @@ def read_radiance_hdr(path: str | Path) -> NDArray[np.float32]:
     return rgbe[..., :3].astype(np.float32) * scale[rgbe[..., 3]][..., None]
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _unpack_rows(
     body: NDArray[np.uint8], rgbe: NDArray[np.uint8]
 ) -> bool:  # pragma: no cover - compiled

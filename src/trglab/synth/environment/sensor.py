@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +19,7 @@ from trg._util.checks import finite_array
 from trglab.synth.environment.filters import FloatImage, blur, motion_blur
 from trglab.synth.environment.light import LUMINANCE
 from trglab.synth.environment.procedural_lights import simulate_infrared
+from trglab.synth.kernels import fastmath_kernel, strict_kernel
 
 SensorMode = Literal["colour", "grey", "infrared"]
 
@@ -261,7 +261,7 @@ def _chromatic_aberration(image: FloatImage, amount: float) -> FloatImage:
     return _scale_channels(image, np.float32(1.0 + amount), np.float32(1.0 - amount))
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _scale_channels(
     image: FloatImage, red: np.float32, blue: np.float32
 ) -> FloatImage:  # pragma: no cover - compiled
@@ -282,7 +282,7 @@ def _scale_channels(
     return out
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _record(
     image: FloatImage,
     curve: NDArray[np.float32],
@@ -360,7 +360,7 @@ def _deliver(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
     return np.array(picture)
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _round_to_bytes(image: FloatImage) -> NDArray[np.uint8]:  # pragma: no cover - compiled
     out = np.empty(image.shape, dtype=np.uint8)
     flat, bytes_ = image.ravel(), out.ravel()
