@@ -1,36 +1,61 @@
-# Each target sets up what it needs, in a virtual environment of its own, with pinned packages.
+# Each target sets up what it needs in .venv, with the pinned packages of constraints.txt.
+# Another interpreter: make PYTHON=python3.12 demo
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+SUPPORTED := import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
+	"Python 3.10 to 3.13 is needed, $(PYTHON) is %d.%d; choose one: make PYTHON=python3.12" % v)
 FIND_PHOTO := import importlib.resources as r; print(r.files("skimage") / "data" / "astronaut.png")
 
-.PHONY: demo picture test test-all lint format clean
+# oneDNN, ATen and OpenBLAS choose their kernels by processor: once those for AVX2 alone, once the
+# best that this processor has.
+ISA_VARIABLES := -u ONEDNN_MAX_CPU_ISA -u ATEN_CPU_CAPABILITY -u OPENBLAS_CORETYPE
+ISA_AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=HASWELL
+ISA_BEST := ONEDNN_MAX_CPU_ISA=DEFAULT
 
-$(VENV)/installed: pyproject.toml constraints.txt
+.PHONY: demo picture test test-slow test-all test-isa test-installs lint format clean
+
+# pip is the last thing that venv installs.
+$(BIN)/pip:
+	@$(PYTHON) -c '$(SUPPORTED)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,test,dev]"
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) ".[train,test,dev]"
 	touch $@
 
-$(VENV)/installed-demo: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]"
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) ".[demo]"
 	touch $@
 
 # From nothing to a head pose: out/astronaut.jpg and out/astronaut.jsonl.
 demo: $(VENV)/installed-demo
 	$(BIN)/trg predict "$$($(BIN)/python -c '$(FIND_PHOTO)')" -o out --draw
 
-# The README's picture, made again after the weights have changed.
+# The README's image, made again after the weights have changed.
 picture: demo
 	mkdir -p docs/images
 	cp out/astronaut.jpg docs/images/astronaut.jpg
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
-# Everything, the slow tests too.
-test-all: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
+
+test-all: test test-slow
+
+# Tests that compare floating-point results, with the code for other processors.
+test-isa: $(VENV)/installed
+	env $(ISA_VARIABLES) $(ISA_AVX2) $(PYTEST) -m "numeric and not slow"
+	env $(ISA_VARIABLES) $(ISA_BEST) $(PYTEST) -m "numeric and not slow"
+
+# The product with the newest and the lowest dependencies it allows, on several Pythons.
+test-installs:
+	$(PYTHON) .ci/installs.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
