@@ -35,7 +35,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
-from trg.geometry.face_mesh import LANDMARKS68_MIRROR, subsample_by_decimation
+from trg.geometry.face_mesh import LANDMARKS68_MIRROR
+from trglab.datasets.mesh import subsample_by_decimation
 from trglab.synth.head.face_model import PARTS
 from trglab.synth.head.ict_facekit import (
     HEAD_FROM_ICT,

@@ -1,25 +1,35 @@
-"""6DoF head pose and dense 3D face landmarks from one ordinary picture."""
+"""6DoF head pose and dense 3D face landmarks from a single image."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trg.estimator import HeadPoseEstimator
     from trg.face import Face
     from trg.geometry.camera import Camera
+    from trg.geometry.camera_source import FieldOfView
 
 __version__ = "0.1.0"
 
-__all__ = ["Camera", "Face", "HeadPoseEstimator", "__version__"]
+__all__ = ["Camera", "Face", "FieldOfView", "HeadPoseEstimator", "__version__"]
 
-_HOMES = {"Camera": "trg.geometry.camera", "Face": "trg.face", "HeadPoseEstimator": "trg.estimator"}
+_MODULES = {
+    "Camera": "trg.geometry.camera",
+    "Face": "trg.face",
+    "FieldOfView": "trg.geometry.camera_source",
+    "HeadPoseEstimator": "trg.estimator",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for when it is asked for, so that ``import trg`` costs nothing."""
-    if name not in _HOMES:
+    """Import public names on first use (PEP 562), so that ``import trg`` stays fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'trg' has no attribute {name!r}")
-    import importlib
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+
+def __dir__() -> list[str]:
+    """List the public names, also those not imported yet."""
+    return sorted({*globals(), *__all__})

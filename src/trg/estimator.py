@@ -17,7 +17,7 @@ from PIL import Image
 from trg._util.checks import finite_array, rgb_image
 from trg.face import Face
 from trg.geometry.camera import Camera
-from trg.geometry.camera_source import CameraLike, camera_of, is_one_camera
+from trg.geometry.camera_source import CameraLike, is_single_camera, resolve_camera
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
 from trg.inference.detections import Detector, check_max_faces
@@ -164,7 +164,7 @@ class HeadPoseEstimator:
             The camera, its 3x3 matrix (pixel centres at +0.5, see :meth:`Camera.from_matrix`), its
             focal length in pixels or its :class:`~trg.geometry.camera_source.FieldOfView`. None:
             from EXIF, or else assumed: see ``face.camera.source``, and for the effect on distances
-            :func:`trg.geometry.camera_source.assumed_distance_range`.
+            :meth:`trg.face.Face.distance_range_m`.
         boxes
             Face boxes ``(k, 4)``, ``x0, y0, x1, y1`` in pixels, of any shape, in place of the
             detector. Their faces are not dropped for low confidence; a box outside the image gives
@@ -217,7 +217,7 @@ class HeadPoseEstimator:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         camera_per_image: Iterator[Any]
-        if cameras is None or is_one_camera(cameras):
+        if cameras is None or is_single_camera(cameras):
             camera_per_image = repeat(cameras)
         else:
             camera_per_image = iter(cast(Iterable[Any], cameras))
@@ -271,7 +271,7 @@ class HeadPoseEstimator:
         for frame in _video_frames(source, fps):
             height, width = frame.pixels.shape[:2]
             if frame_camera is None or (frame_camera.width, frame_camera.height) != (width, height):
-                frame_camera = camera_of(width, height, camera)
+                frame_camera = resolve_camera(width, height, camera)
             faces = tracker.track(frame.pixels, frame_camera, frame.time_s)
             yield FrameResult(frame.index, frame.time_s, frame.pixels, faces)
 
@@ -310,7 +310,7 @@ class HeadPoseEstimator:
         check_max_faces(max_faces)
         read = image if isinstance(image, UprightImage) else read_image(image)
         height, width = read.pixels.shape[:2]
-        image_camera = camera_of(width, height, camera, read.camera)
+        image_camera = resolve_camera(width, height, camera, read.camera)
         if boxes is None:
             wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
             found = self._detector.detect(read.pixels, max_faces=wanted).boxes_xyxy

@@ -1,8 +1,8 @@
-"""One face of a picture: where its head is, how it is turned, and its landmarks in 3D.
+"""The result for one face: head pose, dense 3D landmarks and their projections.
 
-The head frame: for a face that looks straight into the camera x points to the picture's right (the
-person's left), y down, z away from the camera. The camera frame is OpenCV's.
-``X_cam = rotation @ X_head + translation_m``.
+The camera frame is OpenCV's: x right, y down, z forward. The axes of the head frame agree with it
+for a face that looks straight into the camera: x to the person's left, y down, z to the back of the
+head. ``X_cam = rotation @ X_head + translation_m``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
-from trg.geometry.axes import Frame, pose_to_frame
+from trg.geometry.axes import FrameConvention, pose_to_frame
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import FaceTopology
@@ -28,35 +28,35 @@ from trg.geometry.rotations import (
 )
 
 Origin = Literal["head", "sellion", "neck"]
-"""Which point of the head a pose moves: see :meth:`Face.origin_m`."""
+"""The point of the head that a pose refers to: see :meth:`Face.origin_m`."""
 
 SELLION = 27
-"""Of the 68 landmarks, the deepest point of the nose's bridge."""
+"""Index among the 68 landmarks of the deepest point of the nasal bridge."""
 
-RIGHT_LIDS, LEFT_LIDS = slice(36, 42), slice(42, 48)
-"""Of the 68 landmarks, the six on the lids of the person's right and left eye."""
+RIGHT_EYELIDS, LEFT_EYELIDS = slice(36, 42), slice(42, 48)
+"""Indices among the 68 landmarks of the eyelids of the person's right and left eye."""
 
 NECK_FROM_SELLION = (0.0, 0.96, 1.78)
-"""From the sellion to the head's pivot on the spine, in eye distances (:meth:`Face.origin_m`).
+"""From the sellion to the head's pivot on the spine, in interpupillary distances.
 
-The pivot, the centre about which the skull turns on the first two vertebrae, lies 17.0 mm behind
-and 33.1 mm below the ear canal (Chancey et al. 2007, Journal of Biomechanics 40(9), OC-C2). On the
-mean face of ICT-FaceKit the ear canal lies 29 mm below and 99 mm behind the sellion, and the eyes
-are 65 mm apart. Good to about a centimetre.
+The pivot, the centre of rotation of the skull on the first two vertebrae, lies 17.0 mm behind and
+33.1 mm below the ear canal (Chancey et al. 2007, Journal of Biomechanics 40(9), OC-C2). On the mean
+face of ICT-FaceKit the ear canal lies 29 mm below and 99 mm behind the sellion, and the
+interpupillary distance is 65 mm. Accurate to about a centimetre.
 """
 
-SMALLEST_INTERPUPILLARY_M, LARGEST_INTERPUPILLARY_M = 0.03, 0.09
-"""All people from small children on lie between 40 and 80 mm (Dodgson 2004)."""
+MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M = 0.03, 0.09
+"""Accepted range; people above infancy have 40 to 80 mm (Dodgson 2004)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """A surface in the camera frame.
+    """A triangle mesh in the camera frame.
 
     Attributes
     ----------
     vertices_m
-        ``(n, 3)``, metres, OpenCV's axes.
+        ``(n, 3)``, metres.
     triangles
         ``(m, 3)`` int32, counter-clockwise seen from outside.
     """
@@ -65,10 +65,9 @@ class Mesh:
     triangles: NDArray[np.int32]
 
     def normals(self) -> NDArray[np.float64]:
-        """Return the vertices' unit normals ``(n, 3)``, pointing outwards.
+        """Return the outward unit normals of the vertices, ``(n, 3)``.
 
-        The mean of the triangles around each vertex, weighted by their areas; a vertex without
-        any has (0, 0, 0).
+        The area-weighted mean of the adjacent triangles' normals; (0, 0, 0) without triangles.
         """
         a, b, c = (self.vertices_m[corner] for corner in self.triangles.T)
         twice_area_normals = cross(b - a, c - a)
@@ -80,42 +79,42 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Face:
-    """One face: pose, landmarks, and the camera they were found with.
+    """One face: pose, landmarks, and the camera that they refer to.
 
-    Checked when it is made; its arrays are read-only copies. Two faces are equal only if they are
-    the same object.
+    Validated on construction; its arrays are read-only float64 copies. Two faces are equal only if
+    they are the same object.
 
     Attributes
     ----------
     rotation
         ``(3, 3)``: ``cam_from_head``.
     translation_m
-        ``(3,)``: the head's origin in the camera frame, metres.
+        ``(3,)``: the origin of the head frame in the camera frame, metres.
     landmarks_m
         ``(n, 3)``: the dense landmarks in the head frame, metres.
     landmarks_px
-        ``(n, 2)``: the same in the picture, pixels.
+        ``(n, 2)``: the dense landmarks in the image, pixels.
     landmarks68_px
-        ``(68, 2)``: the standard 68 landmarks in the picture, pixels.
+        ``(68, 2)``: the standard 68 landmarks in the image, pixels.
     box_xyxy
         ``(4,)``: the paper's square box ``(x0, y0, x1, y1)`` around the 68 landmarks, pixels.
     confidence
         0 to 1.
     camera
-        The picture's camera. Distances are as good as its focal length: see ``camera.source``.
+        The image's camera. Distances are proportional to its focal length: see ``camera.source``.
     topology
         Triangles and index sets of the landmarks.
     id
-        The same number for the same person over a video; None for a single picture.
+        Track number, constant for a person over a video; None for a single image.
     time_s
-        The frame's time in a video, seconds; None for a single picture.
+        Time of the video frame, seconds; None for a single image.
 
     Raises
     ------
     ValueError
-        A number is missing, out of range or not finite, or the shapes do not fit each other.
+        A number is out of range or not finite, or a shape is wrong.
     TypeError
-        The camera or the topology is something else.
+        The camera or the topology has another type.
     """
 
     rotation: NDArray[np.float64]
@@ -149,7 +148,7 @@ class Face:
             box = arrays["box_xyxy"].tolist()
             raise ValueError(f"face box_xyxy: expected x0 < x1 and y0 < y1, got {box}")
         for name, array in arrays.items():
-            frozen = array.copy()  # the caller's array stays the caller's
+            frozen = array.copy()
             frozen.setflags(write=False)
             object.__setattr__(self, name, frozen)
         confidence = float(self.confidence)
@@ -163,7 +162,7 @@ class Face:
             object.__setattr__(self, "id", int(self.id))
 
     def __repr__(self) -> str:
-        """Return a line that fits a console: arrays of thousands of numbers do not."""
+        """Return one line without the arrays."""
         yaw, pitch, roll = self.euler()
         x, y, z = self.translation_m
         return (
@@ -184,13 +183,13 @@ class Face:
         id: int | None = None,  # noqa: A002 -- the field's name
         time_s: float | None = None,
     ) -> Face:
-        """Build a face whose landmarks and box in the picture follow from those in space.
+        """Build a face from its pose and 3D landmarks, which give the image landmarks and box.
 
         Raises
         ------
         ValueError
-            The head's origin or a landmark lies at or behind the camera, or has no place in the
-            picture, or a number does not fit (see :class:`Face`).
+            The head's origin or a landmark lies at or behind the camera or cannot be projected, or
+            an argument is invalid (see :class:`Face`).
         """
         R = checked_rotation("face rotation", rotation)
         T = finite_array("face translation_m", translation_m, (3,))
@@ -220,7 +219,7 @@ class Face:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The pose ``cam_from_head`` as one 4x4 matrix, in OpenCV's axes."""
+        """The pose ``cam_from_head`` as a 4x4 matrix, in OpenCV's axes."""
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = self.rotation, self.translation_m
         return pose
@@ -232,19 +231,19 @@ class Face:
 
     @property
     def distance_m(self) -> float:
-        """How far the head's origin is from the camera; its depth is ``translation_m[2]``."""
+        """Distance of the head's origin from the camera; its depth is ``translation_m[2]``."""
         return float(np.linalg.norm(self.translation_m))
 
     @property
     def interpupillary_m(self) -> float:
-        """The distance in space between the means of each eye's six lid landmarks, metres.
+        """Distance between the means of each eye's six eyelid landmarks, metres.
 
-        An estimate of the distance between the pupils of eyes that look far away. On ICT-FaceKit
-        the two agree on average within 0.5 %, and for one person within 2.3 % (one standard
-        deviation over random faces); both eyes closed lower it by 3.4 %.
+        Estimates the distance between the pupils of eyes that look far away. On random faces of
+        ICT-FaceKit the ratio of the two is 1 within 0.5 % on average, with a standard deviation of
+        2.3 %; closed eyes lower it by 3.4 %.
         """
         points = self._landmarks68_m
-        return float(np.linalg.norm(points[LEFT_LIDS].mean(0) - points[RIGHT_LIDS].mean(0)))
+        return float(np.linalg.norm(points[LEFT_EYELIDS].mean(0) - points[RIGHT_EYELIDS].mean(0)))
 
     @property
     def _landmarks68_m(self) -> NDArray[np.float64]:
@@ -253,8 +252,9 @@ class Face:
     def euler(self, order: str = "yxz") -> NDArray[np.float64]:
         """Return the rotation's Euler angles ``(3,)`` in degrees.
 
-        ``order`` is SciPy's: lower case for turns about the camera's fixed axes, upper case for
-        turns about the head's own. The default gives yaw, pitch, roll as in the paper's tables.
+        ``order`` is SciPy's: lower case for rotations about the camera's axes, upper case for
+        rotations about the head's. The default gives yaw, pitch, roll as in the paper's tables;
+        see :func:`~trg.geometry.rotations.rotation_to_euler` for ranges and gimbal lock.
 
         Raises
         ------
@@ -264,16 +264,16 @@ class Face:
         return rotation_to_euler(self.rotation, order)
 
     def origin_m(self, origin: Origin) -> NDArray[np.float64]:
-        """Return a point of the head ``(3,)`` in the head frame, metres.
+        """Return a reference point of the head ``(3,)`` in the head frame, metres.
 
-        ``head`` is the model's own origin, (0, 0, 0); ``sellion`` the bridge of this face's nose;
-        ``neck`` the pivot on which the head turns on the spine, which moves least when a person
-        nods or looks around: :data:`NECK_FROM_SELLION` times this face's eye distance.
+        ``head`` is the face model's origin, (0, 0, 0). ``sellion`` is the bridge of this face's
+        nose. ``neck`` is the pivot of the head on the spine, which moves least when a person nods
+        or looks around: :data:`NECK_FROM_SELLION` times :attr:`interpupillary_m`.
 
         Raises
         ------
         ValueError
-            The origin is none of these.
+            The origin is unknown.
         """
         if origin not in get_args(Origin):
             raise ValueError(f"origin: expected one of {get_args(Origin)}, got {origin!r}")
@@ -284,18 +284,18 @@ class Face:
             return sellion
         return sellion + self.interpupillary_m * np.array(NECK_FROM_SELLION)
 
-    def to_frame(self, frame: Frame, origin: Origin = "head") -> NDArray[np.float64]:
-        """Return the pose ``cam_from_head`` (4, 4) as another program writes it.
+    def to_frame(self, frame: FrameConvention, origin: Origin = "head") -> NDArray[np.float64]:
+        """Return the pose ``cam_from_head`` (4, 4) in another program's axes.
 
         Parameters
         ----------
         frame
-            The program whose axes camera and head take: the table in :mod:`trg.geometry.axes`.
-            In Unity the camera is its Transform; in Blender ``head.matrix_world =
-            camera.matrix_world @ pose``.
+            The program that defines the axes of camera and head: the table in
+            :mod:`trg.geometry.axes`. In Unity the camera is its Transform; in Blender
+            ``head.matrix_world = camera.matrix_world @ pose``.
         origin
-            The point of the head that becomes its origin: see :meth:`origin_m`. The axes keep
-            their directions.
+            The point of the head that becomes the head frame's origin: see :meth:`origin_m`. The
+            directions of the axes do not change.
 
         Raises
         ------
@@ -307,43 +307,66 @@ class Face:
         return pose_to_frame(pose, frame)
 
     def with_interpupillary(self, interpupillary_m: float) -> Face:
-        """Return this face with the eye distance given, its size and its distance scaled by it.
+        """Return this face scaled, in size and distance, to a known interpupillary distance.
 
-        One picture cannot tell a large head far away from a small one near by. A known distance
-        between the pupils (of eyes that look far away, as opticians measure it) settles both at
-        once; rotation and all pixels stay.
+        A single image cannot distinguish a large head far away from a small one nearby. The
+        distance between the pupils of eyes that look far away, as opticians measure it, resolves
+        the ambiguity. Rotation and pixels do not change.
 
         Raises
         ------
         ValueError
-            The number is no eye distance in metres.
+            The distance is outside 0.03 to 0.09 metres.
         """
         known_m = float(finite_array("interpupillary_m", interpupillary_m, ()))
-        if not SMALLEST_INTERPUPILLARY_M <= known_m <= LARGEST_INTERPUPILLARY_M:
+        if not MIN_INTERPUPILLARY_M <= known_m <= MAX_INTERPUPILLARY_M:
             raise ValueError(
-                f"interpupillary_m: expected {SMALLEST_INTERPUPILLARY_M} to "
-                f"{LARGEST_INTERPUPILLARY_M} metres, got {known_m:g}; 63 mm is 0.063"
+                f"interpupillary_m: expected {MIN_INTERPUPILLARY_M} to {MAX_INTERPUPILLARY_M} "
+                f"metres, got {known_m:g}; 63 mm is 0.063"
             )
-        found_m = self.interpupillary_m
-        if found_m <= 0.0:
+        estimated_m = self.interpupillary_m
+        if estimated_m <= 0.0:
             raise ValueError("interpupillary_m: this face's eye landmarks coincide")
-        scale = known_m / found_m
+        scale = known_m / estimated_m
         return replace(
             self,
             translation_m=self.translation_m * scale,
             landmarks_m=self.landmarks_m * scale,
         )
 
+    def distance_range_m(self, fov_error_deg: float = 10.0) -> tuple[float, float]:
+        """Return the nearest and farthest distance if the camera's field of view was assumed.
+
+        Distance is proportional to the focal length. The nearest distance corresponds to a diagonal
+        field of view ``fov_error_deg`` wider than the camera's, the farthest to one that much
+        narrower.
+
+        Raises
+        ------
+        ValueError
+            The error is negative, or a field of view would leave (0, 180) degrees.
+        """
+        fov_deg = self.camera.fov_deg("diagonal")
+        low_deg, high_deg = fov_deg - fov_error_deg, fov_deg + fov_error_deg
+        if fov_error_deg < 0 or low_deg <= 0 or high_deg >= 180:
+            raise ValueError(
+                f"fov_error_deg: expected 0 or more, with {fov_deg:.0f} degrees plus and minus it "
+                f"within 0 to 180, got {fov_error_deg}"
+            )
+        half_tangents = np.tan(np.radians([fov_deg, high_deg, low_deg]) / 2.0)
+        nearest_m, farthest_m = self.distance_m * half_tangents[0] / half_tangents[1:]
+        return float(nearest_m), float(farthest_m)
+
     def mesh(self) -> Mesh:
-        """Return the landmarks as a surface in the camera frame."""
+        """Return the dense landmarks as a mesh in the camera frame."""
         vertices_m = transform(self.landmarks_m, self.rotation, self.translation_m)
         return Mesh(vertices_m=vertices_m, triangles=self.topology.triangles)
 
     def to_dict(self, landmarks: bool = False) -> dict[str, Any]:
-        """Return plain numbers, lists and strings, as in the JSON output.
+        """Return numbers, lists and strings, as in the JSON output.
 
-        ``landmarks`` adds the dense landmarks in the picture and in the head frame. The camera is
-        the whole picture's, and is not repeated for each face.
+        ``landmarks`` adds the dense landmarks in the image and in the head frame. The camera
+        belongs to the image and is left out.
         """
         yaw, pitch, roll = self.euler().tolist()
         result: dict[str, Any] = {

@@ -18,7 +18,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
 )
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
-from trg.geometry.camera_source import FieldOfView, assumed_distance_range
+from trg.geometry.camera_source import FieldOfView
 from trg.io.images import UprightImage
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
@@ -188,19 +188,6 @@ def test_the_camera_is_never_silent(tmp_path):
     for bad in (-3.0, [[1, 2], [3, 4]], "wide", CAMERA.resize(100, 400)):
         with pytest.raises(ValueError, match=r"camera|focal|calibration"):
             camera_of(picture(0), bad)
-
-
-def test_a_guessed_camera_gives_a_range_of_distances():
-    estimator, _ = make([[ALONE]])
-    (face,) = estimator(picture(0), boxes=[ALONE.box_px(CAMERA)])
-    near, far = assumed_distance_range(face)
-    f = face.camera.fx
-    for distance_m, fov_deg in ((near, ASSUMED_FOV_DEG + 10), (far, ASSUMED_FOV_DEG - 10)):
-        other = Camera.from_fov(fov_deg, 640, 480, "diagonal")
-        assert distance_m == pytest.approx(face.distance_m * other.fx / f)
-    assert near < face.distance_m < far
-    with pytest.raises(ValueError, match="fov_error_deg"):
-        assumed_distance_range(face, 70.0)
 
 
 def test_batches_equal_single_calls_in_order_and_share_the_network():

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from tests.support.made_faces import face_topology, make_face
 from trg.face import NECK_FROM_SELLION, Face, Mesh
 from trg.geometry.axes import CAMERA_AXES, HEAD_AXES
-from trg.geometry.camera import Camera
+from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.crop import face_box
 
 ANGLES = st.tuples(st.floats(-80, 80), st.floats(-60, 60), st.floats(-180, 180))
@@ -253,3 +253,14 @@ def test_wrong_input_never_makes_a_face_by_halves():
             np.eye(3), (0, 0), face_topology().template_m, 0.5, LENSES[0],
             face_topology(),
         )  # fmt: skip
+
+
+def test_an_assumed_field_of_view_gives_a_range_of_distances():
+    face = make_face(camera=Camera.assumed(640, 480))
+    nearest_m, farthest_m = face.distance_range_m()
+    for distance_m, error_deg in ((nearest_m, 10), (farthest_m, -10)):
+        other = Camera.from_fov(ASSUMED_FOV_DEG + error_deg, 640, 480, "diagonal")
+        assert distance_m == pytest.approx(face.distance_m * other.fx / face.camera.fx)
+    assert nearest_m < face.distance_m < farthest_m
+    with pytest.raises(ValueError, match="fov_error_deg"):
+        face.distance_range_m(70.0)

@@ -18,9 +18,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from trg.app.outputs import Outputs
 from trg.estimator import HeadPoseEstimator
-from trg.face import LARGEST_INTERPUPILLARY_M, SMALLEST_INTERPUPILLARY_M, Face
+from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
 from trg.geometry.camera import Camera
-from trg.geometry.camera_source import CameraLike, camera_of
+from trg.geometry.camera_source import CameraLike, resolve_camera
 from trg.io.boxes import PictureBoxes, boxes_of
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import MediaInput
@@ -99,7 +99,7 @@ class PredictOptions:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        low_m, high_m = SMALLEST_INTERPUPILLARY_M, LARGEST_INTERPUPILLARY_M
+        low_m, high_m = MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M
         if self.interpupillary_m is not None and not low_m <= self.interpupillary_m <= high_m:
             raise ValueError(
                 f"eye distance: expected {1000 * low_m:g} to {1000 * high_m:g} mm, "
@@ -215,7 +215,7 @@ class Predictor:
         self, source: MediaInput, width: int, height: int, exif: Camera | None = None
     ) -> Camera:
         try:
-            return camera_of(width, height, self._options.camera, exif)
+            return resolve_camera(width, height, self._options.camera, exif)
         except ValueError as error:
             raise ValueError(f"{source.name}: {error}") from error
 

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from trg._util.checks import finite_array
 from trg.geometry.rotations import checked_rotation
 
-Frame = Literal["opencv", "opengl", "ros", "unity", "blender"]
+FrameConvention = Literal["opencv", "opengl", "ros", "unity", "blender"]
 """The program, or library, whose axes a pose is written in."""
 
 
@@ -42,7 +42,7 @@ def _axes(*rows: tuple[int, int, int]) -> NDArray[np.float64]:
     return matrix
 
 
-CAMERA_AXES: Mapping[Frame, NDArray[np.float64]] = MappingProxyType(
+CAMERA_AXES: Mapping[FrameConvention, NDArray[np.float64]] = MappingProxyType(
     {
         "opencv": _axes((1, 0, 0), (0, 1, 0), (0, 0, 1)),
         "opengl": _axes((1, 0, 0), (0, -1, 0), (0, 0, -1)),
@@ -53,7 +53,7 @@ CAMERA_AXES: Mapping[Frame, NDArray[np.float64]] = MappingProxyType(
 )
 """``CAMERA_AXES[frame] @ X``, ``(3, 3)``, converts camera coordinates from OpenCV's axes."""
 
-HEAD_AXES: Mapping[Frame, NDArray[np.float64]] = MappingProxyType(
+HEAD_AXES: Mapping[FrameConvention, NDArray[np.float64]] = MappingProxyType(
     {
         "opencv": _axes((1, 0, 0), (0, 1, 0), (0, 0, 1)),
         "opengl": _axes((1, 0, 0), (0, -1, 0), (0, 0, -1)),
@@ -65,7 +65,7 @@ HEAD_AXES: Mapping[Frame, NDArray[np.float64]] = MappingProxyType(
 """``HEAD_AXES[frame] @ X``, ``(3, 3)``, converts head coordinates from OpenCV's axes."""
 
 
-def pose_to_frame(cam_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]:
+def pose_to_frame(cam_from_head: ArrayLike, frame: FrameConvention) -> NDArray[np.float64]:
     """Convert a pose ``(4, 4)`` from OpenCV's axes to another program's. Lengths stay metres.
 
     The rotation of the result is proper (determinant 1) in every frame, left-handed ones included.
@@ -75,8 +75,8 @@ def pose_to_frame(cam_from_head: ArrayLike, frame: Frame) -> NDArray[np.float64]
     ValueError
         The frame is unknown, or the matrix is not a pose.
     """
-    if frame not in get_args(Frame):
-        raise ValueError(f"frame: expected one of {get_args(Frame)}, got {frame!r}")
+    if frame not in get_args(FrameConvention):
+        raise ValueError(f"frame: expected one of {get_args(FrameConvention)}, got {frame!r}")
     pose = finite_array("cam_from_head", cam_from_head, (4, 4))
     checked_rotation("cam_from_head rotation", pose[:3, :3])
     if not np.array_equal(pose[3], (0.0, 0.0, 0.0, 1.0)):

@@ -1,31 +1,12 @@
-"""The landmark mesh: its checks, edges, mirror map and subsample."""
+"""The landmark mesh: validation, edges and storage."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from trg.geometry.face_mesh import (
-    LANDMARKS68_MIRROR,
-    FaceTopology,
-    edges_of,
-    mirror_map,
-    subsample_by_decimation,
-)
-
-
-def grid_mesh(columns: int = 21, rows: int = 15) -> tuple[np.ndarray, np.ndarray]:
-    """A curved sheet, symmetric in x."""
-    x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
-    vertices = np.stack([x, y, x**2 + 0.3 * np.cos(2 * y)], -1).reshape(-1, 3) * 0.08
-    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-    triangles = np.concatenate(
-        [
-            np.stack([corner, corner + 1, corner + columns], -1),
-            np.stack([corner + 1, corner + columns + 1, corner + columns], -1),
-        ]
-    )
-    return vertices, triangles
+from tests.support.grid_mesh import grid_mesh
+from trg.geometry.face_mesh import LANDMARKS68_MIRROR, FaceTopology, edges_of
 
 
 def make_topology(**changes) -> FaceTopology:
@@ -35,7 +16,7 @@ def make_topology(**changes) -> FaceTopology:
         "triangles": triangles,
         "landmarks68": np.arange(68),
         "subsample": np.arange(0, 300, 3),
-        "mirror": mirror_map(vertices),
+        "mirror": np.arange(len(vertices)).reshape(15, 21)[:, ::-1].ravel(),
     }
     return FaceTopology(**{**arrays, **changes})
 
@@ -49,39 +30,11 @@ def test_edges_are_counted_once():
     assert len(make_topology().edges) == count + faces - 1  # Euler: a disc has V - E + F = 1
 
 
-def test_mirror_map_of_a_symmetric_mesh_is_exact():
-    vertices, _ = grid_mesh()
-    mirror = mirror_map(vertices)
-    np.testing.assert_allclose(vertices[mirror], vertices * (-1, 1, 1), atol=1e-12)
-
-
-def test_mirror_map_of_any_mesh_is_a_bijection_that_undoes_itself():
-    vertices = np.random.default_rng(0).normal(size=(303, 3))
-    mirror = mirror_map(vertices)
-    np.testing.assert_array_equal(mirror[mirror], np.arange(303))
-    pairs = np.linalg.norm(vertices[mirror] * (-1, 1, 1) - vertices, axis=1)
-    random = np.linalg.norm(vertices[::-1] * (-1, 1, 1) - vertices, axis=1)
-    assert np.median(pairs) < 0.35 * np.median(random)
-
-
-def test_the_68_mirror_is_the_standard_one():
+def test_mirror_of_the_68_landmarks():
     np.testing.assert_array_equal(LANDMARKS68_MIRROR[LANDMARKS68_MIRROR], np.arange(68))
     assert [LANDMARKS68_MIRROR[i] for i in (0, 8, 17, 27, 31, 36, 39, 41, 48, 57, 60, 66)] == [
         16, 8, 26, 27, 35, 45, 42, 46, 54, 57, 64, 66,
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("count", [40, 101, 200])
-def test_subsample_has_the_exact_count_and_covers_every_region(count):
-    pytest.importorskip("fast_simplification")
-    vertices, triangles = grid_mesh()
-    keep = np.array([0, 17, 100])
-    chosen = subsample_by_decimation(vertices, triangles, count, keep)
-    assert len(chosen) == len(np.unique(chosen)) == count
-    assert np.isin(keep, chosen).all()
-    gap = np.linalg.norm(vertices[:, None] - vertices[chosen][None], axis=-1).min(1)
-    even_spacing = np.sqrt(0.16 * 0.16 / count)
-    assert gap.max() < 3.5 * even_spacing
 
 
 def test_storage_round_trip():
@@ -94,7 +47,7 @@ def test_storage_round_trip():
         topology.template_m[0] = 0
 
 
-def test_the_callers_arrays_stay_the_callers():
+def test_arrays_are_copied_from_the_caller():
     template_m = grid_mesh()[0].astype(np.float32)
     topology = make_topology(template_m=template_m)
     before = topology.template_m.copy()
@@ -111,11 +64,11 @@ def test_the_callers_arrays_stay_the_callers():
         ({"landmarks68": np.zeros(68)}, "at most once"),
         ({"subsample": np.array([5, 5])}, "at most once"),
         ({"subsample": np.array([5, 6.5])}, "whole numbers"),
-        ({"mirror": np.roll(np.arange(315), 1)}, "undoes itself"),
+        ({"mirror": np.roll(np.arange(315), 1)}, "its own inverse"),
         ({"template_m": np.full((315, 3), np.nan)}, "finite"),
     ],
 )
-def test_a_topology_that_does_not_fit_says_why(changes, message):
+def test_invalid_topologies_are_refused_with_the_reason(changes, message):
     with pytest.raises(ValueError, match=message):
         make_topology(**changes)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from trg.geometry.camera import Camera
-from trg.geometry.camera_source import fit_camera
 from trg.io.calibration import COLMAP_PARAMETERS, read_calibration
 
 PINHOLE = Camera(812.5, 809.25, 331.0, 237.5, 640, 480)
@@ -203,25 +202,6 @@ def test_files_that_are_no_calibration(tmp_path):
     (tmp_path / "long.yml").write_bytes(b"\0" * 1_000_001)
     with pytest.raises(ValueError, match="1,000,001 bytes"):
         read_calibration(tmp_path / "long.yml")
-
-
-def test_a_calibration_holds_for_scaled_pictures():
-    assert fit_camera(LENS, 640, 480) is LENS
-    half = fit_camera(LENS, 320, 240)
-    np.testing.assert_allclose(
-        half.project([0.1, 0.2, 1.0]), LENS.project([0.1, 0.2, 1.0]) / 2, rtol=1e-12
-    )
-    full_hd = Camera.from_fov(70, 1920, 1080)
-    assert fit_camera(full_hd, 854, 480).width == 854  # the encoder's rounding of 853.3
-
-
-@pytest.mark.parametrize(
-    ("size", "hint"),
-    [((640, 360), "Camera.crop"), ((480, 640), "turned by 90"), ((240, 320), "turned by 90")],
-)
-def test_a_calibration_of_another_shape_is_refused(size, hint):
-    with pytest.raises(ValueError, match=rf"640x480 px.*{size[0]}x{size[1]}.*{hint}"):
-        fit_camera(LENS, *size)
 
 
 @pytest.mark.parametrize(

@@ -245,10 +245,8 @@ class _Console:
 
 
 def _what_guessing_means(name: str, face: Face) -> str:
-    from trg.geometry.camera_source import assumed_distance_range
-
     fov_deg = face.camera.fov_deg("diagonal")
-    near_m, far_m = assumed_distance_range(face)
+    near_m, far_m = face.distance_range_m()
     return (
         f"[bold]camera:[/] nothing is known of it, so {fov_deg:.0f} degrees across the diagonal "
         f"are assumed, and distances are as good as that. The first face ({escape(name)}), here at "
