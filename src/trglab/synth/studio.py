@@ -24,6 +24,7 @@ from trglab.synth.accessories.builder import (
 )
 from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.assets import find_asset, require_asset
+from trglab.synth.colour import srgb_from_linear
 from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
 from trglab.synth.head.face_model import FaceModel, load_face_model
@@ -41,7 +42,7 @@ from trglab.synth.skin.person_textures import (
     paint_person,
 )
 from trglab.synth.skin.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
-from trglab.synth.skin.tone import SkinTone, sample_skin_tone, srgb_from_linear
+from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
 OCCLUSION_DIRECTIONS = 14
 PHOTO_SKIN_SHARE = 0.82
@@ -170,7 +171,7 @@ class Studio:
         style = sample_accessories(
             rng,
             self._odds,
-            skin_tone=darkness,
+            skin_darkness=darkness,
             skin_rgb=skin_rgb,
             child=is_child,
             masculine=masculine,

@@ -33,7 +33,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def wardrobe(model):
+def builder(model):
     return AccessoryBuilder(model)
 
 
@@ -84,9 +84,9 @@ def test_sheet_faces_the_viewer_when_rows_go_down_and_columns_right():
 
 def test_styles_are_plain_data_and_reproducible():
     for seed in range(40):
-        one = sample_accessories(np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9)
+        one = sample_accessories(np.random.default_rng(seed), skin_darkness=seed / 40, mesh_count=9)
         assert one == sample_accessories(
-            np.random.default_rng(seed), skin_tone=seed / 40, mesh_count=9
+            np.random.default_rng(seed), skin_darkness=seed / 40, mesh_count=9
         )
 
 
@@ -95,9 +95,9 @@ def test_each_family_can_be_switched_off_and_on():
     for name in ("hair", "beard", "headwear", "glasses", "mask", "body", "occluder"):
         assert getattr(absent, name) is None, name
     for name in ("headwear", "glasses", "mask", "body", "occluder"):
-        odds = dataclasses.replace(NOTHING, **{name: 1.0})
-        style = sample_accessories(np.random.default_rng(0), odds)
-        assert getattr(style, name) is not None, name
+        probabilities = dataclasses.replace(NOTHING, **{name: 1.0})
+        accessories = sample_accessories(np.random.default_rng(0), probabilities)
+        assert getattr(accessories, name) is not None, name
     with pytest.raises(ValueError, match=r"AccessoryProbabilities.mask: expected 0 to 1, got 1.5"):
         AccessoryProbabilities(mask=1.5)
 
@@ -106,35 +106,35 @@ def test_odds_come_out_as_asked():
     rng = np.random.default_rng(5)
     styles = [sample_accessories(rng) for _ in range(1500)]
     for name, expected in (("glasses", 0.28), ("headwear", 0.12), ("occluder", 0.22)):
-        share = np.mean([getattr(style, name) is not None for style in styles])
+        share = np.mean([getattr(accessories, name) is not None for accessories in styles])
         assert share == pytest.approx(expected, abs=0.04), name
 
 
 def test_another_picture_changes_only_what_is_in_front():
     rng = np.random.default_rng(6)
-    style = sample_accessories(rng)
-    others = [resample_occluder(style, rng) for _ in range(50)]
+    accessories = sample_accessories(rng)
+    others = [resample_occluder(accessories, rng) for _ in range(50)]
     assert {other.occluder is None for other in others} == {True, False}
-    assert all(dataclasses.replace(o, occluder=style.occluder) == style for o in others)
+    assert all(dataclasses.replace(o, occluder=accessories.occluder) == accessories for o in others)
 
 
 @pytest.mark.parametrize("kind", HEADWEAR_KINDS)
-def test_headwear_covers_the_skull_from_outside(wardrobe, model, kind):
-    surfaces = wardrobe.person_surfaces(Accessories(headwear=Headwear(kind=kind)), model.mean_m)
+def test_headwear_covers_the_skull_from_outside(builder, model, kind):
+    surfaces = builder.person_surfaces(Accessories(headwear=Headwear(kind=kind)), model.mean_m)
     _check(surfaces, 2500)
     points = np.concatenate([surface.vertices_m for surface in surfaces])
-    chart = wardrobe.chart
-    out = points - chart.centre_m
+    head_map = builder.head_map
+    out = points - head_map.centre_m
     upper = out[:, 1] < -0.03
-    gap = np.linalg.norm(out, axis=-1) - chart.skull_radius_m(out)
+    gap = np.linalg.norm(out, axis=-1) - head_map.skull_radius_m(out)
     assert gap[upper].min() > 0.0
     if kind != "headband":
-        assert points[:, 1].min() < wardrobe.chart.mean_points_m[..., 1].min() - 0.003
+        assert points[:, 1].min() < builder.head_map.mean_points_m[..., 1].min() - 0.003
 
 
 @pytest.mark.parametrize("shape", LENS_SHAPES)
-def test_glasses_sit_before_the_eyes_and_on_the_ears(wardrobe, model, shape):
-    surfaces = wardrobe.person_surfaces(Accessories(glasses=Glasses(shape=shape)), model.mean_m)
+def test_glasses_sit_before_the_eyes_and_on_the_ears(builder, model, shape):
+    surfaces = builder.person_surfaces(Accessories(glasses=Glasses(shape=shape)), model.mean_m)
     _check(surfaces, 1500)
     frame, lenses = surfaces
     eyes = model.mean_m[model.landmarks68[36:48]]
@@ -149,10 +149,10 @@ def test_glasses_sit_before_the_eyes_and_on_the_ears(wardrobe, model, shape):
     assert frame.vertices_m[:, 2].max() > eyes[:, 2].max() + 0.04
 
 
-def test_glasses_grow_with_the_face(wardrobe, model):
+def test_glasses_grow_with_the_face(builder, model):
     glasses = sample_glasses(np.random.default_rng(1))
     small, large = (
-        wardrobe.person_surfaces(Accessories(glasses=glasses), scale * model.mean_m)[1].vertices_m
+        builder.person_surfaces(Accessories(glasses=glasses), scale * model.mean_m)[1].vertices_m
         for scale in (0.7, 1.0)
     )
     ratio = np.ptp(small[:, 0]) / np.ptp(large[:, 0])
@@ -160,16 +160,16 @@ def test_glasses_grow_with_the_face(wardrobe, model):
 
 
 @pytest.mark.parametrize("kind", BEARD_KINDS)
-def test_beard_lies_on_the_skin_and_moves_with_it(wardrobe, model, kind):
-    style = Accessories(beard=Beard(kind, length_m=0.01))
-    (beard,) = wardrobe.image_surfaces(style, model.mean_m)
+def test_beard_lies_on_the_skin_and_moves_with_it(builder, model, kind):
+    accessories = Accessories(beard=Beard(kind, length_m=0.01))
+    (beard,) = builder.image_surfaces(accessories, model.mean_m)
     _check([beard], 30_000)
-    skin = model.mean_m[wardrobe.face.vertices]
+    skin = model.mean_m[builder.lower_face.vertices]
     nearest = np.linalg.norm(beard.vertices_m[:, None] - skin[None], axis=-1).min(axis=1)
     assert nearest.max() < 0.012
     moved = model.mean_m.copy()
-    moved[wardrobe.face.vertices] += np.float32(0.01)
-    (after,) = wardrobe.image_surfaces(style, moved)
+    moved[builder.lower_face.vertices] += np.float32(0.01)
+    (after,) = builder.image_surfaces(accessories, moved)
     np.testing.assert_allclose(after.vertices_m - beard.vertices_m, 0.01, atol=1e-5)
 
 
@@ -185,8 +185,8 @@ def test_no_beard_on_lips_nose_or_eyes(model):
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
-def test_mask_covers_mouth_and_nose(wardrobe, model, kind):
-    mask, straps = wardrobe.image_surfaces(Accessories(mask=FaceMask(kind)), model.mean_m)
+def test_mask_covers_mouth_and_nose(builder, model, kind):
+    mask, straps = builder.image_surfaces(Accessories(mask=FaceMask(kind)), model.mean_m)
     _check([mask, straps], 1500)
     landmarks = model.mean_m[model.landmarks68]
     for index in (30, 51, 57, 8):
@@ -214,15 +214,15 @@ def test_occluders_are_sound_and_where_they_should_be(model, kind):
 
 
 @pytest.mark.parametrize("collar", COLLAR_KINDS)
-def test_body_turns_below_the_chin_only(wardrobe, model, collar):
-    fit = wardrobe.fit(model.mean_m)
-    straight = wardrobe.body_surfaces(Accessories(body=Body(collar)), fit)
+def test_body_turns_below_the_chin_only(builder, model, collar):
+    fit = builder.fit(model.mean_m)
+    straight = builder.body_surfaces(Accessories(body=Body(collar)), fit)
     _check(straight, 1500)
-    unturned = wardrobe.turn_body(straight, fit, np.eye(3))
+    unturned = builder.turn_body(straight, fit, np.eye(3))
     for one, two in zip(straight, unturned, strict=True):
         np.testing.assert_allclose(one.vertices_m, two.vertices_m, atol=1e-6)
     turn = rotation_from_euler(np.array([40.0, 0.0, 0.0]))
-    turned = wardrobe.turn_body(straight, fit, turn)[1].vertices_m
+    turned = builder.turn_body(straight, fit, turn)[1].vertices_m
     low = straight[1].vertices_m[:, 1] > model.mean_m[model.landmarks68[8], 1] + 0.15
     pivot = np.array([0.0, turned[low, 1].mean(), turned[low, 2].mean()])
     # A head that looks to one side has, in its own frame, a body turned to the other.
@@ -231,20 +231,20 @@ def test_body_turns_below_the_chin_only(wardrobe, model, collar):
     assert np.abs(got - expected - (got - expected).mean(0)).max() < 1e-5
 
 
-def test_whole_people_stay_in_budget(wardrobe, model):
+def test_whole_people_stay_in_budget(builder, model):
     rng = np.random.default_rng(8)
     for _ in range(8):
-        style = sample_accessories(rng, skin_tone=float(rng.random()))
+        accessories = sample_accessories(rng, skin_darkness=float(rng.random()))
         neutral = model.neutral(rng.normal(0.0, 0.7, len(model.identity)))
-        fit = wardrobe.fit(neutral)
-        _check(wardrobe.person_surfaces(style, neutral, fit), 12_000)
-        _check(wardrobe.body_surfaces(style, fit), 1500)
-        _check(wardrobe.image_surfaces(style, neutral), 30_000)
+        fit = builder.fit(neutral)
+        _check(builder.person_surfaces(accessories, neutral, fit), 12_000)
+        _check(builder.body_surfaces(accessories, fit), 1500)
+        _check(builder.image_surfaces(accessories, neutral), 30_000)
 
 
-def test_wrong_vertices_are_refused(wardrobe):
+def test_wrong_vertices_are_refused(builder):
     with pytest.raises(ValueError, match="neutral vertices: expected shape"):
-        wardrobe.fit(np.zeros((5, 3)))
+        builder.fit(np.zeros((5, 3)))
 
 
 def test_fabrics_are_opaque_and_differ():

@@ -35,7 +35,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def chart(model):
+def head_map(model):
     return HeadMap.of(model)
 
 
@@ -47,9 +47,9 @@ def fields():
 def test_directions_and_angles_are_inverse():
     rng = np.random.default_rng(0)
     azimuth, elevation = rng.uniform(-179, 179, 50), rng.uniform(-89, 89, 50)
-    ways = direction(azimuth, elevation)
-    np.testing.assert_allclose(np.linalg.norm(ways, axis=-1), 1.0)
-    np.testing.assert_allclose(azimuth_elevation(ways), (azimuth, elevation))
+    directions = direction(azimuth, elevation)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=-1), 1.0)
+    np.testing.assert_allclose(azimuth_elevation(directions), (azimuth, elevation))
     np.testing.assert_allclose(direction(np.array(0.0), np.array(0.0)), (0, 0, -1), atol=1e-15)
     assert direction(np.array(90.0), np.array(0.0))[0] == 1.0
     assert direction(np.array(0.0), np.array(90.0))[1] == -1.0
@@ -70,38 +70,40 @@ def test_rays_meet_a_ball_where_geometry_says():
     inner, outer = ellipsoid((0.1, 0.1, 0.1), 40, 60), ellipsoid((0.2, 0.2, 0.2), 40, 60)
     vertices = np.concatenate([inner.vertices_m, outer.vertices_m])
     triangles = np.concatenate([inner.triangles, outer.triangles + len(inner.vertices_m)])
-    ways = direction(np.linspace(-170, 165, 30), np.linspace(-80, 80, 30))
-    near, far = cast_rays(np.zeros(3), ways, vertices, triangles)
+    directions = direction(np.linspace(-170, 165, 30), np.linspace(-80, 80, 30))
+    near, far = cast_rays(np.zeros(3), directions, vertices, triangles)
     for hits, radius in ((near, 0.1), (far, 0.2)):
         points = hits.points(vertices)
         np.testing.assert_allclose(hits.weights.sum(-1), 1.0, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(points, axis=-1), radius, rtol=5e-3)
-        np.testing.assert_allclose(np.cross(points, ways), 0.0, atol=1e-6)
+        np.testing.assert_allclose(np.cross(points, directions), 0.0, atol=1e-6)
 
 
-def test_mean_head_is_carried_onto_itself_and_scaling_scales(model, chart):
+def test_mean_head_is_carried_onto_itself_and_scaling_scales(model, head_map):
     rng = np.random.default_rng(1)
-    points = chart.centre_m + 0.12 * direction(rng.uniform(-180, 180, 40), rng.uniform(-20, 90, 40))
-    same = chart.fit(model.mean_m)
+    points = head_map.centre_m + 0.12 * direction(
+        rng.uniform(-180, 180, 40), rng.uniform(-20, 90, 40)
+    )
+    same = head_map.fit(model.mean_m)
     np.testing.assert_allclose(same.transfer(points), points, atol=1e-5)
     # A head that is 10 % larger about the skull's middle, and shifted.
     shift = np.array([0.0, 0.01, -0.02])
-    larger = chart.fit(chart.centre_m + 1.1 * (model.mean_m - chart.centre_m) + shift)
-    expected = chart.centre_m + 1.1 * (points - chart.centre_m) + shift
+    larger = head_map.fit(head_map.centre_m + 1.1 * (model.mean_m - head_map.centre_m) + shift)
+    expected = head_map.centre_m + 1.1 * (points - head_map.centre_m) + shift
     np.testing.assert_allclose(larger.transfer(points), expected, atol=2e-3)
 
 
-def test_carried_hair_follows_a_persons_skull(model, chart):
+def test_transferred_hair_follows_a_persons_skull(model, head_map):
     """A shell 1 cm over the mean skull stays about 1 cm over another person's."""
     rng = np.random.default_rng(2)
     neutral = model.neutral(rng.normal(0.0, 1.0, len(model.identity)))
-    ways = direction(rng.uniform(-180, 180, 200), rng.uniform(20, 85, 200))
-    shell = chart.centre_m + ways * (chart.skull_radius_m(ways) + 0.01)[:, None]
-    carried = chart.fit(neutral).transfer(shell)
+    directions = direction(rng.uniform(-180, 180, 200), rng.uniform(20, 85, 200))
+    shell = head_map.above_skull(directions, 0.01)
+    carried = head_map.fit(neutral).transfer(shell)
     skin = (model.part[model.triangles] == 0).all(1)
-    back = carried - chart.centre_m
+    back = carried - head_map.centre_m
     back = back / np.linalg.norm(back, axis=-1, keepdims=True)
-    near, _ = cast_rays(chart.centre_m, back, neutral.astype(float), model.triangles[skin])
+    near, _ = cast_rays(head_map.centre_m, back, neutral.astype(float), model.triangles[skin])
     gap = np.linalg.norm(carried - near.points(neutral), axis=-1)
     assert 0.007 < np.median(gap) < 0.013
     assert np.percentile(gap, 2) > 0.004
@@ -121,7 +123,7 @@ def test_strands_thin_out_towards_their_tips(fields, kind):
     filled = (field.alpha == 255).mean(axis=1)
     assert set(np.unique(field.alpha)) == {0, 255}
     assert filled[-3:].mean() < 0.55 < filled[20:80].mean()
-    texture = field.texture(BROWN, opaque=0.5)
+    texture = field.tinted(BROWN, opaque=0.5)
     assert texture.shape == (256, 256, 4)
     assert texture.dtype == np.uint8
     assert (texture[:128, :, 3] == 255).all()
@@ -130,7 +132,7 @@ def test_strands_thin_out_towards_their_tips(fields, kind):
 
 def test_grey_strands_are_grey(fields):
     red, blue = (
-        fields["straight"].texture(replace(BROWN, grey_share=share))[..., [0, 2]].mean((0, 1))
+        fields["straight"].tinted(replace(BROWN, grey_share=share))[..., [0, 2]].mean((0, 1))
         for share in (0.0, 1.0)
     )
     assert red[0] - red[1] > 20 > 18 > blue[0] - blue[1]
@@ -147,15 +149,15 @@ def test_dark_skin_goes_with_dark_hair():
     assert len(HAIR_COLOURS) == 11
 
 
-def test_grown_hair_is_sound_small_and_reproducible(model, chart, fields):
-    fit = chart.fit(model.mean_m)
+def test_grown_hair_is_sound_small_and_reproducible(model, head_map, fields):
+    fit = head_map.fit(model.mean_m)
     rng = np.random.default_rng(4)
     for number in range(30):
         hair = sample_hairstyle(rng, number % 2 == 0, 0.2, number / 30)
         if hair is None:
             continue
-        surfaces = grown_hair_surfaces(hair, BROWN, chart, fit, fields[hair.kind])
-        again = grown_hair_surfaces(hair, BROWN, chart, fit, fields[hair.kind])
+        surfaces = grown_hair_surfaces(hair, BROWN, head_map, fit, fields[hair.kind])
+        again = grown_hair_surfaces(hair, BROWN, head_map, fit, fields[hair.kind])
         assert sum(len(surface.triangles) for surface in surfaces) <= 6000
         for one, two in zip(surfaces, again, strict=True):
             np.testing.assert_array_equal(one.vertices_m, two.vertices_m)
@@ -165,26 +167,26 @@ def test_grown_hair_is_sound_small_and_reproducible(model, chart, fields):
             assert 0.0 <= one.uv.min() <= one.uv.max() <= 1.0
 
 
-def test_hair_stays_outside_the_skull_and_off_the_face(model, chart, fields):
-    fit = chart.fit(model.mean_m)
+def test_hair_stays_outside_the_skull_and_off_the_face(model, head_map, fields):
+    fit = head_map.fit(model.mean_m)
     hair = GrownHair(kind="straight", mess=0.2, seed=3)
     points = np.concatenate(
-        [s.vertices_m for s in grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])]
+        [s.vertices_m for s in grown_hair_surfaces(hair, BROWN, head_map, fit, fields["straight"])]
     )
-    out = points - chart.centre_m
-    above = np.linalg.norm(out, axis=-1) - chart.skull_radius_m(out)
+    out = points - head_map.centre_m
+    above = np.linalg.norm(out, axis=-1) - head_map.skull_radius_m(out)
     assert above.min() > -0.001
     assert above.max() < hair.top_m + 0.03
     azimuth, elevation = azimuth_elevation(out)
     assert elevation[np.abs(azimuth) < 30].min() > hair.hairline.forehead_deg - 12.0
 
 
-def test_longer_hair_reaches_lower_and_thicker_hair_higher(model, chart, fields):
-    fit = chart.fit(model.mean_m)
+def test_longer_hair_reaches_lower_and_thicker_hair_higher(model, head_map, fields):
+    fit = head_map.fit(model.mean_m)
 
     def extent(**changes: float) -> tuple[float, float]:
         hair = replace(GrownHair(mess=0.0, locks=0, seed=1), **changes)
-        surfaces = grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])
+        surfaces = grown_hair_surfaces(hair, BROWN, head_map, fit, fields["straight"])
         y = np.concatenate([surface.vertices_m[:, 1] for surface in surfaces])
         return float(y.min()), float(y.max())
 
@@ -196,15 +198,18 @@ def test_longer_hair_reaches_lower_and_thicker_hair_higher(model, chart, fields)
     assert 0.015 < flat - tall < 0.03
 
 
-def test_fringe_comes_down_over_the_forehead(model, chart, fields):
-    fit = chart.fit(model.mean_m)
+def test_fringe_comes_down_over_the_forehead(model, head_map, fields):
+    fit = head_map.fit(model.mean_m)
     lowest = []
     for fringe_m in (0.0, 0.04):
         hair = GrownHair(parting_deg=((180.0, 66.0), (180.0, 78.0)), fringe_m=fringe_m, mess=0.0)
         points = np.concatenate(
-            [s.vertices_m for s in grown_hair_surfaces(hair, BROWN, chart, fit, fields["straight"])]
+            [
+                s.vertices_m
+                for s in grown_hair_surfaces(hair, BROWN, head_map, fit, fields["straight"])
+            ]
         )
-        azimuth, _ = azimuth_elevation(points - chart.centre_m)
+        azimuth, _ = azimuth_elevation(points - head_map.centre_m)
         lowest.append(points[np.abs(azimuth) < 20, 1].max())
     assert lowest[1] - lowest[0] > 0.02
 
@@ -229,47 +234,48 @@ def _packed_hair(folder, model):
     return path
 
 
-def test_meshes_of_the_same_head_come_back_in_place(tmp_path, monkeypatch, model, chart, fields):
+def test_meshes_of_the_same_head_come_back_in_place(tmp_path, monkeypatch, model, head_map, fields):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
     path = _packed_hair(tmp_path, model)
-    meshes = load_hair_meshes(path, chart)
+    meshes = load_hair_meshes(path, head_map)
     assert meshes.names == ("bob01",)
     ball = ellipsoid((0.12, 0.12, 0.14), 12, 16)
-    expected = chart.centre_m + ball.vertices_m
-    above = (ball.vertices_m[:, 1] < 0.0) & (chart.skull_radius_m(ball.vertices_m) + 0.004 < 0.12)
+    expected = head_map.centre_m + ball.vertices_m
+    above = (ball.vertices_m[:, 1] < 0.0) & (
+        head_map.skull_radius_m(ball.vertices_m) + 0.004 < 0.12
+    )
     assert above.sum() > 20
     off = np.linalg.norm(meshes.meshes[0].vertices_m - expected, axis=-1)
     assert off[above].max() < 0.004
-    again = load_hair_meshes(path, chart)
+    again = load_hair_meshes(path, head_map)
     np.testing.assert_array_equal(again.meshes[0].vertices_m, meshes.meshes[0].vertices_m)
-    fit = chart.fit(model.mean_m)
+    fit = head_map.fit(model.mean_m)
+    strands = fields["straight"]
     plain, mirrored = (
-        meshes.surfaces(MeshHair(mirrored=way, wave_m=0.0), BROWN, chart, fit, fields["straight"])[
-            0
-        ]
-        for way in (False, True)
+        meshes.surfaces(MeshHair(mirrored=flip, wave_m=0.0), BROWN, head_map, fit, strands)[0]
+        for flip in (False, True)
     )
     a, b, c = (plain.vertices_m[plain.triangles[:, k]].astype(float) for k in range(3))
-    outward = ((a + b + c) / 3.0 - chart.centre_m) * np.cross(b - a, c - a)
+    outward = ((a + b + c) / 3.0 - head_map.centre_m) * np.cross(b - a, c - a)
     a, b, c = (mirrored.vertices_m[mirrored.triangles[:, k]].astype(float) for k in range(3))
-    outward_mirrored = ((a + b + c) / 3.0 - chart.centre_m) * np.cross(b - a, c - a)
+    outward_mirrored = ((a + b + c) / 3.0 - head_map.centre_m) * np.cross(b - a, c - a)
     assert (outward.sum(-1) > 0).mean() == (outward_mirrored.sum(-1) > 0).mean()
 
 
-def test_missing_and_damaged_meshes_say_where_to_get_them(tmp_path, monkeypatch, model, chart):
+def test_missing_and_damaged_meshes_say_where_to_get_them(tmp_path, monkeypatch, model, head_map):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
     with pytest.raises(FileNotFoundError, match="MakeHuman"):
-        load_hair_meshes(tmp_path / "absent.npz", chart)
+        load_hair_meshes(tmp_path / "absent.npz", head_map)
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"PK not a zip file")
     with pytest.raises(ValueError, match=r"damaged.*MakeHuman"):
-        load_hair_meshes(broken, chart)
+        load_hair_meshes(broken, head_map)
     np.savez(tmp_path / "poor.npz", names=np.array(["bob01"]))
     with pytest.raises(ValueError, match="body_female_generic"):
-        load_hair_meshes(tmp_path / "poor.npz", chart)
+        load_hair_meshes(tmp_path / "poor.npz", head_map)
 
 
 def test_wardrobe_without_meshes_refuses_mesh_hair(model):
-    wardrobe = AccessoryBuilder(model)
+    builder = AccessoryBuilder(model)
     with pytest.raises(ValueError, match="mesh_count=0"):
-        wardrobe.person_surfaces(Accessories(hair=MeshHair()), model.mean_m)
+        builder.person_surfaces(Accessories(hair=MeshHair()), model.mean_m)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trglab.synth.colour import srgb_from_linear
 from trglab.synth.head.procedural_head import load_procedural_head
 from trglab.synth.skin.maps import skin_maps
 from trglab.synth.skin.paint import SkinLayer
@@ -16,7 +17,6 @@ from trglab.synth.skin.photo_skin import (
     load_photo_skins,
     mirror_layer,
 )
-from trglab.synth.skin.tone import srgb_from_linear
 
 SIZE, WIDTH, FOCAL = 96, 400, 1600.0
 SKIN = np.array([0.52, 0.33, 0.24])
@@ -137,16 +137,16 @@ def test_bank_is_cached_rebuilt_when_damaged_and_repeatable(model, chart, folder
     built = file.stat().st_mtime_ns
     again = load_photo_skins(model, chart, folder)
     assert file.stat().st_mtime_ns == built
-    np.testing.assert_array_equal(bank.bytes_, again.bytes_)
+    np.testing.assert_array_equal(bank.encoded, again.encoded)
     assert (bank.tones_linear[0] > bank.tones_linear[1]).all()
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
     mended = load_photo_skins(model, chart, folder)
     np.testing.assert_array_equal(
-        np.asarray(mended.bytes_),
-        np.frombuffer(content, np.uint8)[-mended.bytes_.shape[0] * (SIZE * SIZE * 4 + 12) :]
+        np.asarray(mended.encoded),
+        np.frombuffer(content, np.uint8)[-mended.encoded.shape[0] * (SIZE * SIZE * 4 + 12) :]
         .reshape(2, -1)[:, 12:]
-        .reshape(mended.bytes_.shape),
+        .reshape(mended.encoded.shape),
     )
     tone, layer = mended.sample(chart, np.random.default_rng(3))
     tone_again, layer_again = mended.sample(chart, np.random.default_rng(3))

@@ -6,22 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from trglab.synth.colour import lab_from_linear, linear_from_lab, linear_from_srgb, srgb_from_linear
 from trglab.synth.head.procedural_head import load_procedural_head
+from trglab.synth.noise import lattice_noise, noise_lattice
 from trglab.synth.skin.appearance import sample_skin_appearance
 from trglab.synth.skin.maps import MIRROR_68, polygon_distance
-from trglab.synth.skin.noise import noise_lattice, smooth_noise
 from trglab.synth.skin.paint import paint_skin
 from trglab.synth.skin.person_textures import appearance_maps, appearance_surfaces, paint_person
 from trglab.synth.skin.texels import FACE_SHARE, enlarge_face_region, texel_map
-from trglab.synth.skin.tone import (
-    lab_from_linear,
-    linear_from_lab,
-    linear_from_srgb,
-    sample_skin_tone,
-    skin_tone,
-    srgb_from_linear,
-    tone_from_linear,
-)
+from trglab.synth.skin.tone import sample_skin_tone, skin_tone, tone_from_linear
 
 SIZE = 128
 
@@ -86,11 +79,11 @@ def test_widen_face_moves_only_sheets_with_separate_halves():
 def test_noise_is_normal_repeatable_and_meets_its_lattice():
     lattice = noise_lattice(np.random.default_rng(1))
     points = np.random.default_rng(2).uniform(0, 32, (20000, 3)).astype(np.float32)
-    values = smooth_noise(lattice, points, 1.0, np.zeros(3))
+    values = lattice_noise(lattice, points, 1.0, np.zeros(3))
     assert abs(values.mean()) < 0.1
     assert 0.7 < values.std() < 1.3
-    np.testing.assert_array_equal(values, smooth_noise(lattice, points, 1.0, np.zeros(3)))
-    at_node = smooth_noise(lattice, np.array([[3.0, 4.0, 35.0]]), 1.0, np.zeros(3))
+    np.testing.assert_array_equal(values, lattice_noise(lattice, points, 1.0, np.zeros(3)))
+    at_node = lattice_noise(lattice, np.array([[3.0, 4.0, 35.0]]), 1.0, np.zeros(3))
     assert at_node[0] == pytest.approx(1.7 * lattice[3, 4, 3], rel=1e-5)
 
 
@@ -138,7 +131,7 @@ def test_chart_finds_lips_brows_and_eyes_symmetrically(charts):
     assert chart.y_m[lips].min() >= mouth[:, 1].min() - 1e-3
     assert chart.y_m[lips].max() <= mouth[:, 1].max() + 1e-3
     assert (used & (np.abs(chart.brow_across_m) < 0.003)).any()
-    mirrored = chart.texels.mirrored
+    mirrored = chart.texels.mirror_index
     found = mirrored >= 0
     assert found.sum() > 0.5 * used.sum()
     other = chart.lips_m.ravel()[mirrored[found]]
@@ -207,7 +200,7 @@ def test_iris_is_dark_in_the_middle_and_the_white_is_light(charts):
     rng = np.random.default_rng(10)
     person = paint_person(charts, plain_look(), rng)
     for name, chart in charts.eyes.items():
-        grey = person.textures[name][..., :3].mean(axis=-1)
+        grey = person.by_part[name][..., :3].mean(axis=-1)
         pupil = chart.texels.used & (chart.radius_m < 0.001)
         white = chart.texels.used & (chart.radius_m > 0.0075) & (chart.radius_m < 0.010)
         white &= chart.toward_lids_m < 0.0
@@ -234,6 +227,6 @@ def test_surfaces_follow_the_vertices(charts, model):
 
 
 def test_surfaces_refuse_vertices_of_another_model(charts):
-    person = SimpleNamespace(textures={}, skin_height=None, oiliness=0.0)
+    person = SimpleNamespace(by_part={}, skin_height=None, oiliness=0.0)
     with pytest.raises(ValueError, match="all the face model's vertices"):
         appearance_surfaces(charts, person, np.zeros((5, 3)))

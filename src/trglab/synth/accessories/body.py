@@ -1,4 +1,4 @@
-"""Neck, shoulders and clothes below a head that may be turned against them."""
+"""Neck, shoulders and clothes; the head can rotate relative to them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ from typing import Literal, get_args
 import numpy as np
 
 from trglab.synth.accessories.head_map import HeadFit, HeadMap
-from trglab.synth.accessories.shapes import UvMesh, sheet, smooth_noise
-from trglab.synth.accessories.textures import fabric_texture, random_rgb
-from trglab.synth.render.surface import Material, Surface
+from trglab.synth.accessories.shapes import UvMesh, sheet
+from trglab.synth.accessories.textures import (
+    BARE_SKIN,
+    CLOTH,
+    fabric_texture,
+    random_rgb,
+    skin_texture,
+)
+from trglab.synth.colour import Rgb
+from trglab.synth.noise import smooth_noise_1d
+from trglab.synth.render.surface import Surface
 
 CollarKind = Literal["crew", "v-neck", "shirt", "suit", "turtleneck", "bare"]
 COLLAR_KINDS: tuple[CollarKind, ...] = get_args(CollarKind)
-
-SKIN = Material(roughness=0.5, specular=0.028, scatter=0.15, two_sided=True)
-CLOTH = Material(roughness=0.9, specular=0.02, two_sided=True)
 
 COLUMNS = 36
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Shoulders and clothes of one person; lengths in metres for a head of mean size."""
+    """Shoulders and clothes of one person; lengths for a head of mean size."""
 
     collar: CollarKind = "crew"
     shoulder_m: float = 0.20
-    """Half the width over the shoulders."""
+    """Half the shoulder width."""
     slope_m: float = 0.05
-    """How far the shoulders fall from the neck to their ends."""
-    skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
+    """Drop of the shoulders from the neck to their ends."""
+    skin_rgb: Rgb = (200.0, 160.0, 140.0)
     seed: int = 0
 
 
-def sample_body(
-    rng: np.random.Generator, skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0)
-) -> Body:
+def sample_body(rng: np.random.Generator, skin_rgb: Rgb = (200.0, 160.0, 140.0)) -> Body:
     """Draw shoulders and clothes."""
-    odds = [0.24, 0.14, 0.24, 0.30, 0.04, 0.04]
+    probabilities = [0.24, 0.14, 0.24, 0.30, 0.04, 0.04]
     return Body(
-        collar=COLLAR_KINDS[int(rng.choice(len(odds), p=odds))],
+        collar=COLLAR_KINDS[int(rng.choice(len(probabilities), p=probabilities))],
         shoulder_m=float(np.clip(rng.normal(0.20, 0.018), 0.15, 0.25)),
         slope_m=float(rng.uniform(0.03, 0.07)),
         skin_rgb=skin_rgb,
@@ -48,44 +51,43 @@ def sample_body(
     )
 
 
-def body_surfaces(body: Body, chart: HeadMap, fit: HeadFit) -> list[Surface]:
-    """Build the body of a person who looks straight ahead (head frame)."""
+def body_surfaces(body: Body, head_map: HeadMap, fit: HeadFit) -> list[Surface]:
+    """Build the body of a person who looks straight ahead, in the head frame."""
     rng = np.random.default_rng(body.seed)
     surfaces = []
-    for name, mesh, picture, material in (
-        ("neck", _neck(chart), skin_picture(rng, np.array(body.skin_rgb)), SKIN),
-        ("clothes", _torso(body, chart, rng), _clothes_picture(body, rng), CLOTH),
+    for name, mesh, texture, material in (
+        ("neck", _neck(head_map), skin_texture(rng, body.skin_rgb), BARE_SKIN),
+        ("clothes", _torso(body, head_map, rng), _clothes_texture(body, rng), CLOTH),
     ):
-        carried = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
-        surfaces.append(carried.surface(name, picture, material))
+        surfaces.append(fit.transfer_mesh(mesh).surface(name, texture, material))
     return surfaces
 
 
 def turn_body(
-    surfaces: list[Surface], chart: HeadMap, fit: HeadFit, body_from_head: np.ndarray
+    surfaces: list[Surface], head_map: HeadMap, fit: HeadFit, body_from_head: np.ndarray
 ) -> list[Surface]:
-    """Turn a straight body below its head; the result stays in the head frame.
+    """Rotate a body relative to the head; the result is in the head frame.
 
-    ``body_from_head`` ``(3, 3)`` is the head's rotation against the body. The neck turns with the
-    head at its top and with the body at its foot.
+    ``body_from_head`` ``(3, 3)`` is the head's rotation relative to the body. The rotation is
+    interpolated along the neck.
     """
     turn = np.asarray(body_from_head, dtype=np.float64)
-    pivot = fit.transfer(_pivot(chart)[None])[0]
+    pivot = fit.transfer(_pivot(head_map)[None])[0]
     return [
         replace(surface, vertices_m=_turned(surface.vertices_m, turn, pivot, fit.size))
         for surface in surfaces
     ]
 
 
-def _pivot(chart: HeadMap) -> np.ndarray:
-    """Middle of the neck, below the skull."""
-    return np.array([0.0, chart.landmarks_m[8, 1] + 0.02, chart.centre_m[2] + 0.035])
+def _pivot(head_map: HeadMap) -> np.ndarray:
+    """Return the centre of rotation, in the neck below the skull, ``(3,)``."""
+    return np.array([0.0, head_map.landmarks_m[8, 1] + 0.02, head_map.centre_m[2] + 0.035])
 
 
 def _turned(
     vertices_m: np.ndarray, body_from_head: np.ndarray, pivot: np.ndarray, size: float
 ) -> np.ndarray:
-    """Turn what is well below the pivot back to the body's pose, and the neck part of the way."""
+    """Rotate vertices around the pivot by a share that grows from the neck down to the body."""
     offset = vertices_m - pivot
     share = np.clip(0.35 + offset[:, 1:2] / (0.09 * size), 0.0, 1.0)
     share = share * share * (3.0 - 2.0 * share)
@@ -93,9 +95,9 @@ def _turned(
     return (pivot + offset + share * (offset @ body_from_head - offset)).astype(np.float32)
 
 
-def _neck(chart: HeadMap) -> UvMesh:
-    """A column from inside the head's own neck down into the clothes, slightly thinner than it."""
-    chin_y, (_, pivot_y, pivot_z) = chart.landmarks_m[8, 1], _pivot(chart)
+def _neck(head_map: HeadMap) -> UvMesh:
+    """Return a column from inside the head model's neck, slightly thinner, into the clothes."""
+    chin_y, (_, pivot_y, pivot_z) = head_map.landmarks_m[8, 1], _pivot(head_map)
     angle = np.linspace(-np.pi, np.pi, COLUMNS + 1)
     rows = []
     for y in np.linspace(chin_y + 0.05, chin_y + 0.16, 7):
@@ -108,13 +110,13 @@ def _neck(chart: HeadMap) -> UvMesh:
     return sheet(np.stack(rows))
 
 
-def _torso(body: Body, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
-    """Rings from the collar over the shoulders down to the chest."""
-    pivot_z = _pivot(chart)[2]
-    base = chart.landmarks_m[8, 1] + 0.030
+def _torso(body: Body, head_map: HeadMap, rng: np.random.Generator) -> UvMesh:
+    """Return a sheet of rings from the collar over the shoulders down to the chest."""
+    pivot_z = _pivot(head_map)[2]
+    base = head_map.landmarks_m[8, 1] + 0.030
     angle = np.linspace(-np.pi, np.pi, COLUMNS + 1)
     side, front = np.sin(angle), np.cos(angle)
-    folds = smooth_noise(rng, COLUMNS + 1, 14, closed=True)
+    folds = smooth_noise_1d(rng, COLUMNS + 1, 14, closed=True)
     collar_up = {"turtleneck": 0.05, "shirt": 0.022, "suit": 0.022}.get(body.collar, 0.0)
     dip = {"v-neck": 0.07, "bare": 0.17, "crew": 0.02}.get(body.collar, 0.012)
     rows = []
@@ -125,7 +127,7 @@ def _torso(body: Body, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
             )
             rows.append(np.stack([0.073 * side, y, pivot_z - 0.080 * front], -1))
     shoulders = np.array([
-        # half width, half depth, and the fall from the neck to here in units of slope_m
+        # half width and half depth in metres, drop below the neck in units of slope_m
         [0.072, 0.074, 0.000], [0.105, 0.088, 0.20], [0.145, 0.100, 0.50],
         [0.180, 0.108, 0.85], [0.200, 0.114, 1.25], [0.205, 0.118, 2.0],
         [0.205, 0.122, 3.4], [0.200, 0.125, 6.0],
@@ -151,15 +153,8 @@ def _torso(body: Body, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
     return sheet(points, uv)
 
 
-def skin_picture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    """Return a faintly mottled skin picture ``(32, 32, 4)`` uint8."""
-    grain = np.exp(0.02 * rng.standard_normal((32, 32, 1)))
-    alpha = np.full((32, 32, 1), 255.0)
-    return np.concatenate([np.clip(rgb * grain, 0, 255), alpha], -1).astype(np.uint8)
-
-
-def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
-    """Paint clothes around the body: the middle column is the front, row 0 the collar."""
+def _clothes_texture(body: Body, rng: np.random.Generator) -> np.ndarray:
+    """Paint the clothes: the middle column is the front, row 0 the collar."""
     cloth = np.tile(fabric_texture(rng), (3, 6, 1))
     height, width = cloth.shape[:2]
     v, u = np.mgrid[0:height, 0:width].astype(float)
@@ -169,7 +164,7 @@ def _clothes_picture(body: Body, rng: np.random.Generator) -> np.ndarray:
         cloth = np.tile(dark, (3, 6, 1))
         shirt = np.clip(np.array([225.0, 228.0, 232.0]) + rng.normal(0, 12, 3), 120, 255)
         wide_m = 0.073 + 0.13 * np.clip(v / 0.18, 0.0, 1.0)
-        x_m = wide_m * (2.0 * np.pi * u) ** 0.85  # as the rings of the torso are laid
+        x_m = wide_m * (2.0 * np.pi * u) ** 0.85  # matches the rings of the torso
         lapel_m = 0.05 * (1.0 - v / 0.55)
         opening = x_m < lapel_m
         cloth[opening | (v < 0.045), :3] = shirt.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a person wears and what hides their face: drawn as plain data, then built as surfaces."""
+"""Accessories of a person: sampled as plain data, then built as surfaces."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ from trglab.synth.accessories.strands import (
 )
 from trglab.synth.render.surface import Surface
 
-FIELDS_PER_KIND = 3
-"""Strand pictures of each kind that one process shares among all heads."""
+TEXTURES_PER_KIND = 3
+"""Strand textures of each kind that all heads of a process share."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessoryProbabilities:
-    """How often each kind of thing appears, from 0 (never) to 1.
+    """Probability of each kind of accessory.
 
-    ``mesh_hair`` is the share of heads of hair that are modelled meshes, where some are
-    installed; ``beard`` is among grown men; ``occluder`` is per picture.
+    ``mesh_hair`` is the share of hair that is a mesh rather than procedural, if meshes are
+    installed; ``beard`` is among adult men; ``occluder`` is per image.
     """
 
     hair: float = 1.0
@@ -80,7 +80,7 @@ class AccessoryProbabilities:
 
 @dataclass(frozen=True, slots=True)
 class Accessories:
-    """What one person wears; None means nothing of the kind. ``occluder`` is one picture's."""
+    """Hair and accessories of one person; None for absent ones. ``occluder`` varies per image."""
 
     hair: GrownHair | MeshHair | None = None
     hair_colour: HairColour = field(default=HairColour((40, 30, 25), (55, 42, 34)))
@@ -97,186 +97,191 @@ class Accessories:
 
 def sample_accessories(
     rng: np.random.Generator,
-    odds: AccessoryProbabilities = AccessoryProbabilities(),
+    probabilities: AccessoryProbabilities = AccessoryProbabilities(),
     *,
-    skin_tone: float = 0.3,
+    skin_darkness: float = 0.3,
     skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0),
     child: bool = False,
     masculine: bool | None = None,
     age_years: float | None = None,
     mesh_count: int = 0,
 ) -> Accessories:
-    """Draw what a person wears.
+    """Draw the hair and accessories of a person.
 
     Parameters
     ----------
-    skin_tone
-        0 lightest to 1 darkest; hair colours and coils go with it.
+    skin_darkness
+        0 lightest to 1 darkest; correlates with the colour and curl of hair.
     skin_rgb
-        sRGB of bare hands and neck.
+        sRGB of hands and neck.
     masculine
-        Whether hair, beard and jewellery are those of most men; None: drawn.
+        Selects the distribution of hair, beard and jewellery; None: drawn.
     age_years
-        Hair greys and recedes with it; None: drawn.
+        Affects grey hair and the hairline; None: drawn.
     mesh_count
-        How many hair meshes are installed (:attr:`AccessoryBuilder.mesh_count`).
+        Number of installed hair meshes, :attr:`AccessoryBuilder.mesh_count`.
     """
-    man = bool(rng.random() < 0.5) if masculine is None else masculine
-    longhaired = bool(rng.random() < (0.06 if man else 0.86))
+    male = bool(rng.random() < 0.5) if masculine is None else masculine
+    longhaired = bool(rng.random() < (0.06 if male else 0.86))
     years = float(rng.uniform(18.0, 75.0)) if age_years is None else age_years
     age = 0.0 if child else float(np.clip((years - 18.0) / 60.0, 0.0, 1.0))
-    coily = float(np.clip(1.6 * skin_tone - 0.55, 0.0, 0.75))
-    colour = greyed(rng, sample_hair_colour(rng, skin_tone), 0.0 if child else years)
-    headwear = sample_headwear(rng) if rng.random() < odds.headwear else None
-    hair = _sample_hair(rng, odds, longhaired, coily, age, headwear, mesh_count)
-    mask = _sample_mask(rng) if rng.random() < odds.mask else None
-    bearded = man and not child and rng.random() < odds.beard
+    coily = float(np.clip(1.6 * skin_darkness - 0.55, 0.0, 0.75))
+    colour = greyed(rng, sample_hair_colour(rng, skin_darkness), 0.0 if child else years)
+    headwear = sample_headwear(rng) if rng.random() < probabilities.headwear else None
+    hair = _sample_hair(rng, probabilities, longhaired, coily, age, headwear, mesh_count)
+    mask = _sample_mask(rng) if rng.random() < probabilities.mask else None
+    bearded = male and not child and rng.random() < probabilities.beard
     beard = _sample_beard(rng) if bearded else None
-    if beard is not None and mask is not None:  # the mask presses it down
+    if beard is not None and mask is not None:  # a mask presses the beard flat
         beard = replace(beard, length_m=0.0015, layers=2)
-    headphones = _seed(rng) if rng.random() < odds.headphones else None
+    headphones = _seed(rng) if rng.random() < probabilities.headphones else None
     if headphones is not None and isinstance(hair, GrownHair):
         hair = replace(hair, flank_m=min(hair.flank_m, 0.008))
-    wants_body = rng.random() < odds.body
+    wants_body = rng.random() < probabilities.body
     return Accessories(
         hair=hair,
         hair_colour=colour,
         beard=beard,
         headwear=headwear,
-        glasses=sample_glasses(rng) if rng.random() < odds.glasses else None,
+        glasses=sample_glasses(rng) if rng.random() < probabilities.glasses else None,
         mask=mask,
         headphones_seed=headphones,
-        earrings_seed=_seed(rng) if not man and rng.random() < odds.earrings else None,
+        earrings_seed=_seed(rng) if not male and rng.random() < probabilities.earrings else None,
         body=sample_body(rng, skin_rgb) if wants_body else None,
-        occluder=sample_occluder(rng, skin_rgb) if rng.random() < odds.occluder else None,
+        occluder=sample_occluder(rng, skin_rgb) if rng.random() < probabilities.occluder else None,
         seed=_seed(rng),
     )
 
 
 def resample_occluder(
-    style: Accessories,
+    accessories: Accessories,
     rng: np.random.Generator,
-    odds: AccessoryProbabilities = AccessoryProbabilities(),
+    probabilities: AccessoryProbabilities = AccessoryProbabilities(),
     skin_rgb: tuple[float, float, float] = (200.0, 160.0, 140.0),
 ) -> Accessories:
-    """Return the same person for another picture, with something else or nothing in front."""
-    hidden = rng.random() < odds.occluder
-    return replace(style, occluder=sample_occluder(rng, skin_rgb) if hidden else None)
+    """Return the accessories of the same person for another image, with a new occluder or none."""
+    occluded = rng.random() < probabilities.occluder
+    return replace(accessories, occluder=sample_occluder(rng, skin_rgb) if occluded else None)
 
 
 class AccessoryBuilder:
-    """Builds styles on the heads of one face model; made once per process.
+    """Builds accessories on heads of one face model; create one per process.
 
     Parameters
     ----------
     model
-        The face model whose vertices will come in.
+        The face model.
     hair_meshes
-        The packed MakeHuman hair meshes, or None to do without.
+        Path of the packed MakeHuman hair meshes; None: no mesh hair.
     """
 
     def __init__(self, model: HeadModel, hair_meshes: Path | None = None) -> None:
-        self.chart = HeadMap.of(model)
-        self.face = LowerFaceRegions.of(model)
+        self.head_map = HeadMap.of(model)
+        self.lower_face = LowerFaceRegions.of(model)
         self._vertex_count = len(model.mean_m)
         self._landmarks68 = np.asarray(model.landmarks68)
         rng = np.random.default_rng(20240917)
-        self._fields: dict[str, list[StrandTexture]] = {
-            kind: [strand_texture(rng, kind) for _ in range(FIELDS_PER_KIND)]
+        self._strand_textures: dict[str, list[StrandTexture]] = {
+            kind: [strand_texture(rng, kind) for _ in range(TEXTURES_PER_KIND)]
             for kind in STRAND_KINDS
         }
         self._meshes: HairMeshes | None = None
         if hair_meshes is not None:
-            self._meshes = load_hair_meshes(hair_meshes, self.chart)
+            self._meshes = load_hair_meshes(hair_meshes, self.head_map)
 
     @property
     def mesh_count(self) -> int:
-        """How many hair meshes there are to choose from."""
+        """Number of hair meshes."""
         return 0 if self._meshes is None else len(self._meshes.names)
 
     def fit(self, neutral_m: np.ndarray) -> HeadFit:
-        """Measure a person's neutral vertices ``(V, 3)``; pass the result to the others."""
+        """Fit the head of a person from neutral vertices ``(V, 3)``."""
         neutral = finite_array("neutral vertices", neutral_m, (self._vertex_count, 3))
-        return self.chart.fit(neutral)
+        return self.head_map.fit(neutral)
 
     def person_surfaces(
-        self, style: Accessories, neutral_m: np.ndarray, fit: HeadFit | None = None
+        self, accessories: Accessories, neutral_m: np.ndarray, fit: HeadFit | None = None
     ) -> list[Surface]:
-        """Build what does not move with the face: hair, headwear, glasses, headphones, earrings.
+        """Build accessories that expressions do not move: hair, headwear, glasses, jewellery.
 
-        Once per person: about 20 ms. ``neutral_m`` is ``(V, 3)``.
+        Needed once per person; about 20 ms. ``neutral_m`` is ``(V, 3)``.
         """
         fit = self.fit(neutral_m) if fit is None else fit
         landmarks = np.asarray(neutral_m, dtype=np.float64)[self._landmarks68]
-        surfaces = self._hair_surfaces(style, fit)
-        if style.headwear is not None:
-            surfaces += headwear_surfaces(style.headwear, self.chart, fit)
-        if style.glasses is not None:
-            surfaces += glasses_surfaces(style.glasses, landmarks, self.chart, fit)
-        if style.headphones_seed is not None:
-            above = 0.03 if style.hair is not None or style.headwear is not None else 0.008
-            rng = np.random.default_rng(style.headphones_seed)
-            surfaces += headphone_surfaces(rng, self.chart, fit, above)
-        if style.earrings_seed is not None:
-            rng = np.random.default_rng(style.earrings_seed)
-            surfaces += earring_surfaces(rng, self.chart, fit)
+        surfaces = self._hair_surfaces(accessories, fit)
+        if accessories.headwear is not None:
+            surfaces += headwear_surfaces(accessories.headwear, self.head_map, fit)
+        if accessories.glasses is not None:
+            surfaces += glasses_surfaces(accessories.glasses, landmarks, self.head_map, fit)
+        if accessories.headphones_seed is not None:
+            covered = accessories.hair is not None or accessories.headwear is not None
+            rng = np.random.default_rng(accessories.headphones_seed)
+            surfaces += headphone_surfaces(rng, self.head_map, fit, 0.03 if covered else 0.008)
+        if accessories.earrings_seed is not None:
+            rng = np.random.default_rng(accessories.earrings_seed)
+            surfaces += earring_surfaces(rng, self.head_map, fit)
         return surfaces
 
-    def body_surfaces(self, style: Accessories, fit: HeadFit) -> list[Surface]:
-        """Build the person's body, held straight; once per person."""
-        return [] if style.body is None else body_surfaces(style.body, self.chart, fit)
+    def body_surfaces(self, accessories: Accessories, fit: HeadFit) -> list[Surface]:
+        """Build the body, facing straight ahead; needed once per person."""
+        return (
+            [] if accessories.body is None else body_surfaces(accessories.body, self.head_map, fit)
+        )
 
     def turn_body(
         self, body: list[Surface], fit: HeadFit, body_from_head: np.ndarray
     ) -> list[Surface]:
-        """Turn a body below its head, ``body_from_head`` ``(3, 3)``; once per picture."""
-        return turn_body(body, self.chart, fit, body_from_head)
+        """Rotate the body relative to the head by ``body_from_head`` ``(3, 3)``."""
+        return turn_body(body, self.head_map, fit, body_from_head)
 
-    def image_surfaces(self, style: Accessories, expressed_m: np.ndarray) -> list[Surface]:
-        """Build what follows the face's expression: beard, mask, and what is in front."""
+    def image_surfaces(self, accessories: Accessories, expressed_m: np.ndarray) -> list[Surface]:
+        """Build what depends on the image: beard and mask, which follow expressions, and occluder.
+
+        ``expressed_m`` ``(V, 3)`` are the vertices with the current expression.
+        """
         surfaces: list[Surface] = []
-        if style.beard is not None:
-            kind = "buzz" if style.beard.length_m < 0.009 else "coily"
-            strands = self._field(kind, style.seed)
+        if accessories.beard is not None:
+            kind = "buzz" if accessories.beard.length_m < 0.009 else "coily"
+            strands = self._strands(kind, accessories.seed)
             surfaces += beard_surfaces(
-                style.beard, style.hair_colour, self.face, expressed_m, strands
+                accessories.beard, accessories.hair_colour, self.lower_face, expressed_m, strands
             )
-        if style.mask is not None:
-            surfaces += mask_surfaces(style.mask, self.face, expressed_m)
-        if style.occluder is not None:
-            surfaces += occluder_surfaces(style.occluder, expressed_m[self._landmarks68])
+        if accessories.mask is not None:
+            surfaces += mask_surfaces(accessories.mask, self.lower_face, expressed_m)
+        if accessories.occluder is not None:
+            surfaces += occluder_surfaces(accessories.occluder, expressed_m[self._landmarks68])
         return surfaces
 
-    def _hair_surfaces(self, style: Accessories, fit: HeadFit) -> list[Surface]:
-        if isinstance(style.hair, GrownHair):
-            strands = self._field(style.hair.kind, style.seed)
-            return grown_hair_surfaces(style.hair, style.hair_colour, self.chart, fit, strands)
-        if isinstance(style.hair, MeshHair):
-            if self._meshes is None:
-                raise ValueError(
-                    "style: asks for a hair mesh, but this wardrobe was made without; pass "
-                    "hair_meshes to AccessoryBuilder or mesh_count=0 to sample_accessories"
-                )
-            strands = self._field(style.hair.kind, style.seed)
-            return self._meshes.surfaces(style.hair, style.hair_colour, self.chart, fit, strands)
-        return []
+    def _hair_surfaces(self, accessories: Accessories, fit: HeadFit) -> list[Surface]:
+        hair, colour = accessories.hair, accessories.hair_colour
+        if hair is None:
+            return []
+        strands = self._strands(hair.kind, accessories.seed)
+        if isinstance(hair, GrownHair):
+            return grown_hair_surfaces(hair, colour, self.head_map, fit, strands)
+        if self._meshes is None:
+            raise ValueError(
+                "accessories: mesh hair needs hair meshes; pass hair_meshes to "
+                "AccessoryBuilder, or mesh_count=0 to sample_accessories"
+            )
+        return self._meshes.surfaces(hair, colour, self.head_map, fit, strands)
 
-    def _field(self, kind: str, seed: int) -> StrandTexture:
-        return self._fields[kind][seed % FIELDS_PER_KIND]
+    def _strands(self, kind: str, seed: int) -> StrandTexture:
+        return self._strand_textures[kind][seed % TEXTURES_PER_KIND]
 
 
 def _sample_hair(
     rng: np.random.Generator,
-    odds: AccessoryProbabilities,
+    probabilities: AccessoryProbabilities,
     longhaired: bool,
     coily: float,
     age: float,
     headwear: Headwear | None,
     mesh_count: int,
 ) -> GrownHair | MeshHair | None:
-    if rng.random() >= odds.hair or (headwear is not None and headwear.covers_hair):
+    if rng.random() >= probabilities.hair or (headwear is not None and headwear.covers_hair):
         return None
-    if headwear is None and mesh_count and rng.random() < odds.mesh_hair * (1.0 - coily):
+    if headwear is None and mesh_count and rng.random() < probabilities.mesh_hair * (1.0 - coily):
         return sample_mesh_hair(rng, mesh_count)
     hair = sample_hairstyle(rng, longhaired, coily, age)
     if hair is None or headwear is None:

@@ -1,4 +1,4 @@
-"""What follows the moving face: beards that grow from its skin, masks that are tied around it."""
+"""Accessories that follow facial expressions: beards and masks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.head_map import HeadModel, RayHits, cast_rays, direction
-from trglab.synth.accessories.shapes import UvMesh, merge, sheet, tube
+from trglab.synth.accessories.shapes import UvMesh, merge, sheet, tube, vertex_normals
 from trglab.synth.accessories.strands import HairColour, StrandTexture
-from trglab.synth.accessories.textures import fabric_texture, uniform_texture
+from trglab.synth.accessories.textures import CLOTH, fabric_texture, uniform_texture
 from trglab.synth.render.surface import Material, Surface
 
 BeardKind = Literal["full", "goatee", "moustache", "circle", "chinstrap"]
@@ -20,14 +20,13 @@ MaskKind = Literal["medical", "cloth", "respirator"]
 MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 
 BEARD_MATERIAL = Material(roughness=0.8, specular=0.02, two_sided=True)
-MASK_MATERIAL = Material(roughness=0.9, specular=0.02, two_sided=True)
 
 MASK_ROWS, MASK_COLUMNS = 13, 19
 
 
 @dataclass(frozen=True, slots=True)
 class Beard:
-    """One beard: how far it stands off the skin (3 to 40 mm) and in how many shells."""
+    """A beard: its length (3 to 40 mm) and the number of shells it is drawn with."""
 
     kind: BeardKind = "full"
     length_m: float = 0.008
@@ -36,7 +35,7 @@ class Beard:
 
 @dataclass(frozen=True, slots=True)
 class FaceMask:
-    """One mask; ``chin_worn`` leaves the nose free, as many people do."""
+    """A face mask; ``chin_worn`` leaves the nose uncovered."""
 
     kind: MaskKind = "medical"
     chin_worn: bool = False
@@ -45,24 +44,24 @@ class FaceMask:
 
 @dataclass(frozen=True, slots=True)
 class LowerFaceRegions:
-    """The lower half of the face: where beards grow and where masks lie.
+    """Regions of the lower face that beards and masks cover.
 
     Attributes
     ----------
     vertices
-        ``(n,)`` indices of the skin that may carry a beard.
+        ``(n,)`` indices of the skin vertices that may carry a beard.
     triangles
-        ``(m, 3)`` into ``vertices``.
+        ``(m, 3)`` indices into ``vertices``.
     growth
-        ``(5, n)`` float32 from 0 to 1: how densely each kind of :data:`BEARD_KINDS` grows there.
+        ``(5, n)`` float32: density of each of :data:`BEARD_KINDS`, 0 to 1.
     uv
-        ``(n, 2)``: across and down the face, to and fro within 0 to 1.
+        ``(n, 2)``: coordinates across and down the face, folded into 0 to 1 by reflection.
     landmarks68
         ``(68,)`` vertex indices.
     mask_hits
-        The mask's grid, ``(13, 19)`` rays from inside the jaw, in terms of the model's vertices.
+        Grid of the mask: ``(13, 19)`` rays from inside the jaw, in terms of the model's vertices.
     ears_m
-        ``(2, 3)``: where straps go, relative to landmarks 0 and 16.
+        ``(2, 3)``: ends of the straps relative to landmarks 0 and 16.
     """
 
     vertices: np.ndarray
@@ -75,7 +74,7 @@ class LowerFaceRegions:
 
     @classmethod
     def of(cls, model: HeadModel) -> LowerFaceRegions:
-        """Find the regions on the mean head of a face model."""
+        """Compute the regions on the mean head of a face model."""
         mean = np.asarray(model.mean_m, dtype=np.float64)
         skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
         landmarks = mean[model.landmarks68]
@@ -97,7 +96,7 @@ class LowerFaceRegions:
 
 
 def beard_growth(points_m: np.ndarray, landmarks_m: np.ndarray) -> np.ndarray:
-    """Return how densely each kind of beard grows at points ``(n, 3)`` of the mean head, (5, n)."""
+    """Return the density ``(5, n)`` of each kind of beard at points ``(n, 3)`` of the mean head."""
     x, y, z = np.abs(points_m[:, 0]), points_m[:, 1], points_m[:, 2]
     nose_y, chin_y = landmarks_m[33, 1], landmarks_m[8, 1]
     corner = np.abs(landmarks_m[[48, 54]]).mean(axis=0)
@@ -133,19 +132,19 @@ def beard_surfaces(
     colour: HairColour,
     face: LowerFaceRegions,
     vertices_m: np.ndarray,
-    field: StrandTexture,
+    strands: StrandTexture,
 ) -> list[Surface]:
-    """Grow a beard on the expressed vertices ``(V, 3)`` of a face (head frame)."""
+    """Build a beard on vertices ``(V, 3)`` with the current expression, in the head frame."""
     growth = face.growth[BEARD_KINDS.index(beard.kind)]
     grown = growth > 0.0
     triangles = face.triangles[grown[face.triangles].any(axis=1)]
     used, triangles = np.unique(triangles, return_inverse=True)
     triangles = triangles.reshape(-1, 3).astype(np.int32)
     skin, growth = vertices_m[face.vertices[used]].astype(np.float32), growth[used]
-    normals = _normals(skin, triangles)
+    normals = vertex_normals(skin, triangles).astype(np.float32)
     heading = normalize(normals + np.array([0.0, 0.55, 0.0], np.float32))
-    # Inside the region v walks up and down the upper half of the picture; towards the border it
-    # goes to the picture's end, where strands thin out.
+    # Inside the region v stays in the upper half of the texture; towards the border it goes to its
+    # end, where strands thin out.
     inside = growth * (0.05 + 0.45 * face.uv[used, 1])
     uv = np.stack([face.uv[used, 0], inside + (1.0 - growth)], axis=-1)
     shells = []
@@ -154,11 +153,11 @@ def beard_surfaces(
         height = 0.0006 + beard.length_m * share * growth[:, None] ** 0.7
         ragged = np.stack([uv[:, 0], np.clip(uv[:, 1] + 0.12 * layer, 0.0, 1.0)], axis=-1)
         shells.append(UvMesh(skin + height * heading, triangles, ragged))
-    return [merge(shells).surface("beard", field.texture(colour), BEARD_MATERIAL)]
+    return [merge(shells).surface("beard", strands.tinted(colour), BEARD_MATERIAL)]
 
 
 def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray) -> list[Surface]:
-    """Tie a mask over the expressed vertices ``(V, 3)`` of a face (head frame)."""
+    """Build a mask on vertices ``(V, 3)`` with the current expression, in the head frame."""
     rng = np.random.default_rng(mask.seed)
     points = face.mask_hits.points(vertices_m.astype(np.float64))
     landmarks = vertices_m[face.landmarks68].astype(np.float64)
@@ -168,7 +167,7 @@ def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray
     out = points - inside
     radius = np.linalg.norm(out, axis=-1)
     tent = radius.copy()
-    for _ in range(3 if mask.kind == "medical" else 5):  # cloth spans hollows, never cuts in
+    for _ in range(3 if mask.kind == "medical" else 5):  # cloth spans hollows
         padded = np.pad(tent, 1, mode="edge")
         mean = 0.25 * (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:])
         tent = np.maximum(radius, mean)
@@ -194,15 +193,15 @@ def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray
         "respirator": np.array([232.0, 232.0, 228.0]),
         "cloth": None,
     }[mask.kind]
-    picture = fabric_texture(rng) if colour is None else _ribbed(rng, colour)
+    texture = fabric_texture(rng) if colour is None else _ribbed_texture(rng, colour)
     return [
-        shell.surface("mask", picture, MASK_MATERIAL),
-        merge(straps).surface("straps", uniform_texture(np.full(3, 225.0)), MASK_MATERIAL),
+        shell.surface("mask", texture, CLOTH),
+        merge(straps).surface("straps", uniform_texture(np.full(3, 225.0)), CLOTH),
     ]
 
 
 def _mask_rays(mean: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> RayHits:
-    """Rays from inside the jaw to a mask's grid: nose bridge to under the chin, cheek to cheek."""
+    """Cast rays from inside the jaw to the grid of a mask: bridge of the nose to below the chin."""
     inside = np.array([0.0, landmarks[48:68, 1].mean(), landmarks[[0, 16], 2].mean()])
     azimuth = np.linspace(-66.0, 66.0, MASK_COLUMNS)
     nose = landmarks[28] - inside
@@ -220,20 +219,9 @@ def _mask_rays(mean: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> Ray
     return far
 
 
-def _ribbed(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
-    picture = fabric_texture(rng, rgb).astype(np.float64)
-    ribs = 1.0 - 0.10 * (np.arange(len(picture)) % 24 < 3)
-    flat = 0.3 * picture[..., :3] + 0.7 * np.asarray(rgb)
-    picture[..., :3] = np.clip(flat * ribs[:, None, None], 0, 255)
-    return picture.astype(np.uint8)
-
-
-def _normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    across = np.cross(b - a, c - a)
-    index = triangles.T.ravel()
-    total = np.stack(
-        [np.bincount(index, np.tile(across[:, axis], 3), len(vertices)) for axis in range(3)],
-        axis=-1,
-    )
-    return normalize(total).astype(np.float32)
+def _ribbed_texture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:
+    texture = fabric_texture(rng, rgb).astype(np.float64)
+    ribs = 1.0 - 0.10 * (np.arange(len(texture)) % 24 < 3)
+    flat = 0.3 * texture[..., :3] + 0.7 * np.asarray(rgb)
+    texture[..., :3] = np.clip(flat * ribs[:, None, None], 0, 255)
+    return texture.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Glasses, fitted to a person's eyes, nose and ears."""
+"""Glasses and sunglasses, fitted to eyes, nose and ears."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trglab.synth.accessories.head_map import HeadFit, HeadMap
 from trglab.synth.accessories.headwear import ear_centre_m
 from trglab.synth.accessories.shapes import UvMesh, merge, tube
 from trglab.synth.accessories.textures import random_rgb, uniform_texture
+from trglab.synth.colour import Rgb, rgb_tuple
 from trglab.synth.render.surface import Material, Surface
 
 LensShape = Literal["round", "oval", "rectangle", "aviator", "cat eye", "square"]
@@ -24,62 +25,62 @@ OUTLINE_POINTS = 28
 
 @dataclass(frozen=True, slots=True)
 class Glasses:
-    """One pair of glasses. Lengths in metres for an adult's face; they scale with the face.
+    """A pair of glasses. Lengths are for an adult's face and scale with the face.
 
     Attributes
     ----------
     width_m, height_m
-        Of one lens.
+        Size of one lens.
     rim_m
-        Half the thickness of the rim; 0 for rimless glasses.
+        Half the thickness of the rim; 0: rimless.
     tint
-        Alpha of the lenses: 0.05 clear to 0.95 dark.
+        Opacity of the lenses: 0.05 clear to 0.95 dark.
     drop_m
-        How far the frame slid down the nose.
+        Offset of the frame down the nose.
     """
 
     shape: LensShape = "rectangle"
     width_m: float = 0.050
     height_m: float = 0.034
     rim_m: float = 0.0014
-    frame_rgb: tuple[float, float, float] = (25.0, 22.0, 20.0)
+    frame_rgb: Rgb = (25.0, 22.0, 20.0)
     tint: float = 0.06
-    tint_rgb: tuple[float, float, float] = (30.0, 32.0, 30.0)
+    tint_rgb: Rgb = (30.0, 32.0, 30.0)
     drop_m: float = 0.002
 
 
 def sample_glasses(rng: np.random.Generator) -> Glasses:
-    """Draw glasses: two in three clear, the others sunglasses of several tints."""
+    """Draw glasses: about two thirds clear, the others sunglasses."""
     dark = rng.random() < 0.33
     height = rng.uniform(0.026, 0.044) + (0.006 if dark else 0.0)
     rim = rng.choice([0.0, 0.0008, 0.0014, 0.0026], p=[0.12, 0.38, 0.3, 0.2])
     colours = [(25, 22, 20), (70, 45, 30), (150, 150, 155), (190, 155, 90), tuple(random_rgb(rng))]
-    red, green, blue = colours[int(rng.choice(5, p=[0.45, 0.15, 0.17, 0.11, 0.12]))]
+    frame_rgb = colours[int(rng.choice(5, p=[0.45, 0.15, 0.17, 0.11, 0.12]))]
     tints = [(22, 22, 24), (60, 42, 25), (30, 45, 60), (120, 90, 60)]
-    tint_red, tint_green, tint_blue = tints[int(rng.integers(4))]
+    tint_rgb = tints[int(rng.integers(4))]
     return Glasses(
         shape=LENS_SHAPES[int(rng.integers(len(LENS_SHAPES)))],
         width_m=float(rng.uniform(0.044, 0.056)),
         height_m=float(height),
         rim_m=float(rim),
-        frame_rgb=(float(red), float(green), float(blue)),
+        frame_rgb=rgb_tuple(np.array(frame_rgb, float)),
         tint=float(rng.uniform(0.5, 0.97) if dark else rng.uniform(0.02, 0.10)),
-        tint_rgb=(float(tint_red), float(tint_green), float(tint_blue)),
+        tint_rgb=rgb_tuple(np.array(tint_rgb, float)),
         drop_m=float(rng.exponential(0.003)),
     )
 
 
 def glasses_surfaces(
-    glasses: Glasses, landmarks_m: np.ndarray, chart: HeadMap, fit: HeadFit
+    glasses: Glasses, landmarks_m: np.ndarray, head_map: HeadMap, fit: HeadFit
 ) -> list[Surface]:
-    """Build glasses on a person with neutral landmarks ``(68, 3)`` (head frame).
+    """Build glasses on a person with neutral landmarks ``(68, 3)``, in the head frame.
 
-    The frame keeps its flat front; its place follows the eyes and the nose bridge, its temples
-    end on the ears.
+    Eyes and the bridge of the nose determine the position of the frame; the temples end at the
+    ears.
     """
     eyes = np.stack([landmarks_m[36:42].mean(0), landmarks_m[42:48].mean(0)])
     spacing = eyes[1, 0] - eyes[0, 0]
-    size = spacing / 0.064  # the mean adult's pupils are 63 to 64 mm apart
+    size = spacing / 0.064  # mean adult interpupillary distance: 63 to 64 mm
     width, height = glasses.width_m * size, glasses.height_m * size
     height = min(height, 1.02 * width)
     bridge = landmarks_m[27]
@@ -92,29 +93,23 @@ def glasses_surfaces(
         x = outline[:, 0] + side * 0.5 * (gap + width)
         z = front_z + 1.6 * np.maximum(np.abs(x) - 0.02, 0.0) ** 2 / size  # slightly wrapped
         outlines.append(np.stack([x, outline[:, 1] + middle_y, z], axis=-1))
-    frame = _frame(glasses, outlines, chart, fit, size)
+    frame = _frame(glasses, outlines, head_map, fit, size)
     surfaces = [
         frame.surface("glasses", uniform_texture(np.array(glasses.frame_rgb)), FRAME_MATERIAL)
     ]
     lenses = merge([_lens(outline) for outline in outlines])
-    picture = _lens_picture(glasses)
-    surfaces.append(lenses.surface("lenses", picture, LENS))
+    surfaces.append(lenses.surface("lenses", _lens_texture(glasses), LENS))
     return surfaces
 
 
 def _outline(shape: LensShape, side: float) -> np.ndarray:
-    """Return a lens outline in [-1, 1], ``(28, 2)``, counter-clockwise seen with y up."""
+    """Return a superellipse-like lens outline in [-1, 1], ``(28, 2)``, counter-clockwise, y up."""
     angle = np.linspace(0.0, 2.0 * np.pi, OUTLINE_POINTS, endpoint=False)
     power = {
-        "round": 2.0,
-        "oval": 2.3,
-        "rectangle": 5.0,
-        "square": 3.6,
-        "aviator": 2.5,
-        "cat eye": 3.0,
-    }
+        "round": 2.0, "oval": 2.3, "rectangle": 5.0, "square": 3.6, "aviator": 2.5, "cat eye": 3.0,
+    }[shape]  # fmt: skip
     cos, sin = np.cos(angle), np.sin(angle)
-    radius = (np.abs(cos) ** power[shape] + np.abs(sin) ** power[shape]) ** (-1.0 / power[shape])
+    radius = (np.abs(cos) ** power + np.abs(sin) ** power) ** (-1.0 / power)
     x, y = radius * cos, -radius * sin
     outer = 0.5 + 0.5 * x * side  # 1 at the temple
     if shape == "aviator":
@@ -128,7 +123,7 @@ def _outline(shape: LensShape, side: float) -> np.ndarray:
 
 
 def _frame(
-    glasses: Glasses, outlines: list[np.ndarray], chart: HeadMap, fit: HeadFit, size: float
+    glasses: Glasses, outlines: list[np.ndarray], head_map: HeadMap, fit: HeadFit, size: float
 ) -> UvMesh:
     rim = max(glasses.rim_m, 0.0006)
     parts = []
@@ -143,19 +138,18 @@ def _frame(
     parts.append(tube(bridge, 1.1 * rim, 4))
     for side, line in ((-1.0, left), (1.0, right)):
         hinge = line[(side * line[:, 0]).argmax()] + [side * 0.002, -0.3 * glasses.height_m, 0.002]
-        ear = (
-            fit.transfer(ear_centre_m(chart, side)) + np.array([-side * 0.006, -0.030, 0.0]) * size
-        )
+        ear = fit.transfer(ear_centre_m(head_map, side))
+        ear = ear + np.array([-side * 0.006, -0.030, 0.0]) * size
         hook = ear + np.array([-side * 0.006, 0.022, 0.022]) * size
         bow = np.stack([hinge, hinge + [side * 0.002, 0, 0.01], 0.5 * (hinge + ear), ear, hook])
-        # The widest part of the head must not poke through.
+        # Keep the temples outside the widest part of the head.
         bow[2, 0] = side * max(abs(bow[2, 0]), abs(ear[0]) - 0.002, abs(hinge[0]))
         parts.append(tube(bow, rim * 0.9, 4, flat=1.8))
     return merge(parts)
 
 
 def _lens(outline: np.ndarray) -> UvMesh:
-    """A flat picture cut by the outline: one ring around a middle point."""
+    """Return a triangle fan around the middle of the outline, with planar texture coordinates."""
     middle = outline.mean(axis=0)
     bulge = middle - np.array([0.0, 0.0, 0.0015])
     vertices = np.concatenate([outline, bulge[None]]).astype(np.float32)
@@ -166,8 +160,8 @@ def _lens(outline: np.ndarray) -> UvMesh:
     return UvMesh(vertices, triangles.astype(np.int32), uv.astype(np.float32))
 
 
-def _lens_picture(glasses: Glasses) -> np.ndarray:
-    """Tinted glass, darker at the top as many sunglasses are."""
+def _lens_texture(glasses: Glasses) -> np.ndarray:
+    """Return tinted glass; sunglasses get lighter towards the bottom."""
     v = np.linspace(0.0, 1.0, 16)[:, None, None]
     alpha = 255.0 * glasses.tint * (1.0 - 0.3 * v * (glasses.tint > 0.3))
     rgb = np.broadcast_to(np.array(glasses.tint_rgb), (16, 16, 3))

@@ -1,9 +1,8 @@
-"""Hair grown from the scalp: layered sheets of strands that follow a combing field.
+"""Procedural hair: layered sheets of strands along guide curves.
 
-Strands start at a *parting*, a piece of a great circle on the skull, run over the skull to the
-*hairline*, and hang from there if they are long enough. Parting at the crown gives hair combed
-down and forward, along the top a side or middle parting, low at the back a bun or a ponytail (the
-strands then read backwards, which no eye can tell).
+Guides start at a *parting*, an arc of a great circle on the skull, run over the skull to the
+*hairline*, and hang down from there. A parting at the crown gives hair combed forward, one along
+the top a side or middle parting, one low at the back a bun or a ponytail.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ from trglab.synth.accessories.head_map import (
     direction,
     slerp,
 )
-from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, smooth_noise, tube
+from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, tube
 from trglab.synth.accessories.strands import HairColour, StrandKind, StrandTexture
+from trglab.synth.noise import smooth_noise_1d
 from trglab.synth.render.surface import Material, Surface
 
 GUIDES = 56
 SKULL_STEPS = 8
 HANG_STEPS = 7
 FRAYED_FROM = 0.72
-"""The share of a strand picture that stays whole in the lowest layer."""
+"""v up to which the texture of the lowest layer has no gaps."""
 
 HAIR_MATERIAL = Material(roughness=0.45, specular=0.022, anisotropy=0.8, two_sided=True)
 COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True)
@@ -36,19 +36,19 @@ COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True)
 
 @dataclass(frozen=True, slots=True)
 class Hairline:
-    """Where hair begins: elevations in degrees as seen from the middle of the skull."""
+    """The hairline: elevations in degrees, seen from the centre of the skull."""
 
     forehead_deg: float = 38.0
     temple_deg: float = 36.0
     peak_deg: float = 0.0
-    """How far a widow's peak comes down."""
+    """Depth of a widow's peak."""
     sideburn_deg: float = -10.0
     ear_deg: float = 7.0
-    """Above the ears; below about -5 the hair lies over them."""
+    """Above the ears; below about -5 hair covers them."""
     nape_deg: float = -42.0
 
     def elevation_deg(self, azimuth_deg: np.ndarray) -> np.ndarray:
-        """Return the hairline's elevation at azimuths of either side."""
+        """Return the elevation of the hairline at azimuths in degrees."""
         side = np.abs(azimuth_deg)
         at = [0, 16, 36, 50, 63, 71, 78, 85, 104, 116, 132, 180]
         cheek = 0.5 * (self.temple_deg + self.sideburn_deg)
@@ -63,22 +63,22 @@ class Hairline:
 
 @dataclass(frozen=True, slots=True)
 class GrownHair:
-    """One hairstyle. Lengths in metres, for a head of mean size.
+    """Parameters of a procedural hairstyle; lengths are for a head of mean size.
 
     Attributes
     ----------
     parting_deg
-        ``((azimuth, elevation), (azimuth, elevation))`` of its two ends.
+        ``((azimuth, elevation), (azimuth, elevation))`` of both ends of the parting.
     fringe_m, side_m, back_m
-        How far hair hangs below the hairline over the forehead, before the ears, and behind them.
+        Length below the hairline over the forehead, in front of the ears, and behind them.
     top_m, flank_m
-        How far hair stands off the skull on top and at the sides.
+        Thickness of the hair on top and at the sides.
     lift
-        Share of that height which is kept at the hairline: 0 lies flat, 1 stands up.
+        Share of the thickness that remains at the hairline: 0 flat, 1 upright.
     gather
-        What the strands are bound into at the parting.
+        ``none``, or what the strands form at the parting: ``bun`` or ``ponytail``.
     in_front
-        Long hair falls before the shoulders.
+        Long hair falls in front of the shoulders.
     """
 
     kind: StrandKind = "straight"
@@ -98,96 +98,94 @@ class GrownHair:
     in_front: bool = True
     layers: int = 3
     pressed_above_deg: float | None = None
-    """A hat sits here: hair above this elevation lies flat."""
+    """Hair above this elevation is pressed flat by headwear."""
     seed: int = 0
 
 
 def grown_hair_surfaces(
-    hair: GrownHair, colour: HairColour, chart: HeadMap, fit: HeadFit, field: StrandTexture
+    hair: GrownHair, colour: HairColour, head_map: HeadMap, fit: HeadFit, strands: StrandTexture
 ) -> list[Surface]:
-    """Build a hairstyle on a person's head (head frame, neutral face).
+    """Build a hairstyle on a person's head, in the head frame; deterministic.
 
-    ``field`` must be of the kind that ``hair.kind`` names. The same arguments give the same hair.
+    ``strands`` must be of the kind ``hair.kind``.
     """
     rng = np.random.default_rng(hair.seed)
     material = COILY_MATERIAL if hair.kind in ("coily", "buzz") else HAIR_MATERIAL
-    base, over = field.texture(colour, opaque=FRAYED_FROM), field.texture(colour)
+    base, over = strands.tinted(colour, opaque=FRAYED_FROM), strands.tinted(colour)
     under: list[UvMesh] = []
     outer: list[UvMesh] = []
     top_layer = None
     for layer in range(hair.layers):
         height = (layer + 1.0) / hair.layers
-        strands = _comb(hair, chart, rng, height, float(rng.uniform(0.0, 0.5)))
-        (under if layer == 0 else outer).append(_sheet_of(strands, hair.kind, rng))
-        top_layer = strands
+        guides = _comb(hair, head_map, rng, height, float(rng.uniform(0.0, 0.5)))
+        (under if layer == 0 else outer).append(_sheet_of(guides, hair.kind, rng))
+        top_layer = guides
     assert top_layer is not None
     if hair.locks and hair.kind not in ("coily", "buzz"):
-        outer.append(_loose_locks(hair, top_layer, chart, rng))
+        outer.append(_loose_locks(hair, top_layer, head_map, rng))
     if hair.gather != "none":
-        outer.append(_gathered(hair, chart, rng))
+        outer.append(_gathered(hair, head_map, rng))
     surfaces = []
     for name, meshes, texture in (("hair", under, base), ("hair outer", outer, over)):
         if meshes:
-            mesh = merge(meshes)
-            moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
-            surfaces.append(moved.surface(name, texture, material))
+            surfaces.append(fit.transfer_mesh(merge(meshes)).surface(name, texture, material))
     return surfaces
 
 
 @dataclass(frozen=True, slots=True)
-class _Strands:
-    """Guide strands: points ``(steps, guides, 3)`` and their v ``(steps, guides)``."""
+class _Guides:
+    """Guide strands: points ``(steps, guides, 3)`` and texture v ``(steps, guides)``."""
 
     points_m: np.ndarray
     v: np.ndarray
 
 
 def _comb(
-    hair: GrownHair, chart: HeadMap, rng: np.random.Generator, height: float, phase: float
-) -> _Strands:
-    """Lay one layer of guides at a share ``height`` of the hair's full thickness."""
+    hair: GrownHair, head_map: HeadMap, rng: np.random.Generator, height: float, phase: float
+) -> _Guides:
+    """Return one layer of guide strands at a share ``height`` of the full thickness."""
     turn = np.linspace(-1.0, 1.0, GUIDES + 1)
     azimuth = 180.0 * np.sign(turn) * np.abs(turn) ** 1.25  # denser around the face
-    jitter = smooth_noise(rng, GUIDES + 1, 30, closed=True)
+    jitter = smooth_noise_1d(rng, GUIDES + 1, 30, closed=True)
     line = hair.hairline.elevation_deg(azimuth) + (0.8 + 2.0 * hair.mess) * jitter
     line += 3.0 * (1.0 - height) * (np.abs(azimuth) < 60)  # the lowest layer starts farther back
     ends = direction(azimuth, line)
     roots = _nearest_on_arc(ends, hair.parting_deg)
     at = np.linspace(0.0, 1.0, SKULL_STEPS) ** 0.8
-    ways = slerp(roots, ends, at)
-    offset = _thickness(hair, ways, at, rng) * height + 0.0015
-    radius = chart.skull_radius_m(ways)
+    directions = slerp(roots, ends, at)
+    offset = _thickness(hair, directions, at, rng) * height + 0.0015
+    radius = head_map.skull_radius_m(directions)
     covers = np.clip((-hair.hairline.ear_deg + 2.0) / 8.0, 0.0, 1.0)
-    radius = radius + covers * np.clip(chart.hull_radius_m(ways) - radius, 0.0, 0.02)
-    skull = chart.centre_m + ways * (radius + offset)[..., None]
+    radius = radius + covers * np.clip(head_map.hull_radius_m(directions) - radius, 0.0, 0.02)
+    skull = head_map.centre_m + directions * (radius + offset)[..., None]
     length = _hang_length(hair, azimuth) * (1.0 + 0.12 * hair.mess * jitter) * (0.8 + 0.2 * height)
-    hang = _hang(hair, chart, skull, length, azimuth, height)
+    hang = _hang(hair, head_map, skull, length, azimuth, height)
     points = np.concatenate([skull, hang]) if length.max() > 0.0 else skull
     points = points + _waves(hair, points, rng, phase)
     steps = np.linalg.norm(np.diff(points, axis=0), axis=-1)
     path = np.concatenate([np.zeros((1, len(azimuth))), np.cumsum(steps, axis=0)])
-    return _Strands(points, _texture_v(path, length))
+    return _Guides(points, _texture_v(path, length))
 
 
 def _texture_v(path_m: np.ndarray, hang_m: np.ndarray) -> np.ndarray:
-    """Put the ragged last part of the picture onto the last piece of each guide.
+    """Return v along the guides, with the frayed end of the texture at their tips.
 
-    A hairline frays over a centimetre, the ends of long hair over several.
+    The frayed part is 14 mm of short hair and up to 60 mm of long hair.
     """
     total = path_m[-1]
     frayed = np.clip(0.3 * hang_m, 0.014, 0.06)
-    whole = total - frayed
+    intact = total - frayed
     return np.where(
-        path_m < whole,
-        FRAYED_FROM * path_m / whole,
-        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path_m - whole) / frayed,
+        path_m < intact,
+        FRAYED_FROM * path_m / intact,
+        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path_m - intact) / frayed,
     )
 
 
 def _nearest_on_arc(
     directions: np.ndarray, arc_deg: tuple[tuple[float, float], tuple[float, float]]
 ) -> np.ndarray:
-    """Return the unit vectors on a short arc that lie nearest to each direction, softly."""
+    """Return the unit vectors on an arc that lie approximately nearest to each direction."""
     (azimuth_0, elevation_0), (azimuth_1, elevation_1) = arc_deg
     start = direction(np.array(azimuth_0), np.array(elevation_0))
     end = direction(np.array(azimuth_1), np.array(elevation_1))
@@ -198,18 +196,18 @@ def _nearest_on_arc(
 
 
 def _thickness(
-    hair: GrownHair, ways: np.ndarray, at: np.ndarray, rng: np.random.Generator
+    hair: GrownHair, directions: np.ndarray, at: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """How far the outermost hair stands off the skull along the guides, metres."""
-    _, elevation = azimuth_elevation(ways)
+    """Return the distance of the outermost layer from the skull along the guides, metres."""
+    _, elevation = azimuth_elevation(directions)
     upper = np.clip((elevation - 5.0) / 45.0, 0.0, 1.0)
     upper = upper * upper * (3.0 - 2.0 * upper)
     full = hair.flank_m + (hair.top_m - hair.flank_m) * upper
     rise = np.clip(at / 0.25, 0.35, 1.0)[:, None]  # flat at the parting
-    hangs = _hang_length(hair, azimuth_elevation(ways[-1])[0]) > 0.01
+    hangs = _hang_length(hair, azimuth_elevation(directions[-1])[0]) > 0.01
     keep = np.where(hangs, np.maximum(hair.lift, 0.6), hair.lift)
     fall = 1.0 - (1.0 - keep) * np.clip((at[:, None] - 0.55) / 0.45, 0.0, 1.0) ** 1.5
-    lumps = smooth_noise(rng, ways.shape[1], 18, closed=True)
+    lumps = smooth_noise_1d(rng, directions.shape[1], 18, closed=True)
     thickness = full * rise * fall * (1.0 + 0.18 * hair.mess * lumps)
     if hair.pressed_above_deg is not None:
         pressed = np.clip((elevation - hair.pressed_above_deg + 12.0) / 10.0, 0.0, 1.0)
@@ -218,7 +216,7 @@ def _thickness(
 
 
 def _hang_length(hair: GrownHair, azimuth_deg: np.ndarray) -> np.ndarray:
-    """Length below the hairline at each azimuth, metres."""
+    """Return the length below the hairline at each azimuth, metres."""
     knots = [0, 32, 46, 62, 84, 112, 180]
     fringe, side, back = hair.fringe_m, hair.side_m, hair.back_m
     values = [fringe, 0.96 * fringe, 0.5 * (fringe + side), side, side, back, back]
@@ -227,29 +225,29 @@ def _hang_length(hair: GrownHair, azimuth_deg: np.ndarray) -> np.ndarray:
 
 def _hang(
     hair: GrownHair,
-    chart: HeadMap,
+    head_map: HeadMap,
     skull: np.ndarray,
     length_m: np.ndarray,
     azimuth_deg: np.ndarray,
     height: float,
 ) -> np.ndarray:
-    """Let guides fall from the hairline, around whatever they meet: ``(HANG_STEPS, n, 3)``."""
+    """Continue guides downwards from the hairline, outside the head: ``(HANG_STEPS, n, 3)``."""
     point, step = skull[-1], (length_m / HANG_STEPS)[:, None]
     heading = normalize(skull[-1] - skull[-2])
     down = np.array([0.0, 1.0, 0.0])
     clear = 0.004 + 0.006 * height
-    shoulder_y = chart.landmarks_m[8, 1] + 0.055
+    shoulder_y = head_map.landmarks_m[8, 1] + 0.055
     points = []
     for _ in range(HANG_STEPS):
         heading = normalize(0.5 * heading + 0.5 * down)
         point = point + step * heading
-        out = point - chart.centre_m
+        out = point - head_map.centre_m
         far = np.linalg.norm(out, axis=-1)
-        least = chart.hull_radius_m(out) + clear
+        least = head_map.hull_radius_m(out) + clear
         point = np.where(
-            (far < least)[:, None], chart.centre_m + out * (least / far)[:, None], point
+            (far < least)[:, None], head_map.centre_m + out * (least / far)[:, None], point
         )
-        # Long hair lies on the chest or on the back, not inside the shoulders.
+        # Keep long hair on the chest or on the back, outside the shoulders.
         under = np.clip((point[:, 1] - shoulder_y + 0.03) / 0.05, 0.0, 1.0)
         front = (np.abs(azimuth_deg) < 96) if hair.in_front else np.zeros(len(azimuth_deg), bool)
         depth = np.where(
@@ -265,12 +263,12 @@ def _hang(
 def _waves(
     hair: GrownHair, points: np.ndarray, rng: np.random.Generator, phase: float
 ) -> np.ndarray:
-    """Sideways and outward swing of waves, curls and tousled hair, ``(steps, guides, 3)``."""
+    """Return offsets of waves, curls and tousled hair, ``(steps, guides, 3)``."""
     steps, guides = points.shape[:2]
     along = np.linspace(0.0, 1.0, steps)[:, None]
-    lag = 1.5 * smooth_noise(rng, guides, 16, closed=True)
+    lag = 1.5 * smooth_noise_1d(rng, guides, 16, closed=True)
     swing = np.sin(2.0 * np.pi * (3.0 * along + phase) + lag) * hair.wave_m
-    # Neighbouring strands are tousled alike, or the surface looks like crumpled paper.
+    # Smooth over neighbouring strands; otherwise the surface looks crumpled.
     tousle = rng.standard_normal((steps, guides))
     for _ in range(2):
         tousle = 0.5 * tousle + 0.25 * (np.roll(tousle, 1, 1) + np.roll(tousle, -1, 1))
@@ -284,35 +282,35 @@ def _waves(
         swing = 0.3 * swing
     outward = normalize(points * np.array([1.0, 0.3, 1.0]))
     sideways = np.cross(outward, [0.0, 1.0, 0.0])
-    # Inward swings would end below the skin.
+    # Limit inward offsets, which would end below the skin.
     return np.maximum(swing, -0.001)[..., None] * outward + 0.8 * swing[..., None] * sideways
 
 
-def _sheet_of(strands: _Strands, kind: StrandKind, rng: np.random.Generator) -> UvMesh:
-    steps, guides = strands.v.shape
+def _sheet_of(guides: _Guides, kind: StrandKind, rng: np.random.Generator) -> UvMesh:
+    steps, count = guides.v.shape
     repeats = 3 if kind in ("straight", "wavy") else 2
-    # There and back again, so that neither the repeats nor the ends show a seam.
-    turn = np.linspace(0.0, 2.0 * repeats, guides) + rng.uniform(0.0, 2.0)
+    # u runs to and fro, so that neither repeats nor ends show a seam.
+    turn = np.linspace(0.0, 2.0 * repeats, count) + rng.uniform(0.0, 2.0)
     u = np.abs((turn % 2.0) - 1.0)
-    uv = np.stack([np.broadcast_to(u, (steps, guides)), strands.v], axis=-1)
-    return sheet(strands.points_m, uv)
+    uv = np.stack([np.broadcast_to(u, (steps, count)), guides.v], axis=-1)
+    return sheet(guides.points_m, uv)
 
 
 def _loose_locks(
-    hair: GrownHair, strands: _Strands, chart: HeadMap, rng: np.random.Generator
+    hair: GrownHair, guides: _Guides, head_map: HeadMap, rng: np.random.Generator
 ) -> UvMesh:
-    """Narrow ribbons over the outer layer that break up its outline."""
-    steps, guides = strands.v.shape
+    """Return narrow ribbons over the outer layer that break up its outline."""
+    steps, count = guides.v.shape
     meshes = []
     for _ in range(hair.locks):
-        guide = int(rng.integers(1, guides - 1))
+        guide = int(rng.integers(1, count - 1))
         first = int(rng.integers(0, max(1, steps // 2)))
         last = min(steps, first + int(rng.integers(4, max(5, steps))))
-        path = strands.points_m[first:last, guide]
-        side = strands.points_m[first:last, guide + 1] - strands.points_m[first:last, guide - 1]
+        path = guides.points_m[first:last, guide]
+        side = guides.points_m[first:last, guide + 1] - guides.points_m[first:last, guide - 1]
         along = np.linspace(0.0, 1.0, len(path))[:, None]
         width = rng.uniform(0.003, 0.010) * (1.0 - 0.75 * along**2)
-        outward = normalize(path - chart.centre_m)
+        outward = normalize(path - head_map.centre_m)
         raise_m = (0.0006 + hair.mess * rng.uniform(0.0, 0.006)) * along**1.5
         drift = rng.normal(0.0, 0.012 * (0.2 + hair.mess)) * along**2
         across = normalize(side)
@@ -324,22 +322,22 @@ def _loose_locks(
     return merge(meshes)
 
 
-def _gathered(hair: GrownHair, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
-    """A bun or a ponytail where the strands come together."""
-    way = direction(*(np.array(angle) for angle in hair.parting_deg[0]))
-    radius = chart.skull_radius_m(way) + 0.006
-    seat = chart.centre_m + way * radius
+def _gathered(hair: GrownHair, head_map: HeadMap, rng: np.random.Generator) -> UvMesh:
+    """Return a bun or a ponytail at the start of the parting."""
+    towards = direction(*(np.array(angle) for angle in hair.parting_deg[0]))
+    radius = head_map.skull_radius_m(towards) + 0.006
+    seat = head_map.centre_m + towards * radius
     if hair.gather == "bun":
         size = rng.uniform(0.024, 0.04)
         ball = ellipsoid((size, size * 0.85, size * 0.9), 7, 12)
         lumps = 1.0 + 0.08 * rng.standard_normal(len(ball.vertices_m))
-        moved = ball.vertices_m * lumps[:, None] + seat + way * size * 0.6
+        moved = ball.vertices_m * lumps[:, None] + seat + towards * size * 0.6
         return UvMesh(
             moved.astype(np.float32), ball.triangles, ball.uv * np.array([1, 0.7], np.float32)
         )
     at = np.linspace(0.0, 1.0, 9)[:, None]
     length = max(hair.back_m, 0.12)
-    path = seat + way * 0.05 * np.sqrt(at) + np.array([0.0, 1.0, 0.0]) * length * at**1.4
+    path = seat + towards * 0.05 * np.sqrt(at) + np.array([0.0, 1.0, 0.0]) * length * at**1.4
     path = path + np.array([rng.normal(0.0, 0.02), 0.0, 0.0]) * at
     girth = 0.021 * (1.0 + 0.35 * np.sin(np.pi * at[:, 0])) * (1.0 - 0.6 * at[:, 0] ** 3)
     return tube(path, girth, 9, up=(1.0, 0.0, 0.1))

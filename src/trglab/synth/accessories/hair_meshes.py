@@ -1,4 +1,4 @@
-"""Modelled hair: MakeHuman's CC0 meshes, fitted once to the mean head, then varied and carried."""
+"""Hair meshes from MakeHuman (CC0), fitted to the mean head once and varied per person."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from trglab.synth.render.surface import Surface
 FORMAT = 2
 MAX_TRIANGLES = 5600
 
-_LEFT_OUT = ("afro01",)
-"""Its stacked cards need their own alpha pictures; grown coils look better."""
+_EXCLUDED = ("afro01",)
+"""Its stacked cards need their own alpha textures."""
 
 _ON_MALE = ("short01", "short02", "short04")
-"""Hair that was modelled on the male body; the others on the female one."""
+"""Hair modelled on the male body; all other hair fits the female body."""
 
-_SEAT_SHIFT_M = {"short04": (0.0, 0.093, 0.0)}
-"""One mesh was modelled on a shorter body: what lifts it onto the male one (y up)."""
+_OFFSET_M = {"short04": (0.0, 0.093, 0.0)}
+"""Offset (y up) of a mesh that was modelled on a shorter body."""
 
 _SOURCE = (
     "the packed CC0 hair of MakeHuman's system assets (static.makehumancommunity.org), arrays "
@@ -38,14 +38,14 @@ _SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class MeshHair:
-    """One variation of one mesh.
+    """A variation of a hair mesh.
 
     Attributes
     ----------
     index
-        Which mesh of :attr:`HairMeshes.names`.
+        Index into :attr:`HairMeshes.names`.
     length, volume
-        1 as modelled: stretch below the ears, and of the height above the skull.
+        Scales of the part below the ears and of the height above the skull; 1: as modelled.
     """
 
     index: int = 0
@@ -58,7 +58,7 @@ class MeshHair:
 
 
 def sample_mesh_hair(rng: np.random.Generator, mesh_count: int) -> MeshHair:
-    """Draw a mesh and how to vary it."""
+    """Draw a mesh and its variation."""
     kinds: tuple[StrandKind, ...] = ("straight", "wavy", "curly")
     return MeshHair(
         index=int(rng.integers(mesh_count)),
@@ -73,7 +73,7 @@ def sample_mesh_hair(rng: np.random.Generator, mesh_count: int) -> MeshHair:
 
 @dataclass(frozen=True, slots=True)
 class HairMeshes:
-    """Hair meshes that sit on the mean head: vertices ``(n, 3)``, triangles and uv of each."""
+    """Hair meshes on the mean head."""
 
     names: tuple[str, ...]
     meshes: tuple[UvMesh, ...]
@@ -82,31 +82,31 @@ class HairMeshes:
         self,
         hair: MeshHair,
         colour: HairColour,
-        chart: HeadMap,
+        head_map: HeadMap,
         fit: HeadFit,
-        field: StrandTexture,
+        strands: StrandTexture,
     ) -> list[Surface]:
-        """Vary a mesh and put it onto a person's head (head frame)."""
+        """Build a variation of a mesh on a person's head, in the head frame."""
         mesh = self.meshes[hair.index % len(self.meshes)]
         points, triangles = mesh.vertices_m.astype(np.float64), mesh.triangles
         if hair.mirrored:
             points = points * np.array([-1.0, 1.0, 1.0])
             triangles = np.ascontiguousarray(triangles[:, ::-1])
-        out = points - chart.centre_m
+        out = points - head_map.centre_m
         radius = np.linalg.norm(out, axis=-1)
-        skull = chart.skull_radius_m(out)
+        skull = head_map.skull_radius_m(out)
         raised = skull + (radius - skull) * np.where(radius > skull, hair.volume, 1.0)
-        points = chart.centre_m + out * (raised / radius)[:, None]
-        ears_y = chart.centre_m[1] + 0.02
+        points = head_map.centre_m + out * (raised / radius)[:, None]
+        ears_y = head_map.centre_m[1] + 0.02
         below = np.maximum(points[:, 1] - ears_y, 0.0)
         points[:, 1] += (hair.length - 1.0) * below
-        points = points + _waves(hair, points, chart)
-        varied = UvMesh(fit.transfer(points), triangles, mesh.uv)
-        return [varied.surface("hair", field.texture(colour, FRAYED_FROM), HAIR_MATERIAL)]
+        points = points + _waves(hair, points, head_map)
+        varied = fit.transfer_mesh(UvMesh(points, triangles, mesh.uv))
+        return [varied.surface("hair", strands.tinted(colour, FRAYED_FROM), HAIR_MATERIAL)]
 
 
-def load_hair_meshes(path: Path, chart: HeadMap) -> HairMeshes:
-    """Read packed hair meshes and fit them to a mean head; the result is cached.
+def load_hair_meshes(path: Path, head_map: HeadMap) -> HairMeshes:
+    """Read packed hair meshes and fit them to the mean head; the result is cached.
 
     Raises
     ------
@@ -118,9 +118,9 @@ def load_hair_meshes(path: Path, chart: HeadMap) -> HairMeshes:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"hair meshes: no file {path}; expected {_SOURCE}")
-    head = np.concatenate([chart.centre_m, chart.skull_m.ravel(), chart.landmarks_m.ravel()])
-    key = f"hair-{FORMAT}-{fingerprint(path)}-{_hash_of(head)}"
-    arrays = cached_arrays(key, lambda: _fit_all(path, chart))
+    parts = (head_map.centre_m, head_map.skull_m.ravel(), head_map.landmarks_m.ravel())
+    key = f"hair-{FORMAT}-{fingerprint(path)}-{_hash_of(np.concatenate(parts))}"
+    arrays = cached_arrays(key, lambda: _fit_all(path, head_map))
     names = tuple(str(name) for name in arrays["names"])
     meshes = tuple(
         UvMesh(arrays[f"{name}_vertices"], arrays[f"{name}_triangles"], arrays[f"{name}_uv"])
@@ -134,21 +134,21 @@ def _hash_of(numbers: np.ndarray) -> str:
     return hashlib.sha256(rounded.tobytes()).hexdigest()[:12]
 
 
-def _fit_all(path: Path, chart: HeadMap) -> dict[str, np.ndarray]:
+def _fit_all(path: Path, head_map: HeadMap) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as packed:
             arrays = {name: packed[name] for name in packed.files}
         bodies = {
-            name: _Body.of(arrays[f"body_{name}_vertices"], arrays[f"body_{name}_triangles"], chart)
-            for name in ("female_generic", "male_generic")
+            name: _Body.of(arrays[f"{name}_vertices"], arrays[f"{name}_triangles"], head_map)
+            for name in ("body_female_generic", "body_male_generic")
         }
-        names = [str(name) for name in arrays["names"] if name not in _LEFT_OUT]
+        names = [str(name) for name in arrays["names"] if name not in _EXCLUDED]
         fitted: dict[str, np.ndarray] = {"names": np.array(names)}
         for name in names:
-            body = bodies["male_generic" if name in _ON_MALE else "female_generic"]
-            shift = np.array(_SEAT_SHIFT_M.get(name, (0.0, 0.0, 0.0)))
-            points = body.onto_mean(arrays[f"{name}_vertices"] + shift, chart)
-            mesh = _dressed(points, arrays[f"{name}_triangles"], chart)
+            body = bodies["body_male_generic" if name in _ON_MALE else "body_female_generic"]
+            shift = np.array(_OFFSET_M.get(name, (0.0, 0.0, 0.0)))
+            points = body.onto_mean(arrays[f"{name}_vertices"] + shift, head_map)
+            mesh = _simplified_with_uv(points, arrays[f"{name}_triangles"], head_map)
             fitted[f"{name}_vertices"] = mesh.vertices_m
             fitted[f"{name}_triangles"] = mesh.triangles
             fitted[f"{name}_uv"] = mesh.uv
@@ -159,49 +159,51 @@ def _fit_all(path: Path, chart: HeadMap) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A MakeHuman body laid over the mean head: ``X_head = scale * (x, -y, -z) + shift_m``."""
+    """A MakeHuman body aligned with the mean head: ``X_head = scale * (x, -y, -z) + shift_m``."""
 
     scale: float
     shift_m: np.ndarray
-    chart: HeadMap
+    head_map: HeadMap
+    """Radius maps of the body's own head."""
 
     @classmethod
-    def of(cls, vertices_m: np.ndarray, triangles: np.ndarray, chart: HeadMap) -> _Body:
+    def of(cls, vertices_m: np.ndarray, triangles: np.ndarray, head_map: HeadMap) -> _Body:
         points = vertices_m.astype(np.float64) * np.array([1.0, -1.0, -1.0])
         top_y = points[:, 1].min()
         upper = points[(points[:, 1] < top_y + 0.25) & (np.abs(points[:, 0]) < 0.02)]
         nose = upper[upper[:, 2].argmin()]
-        goal_top_y = chart.centre_m[1] - float(chart.skull_radius_m(np.array([0.0, -1.0, 0.0])))
-        goal_nose = chart.landmarks_m[30]
+        up = np.array([0.0, -1.0, 0.0])
+        goal_top_y = head_map.centre_m[1] - float(head_map.skull_radius_m(up))
+        goal_nose = head_map.landmarks_m[30]
         scale = float((goal_nose[1] - goal_top_y) / (nose[1] - top_y))
         shift = np.array([0.0, goal_nose[1] - scale * nose[1], goal_nose[2] - scale * nose[2]])
-        laid = scale * points + shift
-        head = triangles[(laid[triangles][:, :, 1] < goal_nose[1] + 0.12).all(axis=1)]
-        measured = HeadMap.measure(laid, head, chart.landmarks_m)
+        aligned = scale * points + shift
+        head = triangles[(aligned[triangles][:, :, 1] < goal_nose[1] + 0.12).all(axis=1)]
+        measured = HeadMap.measure(aligned, head, head_map.landmarks_m)
         return cls(scale, shift, measured)
 
-    def onto_mean(self, vertices_m: np.ndarray, chart: HeadMap) -> np.ndarray:
-        """Move hair of this body so that it is as far off the mean head as it was off its own."""
+    def onto_mean(self, vertices_m: np.ndarray, head_map: HeadMap) -> np.ndarray:
+        """Transfer hair to the mean head, keeping its distance from the scalp."""
         points = self.scale * vertices_m * np.array([1.0, -1.0, -1.0]) + self.shift_m
-        out = points - self.chart.centre_m
+        out = points - self.head_map.centre_m
         radius = np.linalg.norm(out, axis=-1)
-        off_skull = radius - self.chart.skull_radius_m(out)
-        goal = chart.skull_radius_m(out) + np.maximum(off_skull, 0.0015)
-        # Hair far from the skull (a braid) is moved, not stretched, with the place it hangs below.
-        moved: np.ndarray = chart.centre_m + out * (goal / radius)[:, None]
+        off_skull = radius - self.head_map.skull_radius_m(out)
+        goal = head_map.skull_radius_m(out) + np.maximum(off_skull, 0.0015)
+        # The distance is additive: hair far from the skull (a braid) is not stretched.
+        moved: np.ndarray = head_map.centre_m + out * (goal / radius)[:, None]
         return moved
 
 
-def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadMap) -> UvMesh:
-    """Thin out a mesh and give it a picture's coordinates: strands run down from the crown."""
+def _simplified_with_uv(points_m: np.ndarray, triangles: np.ndarray, head_map: HeadMap) -> UvMesh:
+    """Decimate a mesh and assign texture coordinates: strands run down from the crown."""
     points, faces = points_m.astype(np.float32), np.ascontiguousarray(triangles, dtype=np.int32)
     if len(faces) > MAX_TRIANGLES:
         points, faces = fast_simplification.simplify(points, faces, target_count=MAX_TRIANGLES)
-    out = points - chart.centre_m
+    out = points - head_map.centre_m
     azimuth, _ = azimuth_elevation(out)
     crown = direction(np.array(180.0), np.array(72.0))
     angle = np.arccos(np.clip(normalize(out) @ crown, -1.0, 1.0))
-    hanging = np.maximum(points[:, 1] - chart.centre_m[1] - 0.03, 0.0)
+    hanging = np.maximum(points[:, 1] - head_map.centre_m[1] - 0.03, 0.0)
     path = 0.1 * angle + 0.8 * hanging
     bins = ((azimuth + 180.0) // 15.0).astype(int) % 24
     longest = np.zeros(24)
@@ -212,22 +214,22 @@ def _dressed(points_m: np.ndarray, triangles: np.ndarray, chart: HeadMap) -> UvM
         (azimuth + 172.5) % 360.0, np.arange(25) * 15.0, np.append(longest, longest[0])
     )
     frayed = np.clip(0.12 * total, 0.015, 0.04)
-    whole = total - frayed
+    intact = total - frayed
     v = np.where(
-        path < whole,
-        FRAYED_FROM * path / whole,
-        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path - whole) / frayed,
+        path < intact,
+        FRAYED_FROM * path / intact,
+        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path - intact) / frayed,
     )
     u = np.abs((azimuth / 60.0 + 6.0) % 2.0 - 1.0)
     uv = np.stack([u, np.clip(v, 0.0, 1.0)], axis=-1)
     return UvMesh(points.astype(np.float32), faces.astype(np.int32), uv.astype(np.float32))
 
 
-def _waves(hair: MeshHair, points_m: np.ndarray, chart: HeadMap) -> np.ndarray:
-    """A smooth random swing that grows downwards and vanishes at the scalp, ``(n, 3)``."""
+def _waves(hair: MeshHair, points_m: np.ndarray, head_map: HeadMap) -> np.ndarray:
+    """Return smooth random offsets ``(n, 3)`` that grow with the distance from the scalp."""
     rng = np.random.default_rng(hair.seed)
     shape = rng.normal(0.0, 40.0, (3, 6))
     field = np.sin(points_m @ shape + rng.uniform(0.0, 6.3, 6)) @ rng.standard_normal((6, 3))
-    out = points_m - chart.centre_m
-    off = np.linalg.norm(out, axis=-1) - chart.skull_radius_m(out)
+    out = points_m - head_map.centre_m
+    off = np.linalg.norm(out, axis=-1) - head_map.skull_radius_m(out)
     return field * (hair.wave_m + 0.0008) * np.clip(off / 0.02, 0.0, 1.5)[:, None] * 0.3

@@ -1,19 +1,20 @@
-"""Which hairstyles people wear, and how often."""
+"""Distribution of hairstyles."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trglab.synth.accessories.hair import GrownHair, Hairline
-from trglab.synth.accessories.strands import StrandKind
 
-_SHORT_ODDS = {
+_SHORT_PROBABILITIES = {
     "parted": 0.24, "forward": 0.20, "swept back": 0.14, "buzz": 0.14, "crop": 0.12,
     "curly": 0.07, "medium": 0.06, "balding": 0.03,
 }  # fmt: skip
-_LONG_ODDS = {
+_LONG_PROBABILITIES = {
     "long": 0.34, "bob": 0.19, "fringed": 0.15, "bun": 0.12, "ponytail": 0.10, "curly": 0.06,
     "forward": 0.04,
 }  # fmt: skip
@@ -27,7 +28,7 @@ def sample_hairstyle(
     Parameters
     ----------
     longhaired
-        Whether the person wears hair as most women do, or as most men do.
+        True: hairstyles most common among women; False: among men.
     coily
         Probability of tightly coiled hair.
     age
@@ -36,17 +37,16 @@ def sample_hairstyle(
     if not longhaired and rng.random() < 0.04 + 0.14 * age:
         return None
     if rng.random() < coily:
-        hair = _coily(rng)
+        hair = _draw("coily", rng)
     else:
-        odds = _LONG_ODDS if longhaired else _SHORT_ODDS
-        names = list(odds)
-        name = names[int(rng.choice(len(names), p=np.array(list(odds.values()))))]
-        hair = _MAKERS[name](rng)
-    hair = replace(hair, hairline=_vary(rng, hair.hairline, 0.0 if longhaired else age))
+        probabilities = _LONG_PROBABILITIES if longhaired else _SHORT_PROBABILITIES
+        names = list(probabilities)
+        hair = _draw(names[int(rng.choice(len(names), p=list(probabilities.values())))], rng)
+    hair = replace(hair, hairline=_vary_hairline(rng, hair.hairline, 0.0 if longhaired else age))
     return replace(hair, seed=int(rng.integers(2**31)))
 
 
-def _vary(rng: np.random.Generator, line: Hairline, age: float) -> Hairline:
+def _vary_hairline(rng: np.random.Generator, line: Hairline, age: float) -> Hairline:
     receded = age * float(rng.uniform(0.0, 1.0)) ** 2
     return replace(
         line,
@@ -59,204 +59,205 @@ def _vary(rng: np.random.Generator, line: Hairline, age: float) -> Hairline:
     )
 
 
-def _straightness(rng: np.random.Generator) -> StrandKind:
-    kinds: tuple[StrandKind, ...] = ("straight", "wavy", "curly")
-    return kinds[int(rng.choice(3, p=[0.62, 0.28, 0.10]))]
+Values = dict[str, Any]
+"""Fields of :class:`GrownHair` drawn so far; intermediate values start with an underscore."""
 
 
-def _side(rng: np.random.Generator, low: float, high: float) -> float:
-    """Azimuth of a parting on either side."""
-    return float(rng.choice([-1.0, 1.0]) * rng.uniform(low, high))
+class _Uniform(NamedTuple):
+    """A uniform random number, multiplied by the field ``times`` if there is one."""
+
+    low: float
+    high: float
+    times: str | None = None
+
+    def draw(self, rng: np.random.Generator, values: Values) -> float:
+        number = float(rng.uniform(self.low, self.high))
+        return number if self.times is None else values[self.times] * number
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(rng.uniform(low, high))
+def _draw(name: str, rng: np.random.Generator) -> GrownHair:
+    """Draw the fields of a hairstyle in the order of its table."""
+    table = _HAIRSTYLES[name]
+    values: Values = {}
+    for field, entry in table.items():
+        if field == "_base":
+            base = _draw(entry(rng, values) if callable(entry) else entry, rng)
+            values |= {each.name: getattr(base, each.name) for each in fields(base)}
+        elif isinstance(entry, _Uniform):
+            values[field] = entry.draw(rng, values)
+        else:
+            values[field] = entry(rng, values) if callable(entry) else entry
+    return GrownHair(**{field: value for field, value in values.items() if field[0] != "_"})
 
 
-def _parted(rng: np.random.Generator) -> GrownHair:
-    azimuth = _side(rng, 22.0, 48.0)
-    return GrownHair(
-        kind="straight" if rng.random() < 0.75 else "wavy",
-        parting_deg=((azimuth, _uniform(rng, 42, 55)), (0.3 * azimuth + 180.0, 74.0)),
-        fringe_m=max(0.0, _uniform(rng, -0.02, 0.02)),
-        top_m=_uniform(rng, 0.014, 0.034),
-        flank_m=_uniform(rng, 0.005, 0.015),
-        lift=_uniform(rng, 0.3, 0.9),
-        mess=_uniform(rng, 0.1, 0.6),
-    )
+def _either_side(low: float, high: float) -> Callable[[np.random.Generator, Values], float]:
+    """Azimuth of a parting on the left or on the right, degrees."""
+    return lambda rng, _: float(rng.choice([-1.0, 1.0]) * rng.uniform(low, high))
 
 
-def _forward(rng: np.random.Generator) -> GrownHair:
-    return GrownHair(
-        kind=_straightness(rng),
-        parting_deg=((_side(rng, 120, 180), 66.0), (180.0, 78.0)),
-        fringe_m=_uniform(rng, 0.008, 0.042),
-        side_m=_uniform(rng, 0.0, 0.015),
-        top_m=_uniform(rng, 0.012, 0.03),
-        flank_m=_uniform(rng, 0.006, 0.018),
-        wave_m=_uniform(rng, 0.0, 0.002),
-        mess=_uniform(rng, 0.3, 1.0),
-    )
+def _parting(
+    front: float | _Uniform, back: float | _Uniform
+) -> Callable[[np.random.Generator, Values], Any]:
+    """Parting from a drawn azimuth to the back of the head, at these elevations in degrees."""
+
+    def draw(rng: np.random.Generator, values: Values) -> Any:
+        front_deg, back_deg = (
+            end.draw(rng, values) if isinstance(end, _Uniform) else end for end in (front, back)
+        )
+        return ((values["_azimuth"], front_deg), (180.0, back_deg))
+
+    return draw
 
 
-def _swept_back(rng: np.random.Generator) -> GrownHair:
-    return GrownHair(
-        kind="straight" if rng.random() < 0.7 else "wavy",
-        parting_deg=((_side(rng, 0, 20), 80.0), (180.0, _uniform(rng, 40, 70))),
-        back_m=_uniform(rng, 0.0, 0.02),
-        top_m=_uniform(rng, 0.015, 0.045),
-        flank_m=_uniform(rng, 0.004, 0.012),
-        lift=_uniform(rng, 0.5, 1.0),
-        mess=_uniform(rng, 0.1, 0.5),
-    )
+def _straight_or_wavy(straight: float) -> Callable[[np.random.Generator, Values], str]:
+    return lambda rng, _: "straight" if rng.random() < straight else "wavy"
 
 
-def _buzz(rng: np.random.Generator) -> GrownHair:
-    top = _uniform(rng, 0.002, 0.008)
-    return GrownHair(
-        kind="buzz",
-        top_m=top,
-        flank_m=top * _uniform(rng, 0.3, 1.0),
-        lift=0.6,
-        mess=0.1,
-        locks=0,
-    )
+def _any_kind(rng: np.random.Generator, _: Values) -> str:
+    return ("straight", "wavy", "curly")[int(rng.choice(3, p=[0.62, 0.28, 0.10]))]
 
 
-def _crop(rng: np.random.Generator) -> GrownHair:
-    """Short sides, upright or tousled top."""
-    return GrownHair(
-        parting_deg=((180.0, 62.0), (180.0, 76.0)),
-        top_m=_uniform(rng, 0.012, 0.03),
-        flank_m=_uniform(rng, 0.003, 0.007),
-        lift=_uniform(rng, 0.6, 1.0),
-        mess=_uniform(rng, 0.5, 1.0),
-        locks=90,
-    )
-
-
-def _balding(rng: np.random.Generator) -> GrownHair:
-    """A wreath of hair around a bald crown."""
-    return GrownHair(
-        hairline=Hairline(forehead_deg=62.0, temple_deg=62.0),
-        parting_deg=((180.0, 50.0), (180.0, 60.0)),
-        top_m=_uniform(rng, 0.002, 0.006),
-        flank_m=_uniform(rng, 0.004, 0.012),
-        locks=20,
-    )
-
-
-def _medium(rng: np.random.Generator) -> GrownHair:
-    azimuth = _side(rng, 0.0, 35.0)
-    return GrownHair(
-        kind=_straightness(rng),
-        hairline=Hairline(ear_deg=-6.0),
-        parting_deg=((azimuth, 50.0), (180.0, 76.0)),
-        side_m=_uniform(rng, 0.02, 0.07),
-        back_m=_uniform(rng, 0.02, 0.08),
-        fringe_m=_uniform(rng, 0.0, 0.03),
-        top_m=_uniform(rng, 0.014, 0.03),
-        flank_m=_uniform(rng, 0.01, 0.022),
-        wave_m=_uniform(rng, 0.0, 0.004),
-        mess=_uniform(rng, 0.2, 0.9),
-    )
-
-
-def _long(rng: np.random.Generator) -> GrownHair:
-    azimuth = _side(rng, 0.0, 35.0)
-    length = _uniform(rng, 0.10, 0.30)
-    return GrownHair(
-        kind=_straightness(rng),
-        hairline=Hairline(ear_deg=_uniform(rng, -14.0, -4.0), forehead_deg=40.0),
-        parting_deg=((azimuth, _uniform(rng, 42, 56)), (180.0, 78.0)),
-        side_m=length * _uniform(rng, 0.7, 1.1),
-        back_m=length + 0.05,
-        fringe_m=_uniform(rng, 0.0, 0.02),
-        top_m=_uniform(rng, 0.010, 0.028),
-        flank_m=_uniform(rng, 0.008, 0.026),
-        lift=_uniform(rng, 0.3, 0.9),
-        wave_m=_uniform(rng, 0.0, 0.007),
-        mess=_uniform(rng, 0.1, 0.8),
-        in_front=bool(rng.random() < 0.6),
-    )
-
-
-def _bob(rng: np.random.Generator) -> GrownHair:
-    return replace(
-        _long(rng),
-        side_m=_uniform(rng, 0.05, 0.10),
-        back_m=_uniform(rng, 0.02, 0.06),
-        flank_m=_uniform(rng, 0.014, 0.03),
-    )
-
-
-def _fringed(rng: np.random.Generator) -> GrownHair:
-    return replace(
-        _long(rng) if rng.random() < 0.6 else _bob(rng),
-        parting_deg=((_side(rng, 100, 180), 72.0), (180.0, 80.0)),
-        fringe_m=_uniform(rng, 0.03, 0.055),
-        mess=_uniform(rng, 0.1, 0.4),
-    )
-
-
-def _bun(rng: np.random.Generator) -> GrownHair:
-    seat = (180.0, _uniform(rng, -12.0, 70.0))
-    return GrownHair(
-        parting_deg=(seat, (180.0, seat[1] + 6.0)),
-        top_m=_uniform(rng, 0.006, 0.016),
-        flank_m=_uniform(rng, 0.004, 0.010),
-        mess=_uniform(rng, 0.05, 0.4),
-        lift=0.2,
-        gather="bun",
-    )
-
-
-def _ponytail(rng: np.random.Generator) -> GrownHair:
-    return replace(_bun(rng), gather="ponytail", back_m=0.0)
-
-
-def _curly(rng: np.random.Generator) -> GrownHair:
-    length = _uniform(rng, 0.0, 0.14)
-    return GrownHair(
-        kind="curly",
-        hairline=Hairline(ear_deg=2.0 if length < 0.03 else -8.0),
-        parting_deg=((_side(rng, 0, 60), 60.0), (180.0, 78.0)),
-        side_m=length,
-        back_m=length,
-        fringe_m=_uniform(rng, 0.0, 0.03),
-        top_m=_uniform(rng, 0.02, 0.045),
-        flank_m=_uniform(rng, 0.012, 0.04),
-        lift=0.8,
-        wave_m=_uniform(rng, 0.002, 0.006),
-        mess=_uniform(rng, 0.6, 1.0),
-    )
-
-
-def _coily(rng: np.random.Generator) -> GrownHair:
-    top = 0.005 + 0.065 * float(rng.beta(1.0, 2.5))
-    return GrownHair(
-        kind="coily" if top > 0.008 else "buzz",
-        layers=4 if top > 0.015 else 3,
-        top_m=top,
-        flank_m=top * _uniform(rng, 0.5, 0.95),
-        lift=_uniform(rng, 0.5, 0.9),
-        mess=_uniform(rng, 0.3, 0.9),
-        locks=0,
-    )
-
-
-_MAKERS = {
-    "parted": _parted,
-    "forward": _forward,
-    "swept back": _swept_back,
-    "buzz": _buzz,
-    "crop": _crop,
-    "curly": _curly,
-    "medium": _medium,
-    "balding": _balding,
-    "long": _long,
-    "bob": _bob,
-    "fringed": _fringed,
-    "bun": _bun,
-    "ponytail": _ponytail,
+U = _Uniform
+_HAIRSTYLES: Mapping[str, Values] = {
+    "parted": {
+        "_azimuth": _either_side(22.0, 48.0),
+        "kind": _straight_or_wavy(0.75),
+        "_elevation": U(42, 55),
+        "parting_deg": lambda _, v: (
+            (v["_azimuth"], v["_elevation"]),
+            (0.3 * v["_azimuth"] + 180.0, 74.0),
+        ),
+        "fringe_m": lambda rng, _: max(0.0, float(rng.uniform(-0.02, 0.02))),
+        "top_m": U(0.014, 0.034),
+        "flank_m": U(0.005, 0.015),
+        "lift": U(0.3, 0.9),
+        "mess": U(0.1, 0.6),
+    },
+    "forward": {
+        "kind": _any_kind,
+        "_azimuth": _either_side(120, 180),
+        "parting_deg": _parting(66.0, 78.0),
+        "fringe_m": U(0.008, 0.042),
+        "side_m": U(0.0, 0.015),
+        "top_m": U(0.012, 0.03),
+        "flank_m": U(0.006, 0.018),
+        "wave_m": U(0.0, 0.002),
+        "mess": U(0.3, 1.0),
+    },
+    "swept back": {
+        "kind": _straight_or_wavy(0.7),
+        "_azimuth": _either_side(0, 20),
+        "parting_deg": _parting(80.0, U(40, 70)),
+        "back_m": U(0.0, 0.02),
+        "top_m": U(0.015, 0.045),
+        "flank_m": U(0.004, 0.012),
+        "lift": U(0.5, 1.0),
+        "mess": U(0.1, 0.5),
+    },
+    "buzz": {
+        "kind": "buzz",
+        "top_m": U(0.002, 0.008),
+        "flank_m": U(0.3, 1.0, times="top_m"),
+        "lift": 0.6,
+        "mess": 0.1,
+        "locks": 0,
+    },
+    "crop": {  # short sides, upright or tousled top
+        "parting_deg": ((180.0, 62.0), (180.0, 76.0)),
+        "top_m": U(0.012, 0.03),
+        "flank_m": U(0.003, 0.007),
+        "lift": U(0.6, 1.0),
+        "mess": U(0.5, 1.0),
+        "locks": 90,
+    },
+    "balding": {  # a ring of hair around a bald crown
+        "hairline": Hairline(forehead_deg=62.0, temple_deg=62.0),
+        "parting_deg": ((180.0, 50.0), (180.0, 60.0)),
+        "top_m": U(0.002, 0.006),
+        "flank_m": U(0.004, 0.012),
+        "locks": 20,
+    },
+    "medium": {
+        "_azimuth": _either_side(0.0, 35.0),
+        "kind": _any_kind,
+        "hairline": Hairline(ear_deg=-6.0),
+        "parting_deg": _parting(50.0, 76.0),
+        "side_m": U(0.02, 0.07),
+        "back_m": U(0.02, 0.08),
+        "fringe_m": U(0.0, 0.03),
+        "top_m": U(0.014, 0.03),
+        "flank_m": U(0.01, 0.022),
+        "wave_m": U(0.0, 0.004),
+        "mess": U(0.2, 0.9),
+    },
+    "long": {
+        "_azimuth": _either_side(0.0, 35.0),
+        "_length_m": U(0.10, 0.30),
+        "kind": _any_kind,
+        "hairline": lambda rng, _: Hairline(
+            ear_deg=float(rng.uniform(-14.0, -4.0)), forehead_deg=40.0
+        ),
+        "parting_deg": _parting(U(42, 56), 78.0),
+        "side_m": U(0.7, 1.1, times="_length_m"),
+        "back_m": lambda _, v: v["_length_m"] + 0.05,
+        "fringe_m": U(0.0, 0.02),
+        "top_m": U(0.010, 0.028),
+        "flank_m": U(0.008, 0.026),
+        "lift": U(0.3, 0.9),
+        "wave_m": U(0.0, 0.007),
+        "mess": U(0.1, 0.8),
+        "in_front": lambda rng, _: bool(rng.random() < 0.6),
+    },
+    "bob": {
+        "_base": "long",
+        "side_m": U(0.05, 0.10),
+        "back_m": U(0.02, 0.06),
+        "flank_m": U(0.014, 0.03),
+    },
+    "fringed": {
+        "_base": lambda rng, _: "long" if rng.random() < 0.6 else "bob",
+        "_azimuth": _either_side(100, 180),
+        "parting_deg": _parting(72.0, 80.0),
+        "fringe_m": U(0.03, 0.055),
+        "mess": U(0.1, 0.4),
+    },
+    "bun": {
+        "_elevation": U(-12.0, 70.0),
+        "parting_deg": lambda _, v: ((180.0, v["_elevation"]), (180.0, v["_elevation"] + 6.0)),
+        "top_m": U(0.006, 0.016),
+        "flank_m": U(0.004, 0.010),
+        "mess": U(0.05, 0.4),
+        "lift": 0.2,
+        "gather": "bun",
+    },
+    "ponytail": {"_base": "bun", "gather": "ponytail", "back_m": 0.0},
+    "curly": {
+        "_length_m": U(0.0, 0.14),
+        "kind": "curly",
+        "hairline": lambda _, v: Hairline(ear_deg=2.0 if v["_length_m"] < 0.03 else -8.0),
+        "_azimuth": _either_side(0, 60),
+        "parting_deg": _parting(60.0, 78.0),
+        "side_m": lambda _, v: v["_length_m"],
+        "back_m": lambda _, v: v["_length_m"],
+        "fringe_m": U(0.0, 0.03),
+        "top_m": U(0.02, 0.045),
+        "flank_m": U(0.012, 0.04),
+        "lift": 0.8,
+        "wave_m": U(0.002, 0.006),
+        "mess": U(0.6, 1.0),
+    },
+    "coily": {
+        "top_m": lambda rng, _: 0.005 + 0.065 * float(rng.beta(1.0, 2.5)),
+        "kind": lambda _, v: "coily" if v["top_m"] > 0.008 else "buzz",
+        "layers": lambda _, v: 4 if v["top_m"] > 0.015 else 3,
+        "flank_m": U(0.5, 0.95, times="top_m"),
+        "lift": U(0.5, 0.9),
+        "mess": U(0.3, 0.9),
+        "locks": 0,
+    },
 }
+"""Fields of :class:`GrownHair` by hairstyle, drawn in this order.
+
+An entry is a value, a uniform distribution, or a function of the generator and the fields drawn
+before. ``_base`` names the hairstyle whose fields are drawn first.
+"""

@@ -1,8 +1,8 @@
-"""The head as a map of directions: what lies how far out, and how it moves from person to person.
+"""The head in spherical coordinates: radius maps, and the transfer of accessories to a person.
 
-A *direction* is a unit vector from the middle of the head. Its *azimuth* is 0 at the nose, grows
+A *direction* is a unit vector from the centre of the skull. Its *azimuth* is 0 at the nose, grows
 towards the image's right (+x) and is +-180 degrees at the back; its *elevation* is +90 degrees at
-the top. Hair and hats are made on the mean head and then carried along with a person's skin.
+the top. Hair and headwear are modelled on the mean head and transferred to each person's head.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numba
 import numpy as np
 
 from trg.geometry.rotations import normalize
+from trglab.synth.accessories.shapes import UvMesh
 
 AZIMUTHS, ELEVATIONS = 72, 37
-"""Size of the map: 5 degrees a step."""
+"""Size of the maps; the resolution is 5 degrees."""
 
 
 @runtime_checkable
 class HeadModel(Protocol):
-    """What props need to know; :class:`trglab.synth.head.face_model.FaceModel` fits."""
+    """The part of :class:`trglab.synth.head.face_model.FaceModel` that accessories need."""
 
     @property
     def mean_m(self) -> np.ndarray:
@@ -57,30 +58,30 @@ def azimuth_elevation(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, slots=True)
 class RayHits:
-    """Where rays meet a mesh, in terms of its vertices, so that the points can follow them.
+    """Intersections of rays with a mesh in barycentric coordinates, which follow its vertices.
 
     Attributes
     ----------
     corners
         ``(..., 3)`` int32 vertex indices.
     weights
-        ``(..., 3)`` float32, summing to 1; all zero where the ray met nothing.
+        ``(..., 3)`` float32, summing to 1; all zero for rays that miss the mesh.
     """
 
     corners: np.ndarray
     weights: np.ndarray
 
     def points(self, vertices_m: np.ndarray) -> np.ndarray:
-        """Return the points ``(..., 3)`` on the mesh with vertices ``(V, 3)``."""
+        """Return the intersections ``(..., 3)`` for vertices ``(V, 3)``."""
         return (vertices_m[self.corners] * self.weights[..., None]).sum(-2)
 
 
 def cast_rays(
     origin_m: np.ndarray, directions: np.ndarray, vertices_m: np.ndarray, triangles: np.ndarray
 ) -> tuple[RayHits, RayHits]:
-    """Return the nearest and the farthest hits of rays from one origin through a mesh.
+    """Return the nearest and the farthest intersections of rays from one origin with a mesh.
 
-    ``directions`` is ``(..., 3)``; the hits have its leading shape.
+    ``directions`` is ``(..., 3)``; the results have its leading shape.
     """
     flat = np.ascontiguousarray(directions.reshape(-1, 3), dtype=np.float64)
     corners = (vertices_m[triangles] - origin_m).astype(np.float64)
@@ -102,7 +103,7 @@ def _cast(
     near_t, far_t = np.full(count, np.inf), np.zeros(count)
     for face in range(len(corners)):
         a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
-        # The three scalar triple products with the ray tell on which side of each edge it passes.
+        # The signs of three scalar triple products tell on which side of each edge the ray passes.
         ab, bc, ca = np.cross(a, b), np.cross(b, c), np.cross(c, a)
         volume = a[0] * bc[0] + a[1] * bc[1] + a[2] * bc[2]
         for ray in range(count):
@@ -127,19 +128,19 @@ def _cast(
 
 @dataclass(frozen=True, slots=True)
 class HeadMap:
-    """The mean head as a map of directions, and what is needed to carry things to a person.
+    """Radius maps of the mean head, and the correspondences for the transfer to a person.
 
     Attributes
     ----------
     centre_m
-        ``(3,)``: middle of the skull.
+        ``(3,)``: centre of the skull.
     skull_m
         ``(37, 72)``: distance from the centre to the skin without ears; rows from elevation -90
         to 90, columns from azimuth -180 in steps of 5 degrees.
     hull_m
-        The same with ears, swept smooth: what lies on top of the head touches this.
+        The same with ears, dilated and smoothed: contact surface of headwear.
     hits
-        The skull's points in terms of the model's vertices.
+        Points of ``skull_m`` in terms of the model's vertices.
     mean_points_m
         ``(37, 72, 3)``: those points on the mean head.
     landmarks_m
@@ -155,7 +156,7 @@ class HeadMap:
 
     @classmethod
     def of(cls, model: HeadModel) -> HeadMap:
-        """Measure the mean head of a face model (about 0.2 s for 10,000 triangles)."""
+        """Compute the maps of a face model's mean head (about 0.2 s for 10,000 triangles)."""
         skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
         mean = np.asarray(model.mean_m, dtype=np.float64)
         landmarks = mean[model.landmarks68]
@@ -165,7 +166,7 @@ class HeadMap:
     def measure(
         cls, vertices_m: np.ndarray, triangles: np.ndarray, landmarks_m: np.ndarray
     ) -> HeadMap:
-        """Measure a head of vertices ``(V, 3)``, skin triangles ``(F, 3)`` and 68 landmarks."""
+        """Compute the maps of a head: vertices ``(V, 3)``, skin triangles ``(F, 3)``, landmarks."""
         eyes_y = landmarks_m[36:48, 1].mean()
         used = vertices_m[np.unique(triangles)]
         upper = used[(used[:, 1] < eyes_y) & (np.abs(used[:, 0]) < 0.03)]
@@ -174,7 +175,7 @@ class HeadMap:
         centre = np.array([0.0, eyes_y + 0.14 * (top_y - eyes_y), middle_z])
         azimuth = np.arange(AZIMUTHS) * (360.0 / AZIMUTHS) - 180.0
         elevation = np.linspace(-90.0, 90.0, ELEVATIONS)
-        # A hair off the grid, so that no ray runs exactly along an edge of the midline.
+        # Offset by 0.05 degrees, so that no ray passes exactly through an edge of the midline.
         rays = direction(azimuth[None] + 0.05, np.clip(elevation, -89.7, 89.7)[:, None])
         near, far = cast_rays(centre, rays, vertices_m, triangles)
         skull = np.linalg.norm(near.points(vertices_m) - centre, axis=-1)
@@ -191,15 +192,25 @@ class HeadMap:
         )
 
     def skull_radius_m(self, directions: np.ndarray) -> np.ndarray:
-        """Distance from the centre to the skin under hair, for directions ``(..., 3)``."""
+        """Return the distance from the centre to the scalp in directions ``(..., 3)``."""
         return _look_up(self.skull_m, directions)
 
     def hull_radius_m(self, directions: np.ndarray) -> np.ndarray:
-        """Distance from the centre to the outside of skin and ears."""
+        """Return the distance from the centre to the outside of head and ears."""
         return _look_up(self.hull_m, directions)
 
+    def above_skull(self, directions: np.ndarray, height_m: float | np.ndarray) -> np.ndarray:
+        """Return the points ``(..., 3)`` at a height above the scalp."""
+        radius = self.skull_radius_m(directions) + height_m
+        return self.centre_m + directions * radius[..., None]
+
+    def above_hull(self, directions: np.ndarray, height_m: float | np.ndarray) -> np.ndarray:
+        """Return the points ``(..., 3)`` at a height above head and ears."""
+        radius = self.hull_radius_m(directions) + height_m
+        return self.centre_m + directions * radius[..., None]
+
     def fit(self, vertices_m: np.ndarray) -> HeadFit:
-        """Measure how a person's neutral vertices ``(V, 3)`` differ from the mean head."""
+        """Fit the transfer from the mean head to a person's neutral vertices ``(V, 3)``."""
         centred = self.hits.points(np.asarray(vertices_m, dtype=np.float64)) - self.centre_m
         mean = self.mean_points_m - self.centre_m
         met = self.hits.weights.sum(-1) > 0
@@ -207,81 +218,85 @@ class HeadMap:
         ours, theirs = mean[skullcap], centred[skullcap]
         ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
         size = float((ours * theirs).sum() / (ours * ours).sum())
-        rest = np.where(met[..., None], centred - size * mean, 0.0)
-        rest = np.stack([_smooth(_fill(rest[..., axis], met), 2) for axis in range(3)], axis=-1)
-        return HeadFit(self.centre_m, size, rest)
+        residual = np.where(met[..., None], centred - size * mean, 0.0)
+        axes = [_smooth(_fill(residual[..., axis], met), 2) for axis in range(3)]
+        return HeadFit(self.centre_m, size, np.stack(axes, axis=-1))
 
 
 @dataclass(frozen=True, slots=True)
 class HeadFit:
-    """How a person's skull differs from the mean one.
+    """Transfer from the mean head to a person's head: a scale and residual offsets.
 
     Attributes
     ----------
     centre_m
-        ``(3,)``: middle of the mean skull.
+        ``(3,)``: centre of the mean skull.
     size
-        The person's skull over the mean one.
-    rest_m
-        ``(37, 72, 3)``: what size leaves over in each direction, laid out as
+        Scale of the person's skull relative to the mean one.
+    residual_m
+        ``(37, 72, 3)``: remaining offset in each direction, in the layout of
         :attr:`HeadMap.skull_m`.
     """
 
     centre_m: np.ndarray
     size: float
-    rest_m: np.ndarray
+    residual_m: np.ndarray
 
     def transfer(self, points_m: np.ndarray) -> np.ndarray:
-        """Move points ``(..., 3)`` made on the mean head to where they sit on the person's."""
+        """Transfer points ``(..., 3)`` from the mean head to the person's head."""
         offset = np.asarray(points_m, dtype=np.float64) - self.centre_m
-        moved = self.centre_m + self.size * offset + _look_up(self.rest_m, offset)
+        moved = self.centre_m + self.size * offset + _look_up(self.residual_m, offset)
         return moved.astype(np.float32)
 
+    def transfer_mesh(self, mesh: UvMesh) -> UvMesh:
+        """Transfer a mesh from the mean head to the person's head."""
+        return mesh.with_vertices(self.transfer(mesh.vertices_m))
 
-def _look_up(chart: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Interpolate a map ``(37, 72[, k])`` at vectors ``(..., 3)`` of any length."""
+
+def _look_up(grid: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Interpolate a map ``(37, 72[, k])`` bilinearly at vectors ``(..., 3)`` of any length."""
     azimuth, elevation = azimuth_elevation(directions)
     column = (azimuth + 180.0) * (AZIMUTHS / 360.0)
     row = (elevation + 90.0) * ((ELEVATIONS - 1) / 180.0)
     left = np.floor(column).astype(int)
     low = np.clip(np.floor(row).astype(int), 0, ELEVATIONS - 2)
     part_x, part_y = column - left, row - low
-    if chart.ndim == 3:
+    if grid.ndim == 3:
         part_x, part_y = part_x[..., None], part_y[..., None]
     left, right = left % AZIMUTHS, (left + 1) % AZIMUTHS
-    bottom = chart[low, left] * (1.0 - part_x) + chart[low, right] * part_x
-    top = chart[low + 1, left] * (1.0 - part_x) + chart[low + 1, right] * part_x
+    bottom = grid[low, left] * (1.0 - part_x) + grid[low, right] * part_x
+    top = grid[low + 1, left] * (1.0 - part_x) + grid[low + 1, right] * part_x
     return bottom * (1.0 - part_y) + top * part_y
 
 
-def _fill(chart: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Copy what is unknown (the open end of the neck) from the nearest known row above."""
-    filled = chart.copy()
+def _fill(grid: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill unknown entries (the open end of the neck) from the nearest known row above."""
+    filled = grid.copy()
     for row in range(ELEVATIONS - 2, -1, -1):
         filled[row] = np.where(known[row], filled[row], filled[row + 1])
     return filled
 
 
-def _smooth(chart: np.ndarray, rounds: int) -> np.ndarray:
+def _smooth(grid: np.ndarray, rounds: int) -> np.ndarray:
     for _ in range(rounds):
-        chart = 0.5 * chart + 0.25 * (np.roll(chart, 1, 1) + np.roll(chart, -1, 1))
-        padded = np.pad(chart, ((1, 1), (0, 0)), mode="edge")
-        chart = 0.5 * chart + 0.25 * (padded[:-2] + padded[2:])
-    # All azimuths meet in one point at the poles.
-    chart[[0, -1]] = chart[[0, -1]].mean(axis=1, keepdims=True)
-    return chart
+        grid = 0.5 * grid + 0.25 * (np.roll(grid, 1, 1) + np.roll(grid, -1, 1))
+        padded = np.pad(grid, ((1, 1), (0, 0)), mode="edge")
+        grid = 0.5 * grid + 0.25 * (padded[:-2] + padded[2:])
+    # At the poles all azimuths are the same point.
+    grid[[0, -1]] = grid[[0, -1]].mean(axis=1, keepdims=True)
+    return grid
 
 
-def _dilate(chart: np.ndarray) -> np.ndarray:
-    padded = np.pad(chart, ((1, 1), (0, 0)), mode="edge")
-    chart = np.maximum(chart, np.maximum(padded[:-2], padded[2:]))
-    return np.maximum(chart, np.maximum(np.roll(chart, 1, 1), np.roll(chart, -1, 1)))
+def _dilate(grid: np.ndarray) -> np.ndarray:
+    padded = np.pad(grid, ((1, 1), (0, 0)), mode="edge")
+    grid = np.maximum(grid, np.maximum(padded[:-2], padded[2:]))
+    return np.maximum(grid, np.maximum(np.roll(grid, 1, 1), np.roll(grid, -1, 1)))
 
 
-def slerp(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Walk along great circles from ``(n, 3)`` to ``(n, 3)`` unit vectors: ``(len(at), n, 3)``."""
+def slerp(start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Interpolate between unit vectors ``(n, 3)`` along great circles: ``(len(t), n, 3)``."""
     cosine = np.clip((start * end).sum(-1), -0.9999, 0.99999)
     angle = np.arccos(cosine)
-    at = np.asarray(at)[:, None]
-    first, second = np.sin((1.0 - at) * angle), np.sin(at * angle)
+    t = np.asarray(t)[:, None]
+    first, second = np.sin((1.0 - t) * angle), np.sin(t * angle)
     return normalize(first[..., None] * start + second[..., None] * end)

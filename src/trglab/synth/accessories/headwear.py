@@ -1,4 +1,4 @@
-"""Hats, scarves, helmets, hoods, headphones, earrings: made on the mean head, carried along."""
+"""Hats, scarves, hoods, helmets, headphones, earrings, modelled on the mean head."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.head_map import HeadFit, HeadMap, direction, slerp
-from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, smooth_noise, tube
-from trglab.synth.accessories.textures import fabric_texture, random_rgb, uniform_texture
+from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, tube
+from trglab.synth.accessories.textures import (
+    CLOTH,
+    PLASTIC,
+    fabric_texture,
+    random_rgb,
+    uniform_texture,
+)
+from trglab.synth.noise import smooth_noise_1d
 from trglab.synth.render.surface import Material, Surface
 
 HeadwearKind = Literal[
@@ -18,8 +25,6 @@ HeadwearKind = Literal[
 ]
 HEADWEAR_KINDS: tuple[HeadwearKind, ...] = get_args(HeadwearKind)
 
-CLOTH = Material(roughness=0.9, specular=0.02, two_sided=True)
-PLASTIC = Material(roughness=0.3, specular=0.05, mirror=0.15, two_sided=True)
 METAL = Material(roughness=0.2, specular=0.6, mirror=0.4)
 
 COLUMNS = 40
@@ -27,18 +32,18 @@ COLUMNS = 40
 
 @dataclass(frozen=True, slots=True)
 class Headwear:
-    """One hat or scarf.
+    """A piece of headwear.
 
     Attributes
     ----------
     front_deg, back_deg
-        Elevation of its edge over the forehead and at the back, from the middle of the skull.
+        Elevation of its edge above the forehead and at the back, seen from the skull's centre.
     height_m
-        How far its top stands above the skull.
+        Height of its top above the skull.
     brim_m
         Width of the brim.
     turn_deg
-        Rotation about the vertical: 180 for a cap worn backwards.
+        Rotation about the vertical axis: 180 for a cap worn backwards.
     seed
         For folds and cloth.
     """
@@ -53,14 +58,14 @@ class Headwear:
 
     @property
     def covers_hair(self) -> bool:
-        """Whether no hair shows besides it."""
+        """Whether it hides all hair."""
         return self.kind in ("headscarf", "hood", "helmet", "turban")
 
 
 def sample_headwear(rng: np.random.Generator) -> Headwear:
-    """Draw a piece of headwear; caps and beanies are the most common."""
-    odds = [0.3, 0.2, 0.1, 0.14, 0.08, 0.06, 0.06, 0.06]
-    kind = HEADWEAR_KINDS[int(rng.choice(len(odds), p=odds))]
+    """Draw a piece of headwear; caps and beanies are most frequent."""
+    probabilities = [0.3, 0.2, 0.1, 0.14, 0.08, 0.06, 0.06, 0.06]
+    kind = HEADWEAR_KINDS[int(rng.choice(len(probabilities), p=probabilities))]
     front = {"beanie": (25.0, 36.0), "headband": (30.0, 40.0), "helmet": (20.0, 32.0)}
     backwards = kind == "cap" and rng.random() < 0.15
     return Headwear(
@@ -75,51 +80,51 @@ def sample_headwear(rng: np.random.Generator) -> Headwear:
     )  # fmt: skip
 
 
-def headwear_surfaces(headwear: Headwear, chart: HeadMap, fit: HeadFit) -> list[Surface]:
-    """Build headwear on a person's head (head frame)."""
+def headwear_surfaces(headwear: Headwear, head_map: HeadMap, fit: HeadFit) -> list[Surface]:
+    """Build headwear on a person's head, in the head frame."""
     rng = np.random.default_rng(headwear.seed)
     cloth = fabric_texture(rng)
     material = PLASTIC if headwear.kind == "helmet" else CLOTH
     if headwear.kind in ("headscarf", "hood"):
-        mesh = _wrap(headwear, chart, rng)
+        mesh = _wrap(headwear, head_map, rng)
     elif headwear.kind == "headband":
-        mesh = _band(headwear, chart)
+        mesh = _band(headwear, head_map)
     else:
-        mesh = _crown(headwear, chart, rng)
-    surfaces = [mesh.surface(headwear.kind, cloth, material)]
+        mesh = _crown(headwear, head_map, rng)
+    surfaces = [fit.transfer_mesh(mesh).surface(headwear.kind, cloth, material)]
     if headwear.kind in ("cap", "brimmed hat", "helmet"):
-        brim = fabric_texture(rng) if rng.random() < 0.3 else cloth
-        surfaces.append(_brim(headwear, chart).surface("brim", brim, material))
-    return [
-        Surface(s.name, fit.transfer(s.vertices_m), s.triangles, s.uv, s.texture, s.material)
-        for s in surfaces
-    ]
+        texture = fabric_texture(rng) if rng.random() < 0.3 else cloth
+        brim = fit.transfer_mesh(_brim(headwear, head_map))
+        surfaces.append(brim.surface("brim", texture, material))
+    return surfaces
 
 
-def _edge(headwear: Headwear, chart: HeadMap, clearance_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return azimuths ``(n,)`` and the points ``(n, 3)`` of a hat's edge on the head."""
+def _edge(
+    headwear: Headwear, head_map: HeadMap, clearance_m: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return azimuths ``(n,)`` in degrees and points ``(n, 3)`` of the lower edge."""
     azimuth = np.linspace(-180.0, 180.0, COLUMNS + 1)
     turned = np.radians(azimuth - headwear.turn_deg)
     mix = 0.5 + 0.5 * np.cos(turned)
     elevation = headwear.back_deg + (headwear.front_deg - headwear.back_deg) * mix
-    if headwear.kind == "beanie":  # it may cover the ears
+    if headwear.kind == "beanie":  # may cover the ears
         elevation = np.where(np.abs(azimuth) > 60, elevation - 4.0, elevation)
-    ways = direction(azimuth, elevation)
-    return azimuth, chart.centre_m + ways * (chart.skull_radius_m(ways) + clearance_m)[:, None]
+    directions = direction(azimuth, elevation)
+    return azimuth, head_map.above_skull(directions, clearance_m)
 
 
-def _crown(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
-    """The part of a hat that holds the skull, from its top down to its edge."""
+def _crown(headwear: Headwear, head_map: HeadMap, rng: np.random.Generator) -> UvMesh:
+    """Return the part of a hat that covers the skull, from its top down to its edge."""
     clearance = 0.009 if headwear.kind != "helmet" else 0.02
-    azimuth, edge = _edge(headwear, chart, clearance)
-    ends = normalize(edge - chart.centre_m)
+    azimuth, edge = _edge(headwear, head_map, clearance)
+    ends = normalize(edge - head_map.centre_m)
     top = np.broadcast_to(direction(np.array(180.0), np.array(75.0)), ends.shape)
     at = np.linspace(0.0, 1.0, 12) ** 0.8
-    ways = slerp(top, ends, at)
+    directions = slerp(top, ends, at)
     dome = np.clip(1.0 - at[:, None] ** 3.0, 0.0, 1.0)
     if headwear.kind == "brimmed hat":
         dome = np.clip((1.0 - at[:, None]) * 3.0, 0.0, 1.0) * 1.8
-    folds = smooth_noise(rng, len(azimuth), 12, closed=True) * (
+    folds = smooth_noise_1d(rng, len(azimuth), 12, closed=True) * (
         0.003 if headwear.kind != "helmet" else 0.0
     )
     swell = clearance + (headwear.height_m + folds) * dome
@@ -128,8 +133,9 @@ def _crown(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMe
         swell = clearance + 0.012 + headwear.height_m * np.sin(np.pi * np.clip(at, 0.15, 1))[
             :, None
         ] ** 0.5 + slope + folds  # fmt: skip
-    radius = np.maximum(chart.skull_radius_m(ways), 0.8 * chart.hull_radius_m(ways))
-    points = chart.centre_m + ways * (radius + swell)[..., None]
+    hull = head_map.hull_radius_m(directions)
+    radius = np.maximum(head_map.skull_radius_m(directions), 0.8 * hull)
+    points = head_map.centre_m + directions * (radius + swell)[..., None]
     if headwear.kind in ("beanie", "turban"):  # a rolled edge
         out = normalize(points[-1:] - points[-1:].mean(axis=1, keepdims=True))
         roll = np.concatenate([points[-2:-1] + 0.006 * out, points[-1:] + 0.006 * out])
@@ -137,9 +143,9 @@ def _crown(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMe
     return sheet(points)
 
 
-def _brim(headwear: Headwear, chart: HeadMap) -> UvMesh:
-    """A peak in front (cap, helmet) or a brim all around, thin and seen from both sides."""
-    azimuth, edge = _edge(headwear, chart, 0.0095 if headwear.kind != "helmet" else 0.02)
+def _brim(headwear: Headwear, head_map: HeadMap) -> UvMesh:
+    """Return a visor (cap, helmet) or a brim all around, with an upper and a lower side."""
+    azimuth, edge = _edge(headwear, head_map, 0.0095 if headwear.kind != "helmet" else 0.02)
     turned = np.radians((azimuth - headwear.turn_deg + 180.0) % 360.0 - 180.0)
     if headwear.kind == "brimmed hat":
         width = np.full(len(azimuth), headwear.brim_m)
@@ -147,7 +153,7 @@ def _brim(headwear: Headwear, chart: HeadMap) -> UvMesh:
         width = headwear.brim_m * np.clip(np.cos(turned * 90.0 / 72.0), 0.0, None) ** 0.6
         width[np.abs(turned) > np.radians(72.0)] = 0.0
     ahead = direction(np.array(headwear.turn_deg), np.array(0.0))
-    out = normalize((edge - chart.centre_m) * np.array([1.0, 0.0, 1.0]))
+    out = normalize((edge - head_map.centre_m) * np.array([1.0, 0.0, 1.0]))
     if headwear.kind != "brimmed hat":
         out = normalize(out + 1.2 * ahead)
     down = np.array([0.0, 1.0, 0.0]) * (0.28 if headwear.kind != "brimmed hat" else 0.12)
@@ -157,8 +163,8 @@ def _brim(headwear: Headwear, chart: HeadMap) -> UvMesh:
     return sheet(np.stack([*rows, thick, *back[1:]]))
 
 
-def _wrap(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMesh:
-    """A scarf or hood around the face: from its opening to the back of the head, and the neck."""
+def _wrap(headwear: Headwear, head_map: HeadMap, rng: np.random.Generator) -> UvMesh:
+    """Return a scarf or hood: from the back of the head to the opening, and around the neck."""
     loose = headwear.height_m * (1.0 if headwear.kind == "hood" else 0.35)
     around = np.linspace(-np.pi, np.pi, COLUMNS + 1)  # 0 at the top of the opening
     upright, sideways = np.cos(around), np.sin(around)
@@ -167,12 +173,12 @@ def _wrap(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMes
     ends = np.stack([np.sin(reach) * sideways, -np.sin(reach) * upright, -np.cos(reach)], axis=-1)
     back = np.broadcast_to(direction(np.array(180.0), np.array(10.0)), ends.shape)
     at = np.linspace(0.0, 1.0, 13)
-    ways = slerp(back, ends, at)
-    folds = 0.5 * smooth_noise(rng, len(around), 16, closed=True)
+    directions = slerp(back, ends, at)
+    folds = 0.5 * smooth_noise_1d(rng, len(around), 16, closed=True)
     swell = 0.008 + loose * (0.4 + 0.6 * at[:, None]) + 0.003 * folds * np.sin(np.pi * at)[:, None]
-    points = chart.centre_m + ways * (chart.hull_radius_m(ways) + swell)[..., None]
-    # The hem goes under the chin, not through it.
-    chin = chart.landmarks_m[8]
+    points = head_map.above_hull(directions, swell)
+    # Move the hem below the chin.
+    chin = head_map.landmarks_m[8]
     under = np.clip((-upright - 0.3) / 0.5, 0.0, 1.0) * (at[:, None] > 0.5)
     points[..., 1] += (
         under * np.maximum(chin[1] + 0.006 - points[..., 1], 0.0) * (at[:, None] > 0.9)
@@ -180,20 +186,20 @@ def _wrap(headwear: Headwear, chart: HeadMap, rng: np.random.Generator) -> UvMes
     rim = points[-1] - 0.006 * normalize(points[-1] - points[-1].mean(axis=0))
     rim[:, 2] += 0.012
     hood = sheet(np.concatenate([points, rim[None]]))
-    return merge([hood, _drape(chart, rng, loose)])
+    return merge([hood, _drape(head_map, rng, loose)])
 
 
-def _drape(chart: HeadMap, rng: np.random.Generator, loose: float) -> UvMesh:
-    """Cloth around the neck that widens towards the shoulders."""
-    chin = chart.landmarks_m[8]
+def _drape(head_map: HeadMap, rng: np.random.Generator, loose: float) -> UvMesh:
+    """Return cloth around the neck that widens towards the shoulders."""
+    chin = head_map.landmarks_m[8]
     around = np.linspace(-np.pi, np.pi, COLUMNS + 1)
-    folds = smooth_noise(rng, len(around), 10, closed=True)
+    folds = smooth_noise_1d(rng, len(around), 10, closed=True)
     rows = []
     for part in np.linspace(0.0, 1.0, 7):
         wide = 0.070 + loose + (0.05 * part + 0.10 * part**3)
         y = chin[1] - 0.012 + 0.13 * part
         depth = wide * (1.0 - 0.25 * part)
-        z = chart.centre_m[2] + 0.022
+        z = head_map.centre_m[2] + 0.022
         ring = np.stack(
             [wide * np.sin(around), np.full_like(around, y), z - depth * np.cos(around)], -1
         )
@@ -202,65 +208,63 @@ def _drape(chart: HeadMap, rng: np.random.Generator, loose: float) -> UvMesh:
     return sheet(np.stack(rows))
 
 
-def _band(headwear: Headwear, chart: HeadMap) -> UvMesh:
-    """A ribbon around the head, 2 to 4 cm high."""
+def _band(headwear: Headwear, head_map: HeadMap) -> UvMesh:
+    """Return a headband, 2 to 4 cm high."""
     rows = []
     width = 6.0 + 8.0 * headwear.brim_m / 0.1
     for part, clearance in ((1.0, 0.008), (0.5, 0.013), (0.0, 0.013), (-0.5, 0.008)):
         azimuth = np.linspace(-180.0, 180.0, COLUMNS + 1)
         mix = 0.5 + 0.5 * np.cos(np.radians(azimuth))
         elevation = headwear.back_deg + (headwear.front_deg - headwear.back_deg) * mix
-        ways = direction(azimuth, elevation + width * part)
-        rows.append(chart.centre_m + ways * (chart.skull_radius_m(ways) + clearance)[:, None])
+        directions = direction(azimuth, elevation + width * part)
+        rows.append(head_map.above_skull(directions, clearance))
     return sheet(np.stack(rows))
 
 
 def headphone_surfaces(
-    rng: np.random.Generator, chart: HeadMap, fit: HeadFit, thickness_m: float = 0.015
+    rng: np.random.Generator, head_map: HeadMap, fit: HeadFit, clearance_m: float = 0.015
 ) -> list[Surface]:
-    """Build over-ear headphones whose band stands ``thickness_m`` off the skull."""
+    """Build over-ear headphones with a gap ``clearance_m`` between band and skull."""
     colour = random_rgb(rng)
     angle = np.radians(np.linspace(-98.0, 98.0, 19))
     lean = rng.uniform(-0.15, 0.25)
-    ways = normalize(np.stack([np.sin(angle), -np.cos(angle), 0.25 + lean * np.cos(angle)], -1))
-    radius = chart.hull_radius_m(ways) + thickness_m
-    band = tube(chart.centre_m + ways * radius[:, None], 0.004, 6, flat=3.0, up=(0.0, 0.0, 1.0))
+    arc = np.stack([np.sin(angle), -np.cos(angle), 0.25 + lean * np.cos(angle)], -1)
+    path = head_map.above_hull(normalize(arc), clearance_m)
+    band = tube(path, 0.004, 6, flat=3.0, up=(0.0, 0.0, 1.0))
     parts = [band]
     size = rng.uniform(0.030, 0.043)
     for side in (-1.0, 1.0):
-        ear = ear_centre_m(chart, side)
+        ear = ear_centre_m(head_map, side)
         cup = ellipsoid((0.020, size * 1.15, size), 7, 14)
-        parts.append(cup.moved(np.eye(3), ear + np.array([side * 0.010, 0.0, 0.0])))
-    mesh = merge(parts)
-    moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
-    return [moved.surface("headphones", uniform_texture(colour), PLASTIC)]
+        parts.append(cup.transformed(np.eye(3), ear + np.array([side * 0.010, 0.0, 0.0])))
+    mesh = fit.transfer_mesh(merge(parts))
+    return [mesh.surface("headphones", uniform_texture(colour), PLASTIC)]
 
 
-def earring_surfaces(rng: np.random.Generator, chart: HeadMap, fit: HeadFit) -> list[Surface]:
+def earring_surfaces(rng: np.random.Generator, head_map: HeadMap, fit: HeadFit) -> list[Surface]:
     """Build a pair of studs, drops or hoops."""
     kind = rng.integers(3)
     size = rng.uniform(0.004, 0.018)
     parts = []
     for side in (-1.0, 1.0):
-        lobe = ear_centre_m(chart, side) + np.array([-0.004 * side, 0.030, -0.012])
+        lobe = ear_centre_m(head_map, side) + np.array([-0.004 * side, 0.030, -0.012])
         if kind == 0:
-            parts.append(ellipsoid((0.004, 0.004, 0.004), 5, 8).moved(np.eye(3), lobe))
+            parts.append(ellipsoid((0.004, 0.004, 0.004), 5, 8).transformed(np.eye(3), lobe))
         elif kind == 1:
             drop = ellipsoid((0.004, size, 0.004), 6, 8)
-            parts.append(drop.moved(np.eye(3), lobe + np.array([0.0, size, 0.0])))
+            parts.append(drop.transformed(np.eye(3), lobe + np.array([0.0, size, 0.0])))
         else:
             turn = np.linspace(0.0, 2.0 * np.pi, 16, endpoint=False)
             hoop = np.stack([0.2 * np.sin(turn), 1.0 - np.cos(turn), np.sin(turn)], -1) * size
             parts.append(tube(lobe + hoop, 0.0011, 4, closed=True, up=(1.0, 0.0, 0.0)))
-    mesh = merge(parts)
+    mesh = fit.transfer_mesh(merge(parts))
     colour = np.array([[205, 165, 80], [200, 200, 205], [150, 30, 40]])[rng.integers(3)]
-    moved = UvMesh(fit.transfer(mesh.vertices_m), mesh.triangles, mesh.uv)
-    return [moved.surface("earrings", uniform_texture(colour), METAL)]
+    return [mesh.surface("earrings", uniform_texture(colour), METAL)]
 
 
-def ear_centre_m(chart: HeadMap, side: float) -> np.ndarray:
-    """Return the middle of the mean head's ear, ``(3,)``; side is -1 or +1 (the image's right)."""
-    jaw_start = chart.landmarks_m[0 if side < 0 else 16]
-    way = jaw_start + np.array([0.0, 0.022, 0.035]) - chart.centre_m
-    radius = float(chart.hull_radius_m(way))
-    return chart.centre_m + way / np.linalg.norm(way) * radius
+def ear_centre_m(head_map: HeadMap, side: float) -> np.ndarray:
+    """Return the centre of the mean head's ear ``(3,)``; ``side`` is -1 or +1 (image right)."""
+    jaw_start = head_map.landmarks_m[0 if side < 0 else 16]
+    towards = jaw_start + np.array([0.0, 0.022, 0.035]) - head_map.centre_m
+    radius = float(head_map.hull_radius_m(towards))
+    return head_map.centre_m + towards / np.linalg.norm(towards) * radius

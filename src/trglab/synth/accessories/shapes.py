@@ -1,4 +1,4 @@
-"""Plain meshes: sheets, tubes, lathes, boxes and balls, from which props are put together."""
+"""Mesh primitives from which accessories are built: sheets, tubes, lathes, boxes, ellipsoids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trglab.synth.render.surface import Material, Surface
 
 @dataclass(frozen=True, slots=True)
 class UvMesh:
-    """A textured triangle mesh without a picture.
+    """A triangle mesh with texture coordinates.
 
     Attributes
     ----------
@@ -30,21 +30,24 @@ class UvMesh:
     uv: np.ndarray
 
     def surface(self, name: str, texture: np.ndarray, material: Material) -> Surface:
-        """Dress the mesh with a picture and a material, in the head frame."""
+        """Return a renderable surface in the head frame."""
         return Surface(name, self.vertices_m, self.triangles, self.uv, texture, material)
 
-    def moved(self, rotation: np.ndarray, translation_m: np.ndarray) -> UvMesh:
-        """Return the mesh turned by ``(3, 3)`` and then shifted by ``(3,)`` metres."""
-        vertices = self.vertices_m @ np.asarray(rotation).T + translation_m
-        return UvMesh(vertices.astype(np.float32), self.triangles, self.uv)
+    def with_vertices(self, vertices_m: np.ndarray) -> UvMesh:
+        """Return the mesh with other vertices ``(n, 3)``."""
+        return UvMesh(np.asarray(vertices_m, np.float32), self.triangles, self.uv)
+
+    def transformed(self, rotation: np.ndarray, translation_m: np.ndarray) -> UvMesh:
+        """Return the mesh after a rotation ``(3, 3)`` and a translation ``(3,)``."""
+        return self.with_vertices(self.vertices_m @ np.asarray(rotation).T + translation_m)
 
 
 def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = False) -> UvMesh:
-    """Join a grid of points ``(rows, columns, 3)`` to a sheet.
+    """Triangulate a grid of points ``(rows, columns, 3)``.
 
-    With rows going down and columns going right as seen from outside, the sheet faces outside.
-    ``uv`` is ``(rows, columns, 2)``, by default the grid itself (u along a row); ``closed`` joins
-    the last column to the first, with u running there and back so that no seam shows.
+    The front side is the one from which rows go down and columns go right. ``uv`` is
+    ``(rows, columns, 2)``, by default the grid (u along a row). ``closed`` joins the last column to
+    the first; u then runs from 0 to 1 and back, which avoids a seam.
     """
     points_m = np.asarray(points_m, dtype=np.float32)
     rows, columns = points_m.shape[:2]
@@ -56,7 +59,7 @@ def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = Fal
     if closed:
         index = np.concatenate([index, index[:, :1]], axis=1)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
-    # y points down here, so that this order is counter-clockwise to someone outside.
+    # y points down: this order is counter-clockwise seen from outside.
     triangles = np.concatenate([np.stack([a, d, c], -1), np.stack([a, c, b], -1)])
     return UvMesh(
         points_m.reshape(-1, 3),
@@ -66,7 +69,7 @@ def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = Fal
 
 
 def merge(meshes: Sequence[UvMesh]) -> UvMesh:
-    """Put several meshes into one."""
+    """Concatenate meshes."""
     starts = np.cumsum([0, *(len(mesh.vertices_m) for mesh in meshes[:-1])])
     return UvMesh(
         np.concatenate([mesh.vertices_m for mesh in meshes]),
@@ -87,8 +90,9 @@ def tube(
 ) -> UvMesh:
     """Sweep an ellipse along a path ``(n, 3)``; v runs along the path.
 
-    ``radius_m`` is one number or one per point, across ``up`` (which must not be parallel to the
-    path); along ``up`` it is multiplied by ``flat``. ``closed`` joins the ends of the path.
+    ``radius_m`` (one number, or one per point) is the half axis across ``up``, which must not be
+    parallel to the path; the half axis along ``up`` is ``flat`` times that. ``closed`` joins the
+    ends of the path.
     """
     path_m = np.asarray(path_m, dtype=np.float64)
     if closed:
@@ -108,7 +112,7 @@ def tube(
 
 
 def capsule(path_m: np.ndarray, radius_m: float | np.ndarray, sides: int = 8) -> UvMesh:
-    """Sweep a circle along a path ``(n, 3)`` and round off both ends (a finger)."""
+    """Sweep a circle along a path ``(n, 3)`` with rounded ends."""
     path_m = np.asarray(path_m, dtype=np.float64)
     radius = np.broadcast_to(np.asarray(radius_m, dtype=np.float64), len(path_m))
     start = normalize(path_m[0] - path_m[1]) * radius[0]
@@ -126,7 +130,7 @@ def capsule(path_m: np.ndarray, radius_m: float | np.ndarray, sides: int = 8) ->
 
 
 def lathe(profile_m: np.ndarray, sides: int = 16) -> UvMesh:
-    """Turn a profile ``(n, 2)`` of (radius, y), top to bottom, around the y axis (a cup)."""
+    """Revolve a profile ``(n, 2)`` of (radius, y), top to bottom, around the y axis."""
     profile_m = np.asarray(profile_m, dtype=np.float64)
     angle = np.linspace(0.0, 2.0 * np.pi, sides, endpoint=False)
     around = np.stack([np.sin(angle), np.zeros(sides), -np.cos(angle)], axis=-1)
@@ -136,19 +140,17 @@ def lathe(profile_m: np.ndarray, sides: int = 16) -> UvMesh:
 
 
 def ellipsoid(radii_m: Sequence[float], rings: int = 8, sides: int = 12) -> UvMesh:
-    """Return a ball around the origin with the three half axes ``radii_m``."""
+    """Return an ellipsoid around the origin with half axes ``radii_m`` ``(3,)``."""
     angle = np.linspace(0.0, np.pi, rings + 1)
     ball = lathe(np.stack([np.sin(angle), -np.cos(angle)], axis=-1), sides)
-    return UvMesh(
-        (ball.vertices_m * np.asarray(radii_m)).astype(np.float32), ball.triangles, ball.uv
-    )
+    return ball.with_vertices(ball.vertices_m * np.asarray(radii_m))
 
 
 def box(size_m: Sequence[float]) -> UvMesh:
-    """Return a box around the origin with six whole pictures on it."""
+    """Return a box around the origin with the whole texture on each side."""
     corner = np.array([[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [1, 1, -1]], dtype=np.float32)
     faces = []
-    for axis_x, axis_y, axis_z in (  # where the front face's axes go, all of them right-handed
+    for axis_x, axis_y, axis_z in (  # images of the front face's axes, all right-handed
         ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
         ((-1, 0, 0), (0, 1, 0), (0, 0, -1)),
         ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
@@ -161,15 +163,11 @@ def box(size_m: Sequence[float]) -> UvMesh:
     return merge(faces)
 
 
-def smooth_noise(
-    rng: np.random.Generator, count: int, knots: int, closed: bool = False
-) -> np.ndarray:
-    """Return ``(count,)`` smooth random numbers of about unit spread; ``closed`` joins the ends."""
-    values = rng.standard_normal(knots + 1)
-    if closed:
-        values[-1] = values[0]
-    at = np.linspace(0.0, knots, count, endpoint=not closed)
-    low = np.minimum(at.astype(int), knots - 1)
-    part = at - low
-    part = part * part * (3.0 - 2.0 * part)
-    return values[low] * (1.0 - part) + values[low + 1] * part
+def vertex_normals(vertices_m: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Return area-weighted unit normals ``(n, 3)`` of vertices ``(n, 3)``."""
+    corners = vertices_m[triangles]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices_m, dtype=np.float64)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], face_normals)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

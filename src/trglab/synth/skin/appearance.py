@@ -1,4 +1,4 @@
-"""How one person's skin looks, as numbers: tone, age, hair on the face, make-up."""
+"""Parameters of one person's skin: tone, age, facial hair, make-up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 
 from trglab.synth.accessories.facewear import BeardKind
 from trglab.synth.accessories.strands import sample_hair_colour
-from trglab.synth.skin.tone import SkinTone, sample_skin_tone, srgb_from_linear
-
-Rgb = tuple[float, float, float]
-"""sRGB, 0 to 255."""
+from trglab.synth.colour import Rgb, rgb_tuple, srgb_from_linear
+from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
 _BEARD_PROBABILITIES: dict[BeardKind | None, float] = {
     None: 0.62, "full": 0.22, "goatee": 0.04, "moustache": 0.04, "chinstrap": 0.02, "circle": 0.06,
@@ -27,9 +25,9 @@ class Brows:
     density: float
     """0 bare to 1 solid."""
     raise_m: float
-    """How far above the model's brow line."""
+    """Height above the model's brow line."""
     tail: float
-    """Where the outer end lies: 1 at the model's last brow landmark."""
+    """Position of the outer end: 1 at the outermost brow landmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,14 @@ class PaintedBeard:
     kind: BeardKind | None
     rgb: Rgb
     density: float
-    """0 to 1; the look of stubble up to about 0.4."""
+    """0 to 1; stubble up to about 0.4."""
     shadow: float
-    """How much the shaved beard shows through the skin, 0 to 1."""
+    """Visibility of shaved hair under the skin, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class MakeUp:
-    """Colours put on the skin: an amount of 0 leaves the skin alone."""
+    """Colours and amounts (0 for none) of make-up."""
 
     lipstick_rgb: Rgb
     lipstick: float
@@ -61,7 +59,7 @@ class MakeUp:
 
 @dataclass(frozen=True, slots=True)
 class SkinAppearance:
-    """All that :func:`~trglab.synth.skin.paint.paint_skin` draws; amounts run from 0 to 1."""
+    """Input of :func:`~trglab.synth.skin.paint.paint_skin`; amounts run from 0 to 1."""
 
     tone: SkinTone
     age_years: float
@@ -90,16 +88,16 @@ def sample_skin_appearance(
     scalp: float | None = None,
     beard: BeardKind | None = None,
 ) -> SkinAppearance:
-    """Draw a look. What is given stays; the rest is drawn to fit it.
+    """Draw a person's skin; parameters that are not given are drawn to match those that are.
 
     Parameters
     ----------
     age_years
         3 to 90; children get no beard, make-up or wrinkles.
     masculine
-        Whether a beard may grow; make-up is rarer then.
+        Allows a beard and makes make-up rare.
     beard
-        The beard that is modelled on top, which darkens the skin below it; None: drawn.
+        Kind of the modelled beard, whose skin is darkened; None: drawn.
     """
     age = float(rng.uniform(16.0, 80.0)) if age_years is None else float(age_years)
     male = bool(rng.random() < 0.5) if masculine is None else masculine
@@ -128,10 +126,10 @@ def sample_skin_appearance(
 
 
 def _sample_brows(rng: np.random.Generator, hair_rgb: Rgb, tone: SkinTone, male: bool) -> Brows:
-    # Brows of fair people are darker than their hair, those of the grey often keep colour.
+    # Brows are darker than blond hair, and often keep their colour when hair is grey.
     shade = np.asarray(hair_rgb) * rng.uniform(0.55, 0.95)
     return Brows(
-        rgb=_rgb(np.minimum(shade, 0.62 * _skin_rgb(tone))),
+        rgb=rgb_tuple(np.minimum(shade, 0.62 * _skin_rgb(tone)), 5.0, 250.0),
         thickness_m=float(rng.uniform(0.0065, 0.0115 if male else 0.0090)),
         density=float(rng.beta(4.0, 2.0)),
         raise_m=float(rng.normal(-0.0045, 0.0013)),
@@ -144,18 +142,18 @@ def _sample_beard(
     hair_rgb: Rgb,
     tone: SkinTone,
     can_grow: bool,
-    given: BeardKind | None,
+    kind: BeardKind | None,
 ) -> PaintedBeard:
-    kind = given
-    if can_grow and given is None:
+    if can_grow and kind is None:
         probabilities = list(_BEARD_PROBABILITIES.values())
         kind = list(_BEARD_PROBABILITIES)[int(rng.choice(len(probabilities), p=probabilities))]
     stubble = rng.random() < 0.8
     density = rng.uniform(0.1, 0.4) if stubble else rng.uniform(0.45, 0.8)
+    # Skin shows through short hair, so even a white beard is not lighter than the skin.
+    colour = np.minimum(np.asarray(hair_rgb) * rng.uniform(0.7, 1.0), 0.75 * _skin_rgb(tone))
     return PaintedBeard(
         kind=kind,
-        # Short hair lets the skin through, so that even a white beard starts out dark.
-        rgb=_rgb(np.minimum(np.asarray(hair_rgb) * rng.uniform(0.7, 1.0), 0.75 * _skin_rgb(tone))),
+        rgb=rgb_tuple(colour, 5.0, 250.0),
         density=float(density),
         shadow=float(rng.beta(1.6, 2.5)) if can_grow else 0.0,
     )
@@ -164,20 +162,20 @@ def _sample_beard(
 def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp:
     wears = adult and rng.random() < (0.01 if male else 0.6)
 
-    def amount(share: float, low: float, high: float) -> float:
-        drawn, strength = rng.random() < share, rng.uniform(low, high)
+    def amount(probability: float, low: float, high: float) -> float:
+        drawn, strength = rng.random() < probability, rng.uniform(low, high)
         return float(strength) if wears and drawn else 0.0
 
     lips = _LIPSTICKS[int(rng.integers(len(_LIPSTICKS)))] + rng.normal(0.0, 10.0, 3)
     lids = _EYE_SHADOWS[int(rng.integers(len(_EYE_SHADOWS)))] + rng.normal(0.0, 10.0, 3)
     return MakeUp(
-        lipstick_rgb=_rgb(lips),
+        lipstick_rgb=rgb_tuple(lips, 5.0, 250.0),
         lipstick=amount(0.7, 0.12, 0.6),
-        shadow_rgb=_rgb(lids),
+        shadow_rgb=rgb_tuple(lids, 5.0, 250.0),
         shadow=amount(0.4, 0.05, 0.25),
         liner=amount(0.6, 0.3, 1.0),
         blush=amount(0.5, 0.1, 0.6),
-        paint_rgb=_rgb(rng.uniform(0.0, 255.0, 3)),
+        paint_rgb=rgb_tuple(rng.uniform(0.0, 255.0, 3), 5.0, 250.0),
         paint=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.003 else 0.0,
     )
 
@@ -185,11 +183,6 @@ def _sample_make_up(rng: np.random.Generator, adult: bool, male: bool) -> MakeUp
 def _skin_rgb(tone: SkinTone) -> np.ndarray:
     """Return sRGB ``(3,)`` of bare skin, 0 to 255."""
     return srgb_from_linear(np.exp(-tone.density)[None])[0].astype(np.float64)
-
-
-def _rgb(values: np.ndarray) -> Rgb:
-    red, green, blue = np.clip(values, 5.0, 250.0).tolist()
-    return red, green, blue
 
 
 _LIPSTICKS = np.array(

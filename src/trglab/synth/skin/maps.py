@@ -1,4 +1,4 @@
-"""A face model's skin as painters see it: distances to features, in metres, for each texel."""
+"""Maps of a face model's skin texture: position and distance to facial features per texel."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from trglab.synth.skin.noise import noise_lattice
+from trglab.synth.noise import noise_lattice
 from trglab.synth.skin.texels import TexelMap, enlarge_face_region, texel_map
 
 if TYPE_CHECKING:
     from trglab.synth.head.face_model import FaceModel
 
-NEAR_KEPT = 20
-"""How many of the painters' places a chart keeps, 1 MB each."""
+GAUSSIANS_CACHED = 20
+"""Number of :meth:`SkinMaps.gaussian_around` maps that are kept, 1 MB each."""
 
 SKIN_SIZE = 512
 """Side of a skin texture in texels: about half a millimetre each on the face."""
@@ -25,44 +25,44 @@ MIRROR_68 = np.array(
      45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
-"""Index of the mirrored one of each of the 68 landmarks."""
+"""Index of the mirror image of each of the 68 landmarks."""
 
-TWO_SIDED = np.array([-1.0, 1.0, 1.0])
+MIRROR_X = np.array([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class SkinMaps:
-    """What the skin painters know about a face model; made once, by :func:`skin_maps`.
+    """Per-texel maps of a face model's skin, computed once by :func:`skin_maps`.
 
-    All maps are ``(size, size)`` float32 over the packed skin texture, made symmetric.
+    All maps are ``(size, size)`` float32 and symmetric.
 
     Attributes
     ----------
     uv
-        ``(V, 2)``: texture coordinates of the model's vertices in the packed texture.
+        ``(V, 2)``: texture coordinates of the model's vertices.
     texels
-        Place of each texel.
+        Position of each texel on the mean head.
     landmarks_m
         ``(68, 3)`` of the mean head, symmetrised.
     unit
-        Length of this head's face over that of an adult's, about 1: scales all features.
+        Face length relative to an adult's, about 1; scales all features.
     x_m, y_m, z_m
         Position in the mean head.
     azimuth
         Angle around the neck's axis, 0 at the nose, +-pi at the back of the head, rad.
     lips_m, mouth_m, eyes_m
-        Signed distance to the lips' outer line, the line where they meet, and the eye openings;
-        negative inside.
+        Signed distance to the outer contour of the lips, the line between them, and the eye
+        openings; negative inside.
     brow_along, brow_across_m
-        Coordinates of the nearer brow: 0 at its inner end and 1 at its outer end; upwards.
+        Coordinates along the nearer brow (0 inner end, 1 outer end) and across it (upwards).
     beard
-        0 to 1: where a full beard would grow.
+        Density of a full beard, 0 to 1.
     moustache
-        0 to 1: its part over the upper lip.
+        Density of a moustache, 0 to 1.
     scalp_m
-        Distance inside the hairline; negative on the face and neck.
+        Signed distance to the hairline; negative on the face and neck.
     lattice
-        For :func:`trglab.synth.skin.noise.smooth_noise`.
+        Noise lattice for :func:`trglab.synth.noise.lattice_noise`.
     """
 
     uv: np.ndarray
@@ -82,52 +82,47 @@ class SkinMaps:
     moustache: np.ndarray
     scalp_m: np.ndarray
     lattice: np.ndarray
-    _near: dict[tuple[float, ...], np.ndarray] = field(
+    _gaussians: dict[tuple[float, ...], np.ndarray] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def near(self, landmark_point_m: np.ndarray, radius_m: float) -> np.ndarray:
-        """Gaussian around a point of the head and its mirror image, ``(size, size)``, read only.
+    def gaussian_around(self, point_m: np.ndarray, radius_m: float) -> np.ndarray:
+        """Return a Gaussian around a point and its mirror image, ``(size, size)``, read only.
 
-        Painters ask for the same few places of every person, so those are kept.
+        All people share the same few points, so the maps are cached.
         """
-        x, y, z = np.asarray(landmark_point_m, dtype=np.float64).tolist()
-        known = self._near.get((x, y, z, radius_m))
+        x, y, z = np.asarray(point_m, dtype=np.float64).tolist()
+        known = self._gaussians.get((x, y, z, radius_m))
         if known is None:
-            known = self._measure_near(landmark_point_m, radius_m)
+            known = self._gaussian(point_m, radius_m)
             known.flags.writeable = False
-            if len(self._near) < NEAR_KEPT:
-                self._near[x, y, z, radius_m] = known
+            if len(self._gaussians) < GAUSSIANS_CACHED:
+                self._gaussians[x, y, z, radius_m] = known
         return known
 
-    def _measure_near(self, landmark_point_m: np.ndarray, radius_m: float) -> np.ndarray:
-        dx = np.abs(self.x_m) - np.float32(abs(float(landmark_point_m[0])))
-        dy = self.y_m - np.float32(landmark_point_m[1])
-        dz = self.z_m - np.float32(landmark_point_m[2])
+    def _gaussian(self, point_m: np.ndarray, radius_m: float) -> np.ndarray:
+        dx = np.abs(self.x_m) - np.float32(abs(float(point_m[0])))
+        dy = self.y_m - np.float32(point_m[1])
+        dz = self.z_m - np.float32(point_m[2])
         scale = np.float32(1.0 / (radius_m * self.unit) ** 2)
         return np.exp(-(dx * dx + dy * dy + dz * dz) * scale)
 
 
 def skin_maps(model: FaceModel, size: int = SKIN_SIZE) -> SkinMaps:
-    """Measure the skin of a face model for the painters.
+    """Compute the maps of a face model, whose 68 landmarks locate the facial features.
 
-    Parameters
-    ----------
-    model
-        The face model; its 68 landmarks say where the features are.
-    size
-        Side of the skin texture in texels.
+    ``size`` is the side of the skin texture in texels.
     """
     skin_triangles = model.part_triangles["skin"]
     uv = enlarge_face_region(model.uv, skin_triangles)
     texels = texel_map(model.mean_m, skin_triangles, uv, size)
     points = model.mean_m[model.landmarks68].astype(np.float64)
-    points = 0.5 * (points + points[MIRROR_68] * TWO_SIDED)
+    points = 0.5 * (points + points[MIRROR_68] * MIRROR_X)
     x, y, z = (np.ascontiguousarray(texels.position_m[..., axis]) for axis in range(3))
     # Landmarks 27 to 8, nose root to chin, measure about 120 mm on an adult.
     unit = float(points[8, 1] - points[27, 1]) / 0.120
     azimuth = np.arctan2(x, -(z - np.float32(0.5 * (points[0, 2] + points[16, 2]))))
-    # Lips and eyes are seen from the front: what lies further back must not match.
+    # Lip and eye distances are measured in the frontal plane: exclude texels further back.
     behind = np.maximum(z - np.float32(points[48, 2] + 0.012 * unit), 0.0)
     lips = polygon_distance(x, y, points[48:60, :2]) + behind
     seam = np.concatenate([points[48:49, :2], points[60:65, :2], points[54:55, :2]])
@@ -148,8 +143,8 @@ def skin_maps(model: FaceModel, size: int = SKIN_SIZE) -> SkinMaps:
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """Ramp from 0 at ``low`` to 1 at ``high`` (which may be the smaller one), smooth."""
-    t = np.subtract(value, np.float32(low))  # in place from here: these are whole textures
+    """Cubic ramp from 0 at ``low`` to 1 at ``high``, which may be smaller than ``low``; float32."""
+    t = np.subtract(value, np.float32(low))  # in place below: these are large arrays
     t /= np.float32(high - low)
     np.clip(t, 0.0, 1.0, out=t)
     ramp = t * np.float32(-2.0)
@@ -167,8 +162,8 @@ def _beard_maps(
     unit: float,
     lips: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the full beard's and the moustache's density, ``(size, size)`` each, 0 to 1."""
-    # The beard's upper edge runs from the sideburn (ear) to the moustache's end.
+    """Return the density of a full beard and of a moustache, ``(size, size)`` each, 0 to 1."""
+    # The upper edge of the beard runs from the sideburn to the end of the moustache.
     turn = np.clip(np.abs(azimuth) / abs(np.arctan2(points[16, 0], 0.02)), 0.0, 1.2)
     nose_base, mouth, chin = points[33, 1], points[48, 1], points[8, 1]
     edge = np.interp(
@@ -180,7 +175,7 @@ def _beard_maps(
     front = smoothstep(1.85, 1.60, np.abs(azimuth))
     off_lips = smoothstep(0.0005, 0.003, lips)
     beard = below * above_throat * front * off_lips
-    # Bare patches beside the lower lip, under the moustache's ends.
+    # Sparse patches beside the lower lip, below the ends of the moustache.
     patch_x, patch_y = abs(points[54, 0]) * 0.72, mouth + 0.010 * unit
     patch = np.exp(-(((np.abs(x) - patch_x) / 0.008) ** 2 + ((y - patch_y) / 0.006) ** 2))
     beard = beard * (1.0 - 0.6 * patch)
@@ -193,7 +188,7 @@ def _beard_maps(
 def _scalp_distance(
     y: np.ndarray, azimuth: np.ndarray, points: np.ndarray, unit: float
 ) -> np.ndarray:
-    """Distance inside the hairline, by the rule of thirds for its height over the brows."""
+    """Return the signed distance to the hairline, whose height follows the rule of thirds."""
     brow_y = float(points[19:25, 1].mean())
     third = float(points[33, 1]) - brow_y
     ear_y = float(points[16, 1])
@@ -212,7 +207,7 @@ def _scalp_distance(
 def _brow_coordinates(
     x: np.ndarray, y: np.ndarray, curve: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along (0 to 1, beyond at the ends) and across (m, upwards) a brow's curve."""
+    """Return coordinates along (0 to 1 between the ends) and across (m, upwards) a brow's curve."""
     start, end = curve[0, 0], curve[-1, 0]
     along = (x - start) / (end - start)
     polynomial = np.polyfit(curve[:, 0], curve[:, 1], 2)
@@ -224,7 +219,7 @@ def _brow_coordinates(
 
 
 def polygon_distance(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Signed distance of points ``x``, ``y`` to a closed polygon ``(k, 2)``, negative inside."""
+    """Return the signed distance of points to a polygon ``(k, 2)``, negative inside."""
     ring = np.concatenate([polygon, polygon[:1]]).astype(np.float64)
     distance = np.empty(x.shape, np.float32)
     _signed_distance(x.ravel(), y.ravel(), ring, distance.reshape(-1))
@@ -232,7 +227,7 @@ def polygon_distance(x: np.ndarray, y: np.ndarray, polygon: np.ndarray) -> np.nd
 
 
 def _polyline_distance(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Distance to an open line ``(k, 2)``."""
+    """Return the distance of points to an open polyline ``(k, 2)``."""
     distance = np.empty(x.shape, np.float32)
     _signed_distance(x.ravel(), y.ravel(), line.astype(np.float64), distance.reshape(-1))
     return np.abs(distance)

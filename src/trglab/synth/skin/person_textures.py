@@ -1,4 +1,4 @@
-"""One person's textures and materials, ready to be put onto posed vertices."""
+"""Textures and materials of one person, and the surfaces of the head."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 EYES = ("eyeball_left", "eyeball_right")
 
 DRAWN_PARTS = ("skin", "mouth", "teeth", *EYES, "eye_occlusion", "lashes")
-"""Parts of a face model that get a surface, in drawing order."""
+"""Rendered parts of a face model, in drawing order."""
 
 
 @dataclass(frozen=True)
 class AppearanceMaps:
-    """All that painting needs to know of one face model; made once per process.
+    """Texel maps and part meshes of one face model, computed once per process.
 
     Attributes
     ----------
     skin, eyes, lashes
-        Charts of the parts; ``lashes`` is None where the model has none.
+        Maps of the parts; ``lashes`` is None if the model has none.
     part_vertices
-        For each drawn part, the indices ``(n,)`` of its vertices in the model.
+        Indices ``(n,)`` of the vertices of each rendered part.
     part_triangles
-        For each drawn part, its triangles ``(m, 3)``, counting those vertices.
+        Triangles ``(m, 3)`` of each rendered part, into its own vertices.
     part_uv
-        For each drawn part, ``(n, 2)``.
+        Texture coordinates ``(n, 2)`` of each rendered part.
     """
 
     skin: SkinMaps
@@ -59,20 +59,22 @@ class AppearanceMaps:
 
 @dataclass(frozen=True)
 class PersonTextures:
-    """One person's textures by part, ``(h, w, 4)`` uint8, and the skin's bump map.
+    """Textures of one person.
 
-    ``oiliness`` runs from 0, dull skin, to 1.
+    ``oiliness`` runs from 0 (matt skin) to 1.
     """
 
-    textures: dict[str, np.ndarray]
+    by_part: dict[str, np.ndarray]
+    """By part, ``(h, w, 4)`` uint8."""
     mipmaps: dict[str, tuple[np.ndarray, ...]]
-    """The large ones again, see :attr:`~trglab.synth.render.surface.Surface.mipmaps`."""
+    """Of the large ones, by part."""
     skin_height: np.ndarray
+    """Bump map ``(size, size)`` uint8."""
     oiliness: float
 
 
 def appearance_maps(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceMaps:
-    """Measure a face model for painting; about a tenth of a second."""
+    """Compute the maps of a face model; about 0.1 s."""
     skin = skin_maps(model, skin_size)
     present = [name for name in DRAWN_PARTS if len(model.part_triangles[name])]
     vertices, triangles, uv = {}, {}, {}
@@ -80,8 +82,8 @@ def appearance_maps(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceM
         used, inverse = np.unique(model.part_triangles[name], return_inverse=True)
         vertices[name] = used
         triangles[name] = inverse.reshape(-1, 3).astype(np.int32)
-        source = skin.uv if name == "skin" else np.clip(model.uv, 0.0, 1.0)
-        uv[name] = np.ascontiguousarray(source[used], np.float32)
+        model_uv = skin.uv if name == "skin" else np.clip(model.uv, 0.0, 1.0)
+        uv[name] = np.ascontiguousarray(model_uv[used], np.float32)
     lashes = None
     if "lashes" in present:
         card_uv = np.clip(model.uv, 0.0, 1.0)
@@ -91,60 +93,60 @@ def appearance_maps(model: FaceModel, skin_size: int = SKIN_SIZE) -> AppearanceM
 
 
 def paint_person(
-    charts: AppearanceMaps,
-    look: SkinAppearance,
+    maps: AppearanceMaps,
+    appearance: SkinAppearance,
     rng: np.random.Generator,
     photo: SkinLayer | None = None,
 ) -> PersonTextures:
-    """Paint all textures of one person; ``photo`` is real skin to lay in."""
-    skin: SkinTextures = paint_skin(charts.skin, look, rng, photo)
+    """Paint all textures of one person; ``photo`` adds real skin detail."""
+    skin: SkinTextures = paint_skin(maps.skin, appearance, rng, photo)
     textures = {"skin": skin.albedo, "mouth": paint_mouth(rng), "teeth": paint_teeth(rng)}
-    eye_look = sample_eye_appearance(rng, look.tone.typology_deg)
-    for name, chart in charts.eyes.items():
-        textures[name] = paint_eye(chart, eye_look, rng)
-    fullness = float(np.clip(rng.normal(0.45, 0.15) + 0.4 * look.make_up.liner, 0.1, 1.2))
-    if charts.lashes is not None:
-        landmarks = charts.skin.landmarks_m
-        textures["lashes"] = paint_lashes(charts.lashes, landmarks, rng, (24, 19, 17), fullness)
-    # A veil of shade where lids and lashes keep light from the eyes' edges.
+    eyes = sample_eye_appearance(rng, appearance.tone.typology_deg)
+    for name, eye in maps.eyes.items():
+        textures[name] = paint_eye(eye, eyes, rng)
+    fullness = float(np.clip(rng.normal(0.45, 0.15) + 0.4 * appearance.make_up.liner, 0.1, 1.2))
+    if maps.lashes is not None:
+        landmarks = maps.skin.landmarks_m
+        textures["lashes"] = paint_lashes(maps.lashes, landmarks, rng, (24, 19, 17), fullness)
+    # A translucent shade where lids and lashes occlude the edge of the eyes.
     textures["eye_occlusion"] = np.full((4, 4, 4), (40, 22, 18, 70), np.uint8)
     reduced = {"skin": mipmaps(skin.albedo)}
     return PersonTextures(textures, reduced, skin.height, skin.oiliness)
 
 
 def appearance_surfaces(
-    charts: AppearanceMaps,
-    appearance: PersonTextures,
+    maps: AppearanceMaps,
+    textures: PersonTextures,
     vertices_m: np.ndarray,
     occlusion: np.ndarray | None = None,
 ) -> list[Surface]:
-    """Return the head's surfaces, one for each part that the face model has.
+    """Return the surfaces of the head, one for each part of the face model.
 
     Parameters
     ----------
     vertices_m
-        ``(V, 3)``: all the model's vertices, posed, in the head frame.
+        ``(V, 3)``: all vertices of the model with the current expression, in the head frame.
     occlusion
-        ``(V,)``: the share of the surroundings that each sees, or None for all of them.
+        ``(V,)``: ambient occlusion, the unoccluded share of the surroundings; None for 1.
     """
-    expected = max(int(used.max()) for used in charts.part_vertices.values())
+    expected = max(int(used.max()) for used in maps.part_vertices.values())
     if vertices_m.ndim != 2 or vertices_m.shape[1] != 3 or len(vertices_m) <= expected:
         raise ValueError(
             f"appearance_surfaces: expected all the face model's vertices, (V, 3) with V > "
             f"{expected}, got {vertices_m.shape}"
         )
     surfaces = []
-    for name, used in charts.part_vertices.items():
+    for name, used in maps.part_vertices.items():
         surfaces.append(
             Surface(
                 name=name,
                 vertices_m=np.ascontiguousarray(vertices_m[used], np.float32),
-                triangles=charts.part_triangles[name],
-                uv=charts.part_uv[name],
-                texture=appearance.textures[name],
-                mipmaps=appearance.mipmaps.get(name, ()),
-                material=_material(name, appearance.oiliness),
-                height=appearance.skin_height if name == "skin" else None,
+                triangles=maps.part_triangles[name],
+                uv=maps.part_uv[name],
+                texture=textures.by_part[name],
+                mipmaps=textures.mipmaps.get(name, ()),
+                material=_material(name, textures.oiliness),
+                height=textures.skin_height if name == "skin" else None,
                 occlusion=None if occlusion is None else occlusion[used].astype(np.float32),
             )
         )

@@ -1,4 +1,4 @@
-"""Fits a face model to a photograph with known landmarks: identity, pose and focal length."""
+"""Fit of a face model to a photograph with landmarks: identity, pose and focal length."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ LONDON_TO_68: dict[int, tuple[int, ...]] = {
     61: (95,), 62: (96,), 63: (97,), 65: (102,), 66: (101,), 67: (100,),
     8: (129,),
 }  # fmt: skip
-"""Which of the London set's 189 points (the mean of several) stand for one of the 68."""
+"""For each of the 68 landmarks, the points of the London Set's 189 whose mean matches it."""
 
 LONDON_CONTOUR = (109, 110, 111, *range(125, 134), 114, 113, 112)
-"""The face's visible edge from ear to ear by way of the chin, in the London set's points."""
+"""Contour of the face from ear to ear via the chin, as indices of the London Set's points."""
 
 LONDON_HAIRLINE = tuple(range(134, 145))
-"""Where skin meets hair, from the image's left to its right."""
+"""Hairline from the left to the right of the image."""
 
 IDENTITY_MODES = 40
 PRIOR_FOCAL_PX_PER_WIDTH = 4.0
-"""A portrait lens far away: focal length over picture width, held by a weak prior."""
+"""Mean of the prior on focal length over image width: a portrait lens."""
 
 LANDMARK_SIGMA_PX = 2.5
 BROW_SIGMA_PX = 8.0
@@ -43,16 +43,16 @@ STEPS = 12
 
 
 class PhotoFit(NamedTuple):
-    """A face model laid over a photograph.
+    """Result of :func:`fit_photo`.
 
     Attributes
     ----------
     vertices_cam_m
         ``(V, 3)`` in the camera frame.
     focal_px
-        The principal point is the picture's middle.
+        Focal length; the principal point is the image centre.
     error_px
-        Median distance of the 68 landmarks that have a counterpart.
+        Median reprojection error of the landmarks.
     """
 
     vertices_cam_m: np.ndarray
@@ -61,12 +61,14 @@ class PhotoFit(NamedTuple):
 
 
 def fit_photo(model: FaceModel, points_px: np.ndarray, width: int, height: int) -> PhotoFit:
-    """Fit by regularised Gauss-Newton.
+    """Fit a face model by regularised Gauss-Newton.
 
     Parameters
     ----------
     points_px
-        ``(189, 2)``: the London set's landmarks.
+        ``(189, 2)``: landmarks of the London Set.
+    width, height
+        Size of the image, px.
     """
     targets = np.stack([points_px[list(of)].mean(axis=0) for of in LONDON_TO_68.values()])
     indices = np.array(list(LONDON_TO_68))
@@ -104,7 +106,7 @@ def _initial_state(
     width: int,
     centre_px: np.ndarray,
 ) -> np.ndarray:
-    """State: rotation vector, translation, log focal length, identity."""
+    """Return the start values: rotation vector, translation, log focal length, identity."""
     focal = PRIOR_FOCAL_PX_PER_WIDTH * width
     model_xy = mean[: len(indices), :2]
     spread_px = np.linalg.norm(targets - targets.mean(axis=0))
@@ -165,7 +167,7 @@ def _step(
 
 
 def _closest_on_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Closest point ``(n, 2)`` of an open line ``(k, 2)`` for each of ``(n, 2)``."""
+    """Return the points ``(n, 2)`` of an open polyline ``(k, 2)`` closest to points ``(n, 2)``."""
     start, edge = line[:-1], np.diff(line, axis=0)
     along = ((points[:, None] - start) * edge).sum(-1) / (edge**2).sum(-1)
     nearest = start + np.clip(along, 0.0, 1.0)[..., None] * edge

@@ -1,8 +1,8 @@
-"""Real skin: portraits laid onto a face model's texture, and mixed so that few become many.
+"""Real skin: portraits projected into a face model's texture, and blended into new people.
 
-The portraits are the Face Research Lab London Set: frontal, evenly lit, with landmarks. Each is
-fitted with the face model, projected into the skin texture, freed of its shading, mirrored and
-continued where the camera saw nothing. The result is a *bank* in the user's cache folder.
+The portraits are the Face Research Lab London Set: frontal, evenly lit, with landmarks. The face
+model is fitted to each, its texture is sampled from the photograph, smooth shading is removed, and
+hidden regions are filled by mirroring and extrapolation. The resulting bank is cached.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from PIL import Image, UnidentifiedImageError
 
 from trg._util.atomic import write_atomic
 from trglab.synth.cache import cache_folder
+from trglab.synth.colour import linear_from_srgb
 from trglab.synth.skin.maps import SkinMaps, polygon_distance, smoothstep
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
-from trglab.synth.skin.photo_landmarks import SOURCE, read_landmarks
-from trglab.synth.skin.tone import SkinTone, linear_from_srgb, tone_from_linear
+from trglab.synth.skin.photo_landmarks import DOWNLOAD_HINT, read_landmarks
+from trglab.synth.skin.tone import SkinTone, tone_from_linear
 
 if TYPE_CHECKING:
     from trglab.synth.head.face_model import FaceModel
 
 BANK_VERSION = 5
-"""Counts changes of what is stored in the cache."""
+"""Version of the cached data; increase it with every change of the extraction."""
 
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
-"""Span of the densities that the bank's bytes stand for."""
+"""Range of densities in the 8-bit encoding of the bank."""
 
 FRINGE_SHARE = 0.4
-"""A forehead with more strands than this lies under a fringe, as do the brows: it is not used."""
+"""Above this share of hair texels, forehead and brows count as hidden by a fringe."""
 
 DELIGHT = 0.85
-"""Share of the smooth shading that is taken out."""
+"""Share of the smooth shading that is removed."""
 
 
 class Portrait(NamedTuple):
@@ -47,7 +48,7 @@ class Portrait(NamedTuple):
 
 
 class PhotoSkin(NamedTuple):
-    """One person's skin, :class:`~trglab.synth.skin.paint.SkinLayer`, and its mean colour (3,)."""
+    """Skin of one portrait: detail, and the mean colour ``(3,)`` in linear RGB."""
 
     layer: SkinLayer
     tone_linear: np.ndarray
@@ -55,42 +56,46 @@ class PhotoSkin(NamedTuple):
 
 @dataclass(frozen=True)
 class PhotoSkinBank:
-    """The skins of several people.
+    """Skin of several portraits.
 
     Attributes
     ----------
-    bytes_
-        ``(n, size, size, 4)`` uint8, usually mapped from a file: density and weight.
+    encoded
+        ``(n, size, size, 4)`` uint8, usually memory-mapped: density and weight.
     tones_linear
         ``(n, 3)`` mean linear RGB.
     """
 
-    bytes_: np.ndarray
+    encoded: np.ndarray
     tones_linear: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.bytes_)
+        return len(self.encoded)
 
     def layer(self, index: int) -> SkinLayer:
-        """Return one person's skin."""
-        stored = np.asarray(self.bytes_[index])
+        """Return the skin detail of one portrait."""
+        stored = np.asarray(self.encoded[index])
         scale = np.float32(DENSITY_RANGE / 255.0)
         density = stored[..., :3] * scale + np.float32(DENSITY_LOW)
         return SkinLayer(density, stored[..., 3] * np.float32(1.0 / 255.0))
 
-    def sample(self, chart: SkinMaps, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
-        """Make a new person's skin out of one or two: mixed by regions, mirrored, tone shifted."""
+    def sample(self, maps: SkinMaps, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
+        """Make the skin of a new person from one or two portraits.
+
+        Portraits of similar tone are blended by region, half of the results are mirrored, and the
+        tone is shifted.
+        """
         first = int(rng.integers(len(self)))
         layer, tone = self.layer(first), tone_from_linear(self.tones_linear[first])
         if rng.random() < 0.6 and len(self) > 1:
             lightness = np.log(self.tones_linear[:, 1])
-            odds = np.exp(-(((lightness - lightness[first]) / 0.25) ** 2))
-            odds[first] = 0.0
-            if odds.sum() > 1e-6:
-                second = int(rng.choice(len(self), p=odds / odds.sum()))
-                layer = blend_layers(layer, self.layer(second), _regions(chart, rng))
+            weights = np.exp(-(((lightness - lightness[first]) / 0.25) ** 2))
+            weights[first] = 0.0
+            if weights.sum() > 1e-6:
+                second = int(rng.choice(len(self), p=weights / weights.sum()))
+                layer = blend_layers(layer, self.layer(second), _regions(maps, rng))
         if rng.random() < 0.5:
-            layer = mirror_layer(layer, chart)
+            layer = mirror_layer(layer, maps)
         strength = np.float32(rng.uniform(0.85, 1.1))
         shift = np.float32(rng.normal(0.0, 0.6)) * tone.melanin
         shift = shift + rng.normal(0.0, 0.03, 3).astype(np.float32)
@@ -98,82 +103,82 @@ class PhotoSkinBank:
         return tone_from_linear(linear), SkinLayer(layer.density * strength, layer.weight)
 
 
-def has_stubble(layer: SkinLayer, chart: SkinMaps) -> bool:
-    """Whether the lower face is clearly darker than the cheeks: the photographed man shaves."""
-    seen = (layer.weight > 0.7) & (chart.lips_m > 0.006)
-    lower = seen & (np.maximum(chart.beard, chart.moustache) > 0.8)
+def has_stubble(layer: SkinLayer, maps: SkinMaps) -> bool:
+    """Return whether the beard region is clearly darker than the rest: a shaved beard."""
+    seen = (layer.weight > 0.7) & (maps.lips_m > 0.006)
+    lower = seen & (np.maximum(maps.beard, maps.moustache) > 0.8)
     return bool(lower.any()) and float(np.median(layer.density[lower].mean(axis=-1))) > 0.18
 
 
 def blend_layers(first: SkinLayer, second: SkinLayer, share: np.ndarray) -> SkinLayer:
-    """Mix two skins: ``share (size, size)`` of the second one, 0 to 1."""
+    """Blend two layers; ``share (size, size)`` is the weight of the second, 0 to 1."""
     density = first.density + share[..., None] * (second.density - first.density)
     return SkinLayer(density, first.weight + share * (second.weight - first.weight))
 
 
-def mirror_layer(layer: SkinLayer, chart: SkinMaps) -> SkinLayer:
-    """Swap the left and the right side; nothing is left where the model has no mirror image."""
-    mirrored = chart.texels.mirrored.ravel()
-    source = np.maximum(mirrored, 0)
-    there = (mirrored >= 0).astype(np.float32)
-    density = layer.density.reshape(-1, 3)[source] * there[:, None]
-    weight = layer.weight.ravel()[source] * there
+def mirror_layer(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
+    """Swap left and right; texels without a mirror image become empty."""
+    index = maps.texels.mirror_index.ravel()
+    known = (index >= 0).astype(np.float32)
+    index = np.maximum(index, 0)
+    density = layer.density.reshape(-1, 3)[index] * known[:, None]
+    weight = layer.weight.ravel()[index] * known
     return SkinLayer(density.reshape(layer.density.shape), weight.reshape(layer.weight.shape))
 
 
-def load_photo_skins(model: FaceModel, chart: SkinMaps, folder: Path) -> PhotoSkinBank:
-    """Load the bank of a photo folder from the cache, or build it (about half a minute).
+def load_photo_skins(model: FaceModel, maps: SkinMaps, folder: Path) -> PhotoSkinBank:
+    """Load the bank of a folder of portraits from the cache, or build it (about 30 s).
 
     Raises
     ------
     FileNotFoundError, ValueError
-        The folder or a file in it is missing or damaged; the message says where to get it.
+        The folder or a file in it is missing or damaged; the message names the download.
     """
     names, points = read_landmarks(folder)
-    path = cache_folder() / f"photo-skin-{_bank_key(model, chart, folder, names, points)}.npy"
-    size = chart.texels.size
+    path = cache_folder() / f"photo-skin-{_bank_key(model, maps, folder, names, points)}.npy"
+    size = maps.texels.size
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
         if stored.shape == (len(names), size * size * 4 + 12) and stored.dtype == np.uint8:
             return _bank_from(stored, size)
     except (OSError, ValueError, EOFError):
-        pass  # absent or damaged: built again
+        pass  # absent or damaged: rebuild it
     rows = np.empty((len(names), size * size * 4 + 12), np.uint8)
     for row, name, marks in zip(rows, names, points, strict=True):
-        skin = extract_skin(model, chart, Portrait(_read_photo(folder / name), marks))
+        skin = extract_skin(model, maps, Portrait(_read_photo(folder / name), marks))
         row[:12] = np.frombuffer(skin.tone_linear.astype("<f4").tobytes(), np.uint8)
-        row[12:] = _to_bytes(skin.layer).ravel()
+        row[12:] = _encode(skin.layer).ravel()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, lambda file: np.save(file, rows))
     except OSError:
-        return _bank_from(rows, size)  # a read-only cache costs time, not function
+        return _bank_from(rows, size)  # the cache is an optimisation: it may be read-only
     return _bank_from(np.load(path, mmap_mode="r", allow_pickle=False), size)
 
 
-def extract_skin(model: FaceModel, chart: SkinMaps, portrait: Portrait) -> PhotoSkin:
-    """Fit the face model to a portrait and read its skin off."""
+def extract_skin(model: FaceModel, maps: SkinMaps, portrait: Portrait) -> PhotoSkin:
+    """Fit the face model to a portrait and extract its skin."""
     height, width = portrait.rgb.shape[:2]
     fit = fit_photo(model, np.asarray(portrait.points_px, np.float64), width, height)
-    x_px, y_px = _texels_in_photo(chart, fit, width, height)
+    x_px, y_px = _texels_in_photo(maps, fit, width, height)
     density = -np.log(np.maximum(_sample_linear(portrait.rgb, x_px, y_px), 0.004))
-    weight = _visibility(chart, portrait.points_px, x_px, y_px)
-    plain = _plain_skin(chart, weight)
-    # A fringe may cover the forehead: the tone is that of the cheeks and the nose.
-    lower = plain & (chart.y_m > chart.landmarks_m[27, 1])
+    weight = _visibility(maps, portrait.points_px, x_px, y_px)
+    plain = _hairless_skin(maps, weight)
+    # Hair may cover the forehead: take the tone from cheeks and nose.
+    lower = plain & (maps.y_m > maps.landmarks_m[27, 1])
     tone = np.median(density[lower], axis=0)
     plain &= np.abs((density - tone).mean(axis=-1)) < 0.5
-    density -= _shading(chart, density, plain)[..., None]
-    weight = weight * _free_of_hair(chart, (density - tone).mean(axis=-1), weight)
+    density -= _shading(maps, density, plain)[..., None]
+    weight = weight * _hair_free_weight(maps, (density - tone).mean(axis=-1), weight)
     detail = np.clip(density - tone, DENSITY_LOW, DENSITY_LOW + DENSITY_RANGE).astype(np.float32)
-    layer = _complete(SkinLayer(detail, weight.astype(np.float32)), chart)
+    layer = _complete(SkinLayer(detail, weight.astype(np.float32)), maps)
     return PhotoSkin(layer, np.exp(-tone).astype(np.float32))
 
 
 def _texels_in_photo(
-    chart: SkinMaps, fit: PhotoFit, width: int, height: int
+    maps: SkinMaps, fit: PhotoFit, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    cam = chart.texels.interpolate(fit.vertices_cam_m)
+    cam = maps.texels.interpolate(fit.vertices_cam_m)
     depth = np.maximum(cam[..., 2], 1e-3)
     x_px = fit.focal_px * cam[..., 0] / depth + np.float32(width / 2.0)
     y_px = fit.focal_px * cam[..., 1] / depth + np.float32(height / 2.0)
@@ -181,7 +186,7 @@ def _texels_in_photo(
 
 
 def _sample_linear(rgb: np.ndarray, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
-    """Bilinear samples in linear light, ``(..., 3)``; pixel centres are at +0.5."""
+    """Sample an image bilinearly in linear RGB, ``(..., 3)``; pixel centres are at +0.5."""
     height, width = rgb.shape[:2]
     x = np.clip(x_px - 0.5, 0.0, width - 1.001)
     y = np.clip(y_px - 0.5, 0.0, height - 1.001)
@@ -194,55 +199,55 @@ def _sample_linear(rgb: np.ndarray, x_px: np.ndarray, y_px: np.ndarray) -> np.nd
 
 
 def _visibility(
-    chart: SkinMaps, points_px: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
+    maps: SkinMaps, points_px: np.ndarray, x_px: np.ndarray, y_px: np.ndarray
 ) -> np.ndarray:
-    """How well the photo shows each texel: facing, inside hairline and jaw, not an eye."""
+    """Return weights of texels: facing the camera, inside hairline and jaw, outside the eyes."""
     outline = points_px[[*LONDON_HAIRLINE, *reversed(LONDON_CONTOUR)]]
     inside = -polygon_distance(x_px, y_px, outline)
-    width_px = float(points_px[93, 0] - points_px[87, 0])  # of the mouth: sets the scale
-    facing = smoothstep(0.35, 0.75, -chart.texels.normal[..., 2])
-    front = chart.z_m < 0.4 * chart.landmarks_m[16, 2]
+    width_px = float(points_px[93, 0] - points_px[87, 0])  # of the mouth, as a length scale
+    facing = smoothstep(0.35, 0.75, -maps.texels.normal[..., 2])
+    front = maps.z_m < 0.4 * maps.landmarks_m[16, 2]
     weight = facing * smoothstep(0.12 * width_px, 0.36 * width_px, inside) * front
-    # Not the lashes either: closed eyes would smear them over the lids.
-    weight = weight * smoothstep(0.0010, 0.0032, chart.eyes_m)
-    return weight * chart.texels.used
+    # Exclude lashes: with closed eyes they would appear on the lids.
+    weight = weight * smoothstep(0.0010, 0.0032, maps.eyes_m)
+    return weight * maps.texels.used
 
 
-def _plain_skin(chart: SkinMaps, weight: np.ndarray) -> np.ndarray:
-    """Mark well seen cheeks, nose and forehead: no beard, brows, lips or eye rings."""
-    plain = (weight > 0.9) & (chart.beard < 0.05) & (chart.moustache < 0.05)
-    plain &= (chart.eyes_m > 0.010) & (chart.lips_m > 0.006)
-    plain &= np.abs(chart.brow_across_m) > 0.010
-    if (plain & (chart.y_m > chart.landmarks_m[27, 1])).sum() < 50:
+def _hairless_skin(maps: SkinMaps, weight: np.ndarray) -> np.ndarray:
+    """Return a mask of visible cheeks, nose and forehead, without beard, brows, lips, eye rings."""
+    plain = (weight > 0.9) & (maps.beard < 0.05) & (maps.moustache < 0.05)
+    plain &= (maps.eyes_m > 0.010) & (maps.lips_m > 0.006)
+    plain &= np.abs(maps.brow_across_m) > 0.010
+    if (plain & (maps.y_m > maps.landmarks_m[27, 1])).sum() < 50:
         raise ValueError("photo skin: expected a frontal face whose cheeks and forehead are free")
     return plain
 
 
-def _free_of_hair(chart: SkinMaps, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Drop strands on the forehead and temples; where there are many, drop brows and all."""
-    above_m = chart.landmarks_m[[19, 24], 1].mean() - chart.y_m
-    upper = above_m > 0.012 * chart.unit
-    side = (np.abs(chart.azimuth) > 0.75) & (chart.y_m < chart.landmarks_m[33, 1])
-    side &= (np.abs(chart.brow_across_m) > 0.007) | (chart.brow_along > 1.2)
-    side &= chart.eyes_m > 0.012
+def _hair_free_weight(maps: SkinMaps, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return weights without hair on forehead and temples, and without brows under a fringe."""
+    above_m = maps.landmarks_m[[19, 24], 1].mean() - maps.y_m
+    upper = above_m > 0.012 * maps.unit
+    side = (np.abs(maps.azimuth) > 0.75) & (maps.y_m < maps.landmarks_m[33, 1])
+    side &= (np.abs(maps.brow_across_m) > 0.007) | (maps.brow_along > 1.2)
+    side &= maps.eyes_m > 0.012
     strand = (upper | side) & ((excess > 0.45) | (excess < -0.9)) & (weight > 0.3)
     share = (strand & upper).sum() / max(1, (upper & (weight > 0.3)).sum())
     if share > FRINGE_SHARE:
-        return smoothstep(0.0, -0.006 * chart.unit, above_m)
+        return smoothstep(0.0, -0.006 * maps.unit, above_m)
     near = strand.astype(np.float64)
     for axis in (0, 1):
-        kernel = np.hanning(2 * (chart.texels.size // 50) + 3)
+        kernel = np.hanning(2 * (maps.texels.size // 50) + 3)
         near = np.apply_along_axis(np.convolve, axis, near, kernel, mode="same")
     return np.where(upper | side, smoothstep(1.0, 0.0, near), 1.0)
 
 
-def _shading(chart: SkinMaps, density: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Fit smooth shading by surface direction; return its density over that of a frontal patch."""
-    nx, ny, nz = (chart.texels.normal[..., axis] for axis in range(3))
+def _shading(maps: SkinMaps, density: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """Fit shading as a quadratic function of the normal; return its density relative to frontal."""
+    nx, ny, nz = (maps.texels.normal[..., axis] for axis in range(3))
     basis = np.stack([nx, ny, nz, nx * nx, ny * ny, nx * ny, np.ones_like(nx)], axis=-1)
     grey = density.mean(axis=-1)
     seen = plain.copy()
-    for _ in range(3):  # trimmed: spots, strands and highlights must not count as shading
+    for _ in range(3):  # trimmed least squares: spots, hair and highlights are outliers
         solution = np.linalg.lstsq(basis[seen], grey[seen], rcond=None)[0]
         residual = grey - basis @ solution
         seen = plain & (np.abs(residual) < 2.0 * residual[seen].std() + 1e-6)
@@ -250,35 +255,35 @@ def _shading(chart: SkinMaps, density: np.ndarray, plain: np.ndarray) -> np.ndar
     return (DELIGHT * np.clip(basis @ solution - frontal, -0.35, 0.35)).astype(np.float32)
 
 
-def _complete(layer: SkinLayer, chart: SkinMaps) -> SkinLayer:
-    """Fill what one side does not show from the other, then continue the colour smoothly."""
-    other = mirror_layer(layer, chart)
+def _complete(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
+    """Fill hidden texels from the other side of the face, then by smooth extrapolation."""
+    other = mirror_layer(layer, maps)
     share = other.weight * (1.0 - layer.weight)
     total = np.maximum(layer.weight + share, 1e-6)
     detail = layer.density * layer.weight[..., None] + other.density * share[..., None]
     detail = detail / total[..., None]
     weight = np.clip(layer.weight + share, 0.0, 1.0)
-    low, reach = _continuation(detail, weight)
+    low, reach = _extrapolate(detail, weight)
     mixed = detail * weight[..., None] + low * ((1.0 - weight) * reach)[..., None]
     return SkinLayer(mixed.astype(np.float32), weight.astype(np.float32))
 
 
-def _continuation(detail: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a very smooth continuation of the known detail and how far it reaches, 0 to 1."""
+def _extrapolate(detail: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a very smooth extrapolation of known detail, and its weight that fades to 0."""
     size = weight.shape[0]
     block = max(1, size // 32)
-    weight_sum = _blur(_shrink(weight, block))
+    weight_sum = _blur(_block_mean(weight, block))
     low = np.empty_like(detail)
     for channel in range(3):
-        total = _blur(_shrink(detail[..., channel] * weight, block))
-        low[..., channel] = _enlarge(total / np.maximum(weight_sum, 1e-4), size)
-    return low, _enlarge(np.clip(weight_sum * 2.5, 0.0, 1.0), size)
+        total = _blur(_block_mean(detail[..., channel] * weight, block))
+        low[..., channel] = _resize(total / np.maximum(weight_sum, 1e-4), size)
+    return low, _resize(np.clip(weight_sum * 2.5, 0.0, 1.0), size)
 
 
-def _shrink(image: np.ndarray, block: int) -> np.ndarray:
+def _block_mean(image: np.ndarray, block: int) -> np.ndarray:
     side = image.shape[0] // block
-    cut = image[: side * block, : side * block]
-    return cut.reshape(side, block, side, block).mean(axis=(1, 3))
+    cropped = image[: side * block, : side * block]
+    return cropped.reshape(side, block, side, block).mean(axis=(1, 3))
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
@@ -289,26 +294,26 @@ def _blur(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _enlarge(image: np.ndarray, size: int) -> np.ndarray:
-    picture = Image.fromarray(image.astype(np.float32))
-    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    resizable = Image.fromarray(image.astype(np.float32))
+    return np.asarray(resizable.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _regions(chart: SkinMaps, rng: np.random.Generator) -> np.ndarray:
-    """Soft random split of the face into features that come from one person or the other."""
-    points = chart.landmarks_m
+def _regions(maps: SkinMaps, rng: np.random.Generator) -> np.ndarray:
+    """Draw soft weights ``(size, size)`` that assign facial features to one of two people."""
+    points = maps.landmarks_m
     centres = [
         points[[36, 37, 38, 39, 42, 45]].mean(axis=0) + [0.03, -0.006, 0.0],
         points[29],
         points[62] + [0.0, 0.004, 0.0],
         points[8] - [0.0, 0.01, 0.0],
         0.5 * (points[46] + points[54]) + [0.012, 0.0, 0.0],
-        points[[21, 22]].mean(axis=0) - [0.0, 0.035 * chart.unit, 0.0],
+        points[[21, 22]].mean(axis=0) - [0.0, 0.035 * maps.unit, 0.0],
     ]
-    total = np.full(chart.x_m.shape, 1e-4, np.float32)
+    total = np.full(maps.x_m.shape, 1e-4, np.float32)
     share = total * np.float32(rng.random())
     for centre in centres:
-        near = chart.near(centre, 0.020)
+        near = maps.gaussian_around(centre, 0.020)
         total = total + near
         share = share + near * np.float32(rng.random() < 0.5)
     return share / total
@@ -316,19 +321,19 @@ def _regions(chart: SkinMaps, rng: np.random.Generator) -> np.ndarray:
 
 def _read_photo(path: Path) -> np.ndarray:
     if not path.is_file():
-        raise FileNotFoundError(f"photo skin: expected the photograph {path}. {SOURCE}")
+        raise FileNotFoundError(f"photo skin: expected the photograph {path}. {DOWNLOAD_HINT}")
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"photo skin: cannot read {path} ({error}). {SOURCE}") from error
+        raise ValueError(f"photo skin: cannot read {path} ({error}). {DOWNLOAD_HINT}") from error
 
 
 def _bank_key(
-    model: FaceModel, chart: SkinMaps, folder: Path, names: list[str], points: np.ndarray
+    model: FaceModel, maps: SkinMaps, folder: Path, names: list[str], points: np.ndarray
 ) -> str:
-    digest = hashlib.sha256(f"{BANK_VERSION} {chart.texels.size}".encode())
-    for array in (model.mean_m, model.triangles, chart.uv, points):
+    digest = hashlib.sha256(f"{BANK_VERSION} {maps.texels.size}".encode())
+    for array in (model.mean_m, model.triangles, maps.uv, points):
         digest.update(np.ascontiguousarray(array).tobytes())
     for name in names:
         file = folder / name
@@ -337,7 +342,7 @@ def _bank_key(
     return digest.hexdigest()[:24]
 
 
-def _to_bytes(layer: SkinLayer) -> np.ndarray:
+def _encode(layer: SkinLayer) -> np.ndarray:
     scaled = (layer.density - DENSITY_LOW) * (255.0 / DENSITY_RANGE)
     packed = np.concatenate([scaled, layer.weight[..., None] * 255.0], axis=-1)
     return np.clip(np.round(packed), 0, 255).astype(np.uint8)

@@ -1,7 +1,6 @@
-"""Where each texel of a texture lies on a face model: the bridge from UV space to the head.
+"""Positions of texels on a face model: the map from UV space to the head.
 
-Everything that is painted asks for positions on the mean head, never for texture coordinates, so
-that a painter works for any face model whatever its UV layout.
+Textures are painted as functions of the position on the mean head, so they work for any UV layout.
 """
 
 from __future__ import annotations
@@ -12,22 +11,23 @@ from functools import cached_property
 import numba
 import numpy as np
 
+from trglab.synth.accessories.shapes import vertex_normals
+
 FACE_SHARE = 0.75
-"""Share of the texture's width for the left half of a sheet whose halves are separate charts."""
+"""Share of the texture's width for the left half of a UV layout with two separate halves."""
 
 
 def enlarge_face_region(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Give the left half of a texture sheet more room where no triangle touches its middle.
+    """Give the face more texels in UV layouts with the face left and the back of the head right.
 
-    Face models put the face there and the back of the head in the right half, which is looked at
-    less closely. A sheet that is one chart stays as it is.
+    Other layouts, in which a triangle reaches the vertical middle line, are only clipped.
 
     Parameters
     ----------
     uv
-        ``(n, 2)``, v downward, in [0, 1] but for rounding.
+        ``(n, 2)``, v downward, in [0, 1] up to rounding.
     triangles
-        ``(m, 3)`` into ``uv``: those on the sheet.
+        ``(m, 3)`` indices into ``uv``.
     """
     inside = np.clip(uv, 0.0, 1.0).astype(np.float32)
     corner_u = inside[triangles, 0]
@@ -39,7 +39,7 @@ def enlarge_face_region(uv: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TexelMap:
-    """For each texel of a ``(size, size)`` texture, its place on a mesh.
+    """Position on a mesh of each texel of a ``(size, size)`` texture.
 
     Attributes
     ----------
@@ -66,11 +66,11 @@ class TexelMap:
 
     @cached_property
     def used(self) -> np.ndarray:
-        """``(size, size)`` bool: the texel lies on the mesh."""
+        """``(size, size)`` bool: texels on the mesh."""
         return self.triangle >= 0
 
     def interpolate(self, per_vertex: np.ndarray) -> np.ndarray:
-        """Spread ``(n, c)`` vertex values over the texels: ``(size, size, c)``, 0 where unused."""
+        """Interpolate ``(n, c)`` vertex values: ``(size, size, c)``, 0 where unused."""
         corners = self.triangles[np.maximum(self.triangle, 0)]
         values = np.zeros((*self.triangle.shape, per_vertex.shape[1]), np.float32)
         for corner in range(3):
@@ -79,10 +79,11 @@ class TexelMap:
         return values
 
     @cached_property
-    def mirrored(self) -> np.ndarray:
+    def mirror_index(self) -> np.ndarray:
         """``(size, size)`` int32: flat index of the texel on the other side of the head, or -1.
 
-        Found by flipping u within the sheet or its halves; kept where that lands within 3 mm.
+        Candidates are texels with u flipped in the whole texture or in its halves; they must lie
+        within 3 mm of the mirrored position.
         """
         size = self.size
         columns = np.arange(size)
@@ -103,51 +104,40 @@ class TexelMap:
 def texel_map(
     vertices_m: np.ndarray, triangles: np.ndarray, uv: np.ndarray, size: int, margin: int = 3
 ) -> TexelMap:
-    """Rasterise a mesh into its own texture.
+    """Rasterise a mesh into its texture.
 
     Parameters
     ----------
     vertices_m, triangles, uv
-        ``(n, 3)``, ``(m, 3)``, ``(n, 2)`` with (0, 0) the texture's top-left corner.
+        ``(n, 3)``, ``(m, 3)``, ``(n, 2)``; (0, 0) is the top-left corner of the texture.
     size
         Side of the texture in texels.
     margin
-        Texels that every island grows outwards, so that filtering does not see the gaps.
+        Width in texels by which islands are dilated, for texture filtering at their borders.
 
     Raises
     ------
     ValueError
-        A texture coordinate lies outside [0, 1].
+        There is no triangle, or a texture coordinate lies outside [0, 1].
     """
     used_uv = uv[triangles]
     if used_uv.size == 0 or used_uv.min() < -1e-3 or used_uv.max() > 1.0 + 1e-3:
         raise ValueError("texel_map: expected at least one triangle and uv in [0, 1]")
     triangle = np.full((size, size), -1, np.int32)
     barycentric = np.zeros((size, size, 3), np.float32)
-    _fill(np.ascontiguousarray(used_uv, np.float64) * size, triangle, barycentric)
+    _rasterise(np.ascontiguousarray(used_uv, np.float64) * size, triangle, barycentric)
     for _ in range(margin):
-        _grow(triangle, barycentric)
+        _dilate(triangle, barycentric)
     triangles = np.ascontiguousarray(triangles, np.int32)
-    corners = vertices_m[triangles]
-    face_normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices_m, dtype=np.float64)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], face_normal)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    bare = TexelMap(triangle, barycentric, triangles, barycentric, barycentric)
-    normal = bare.interpolate(normals)
+    without_geometry = TexelMap(triangle, barycentric, triangles, barycentric, barycentric)
+    normal = without_geometry.interpolate(vertex_normals(vertices_m, triangles))
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    return TexelMap(
-        triangle,
-        barycentric,
-        triangles,
-        bare.interpolate(np.asarray(vertices_m, np.float32)),
-        normal,
-    )
+    position_m = without_geometry.interpolate(np.asarray(vertices_m, np.float32))
+    return TexelMap(triangle, barycentric, triangles, position_m, normal)
 
 
 @numba.njit(cache=True)
-def _fill(corners_px: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray) -> None:
+def _rasterise(corners_px: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray) -> None:
     size = triangle.shape[0]
     for t in range(corners_px.shape[0]):
         ax, ay = corners_px[t, 0]
@@ -174,7 +164,7 @@ def _fill(corners_px: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray)
 
 
 @numba.njit(cache=True)
-def _grow(triangle: np.ndarray, barycentric: np.ndarray) -> None:
+def _dilate(triangle: np.ndarray, barycentric: np.ndarray) -> None:
     size = triangle.shape[0]
     before = triangle.copy()
     for row in range(size):

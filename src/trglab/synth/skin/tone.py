@@ -1,8 +1,7 @@
-"""Skin colour as pigments: tones of real people, and what melanin and blood do to them.
+"""Skin colour as pigments: measured skin tones, and the effect of melanin and haemoglobin.
 
-Colours are linear RGB; changes are optical densities (minus the natural logarithm of
-reflectance), in which pigments add up (Tsumura et al. 1999, "Independent-component analysis of
-skin color image", JOSA A 16).
+Changes are optical densities (minus the natural logarithm of linear reflectance), in which
+pigments add (Tsumura et al. 1999, "Independent-component analysis of skin color image", JOSA A 16).
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from trglab.synth.colour import lab_from_linear, linear_from_lab
 
 # Individual typology angle (degrees), L*, a*, b* of skin from very light to very dark: after Del
 # Bino and Bernerd 2013, "Variations in skin colour and the biological consequences of ultraviolet
@@ -28,33 +29,24 @@ _TONES = np.array(
     ]
 )
 
-_WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
-_RGB_FROM_XYZ = np.array(
-    [
-        [3.2404542, -1.5371385, -0.4985314],
-        [-0.9692660, 1.8760108, 0.0415560],
-        [0.0556434, -0.2040259, 1.0572252],
-    ]
-)
-
 BLOOD_DENSITY = np.array([0.16, 0.78, 0.50], np.float32)
-"""Density that one unit of haemoglobin adds: it takes green most and leaves red."""
+"""Density of one unit of haemoglobin, linear RGB: it absorbs mostly green and hardly any red."""
 
 TAN_STEP_DEG = 8.0
 
 
 @dataclass(frozen=True)
 class SkinTone:
-    """The mean colour of a skin, and the directions in which its pigments move it.
+    """The mean colour of a skin, and the direction in which melanin moves it.
 
     Attributes
     ----------
     typology_deg
         Individual typology angle: above 55 very light, below -30 dark.
     density
-        ``(3,)`` float32: minus the logarithm of the linear RGB reflectance.
+        ``(3,)`` float32 optical density of linear RGB.
     melanin
-        ``(3,)`` float32: density that a little more melanin adds; of a length near 0.15.
+        ``(3,)`` float32: density added by one unit of melanin; length near 0.15.
     """
 
     typology_deg: float
@@ -63,7 +55,7 @@ class SkinTone:
 
 
 def sample_skin_tone(rng: np.random.Generator) -> SkinTone:
-    """Draw a tone, spread evenly over the range of human skin from very light to very dark."""
+    """Draw a tone; typology angles are uniform over the range of human skin."""
     typology = float(rng.uniform(-66.0, 64.0))
     return skin_tone(typology, rng.normal(0.0, (1.5, 1.3, 1.6)))
 
@@ -87,46 +79,6 @@ def tone_from_linear(linear: np.ndarray) -> SkinTone:
 def _density_at(typology_deg: float, lab_offset: ArrayLike) -> np.ndarray:
     order = np.argsort(_TONES[:, 0])
     lab = [np.interp(typology_deg, _TONES[order, 0], _TONES[order, axis]) for axis in (1, 2, 3)]
-    # Beyond the table's dark end go on in its direction, so that the melanin axis never vanishes.
+    # Extrapolate beyond the dark end of the table, so that the melanin axis never vanishes.
     lab[0] += 0.25 * min(0.0, typology_deg - _TONES[-1, 0])
     return -np.log(linear_from_lab(np.asarray(lab) + np.asarray(lab_offset))).astype(np.float32)
-
-
-def linear_from_lab(lab: np.ndarray) -> np.ndarray:
-    """Turn CIE L*a*b* (D65) ``(3,)`` into linear sRGB ``(3,)``, kept inside [0.004, 1]."""
-    fy = (lab[0] + 16.0) / 116.0
-    f = np.array([fy + lab[1] / 500.0, fy, fy - lab[2] / 200.0])
-    relative = np.where(f > 6.0 / 29.0, f**3, (f - 4.0 / 29.0) * 3.0 * (6.0 / 29.0) ** 2)
-    xyz = relative * _WHITE_XYZ
-    return np.clip(_RGB_FROM_XYZ @ xyz, 0.004, 1.0)
-
-
-def lab_from_linear(linear: np.ndarray) -> np.ndarray:
-    """Turn linear sRGB ``(3,)`` into CIE L*a*b* (D65) ``(3,)``."""
-    relative = np.linalg.solve(_RGB_FROM_XYZ, linear) / _WHITE_XYZ
-    low = relative / (3.0 * (6.0 / 29.0) ** 2) + 4.0 / 29.0
-    f = np.where(relative > (6.0 / 29.0) ** 3, np.cbrt(relative), low)
-    return np.array([116.0 * f[1] - 16.0, 500.0 * (f[0] - f[1]), 200.0 * (f[1] - f[2])])
-
-
-def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
-    """Encode linear values in [0, 1] as uint8 sRGB, through a table of 4096 steps."""
-    index = np.clip(linear * np.float32(4095.0) + np.float32(0.5), 0, 4095).astype(np.uint16)
-    return _SRGB_FROM_LINEAR[index]
-
-
-def linear_from_srgb(srgb: np.ndarray) -> np.ndarray:
-    """Decode uint8 sRGB to float32 linear values in [0, 1]."""
-    return _LINEAR_FROM_SRGB[srgb]
-
-
-def _encode(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-def _decode(srgb: np.ndarray) -> np.ndarray:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-_SRGB_FROM_LINEAR = np.round(_encode(np.linspace(0.0, 1.0, 4096)) * 255.0).astype(np.uint8)
-_LINEAR_FROM_SRGB = _decode(np.arange(256) / 255.0).astype(np.float32)

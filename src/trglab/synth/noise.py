@@ -1,4 +1,7 @@
-"""Smooth random fields in space, sampled where the texels lie, so that no UV seam shows."""
+"""Smooth random fields: along a line, over a periodic texture, and in space.
+
+Textures of a head sample the 3D field at the texels' positions, so that UV seams do not show.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,40 @@ import numba
 import numpy as np
 
 LATTICE = 32
-"""Cells along each side of the periodic lattice."""
+"""Cells along each side of the periodic 3D lattice."""
+
+
+def linear_noise_1d(rng: np.random.Generator, count: int, knots: int) -> np.ndarray:
+    """Interpolate ``knots + 1`` standard normal values linearly to ``(count,)``."""
+    values = rng.standard_normal(knots + 1)
+    return np.interp(np.linspace(0, knots, count), np.arange(knots + 1), values)
+
+
+def smooth_noise_1d(
+    rng: np.random.Generator, count: int, knots: int, closed: bool = False
+) -> np.ndarray:
+    """Interpolate standard normal values smoothly to ``(count,)``; ``closed`` makes it periodic."""
+    values = rng.standard_normal(knots + 1)
+    if closed:
+        values[-1] = values[0]
+    position = np.linspace(0.0, knots, count, endpoint=not closed)
+    low = np.minimum(position.astype(int), knots - 1)
+    t = position - low
+    t = t * t * (3.0 - 2.0 * t)
+    return values[low] * (1.0 - t) + values[low + 1] * t
+
+
+def blurred_noise_2d(rng: np.random.Generator, radius: int, size: int) -> np.ndarray:
+    """Periodic ``(size, size)`` noise of unit variance after two box blurs of this radius."""
+    noise = rng.standard_normal((size, size))
+    width = 2 * radius + 1
+    for axis in (0, 1, 0, 1):
+        padded = np.concatenate(
+            [noise.take(range(-radius - 1, 0), axis), noise, noise.take(range(radius), axis)], axis
+        )
+        total = np.cumsum(padded, axis=axis)
+        noise = total.take(range(width, size + width), axis) - total.take(range(size), axis)
+    return noise / noise.std()
 
 
 def noise_lattice(rng: np.random.Generator) -> np.ndarray:
@@ -14,7 +50,7 @@ def noise_lattice(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((LATTICE, LATTICE, LATTICE), dtype=np.float32)
 
 
-def smooth_noise(
+def lattice_noise(
     lattice: np.ndarray, points: np.ndarray, cells_per_unit: float | tuple[float, float, float],
     offset: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
@@ -23,9 +59,9 @@ def smooth_noise(
     Parameters
     ----------
     cells_per_unit
-        Frequency, one number or one for each axis, in lattice cells per unit of ``points``.
+        Frequency, for all axes or for each, in lattice cells per unit of ``points``.
     offset
-        ``(3,)`` in cells; a fresh one gives a fresh field from the same lattice.
+        ``(3,)`` in cells. Another offset gives an independent field from the same lattice.
     """
     frequency = np.broadcast_to(np.asarray(cells_per_unit, np.float32), (3,))
     flat = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
