@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trglab.synth.accessories.builder import Accessories, AccessoryBuilder
 from trglab.synth.accessories.hair import GrownHair, Hairline, grown_hair_surfaces
 from trglab.synth.accessories.hair_meshes import MeshHair, load_hair_meshes
 from trglab.synth.accessories.hairstyles import sample_hairstyle
@@ -55,7 +54,7 @@ def test_directions_and_angles_are_inverse():
     assert direction(np.array(0.0), np.array(90.0))[1] == -1.0
 
 
-def test_slerp_walks_evenly_on_the_sphere():
+def test_slerp_moves_at_constant_angular_speed():
     start, end = (
         direction(np.array([0.0]), np.array([80.0])),
         direction(np.array([90.0]), np.array([0.0])),
@@ -66,7 +65,7 @@ def test_slerp_walks_evenly_on_the_sphere():
     np.testing.assert_allclose(angles, angles[0])
 
 
-def test_rays_meet_a_ball_where_geometry_says():
+def test_rays_hit_concentric_spheres_at_their_radii():
     inner, outer = ellipsoid((0.1, 0.1, 0.1), 40, 60), ellipsoid((0.2, 0.2, 0.2), 40, 60)
     vertices = np.concatenate([inner.vertices_m, outer.vertices_m])
     triangles = np.concatenate([inner.triangles, outer.triangles + len(inner.vertices_m)])
@@ -79,7 +78,7 @@ def test_rays_meet_a_ball_where_geometry_says():
         np.testing.assert_allclose(np.cross(points, directions), 0.0, atol=1e-6)
 
 
-def test_mean_head_is_carried_onto_itself_and_scaling_scales(model, head_map):
+def test_transfer_to_the_mean_head_is_the_identity_and_follows_scale(model, head_map):
     rng = np.random.default_rng(1)
     points = head_map.centre_m + 0.12 * direction(
         rng.uniform(-180, 180, 40), rng.uniform(-20, 90, 40)
@@ -109,7 +108,7 @@ def test_transferred_hair_follows_a_persons_skull(model, head_map):
     assert np.percentile(gap, 2) > 0.004
 
 
-def test_hairline_lies_where_its_numbers_say():
+def test_hairline_passes_through_its_parameters():
     line = Hairline(forehead_deg=40.0, sideburn_deg=-12.0, nape_deg=-40.0)
     assert line.elevation_deg(np.array(0.0)) == 40.0
     assert line.elevation_deg(np.array(-78.0)) == line.elevation_deg(np.array(78.0)) == -12.0
@@ -149,11 +148,11 @@ def test_dark_skin_goes_with_dark_hair():
     assert len(HAIR_COLOURS) == 11
 
 
-def test_grown_hair_is_sound_small_and_reproducible(model, head_map, fields):
+def test_procedural_hair_is_valid_small_and_reproducible(model, head_map, fields):
     fit = head_map.fit(model.mean_m)
     rng = np.random.default_rng(4)
-    for number in range(30):
-        hair = sample_hairstyle(rng, number % 2 == 0, 0.2, number / 30)
+    for number in range(12):
+        hair = sample_hairstyle(rng, number % 2 == 0, 0.2, number / 12)
         if hair is None:
             continue
         surfaces = grown_hair_surfaces(hair, BROWN, head_map, fit, fields[hair.kind])
@@ -234,7 +233,9 @@ def _packed_hair(folder, model):
     return path
 
 
-def test_meshes_of_the_same_head_come_back_in_place(tmp_path, monkeypatch, model, head_map, fields):
+def test_hair_meshes_of_the_same_head_keep_their_position(
+    tmp_path, monkeypatch, model, head_map, fields
+):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
     path = _packed_hair(tmp_path, model)
     meshes = load_hair_meshes(path, head_map)
@@ -262,7 +263,7 @@ def test_meshes_of_the_same_head_come_back_in_place(tmp_path, monkeypatch, model
     assert (outward.sum(-1) > 0).mean() == (outward_mirrored.sum(-1) > 0).mean()
 
 
-def test_missing_and_damaged_meshes_say_where_to_get_them(tmp_path, monkeypatch, model, head_map):
+def test_missing_and_damaged_meshes_name_the_download(tmp_path, monkeypatch, model, head_map):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
     with pytest.raises(FileNotFoundError, match="MakeHuman"):
         load_hair_meshes(tmp_path / "absent.npz", head_map)
@@ -273,9 +274,3 @@ def test_missing_and_damaged_meshes_say_where_to_get_them(tmp_path, monkeypatch,
     np.savez(tmp_path / "poor.npz", names=np.array(["bob01"]))
     with pytest.raises(ValueError, match="body_female_generic"):
         load_hair_meshes(tmp_path / "poor.npz", head_map)
-
-
-def test_wardrobe_without_meshes_refuses_mesh_hair(model):
-    builder = AccessoryBuilder(model)
-    with pytest.raises(ValueError, match="mesh_count=0"):
-        builder.person_surfaces(Accessories(hair=MeshHair()), model.mean_m)

@@ -28,7 +28,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def chart(model):
+def maps(model):
     return skin_maps(model, SIZE)
 
 
@@ -75,35 +75,35 @@ def test_fit_lands_on_the_landmarks(model, portrait):
     )
 
 
-def test_even_picture_gives_even_skin(model, chart, portrait):
-    skin = extract_skin(model, chart, portrait[0])
+def test_uniform_photograph_gives_uniform_skin(model, maps, portrait):
+    skin = extract_skin(model, maps, portrait[0])
     np.testing.assert_allclose(skin.tone_linear, SKIN, rtol=0.03)
     seen = skin.layer.weight > 0.5
     assert seen.sum() > 200
     assert np.abs(skin.layer.density[seen]).max() < 0.05
-    assert (skin.layer.weight[chart.eyes_m < 0] == 0).all()
-    assert (skin.layer.weight[chart.z_m > 0.05] == 0).all()
+    assert (skin.layer.weight[maps.eyes_m < 0] == 0).all()
+    assert (skin.layer.weight[maps.z_m > 0.05] == 0).all()
 
 
-def test_a_mark_on_the_cheek_is_found_again(model, chart, portrait):
+def test_a_mark_on_the_cheek_is_found_again(model, maps, portrait):
     photo, _, landmarks = portrait
     rgb = photo.rgb.copy()
     cheek = (0.5 * (landmarks[46] + landmarks[54]) + [4, 0]).astype(int)
     rgb[cheek[1] - 3 : cheek[1] + 4, cheek[0] - 3 : cheek[0] + 4] //= 3
-    skin = extract_skin(model, chart, Portrait(rgb, photo.points_px))
+    skin = extract_skin(model, maps, Portrait(rgb, photo.points_px))
     marked = skin.layer.density.mean(axis=-1) > 0.3
     assert marked.any()
-    assert (chart.x_m[marked] > 0).all()
-    assert np.abs(chart.x_m[marked]).max() < 0.08
+    assert (maps.x_m[marked] > 0).all()
+    assert np.abs(maps.x_m[marked]).max() < 0.08
 
 
-def test_mirroring_twice_restores_and_swaps_sides(chart):
-    density = np.repeat(chart.x_m[..., None], 3, axis=-1)
-    layer = SkinLayer(density, chart.texels.used.astype(np.float32))
-    once = mirror_layer(layer, chart)
+def test_mirroring_twice_restores_and_swaps_sides(maps):
+    density = np.repeat(maps.x_m[..., None], 3, axis=-1)
+    layer = SkinLayer(density, maps.texels.used.astype(np.float32))
+    once = mirror_layer(layer, maps)
     there = once.weight > 0
     assert there.any()
-    np.testing.assert_allclose(once.density[there][:, 0], -chart.x_m[there], atol=0.004)
+    np.testing.assert_allclose(once.density[there][:, 0], -maps.x_m[there], atol=0.004)
 
 
 def test_blend_takes_each_where_told():
@@ -130,52 +130,52 @@ def folder(tmp_path, monkeypatch, portrait):
     return photos
 
 
-def test_bank_is_cached_rebuilt_when_damaged_and_repeatable(model, chart, folder, tmp_path):
-    bank = load_photo_skins(model, chart, folder)
+def test_bank_is_cached_rebuilt_when_damaged_and_repeatable(model, maps, folder, tmp_path):
+    bank = load_photo_skins(model, maps, folder)
     assert len(bank) == 2
     (file,) = (tmp_path / "cache").glob("photo-skin-*.npy")
     built = file.stat().st_mtime_ns
-    again = load_photo_skins(model, chart, folder)
+    again = load_photo_skins(model, maps, folder)
     assert file.stat().st_mtime_ns == built
     np.testing.assert_array_equal(bank.encoded, again.encoded)
     assert (bank.tones_linear[0] > bank.tones_linear[1]).all()
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    mended = load_photo_skins(model, chart, folder)
+    mended = load_photo_skins(model, maps, folder)
     np.testing.assert_array_equal(
         np.asarray(mended.encoded),
         np.frombuffer(content, np.uint8)[-mended.encoded.shape[0] * (SIZE * SIZE * 4 + 12) :]
         .reshape(2, -1)[:, 12:]
         .reshape(mended.encoded.shape),
     )
-    tone, layer = mended.sample(chart, np.random.default_rng(3))
-    tone_again, layer_again = mended.sample(chart, np.random.default_rng(3))
+    tone, layer = mended.sample(maps, np.random.default_rng(3))
+    tone_again, layer_again = mended.sample(maps, np.random.default_rng(3))
     np.testing.assert_array_equal(layer.density, layer_again.density)
     np.testing.assert_array_equal(tone.density, tone_again.density)
 
 
-def test_missing_and_damaged_folders_say_where_to_get_the_photos(model, chart, folder):
+def test_missing_and_damaged_folders_name_the_download(model, maps, folder):
     with pytest.raises(FileNotFoundError, match=r"10\.6084/m9\.figshare\.5047666"):
-        load_photo_skins(model, chart, folder / "nowhere")
+        load_photo_skins(model, maps, folder / "nowhere")
     whole = (folder / "landmarks189.npz").read_bytes()
     (folder / "landmarks189.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"landmarks189\.npz.*London Set"):
-        load_photo_skins(model, chart, folder)
+        load_photo_skins(model, maps, folder)
     (folder / "landmarks189.npz").write_bytes(whole)
     (folder / "002_03.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"002_03\.png.*London Set"):
-        load_photo_skins(model, chart, folder)
+        load_photo_skins(model, maps, folder)
     (folder / "002_03.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"002_03\.png"):
-        load_photo_skins(model, chart, folder)
+        load_photo_skins(model, maps, folder)
     np.savez(
         folder / "landmarks189.npz", names=np.array(["001_03.png"]), points=np.zeros((1, 68, 2))
     )
     with pytest.raises(ValueError, match="189"):
-        load_photo_skins(model, chart, folder)
+        load_photo_skins(model, maps, folder)
 
 
-def test_folder_as_its_makers_give_it_has_a_template_beside_each_photograph(tmp_path):
+def test_published_folder_has_a_template_beside_each_photograph(tmp_path):
     rng = np.random.default_rng(0)
     original_px = rng.uniform(0.0, 1350.0, (189, 2))
     lines = ["189", *(f"{x:.4f}\t{y:.4f}" for x, y in original_px), "3", "0 1 2"]
@@ -190,7 +190,7 @@ def test_folder_as_its_makers_give_it_has_a_template_beside_each_photograph(tmp_
     assert read_landmarks(tmp_path)[0] == ["x.jpg"]
 
 
-def test_template_that_is_short_or_without_photograph_says_so(tmp_path):
+def test_short_template_and_missing_photograph_are_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"_03\.tem"):
         read_landmarks(tmp_path)
     template = tmp_path / "001_03.tem"

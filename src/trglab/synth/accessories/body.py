@@ -16,12 +16,16 @@ from trglab.synth.accessories.textures import (
     random_rgb,
     skin_texture,
 )
+from trglab.synth.choice import choose
 from trglab.synth.colour import Rgb
 from trglab.synth.noise import smooth_noise_1d
 from trglab.synth.render.surface import Surface
 
 CollarKind = Literal["crew", "v-neck", "shirt", "suit", "turtleneck", "bare"]
 COLLAR_KINDS: tuple[CollarKind, ...] = get_args(CollarKind)
+_COLLAR_PROBABILITIES: dict[CollarKind, float] = {
+    "crew": 0.24, "v-neck": 0.14, "shirt": 0.24, "suit": 0.30, "turtleneck": 0.04, "bare": 0.04,
+}  # fmt: skip
 
 COLUMNS = 36
 
@@ -41,9 +45,8 @@ class Body:
 
 def sample_body(rng: np.random.Generator, skin_rgb: Rgb = (200.0, 160.0, 140.0)) -> Body:
     """Draw shoulders and clothes."""
-    probabilities = [0.24, 0.14, 0.24, 0.30, 0.04, 0.04]
     return Body(
-        collar=COLLAR_KINDS[int(rng.choice(len(probabilities), p=probabilities))],
+        collar=choose(rng, _COLLAR_PROBABILITIES),
         shoulder_m=float(np.clip(rng.normal(0.20, 0.018), 0.15, 0.25)),
         slope_m=float(rng.uniform(0.03, 0.07)),
         skin_rgb=skin_rgb,

@@ -10,11 +10,11 @@ import numpy as np
 from trg._util.checks import finite_array
 from trglab.synth.accessories.body import Body, body_surfaces, sample_body, turn_body
 from trglab.synth.accessories.facewear import (
-    BEARD_KINDS,
-    MASK_KINDS,
     Beard,
+    BeardKind,
     FaceMask,
     LowerFaceRegions,
+    MaskKind,
     beard_surfaces,
     mask_surfaces,
 )
@@ -44,10 +44,16 @@ from trglab.synth.accessories.strands import (
     sample_hair_colour,
     strand_texture,
 )
+from trglab.synth.choice import choose
 from trglab.synth.render.surface import Surface
 
 TEXTURES_PER_KIND = 3
 """Strand textures of each kind that all heads of a process share."""
+
+_BEARD_PROBABILITIES: dict[BeardKind, float] = {
+    "full": 0.46, "goatee": 0.12, "moustache": 0.16, "circle": 0.18, "chinstrap": 0.08,
+}  # fmt: skip
+_MASK_PROBABILITIES: dict[MaskKind, float] = {"medical": 0.6, "cloth": 0.25, "respirator": 0.15}
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,13 +299,13 @@ def _sample_hair(
 
 
 def _sample_beard(rng: np.random.Generator) -> Beard:
-    kind = BEARD_KINDS[int(rng.choice(5, p=[0.46, 0.12, 0.16, 0.18, 0.08]))]
+    kind = choose(rng, _BEARD_PROBABILITIES)
     length = 0.0015 + 0.022 * float(rng.beta(1.0, 4.0))
     return Beard(kind, length, layers=3)
 
 
 def _sample_mask(rng: np.random.Generator) -> FaceMask:
-    kind = MASK_KINDS[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
+    kind = choose(rng, _MASK_PROBABILITIES)
     return FaceMask(kind, chin_worn=bool(rng.random() < 0.15), seed=_seed(rng))
 
 

@@ -16,6 +16,7 @@ from trglab.synth.accessories.head_map import HeadFit, HeadMap, azimuth_elevatio
 from trglab.synth.accessories.shapes import UvMesh
 from trglab.synth.accessories.strands import HairColour, StrandKind, StrandTexture
 from trglab.synth.cache import cached_arrays, fingerprint
+from trglab.synth.choice import choose
 from trglab.synth.render.surface import Surface
 
 FORMAT = 2
@@ -29,6 +30,8 @@ _ON_MALE = ("short01", "short02", "short04")
 
 _OFFSET_M = {"short04": (0.0, 0.093, 0.0)}
 """Offset (y up) of a mesh that was modelled on a shorter body."""
+
+_KIND_PROBABILITIES: dict[StrandKind, float] = {"straight": 0.6, "wavy": 0.3, "curly": 0.1}
 
 _SOURCE = (
     "the packed CC0 hair of MakeHuman's system assets (static.makehumancommunity.org), arrays "
@@ -59,10 +62,9 @@ class MeshHair:
 
 def sample_mesh_hair(rng: np.random.Generator, mesh_count: int) -> MeshHair:
     """Draw a mesh and its variation."""
-    kinds: tuple[StrandKind, ...] = ("straight", "wavy", "curly")
     return MeshHair(
         index=int(rng.integers(mesh_count)),
-        kind=kinds[int(rng.choice(3, p=[0.6, 0.3, 0.1]))],
+        kind=choose(rng, _KIND_PROBABILITIES),
         mirrored=bool(rng.random() < 0.5),
         length=float(rng.uniform(0.6, 1.3)),
         volume=float(rng.uniform(0.75, 1.35)),

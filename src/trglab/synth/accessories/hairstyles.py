@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trglab.synth.accessories.hair import GrownHair, Hairline
+from trglab.synth.choice import choose
 
-_SHORT_PROBABILITIES = {
+_SHORT = {
     "parted": 0.24, "forward": 0.20, "swept back": 0.14, "buzz": 0.14, "crop": 0.12,
     "curly": 0.07, "medium": 0.06, "balding": 0.03,
 }  # fmt: skip
-_LONG_PROBABILITIES = {
+_LONG = {
     "long": 0.34, "bob": 0.19, "fringed": 0.15, "bun": 0.12, "ponytail": 0.10, "curly": 0.06,
     "forward": 0.04,
 }  # fmt: skip
@@ -39,9 +40,7 @@ def sample_hairstyle(
     if rng.random() < coily:
         hair = _draw("coily", rng)
     else:
-        probabilities = _LONG_PROBABILITIES if longhaired else _SHORT_PROBABILITIES
-        names = list(probabilities)
-        hair = _draw(names[int(rng.choice(len(names), p=list(probabilities.values())))], rng)
+        hair = _draw(choose(rng, _LONG if longhaired else _SHORT), rng)
     hair = replace(hair, hairline=_vary_hairline(rng, hair.hairline, 0.0 if longhaired else age))
     return replace(hair, seed=int(rng.integers(2**31)))
 
@@ -114,7 +113,7 @@ def _straight_or_wavy(straight: float) -> Callable[[np.random.Generator, Values]
 
 
 def _any_kind(rng: np.random.Generator, _: Values) -> str:
-    return ("straight", "wavy", "curly")[int(rng.choice(3, p=[0.62, 0.28, 0.10]))]
+    return choose(rng, {"straight": 0.62, "wavy": 0.28, "curly": 0.10})
 
 
 U = _Uniform

@@ -17,6 +17,7 @@ from trglab.synth.accessories.textures import (
     random_rgb,
     uniform_texture,
 )
+from trglab.synth.choice import choose
 from trglab.synth.noise import smooth_noise_1d
 from trglab.synth.render.surface import Material, Surface
 
@@ -24,6 +25,10 @@ HeadwearKind = Literal[
     "cap", "beanie", "brimmed hat", "headscarf", "hood", "helmet", "headband", "turban"
 ]
 HEADWEAR_KINDS: tuple[HeadwearKind, ...] = get_args(HeadwearKind)
+_HEADWEAR_PROBABILITIES: dict[HeadwearKind, float] = {
+    "cap": 0.3, "beanie": 0.2, "brimmed hat": 0.1, "headscarf": 0.14, "hood": 0.08, "helmet": 0.06,
+    "headband": 0.06, "turban": 0.06,
+}  # fmt: skip
 
 METAL = Material(roughness=0.2, specular=0.6, mirror=0.4)
 
@@ -64,8 +69,7 @@ class Headwear:
 
 def sample_headwear(rng: np.random.Generator) -> Headwear:
     """Draw a piece of headwear; caps and beanies are most frequent."""
-    probabilities = [0.3, 0.2, 0.1, 0.14, 0.08, 0.06, 0.06, 0.06]
-    kind = HEADWEAR_KINDS[int(rng.choice(len(probabilities), p=probabilities))]
+    kind = choose(rng, _HEADWEAR_PROBABILITIES)
     front = {"beanie": (25.0, 36.0), "headband": (30.0, 40.0), "helmet": (20.0, 32.0)}
     backwards = kind == "cap" and rng.random() < 0.15
     return Headwear(

@@ -18,6 +18,7 @@ from trglab.synth.accessories.textures import (
     random_rgb,
     uniform_texture,
 )
+from trglab.synth.choice import choose
 from trglab.synth.colour import Rgb
 from trglab.synth.render.surface import Material, Surface
 
@@ -25,6 +26,10 @@ OccluderKind = Literal[
     "hand", "phone", "cup", "book", "microphone", "stick", "cigarette", "cloth", "blob"
 ]
 OCCLUDER_KINDS: tuple[OccluderKind, ...] = get_args(OccluderKind)
+_OCCLUDER_PROBABILITIES: dict[OccluderKind, float] = {
+    "hand": 0.44, "phone": 0.09, "cup": 0.08, "book": 0.06, "microphone": 0.09, "stick": 0.05,
+    "cigarette": 0.04, "cloth": 0.05, "blob": 0.10,
+}  # fmt: skip
 
 HAND = replace(BARE_SKIN, two_sided=False)
 HARD = Material(roughness=0.35, specular=0.04, mirror=0.1, two_sided=True)
@@ -64,8 +69,7 @@ class Occluder:
 
 def sample_occluder(rng: np.random.Generator, skin_rgb: Rgb = (200.0, 160.0, 140.0)) -> Occluder:
     """Draw an occluder; nearly half are hands."""
-    probabilities = [0.44, 0.09, 0.08, 0.06, 0.09, 0.05, 0.04, 0.05, 0.10]
-    kind = OCCLUDER_KINDS[int(rng.choice(len(probabilities), p=probabilities))]
+    kind = choose(rng, _OCCLUDER_PROBABILITIES)
     landmark = {"cup": 51, "cigarette": 51}.get(kind, int(rng.choice(_TOUCHED)))
     if kind == "microphone":
         landmark = 57

@@ -8,6 +8,7 @@ import numpy as np
 
 from trglab.synth.accessories.facewear import BeardKind
 from trglab.synth.accessories.strands import sample_hair_colour
+from trglab.synth.choice import choose
 from trglab.synth.colour import Rgb, rgb_tuple, srgb_from_linear
 from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
@@ -145,8 +146,7 @@ def _sample_beard(
     kind: BeardKind | None,
 ) -> PaintedBeard:
     if can_grow and kind is None:
-        probabilities = list(_BEARD_PROBABILITIES.values())
-        kind = list(_BEARD_PROBABILITIES)[int(rng.choice(len(probabilities), p=probabilities))]
+        kind = choose(rng, _BEARD_PROBABILITIES)
     stubble = rng.random() < 0.8
     density = rng.uniform(0.1, 0.4) if stubble else rng.uniform(0.45, 0.8)
     # Skin shows through short hair, so even a white beard is not lighter than the skin.

@@ -8,6 +8,8 @@ pixels of the original, 1350 x 1350).
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +47,15 @@ def read_landmarks(folder: Path) -> tuple[list[str], np.ndarray]:
         )
     photos = [template.with_suffix(".jpg") for template in templates]
     points = [
-        np.array(photo_size(photo)) / TEMPLATE_PX * _read_template(template)
+        np.array(_image_size(photo)) / TEMPLATE_PX * _read_template(template)
         for template, photo in zip(templates, photos, strict=True)
     ]
     return [photo.name for photo in photos], np.stack(points)
 
 
-def photo_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of a photograph without decoding it.
+@contextmanager
+def open_photo(path: Path) -> Iterator[Image.Image]:
+    """Open a photograph; errors while it is open name the file and the download.
 
     Raises
     ------
@@ -63,9 +66,14 @@ def photo_size(path: Path) -> tuple[int, int]:
         raise FileNotFoundError(f"photo skin: expected the photograph {path}. {DOWNLOAD_HINT}")
     try:
         with Image.open(path) as image:
-            return image.size
+            yield image
     except (OSError, UnidentifiedImageError) as error:
         raise ValueError(f"photo skin: cannot read {path} ({error}). {DOWNLOAD_HINT}") from error
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    with open_photo(path) as image:
+        return image.size
 
 
 def _read_packed(path: Path) -> tuple[list[str], np.ndarray]:

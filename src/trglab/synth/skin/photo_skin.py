@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from trg._util.atomic import write_atomic
 from trglab.synth.cache import cache_folder
@@ -21,7 +21,7 @@ from trglab.synth.colour import linear_from_srgb
 from trglab.synth.skin.maps import SkinMaps, polygon_distance, smoothstep
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
-from trglab.synth.skin.photo_landmarks import DOWNLOAD_HINT, read_landmarks
+from trglab.synth.skin.photo_landmarks import open_photo, read_landmarks
 from trglab.synth.skin.tone import SkinTone, tone_from_linear
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def load_photo_skins(model: FaceModel, maps: SkinMaps, folder: Path) -> PhotoSki
         pass  # absent or damaged: rebuild it
     rows = np.empty((len(names), size * size * 4 + 12), np.uint8)
     for row, name, marks in zip(rows, names, points, strict=True):
-        skin = extract_skin(model, maps, Portrait(_read_photo(folder / name), marks))
+        skin = extract_skin(model, maps, Portrait(_read_rgb(folder / name), marks))
         row[:12] = np.frombuffer(skin.tone_linear.astype("<f4").tobytes(), np.uint8)
         row[12:] = _encode(skin.layer).ravel()
     try:
@@ -319,14 +319,9 @@ def _regions(maps: SkinMaps, rng: np.random.Generator) -> np.ndarray:
     return share / total
 
 
-def _read_photo(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"photo skin: expected the photograph {path}. {DOWNLOAD_HINT}")
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"photo skin: cannot read {path} ({error}). {DOWNLOAD_HINT}") from error
+def _read_rgb(path: Path) -> np.ndarray:
+    with open_photo(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _bank_key(
