@@ -12,6 +12,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
+Buffer = bytes | memoryview
+
 ImageFormat = Literal["jpeg", "png", "raw"]
 """``jpeg`` is small, ``png`` is lossless, ``raw`` (.npy) is lossless and needs no decoding."""
 
@@ -44,7 +46,7 @@ def encode_image(
     return file.getvalue()
 
 
-def decode_image(content: bytes, field: str) -> NDArray[np.uint8]:
+def decode_image(content: Buffer, field: str) -> NDArray[np.uint8]:
     """Decode the image of a record's field, read-only.
 
     Raises
@@ -64,7 +66,7 @@ def encode_npy(array: NDArray[Any]) -> bytes:
     return _npy_header(array.dtype, array.shape) + array.tobytes()
 
 
-def decode_npy(content: bytes) -> NDArray[Any]:
+def decode_npy(content: Buffer) -> NDArray[Any]:
     """Return the array of an .npy file (version 1), read-only and without a copy.
 
     Headers are parsed once and cached: ``numpy.load`` would parse one per record, which takes
@@ -78,7 +80,7 @@ def decode_npy(content: bytes) -> NDArray[Any]:
     data_offset = (
         npy.MAGIC_LEN + 2 + int.from_bytes(content[npy.MAGIC_LEN : npy.MAGIC_LEN + 2], "little")
     )
-    dtype, shape = _parse_npy_header(content[:data_offset])
+    dtype, shape = _parse_npy_header(bytes(content[:data_offset]))
     return np.frombuffer(content, dtype, math.prod(shape), data_offset).reshape(shape)
 
 

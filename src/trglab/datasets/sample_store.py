@@ -50,7 +50,7 @@ class SampleStore:
         """Return a sample; UnreadableFileError if it is damaged."""
         files = self.store.read(index)
         with self.store.decoding(index):
-            meta = json.loads(files["meta.json"])
+            meta = json.loads(bytes(files["meta.json"]))
             camera = {**meta["camera"], "distortion": tuple(meta["camera"]["distortion"])}
             with np.load(io.BytesIO(files["labels.npz"])) as labels:
                 return Sample(

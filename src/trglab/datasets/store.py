@@ -16,8 +16,10 @@ stream the shards. :mod:`trglab.datasets.store_writer` writes them.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,15 @@ TOPOLOGY = "topology.npz"
 PROGRESS = "progress.jsonl"
 TAR_BLOCK = 512
 
+MAPPED_SHARDS = 512
+"""Shards that a store keeps open; each takes a file descriptor, often limited to 1024."""
+
 
 class ShardStore:
     """A finished store, read by record number.
 
-    Opening reads the manifest and maps the index into memory; reading keeps nothing. Instances
-    can be pickled and shared by threads.
+    The index and the shards are mapped into memory, so reading copies nothing and memory use does
+    not grow. Instances can be pickled and shared by threads.
 
     Parameters
     ----------
@@ -71,6 +76,7 @@ class ShardStore:
             )
         self.fields: tuple[str, ...] = tuple(self.manifest["fields"])
         self._shards = [self.folder / shard["name"] for shard in self.manifest["shards"]]
+        self._shard = lru_cache(MAPPED_SHARDS)(self._map_shard)
         for path, shard in zip(self._shards, self.manifest["shards"], strict=True):
             size = existing_file(path, "the store").stat().st_size
             if size != shard["bytes"]:
@@ -90,31 +96,31 @@ class ShardStore:
     def __len__(self) -> int:
         return len(self._index)
 
-    def read(self, number: int) -> dict[str, bytes]:
-        """Return the files of a record by field.
+    def read(self, number: int) -> dict[str, memoryview]:
+        """Return the files of a record by field, read-only.
 
         Raises
         ------
         IndexError
             There is no such record.
         UnreadableFileError
-            The shard is shorter than it was when the store was opened.
+            The shard is shorter than when the store was opened.
         """
         if not 0 <= number < len(self):
             raise IndexError(f"record: expected 0 to {len(self) - 1}, got {number}")
         shard, offset, *sizes = self._index[number].tolist()
-        length = sum(TAR_BLOCK + padded(size) for size in sizes)
-        with open(self._shards[shard], "rb", buffering=0) as file:
-            file.seek(offset)
-            content = file.read(length)
-        if len(content) != length:
-            raise UnreadableFileError(f"{self.location(number)} is cut off")
-        files, position = {}, 0
+        content, files = self._shard(shard), {}
         for field, size in zip(self.fields, sizes, strict=True):
-            position += TAR_BLOCK
-            files[field] = content[position : position + size]
-            position += padded(size)
+            offset += TAR_BLOCK
+            files[field] = content[offset : offset + size]
+            offset += padded(size)
+        if offset > len(content):
+            raise UnreadableFileError(f"{self.location(number)} is cut off")
         return files
+
+    def _map_shard(self, shard: int) -> memoryview:
+        with open(self._shards[shard], "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def location(self, number: int) -> str:
         """Return where a record lies, for messages."""

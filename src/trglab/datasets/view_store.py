@@ -76,7 +76,7 @@ class ViewStore:
         """Return a view as a sample; UnreadableFileError if it is damaged."""
         files = self.store.read(index)
         with self.store.decoding(index):
-            meta = json.loads(files["meta.json"])
+            meta = json.loads(bytes(files["meta.json"]))
             name, identity = str(meta["name"]), str(meta["identity"])
         return sample_from_view(self._decode(index, files), identity, name)
 
@@ -110,7 +110,7 @@ class ViewStore:
         """The mesh of the vertices; None if the samples have none."""
         return self.store.topology
 
-    def _decode(self, index: int, files: Record) -> Views:
+    def _decode(self, index: int, files: dict[str, memoryview]) -> Views:
         with self.store.decoding(index):
             image = decode_image(files[self._image_field], self._image_field)
             labels = decode_npy(files["labels.npy"])[()]

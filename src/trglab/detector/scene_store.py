@@ -121,7 +121,7 @@ class SceneStore:
         """Return scene ``index``; UnreadableFileError if it is damaged."""
         files = self._store.read(index)
         with self._store.decoding(index):
-            labels = json.loads(files["labels.json"])
+            labels = json.loads(bytes(files["labels.json"]))
             return DetectionScene(
                 image=decode_image(files["image.npy"], "image.npy"),
                 boxes_xyxy=np.array(labels["boxes_xyxy"], float).reshape(-1, 4),
