@@ -17,7 +17,7 @@ from trglab.export.write import write_layout
 
 TOPOLOGY = ellipsoid_topology()
 CAMERA = Camera(700.0, 690.0, 331.0, 228.5, 640, 480)
-LAYOUTS = ("webdataset", "arkitface", "300wlp", "aflw2000", "biwi")
+LAYOUTS = ("arkitface", "300wlp", "aflw2000", "biwi")
 
 
 def make_samples(count: int, camera: Camera = CAMERA, seed: int = 0) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Verbs that make synthetic faces."""
+"""Commands that render synthetic faces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from trg.app.cli.shared import NotNegative, Positive, messages
 
 Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
+Split = Literal["train", "test"]
 
 
 def synth(
@@ -16,54 +17,83 @@ def synth(
     *,
     count: Positive = 100,
     layout: Layout = "webdataset",
-    split: Literal["train", "test"] = "train",
+    split: Split = "train",
     seed: NotNegative = 0,
     sheet: Path | None = None,
     labels: bool = True,
     workers: NotNegative = 0,
     resume: bool = False,
 ) -> None:
-    """Make labelled synthetic faces: a folder of them, a contact sheet, or both.
+    """Render labelled synthetic faces: a folder of them, a contact sheet, or both.
 
     Parameters
     ----------
     out
-        Folder to write; it must be new or empty, unless ``--resume``. ARKitFace's halves may share
-        one.
+        Folder to write; it must be new or empty, unless ``--resume``. The two splits of ARKitFace
+        may share one.
     count
-        How many pictures.
+        Number of images.
     layout
-        The folder format: tar shards, or that of ARKitFace, 300W-LP, AFLW2000-3D or BIWI.
+        Folder format: ``webdataset`` tar shards, or that of ARKitFace, 300W-LP, AFLW2000-3D or
+        BIWI.
     split
-        Which half of an ARKitFace folder.
+        Split of an ARKitFace folder.
     seed
-        Other seeds make other people.
+        Other seeds give other people.
     sheet
-        Draw the pictures, cut to their faces, into this one picture. Without a folder, of more
-        people: three pictures each.
+        Image file for a contact sheet of the faces. Without a folder it shows more people, with
+        three images each.
     labels
-        Draw landmarks and axes onto the sheet.
+        Draw landmarks and axes on the sheet.
     workers
         Processes that render a folder; 0: this one.
     resume
         Complete a folder that an earlier run left unfinished.
     """
+    if out is None and sheet is None:
+        raise ValueError("nothing to do: expected a folder to write, --sheet IMAGE, or both")
+    if out is not None:
+        _write_folder(out, layout, split, seed, count, workers, resume)
+    if sheet is not None:
+        _draw_sheet(sheet, None if out is None else layout, seed, count, labels)
+
+
+def _write_folder(
+    out: Path, layout: Layout, split: Split, seed: int, count: int, workers: int, resume: bool
+) -> None:
+    from functools import partial
+
     from rich.progress import Progress
 
-    from trglab.datasets.sheet import contact_sheet
+    from trglab.datasets.sample_store import write_samples
     from trglab.export.write import write_layout
-    from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS
+    from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
     from trglab.synth.parallel import FaceSequence
 
-    if out is None and sheet is None:
-        raise ValueError("nothing to do: expected a folder to write, --sheet PICTURE, or both")
-    options = {**(LAYOUT_OPTIONS[layout] if out else {}), "seed": seed}
-    stride = 1 if out else IMAGES_PER_PERSON // 3  # a sheet alone shows many people
-    sequence = FaceSequence(count * stride, options, workers if out else 0)
-    with sequence as faces, Progress(console=messages) as bar:
-        if out is not None:
-            task = bar.add_task(f"writing {layout}", total=count)
-            written = write_layout(
+    options = {**LAYOUT_OPTIONS[layout], "seed": seed}
+    with Progress(console=messages) as bar:
+        task = bar.add_task(f"writing {layout}", total=count)
+
+        def on_progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        if layout == "webdataset":
+            if not resume and out.is_dir() and any(out.iterdir()):
+                raise FileExistsError(
+                    f"{out}: expected a new or empty folder; continue with --resume, or choose "
+                    "another"
+                )
+            write_samples(
+                out,
+                partial(SyntheticFaces, **options),
+                range(count),
+                provenance={"dataset": "trglab.synth.dataset:SyntheticFaces", "options": options},
+                workers=workers,
+                on_progress=on_progress,
+            )
+            return
+        with FaceSequence(count, options, workers) as faces:
+            write_layout(
                 faces,
                 out,
                 layout,
@@ -72,18 +102,26 @@ def synth(
                 neutral_m=faces.faces.neutral_m,
                 provenance={**faces.faces.provenance, "count": count},
                 resume=resume,
-                on_progress=lambda done: bar.update(task, completed=done),
+                on_progress=on_progress,
             )
-            bar.update(task, completed=written)
-        if sheet is not None:
-            task = bar.add_task("drawing the sheet", total=count)
-            cells = bar.track((faces[index * stride] for index in range(count)), task_id=task)
-            edges = faces.faces.topology.edges
-            contact_sheet(cells, labels=labels, edges=edges).save(sheet)
+
+
+def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels: bool) -> None:
+    """Draw the samples of a folder of ``layout``, or without one those of more people."""
+    from rich.progress import track
+
+    from trglab.datasets.sheet import contact_sheet
+    from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS, SyntheticFaces
+
+    faces = SyntheticFaces(seed, **(LAYOUT_OPTIONS[layout] if layout else {}))
+    stride = 1 if layout else IMAGES_PER_PERSON // 3
+    indices = track(range(count), "drawing the sheet", console=messages)
+    cells = (faces.sample(index * stride) for index in indices)
+    contact_sheet(cells, labels=labels, edges=faces.topology.edges).save(path)
 
 
 def source(kind: Literal["face-model", "photos", "panoramas", "hair"], path: Path, /) -> None:
-    """Remember where a source of the synthetic faces lies, after reading it once.
+    """Register an asset of the synthetic faces, after checking that it can be read.
 
     Parameters
     ----------

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trg.geometry.camera import Camera
 from trglab.datasets.codecs import decode_image, encode_image
-from trglab.datasets.sample import Sample
+from trglab.datasets.mesh import dataset_topology
+from trglab.datasets.sample import InfiniteDataset, Sample
 from trglab.datasets.store import ShardStore
-from trglab.datasets.store_writer import Record
+from trglab.datasets.store_writer import SHARD_SIZE, Record, StoreReport, write_store
 
 KIND = "samples"
 FIELDS = ("meta.json", "image.jpg", "labels.npz")
@@ -32,7 +36,7 @@ class SampleStore:
     Parameters
     ----------
     folder
-        A store whose records are :func:`encode_sample`'s, such as ``trg synth`` writes.
+        What :func:`write_samples` wrote.
 
     Raises
     ------
@@ -63,8 +67,51 @@ class SampleStore:
                 )
 
 
-def encode_sample(sample: Sample) -> Record:
-    """Return the files of a sample by field."""
+def write_samples(
+    folder: Path,
+    open_dataset: Callable[[], InfiniteDataset],
+    indices: range,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> StoreReport:
+    """Render whole samples and write them to a store; continue an unfinished one.
+
+    Parameters
+    ----------
+    open_dataset
+        Opens the dataset; called once per process, picklable if there are workers.
+    indices
+        The samples to write.
+    provenance
+        Plain values about the origin of the samples, kept in the manifest.
+    workers, on_progress
+        As in :func:`~trglab.datasets.store_writer.write_store`.
+
+    Raises
+    ------
+    FileExistsError, OSError
+        As in :func:`~trglab.datasets.store_writer.write_store`.
+    """
+    return write_store(
+        folder,
+        partial(_open_encoder, open_dataset),
+        indices,
+        description={"kind": KIND, "fields": FIELDS, "provenance": dict(provenance or {})},
+        shard_size=SHARD_SIZE,
+        workers=workers,
+        topology=dataset_topology(open_dataset()),
+        on_progress=on_progress,
+    )
+
+
+def _open_encoder(open_dataset: Callable[[], InfiniteDataset]) -> Callable[[int], Record]:
+    dataset = open_dataset()
+    return lambda index: _encode_sample(dataset.sample(index))
+
+
+def _encode_sample(sample: Sample) -> Record:
     labels = {name: getattr(sample, name) for name in OPTIONAL_LABELS}
     arrays = io.BytesIO()
     np.savez(

@@ -27,7 +27,7 @@ import numpy as np
 
 from trg._util.atomic import write_atomic
 from trg.geometry.face_mesh import FaceTopology
-from trglab.datasets.files import file_sha256
+from trglab.datasets.files import file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
 
 SHARD_SIZE = 960
@@ -75,7 +75,9 @@ def write_store(
     topology: FaceTopology | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> StoreReport:
-    """Encode samples and write them to a store; continue an unfinished one.
+    """Encode samples and write them to a store.
+
+    An unfinished store is continued, and a finished one left alone, if its plan is the same.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def write_store(
         The samples to write, in order.
     description
         Plain values for the manifest: ``kind`` and ``fields`` of the records, ``provenance``,
-        and what the kind needs. A store is only continued with the same description.
+        and what the kind needs.
     workers
         Processes that encode samples; 0: this one.
     topology
@@ -96,7 +98,7 @@ def write_store(
     Raises
     ------
     FileExistsError
-        The folder holds something else, a finished store, or one begun differently.
+        The folder holds something else, or a store with another description or other samples.
     ValueError
         No sample can be read.
     OSError
@@ -111,9 +113,13 @@ def write_store(
         "format": FORMAT,
         "samples": [indices.start, indices.stop],
         "shard_size": shard_size,
-        **description,
+        **json.loads(json.dumps(description)),
     }
-    progress = _Progress.begin(folder, json.loads(json.dumps(plan)))
+    if (folder / MANIFEST).exists():
+        manifest = read_json(folder / MANIFEST)
+        _require_same(folder, {key: manifest.get(key) for key in plan}, plan)
+        return StoreReport(manifest["count"], tuple(manifest["skipped"]))
+    progress = _Progress.begin(folder, plan)
     parts = [indices[i : i + shard_size] for i in range(0, len(indices), shard_size)]
     missing = [shard for shard in range(len(parts)) if shard not in progress.shards]
     done = len(indices) - sum(len(parts[shard]) for shard in missing)
@@ -136,21 +142,13 @@ class _Progress:
     @classmethod
     def begin(cls, folder: Path, plan: dict[str, Any]) -> _Progress:
         """Start a store, or continue it if it was begun with the same plan."""
-        if (folder / MANIFEST).exists():
-            raise FileExistsError(
-                f"{folder}: expected no finished store there; choose another folder"
-            )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / PROGRESS
         progress = cls(path, plan, {})
         if path.exists():
             complete, _, _ = path.read_text().rpartition("\n")  # a kill may cut the last line off
             begun, *notes = map(json.loads, complete.splitlines())
-            if begun != plan:
-                raise FileExistsError(
-                    f"{folder}: expected an unfinished store with the same settings, found "
-                    f"{begun}; choose another folder or remove this one"
-                )
+            _require_same(folder, begun, plan)
             progress.shards = {
                 note["shard"]: note for note in notes if _matches(folder / note["name"], note)
             }
@@ -167,6 +165,14 @@ class _Progress:
             file.write(json.dumps(self.shards[shard]) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _require_same(folder: Path, found: dict[str, Any], plan: dict[str, Any]) -> None:
+    if found != plan:
+        raise FileExistsError(
+            f"{folder}: expected no store, or one with the same settings, found {found}; choose "
+            "another folder or remove this one"
+        )
 
 
 def _matches(path: Path, note: dict[str, Any]) -> bool:

@@ -7,9 +7,7 @@ it goes on where that run stopped.
 from __future__ import annotations
 
 import csv
-import io
 import re
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trg._util.atomic import write_atomic
 from trg.geometry.camera import Camera
 from trg.geometry.crop import crop_face, crop_from_pixels
 from trg.geometry.face_mesh import FaceTopology
@@ -35,7 +32,6 @@ from trglab.datasets.arkitface import (
 from trglab.datasets.biwi import PIXEL_CENTRE
 from trglab.datasets.matlab import matlab_files
 from trglab.datasets.sample import Sample
-from trglab.datasets.shards import encode_sample
 from trglab.datasets.w300lp import landmarks_path, pose_from_rotation
 
 Record = dict[str, Any]
@@ -255,44 +251,6 @@ class BIWIWriter:
         lines += ["f {} {} {}".format(*face) for face in self._topology.triangles + 1]
         mesh = sequence.with_name(f"{sequence.name}.obj")
         mesh.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-class ShardWriter:
-    """WebDataset's tar shards. A shard gets its name when it is full; till then it is not there."""
-
-    def __init__(
-        self, folder: Path, records: list[Record], shard_size: int, jpeg_quality: int
-    ) -> None:
-        if shard_size < 1:
-            raise ValueError(f"shard_size: expected at least 1 sample, got {shard_size}")
-        self._folder, self._shard_size, self._quality = folder, shard_size, jpeg_quality
-        self._shard = len(records)
-        self._pending: list[tuple[str, dict[str, bytes]]] = []
-
-    def write(self, index: int, sample: Sample) -> list[Record]:
-        """Keep a sample's files in memory until its shard is full."""
-        self._pending.append((f"{index:09d}", encode_sample(sample, self._quality)))
-        return self.finish() if len(self._pending) == self._shard_size else []
-
-    def finish(self) -> list[Record]:
-        """Write the shard, also one that is not full."""
-        if not self._pending:
-            return []
-        path = self._folder / f"shard-{self._shard:06d}.tar"
-        write_atomic(path, self._write_tar)
-        record: Record = {"shard": path.name, "samples": len(self._pending)}
-        self._pending = []
-        self._shard += 1
-        return [record]
-
-    def _write_tar(self, file: Any) -> None:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for key, files in self._pending:
-                for suffix, content in files.items():
-                    # A bare TarInfo has neither time nor owner: same samples, same bytes.
-                    member = tarfile.TarInfo(f"{key}.{suffix}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
 
 
 class _Fitted(NamedTuple):

@@ -25,14 +25,13 @@ from trglab.export.layouts import (
     BIWIWriter,
     NeutralMaker,
     Record,
-    ShardWriter,
     W300LPWriter,
     Writer,
 )
 
 __all__ = ["Layout", "is_complete", "write_layout"]
 
-Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
+Layout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
 
 
 def write_layout(
@@ -42,7 +41,6 @@ def write_layout(
     *,
     topology: FaceTopology | None = None,
     split: Split = "train",
-    shard_size: int = 1000,
     jpeg_quality: int = 95,
     neutral_m: NeutralMaker | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -57,15 +55,12 @@ def write_layout(
         The samples from the very first on, also on resume: those that are on disk are skipped.
         A lazy sequence (``__len__`` and ``__getitem__``) is not even asked for them.
     layout
-        ``webdataset`` (tar shards), ``arkitface`` (one camera for all samples), ``300wlp`` and
-        ``aflw2000`` (450 px crops, need SciPy) or ``biwi`` (one sequence for each identity and
-        camera).
+        ``arkitface`` (one camera for all samples), ``300wlp`` and ``aflw2000`` (450 px crops,
+        need SciPy) or ``biwi`` (one sequence for each identity and camera).
     topology
         The mesh of the samples' vertices; ``arkitface`` and ``biwi`` write its triangles.
     split
         Which of ARKitFace's halves to write. It may join the other one in its folder.
-    shard_size
-        Samples in one tar shard.
     neutral_m
         Returns a sample's person without expression ``(n, 3)``, by the sample's number; ``biwi``
         writes it as a sequence's mesh. None: the mesh of a sequence's first frame.
@@ -88,7 +83,7 @@ def write_layout(
         raise ValueError(f"layout: expected one of {get_args(Layout)}, got {layout!r}")
     folder = Path(folder)
     settings = {
-        "layout": layout, "split": split, "shard_size": shard_size, "jpeg_quality": jpeg_quality,
+        "layout": layout, "split": split, "jpeg_quality": jpeg_quality,
         "provenance": dict(provenance or {}),
     }  # fmt: skip
     part: Split | None = split if layout == "arkitface" else None
@@ -103,7 +98,7 @@ def write_layout(
     records = _read_progress(folder, part, settings)
     writer = _make_writer(folder, records, settings, topology, neutral_m)
     with open(folder / progress_name(part), "a", encoding="utf-8") as progress:
-        done = _count(records)
+        done = len(records)
         for index, sample in _skip(samples, done):
             done += _note(progress, writer.write(index, sample))
             if on_progress is not None:
@@ -132,8 +127,6 @@ def _make_writer(
     neutral_m: NeutralMaker | None,
 ) -> Writer:
     layout, quality = settings["layout"], settings["jpeg_quality"]
-    if layout == "webdataset":
-        return ShardWriter(folder, records, settings["shard_size"], quality)
     if layout == "300wlp":
         return W300LPWriter(folder, quality)
     if layout == "aflw2000":
@@ -159,11 +152,7 @@ def _note(progress: Any, records: list[Record]) -> int:
     for record in records:
         progress.write(json.dumps(record) + "\n")
     progress.flush()
-    return _count(records)
-
-
-def _count(records: list[Record]) -> int:
-    return sum(record.get("samples", 1) for record in records)
+    return len(records)
 
 
 def _read_progress(folder: Path, part: Split | None, settings: dict[str, Any]) -> list[Record]:

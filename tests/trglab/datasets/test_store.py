@@ -115,8 +115,9 @@ def test_an_interrupted_store_is_continued_and_ends_the_same(written, tmp_path):
     assert progress == list(range(26, COUNT + 1))
     assert (folder / "shard-000000.tar").stat().st_mtime_ns == before
     assert files_of(folder) == files_of(written)
-    with pytest.raises(FileExistsError, match="no finished store"):
-        write(folder)
+    assert write(folder).count == COUNT  # a finished store is left alone
+    with pytest.raises(FileExistsError, match="same settings"):
+        write(folder, indices=range(COUNT - 1))
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

@@ -11,7 +11,8 @@ from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import complete_name, is_complete
-from trglab.datasets.shards import read_shards
+from trglab.datasets.sample_store import SampleStore
+from trglab.datasets.store import is_store
 from trglab.datasets.w300lp import W300LP
 from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS, SyntheticFaces
 from trglab.synth.parallel import FaceSequence
@@ -20,7 +21,7 @@ COUNT = 2
 SMALL = {"seed": 5, "window": (48, 1.6)}
 
 READERS = {
-    "webdataset": lambda folder: [sample for _, sample in read_shards(folder)],
+    "webdataset": lambda folder: list(map(SampleStore(folder).__getitem__, range(COUNT))),
     "arkitface": lambda folder: list(map(ARKitFace(folder).__getitem__, range(COUNT))),
     "300wlp": lambda folder: list(map(W300LP(folder, rotations=True).__getitem__, range(COUNT))),
     "aflw2000": lambda folder: list(map(AFLW2000(folder).__getitem__, range(COUNT))),
@@ -32,7 +33,7 @@ READERS = {
 def test_a_folder_of_renders_reads_back_to_the_labels_that_were_drawn(tmp_path, layout):
     folder = tmp_path / "faces"
     synth(folder, count=COUNT, layout=layout, seed=4)
-    assert is_complete(folder)
+    assert is_store(folder) if layout == "webdataset" else is_complete(folder)
     read = READERS[layout](folder)
     faces = SyntheticFaces(4, **LAYOUT_OPTIONS[layout])
     for index, got in enumerate(read):

@@ -1,10 +1,9 @@
-"""Tar shards, interrupted folders and what writing refuses."""
+"""Folders in the formats of data sets: interruptions, and what writing refuses."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -24,47 +23,8 @@ from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import complete_name, progress_name
-from trglab.datasets.shards import ShardPosition, read_shards
 from trglab.datasets.w300lp import W300LP
 from trglab.export.write import is_complete, write_layout
-
-
-def test_shards_read_back_everything_and_resume_anywhere(tmp_path):
-    samples = make_samples(5)
-    samples[3] = replace(
-        samples[3], rotation=None, translation_m=None, vertices_m=None, landmarks68_visible=None
-    )
-    write(samples, tmp_path / "s", "webdataset", shard_size=2)
-    assert len(list((tmp_path / "s").glob("*.tar"))) == 3
-    read = list(read_shards(tmp_path / "s"))
-    assert len(read) == 5
-    for written, (_, got) in zip(samples, read, strict=True):
-        for name in ("box_xyxy", "rotation", "translation_m", "vertices_m", "landmarks68_px",
-                     "landmarks68_visible"):  # fmt: skip
-            np.testing.assert_array_equal(getattr(got, name), getattr(written, name))
-        assert (got.camera, got.identity, got.name) == (
-            written.camera, written.identity, written.name,
-        )  # fmt: skip
-        assert np.abs(got.image.astype(int) - written.image).mean() < 2
-    for number, (position, _) in enumerate(read):
-        rest = [sample.name for _, sample in read_shards(tmp_path / "s", position)]
-        assert rest == [f"made/{index}" for index in range(number + 1, 5)]
-    assert read[2][0] == ShardPosition(1, 1)
-
-
-def test_shards_that_are_damaged_say_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="shards"):
-        next(read_shards(tmp_path))
-    write(make_samples(2), tmp_path / "s", "webdataset")
-    (shard,) = (tmp_path / "s").glob("*.tar")
-    data = shard.read_bytes()
-    shard.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match="shard-000000"):
-        list(read_shards(tmp_path / "s"))
-    with tarfile.open(shard, "w") as tar:
-        tar.addfile(tarfile.TarInfo("000.json"))
-    with pytest.raises(ValueError, match="lacks jpg, npz"):
-        list(read_shards(tmp_path / "s"))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -76,25 +36,24 @@ def test_an_interrupted_folder_is_no_dataset_and_resume_completes_it(tmp_path, l
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(breaks_off(), tmp_path / "a", layout, shard_size=2)
+        write(breaks_off(), tmp_path / "a", layout)
     assert not is_complete(tmp_path / "a")
     with pytest.raises(ValueError, match="half written"):
         {
-            "webdataset": lambda folder: next(read_shards(folder)),
             "arkitface": ARKitFace,
             "300wlp": W300LP,
             "aflw2000": AFLW2000,
             "biwi": BIWI,
         }[layout](tmp_path / "a")
     with pytest.raises(FileExistsError, match="--resume"):
-        write(samples, tmp_path / "a", layout, shard_size=2)
+        write(samples, tmp_path / "a", layout)
     # The kill may also have cut off the last line of the list.
     progress = tmp_path / "a" / progress_name("train" if layout == "arkitface" else None)
     progress.write_bytes(progress.read_bytes()[:-4])
-    assert write(samples, tmp_path / "a", layout, shard_size=2, resume=True) == 5
+    assert write(samples, tmp_path / "a", layout, resume=True) == 5
     assert is_complete(tmp_path / "a")
 
-    write(iter(samples), tmp_path / "whole", layout, shard_size=2)
+    write(iter(samples), tmp_path / "whole", layout)
     resumed, whole = files_of(tmp_path / "a"), files_of(tmp_path / "whole")
     assert resumed.keys() == whole.keys()
     for path, content in whole.items():
@@ -127,7 +86,7 @@ def test_resume_asks_a_sequence_only_for_what_is_missing(tmp_path):
 
 
 def test_resume_refuses_other_settings_and_foreign_folders(tmp_path):
-    write(make_samples(1), tmp_path / "a", "webdataset")
+    write(make_samples(1), tmp_path / "a", "300wlp")
     with pytest.raises(ValueError, match="begun with"):
         write(make_samples(1), tmp_path / "a", "biwi", resume=True)
     (tmp_path / "b").mkdir()
@@ -192,7 +151,6 @@ def test_rotation_survives_every_layout(tmp_path):
     read = [
         ARKitFace(tmp_path / "arkitface")[0],
         BIWI(tmp_path / "biwi")[0],
-        next(read_shards(tmp_path / "webdataset"))[1],
     ]
     for got in read:
         assert geodesic_angle_deg(got.rotation, sample.rotation) < 1e-6
