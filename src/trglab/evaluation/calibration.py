@@ -125,7 +125,7 @@ def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
 
 def _requests(images: int, seed: int) -> Iterator[tuple[list[FaceRequest], Floats | None]]:
     """Yield the boxes of each image, and the true landmarks of its face, if any."""
-    faces = SyntheticFaces(FACES_SEED + seed, window=None, picture_size=IMAGE_SIZE)
+    faces = SyntheticFaces(FACES_SEED + seed, window=None, image_size=IMAGE_SIZE)
     for index, empty in enumerate(face_free_images(seed + 1, images, IMAGE_SIZE)):
         rng = np.random.default_rng((seed, index))
         sample = faces.sample(index * IMAGE_STRIDE)

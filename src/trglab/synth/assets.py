@@ -1,7 +1,8 @@
-"""Where the engine's raw material lies: the user's own copies, named once and then remembered.
+"""Paths of the assets that synthetic faces are rendered from.
 
-None of it is part of the package; each comes from its maker. A path is looked for in the arguments,
-then in the environment, then among those that :func:`remember_asset` noted.
+Assets are not part of the package; users get them from their publishers. A path is taken from the
+argument, else from the environment variable, else from the registry that :func:`remember_asset`
+writes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from pathlib import Path
 from trg._util.atomic import write_atomic
 from trglab.synth.cache import cache_folder
 
-NOTES_ENV = "TRG_SOURCES"
-"""The file that remembers the places; by default one in the cache folder."""
+REGISTRY_ENV = "TRG_SOURCES"
+"""Path of the registry; by default ``sources.json`` in the cache folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssetKind:
-    """One kind of raw material."""
+    """One kind of asset."""
 
-    what: str
-    where_to_get: str
+    description: str
+    origin: str
     environment: str
 
 
@@ -52,69 +53,78 @@ ASSET_KINDS = {
 
 
 def find_asset(kind: str, given: str | Path | None = None) -> Path | None:
-    """Return where the source of a kind lies, or None when nobody said.
+    """Return the path of an asset, or None if it is not installed.
 
     Raises
     ------
     FileNotFoundError
-        Somebody said, but there is nothing at that path.
+        A path is configured but does not exist.
     """
-    source = ASSET_KINDS[kind]
-    told = given or os.environ.get(source.environment) or _remembered().get(kind)
-    if told is None:
+    asset = ASSET_KINDS[kind]
+    configured = given or os.environ.get(asset.environment) or _read_registry().get(kind)
+    if configured is None:
         return None
-    path = Path(told).expanduser()
+    path = Path(configured).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"{kind}: expected {source.what} at {path}, found nothing there. "
-            f"It comes from {source.where_to_get}; name its place with "
-            f"`trg source {kind} PATH` or ${source.environment}"
+            f"{kind}: expected {asset.description} at {path}, which does not exist. {_remedy(kind)}"
         )
     return path
 
 
 def require_asset(kind: str, given: str | Path | None = None) -> Path:
-    """Return where the source of a kind lies, or raise FileNotFoundError that says what to do."""
+    """Return the path of an asset.
+
+    Raises
+    ------
+    FileNotFoundError
+        The asset is not installed; the message says where to get it.
+    """
     path = find_asset(kind, given)
     if path is None:
-        source = ASSET_KINDS[kind]
         raise FileNotFoundError(
-            f"{kind}: not installed. Expected {source.what}, from {source.where_to_get}; name its "
-            f"place with `trg source {kind} PATH` or ${source.environment}"
+            f"{kind}: not installed. Expected {ASSET_KINDS[kind].description}. {_remedy(kind)}"
         )
     return path
 
 
 def remember_asset(kind: str, path: str | Path) -> Path:
-    """Note where a source lies, for all later runs of this user, and return the absolute path.
+    """Register the path of an asset for later runs of this user; return the absolute path.
 
     Raises
     ------
     ValueError
-        There is no such kind.
+        Unknown kind.
     FileNotFoundError
-        There is nothing at ``path``.
+        ``path`` does not exist.
     """
     if kind not in ASSET_KINDS:
-        raise ValueError(f"source kind: expected one of {tuple(ASSET_KINDS)}, got {kind!r}")
+        raise ValueError(f"asset kind: expected one of {tuple(ASSET_KINDS)}, got {kind!r}")
     found = require_asset(kind, path).resolve()
-    noted = {**_remembered(), kind: str(found)}
-    _notes().parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(noted, indent=1).encode()
-    write_atomic(_notes(), lambda file: file.write(text))
+    text = json.dumps({**_read_registry(), kind: str(found)}, indent=1).encode()
+    _registry_path().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(_registry_path(), lambda file: file.write(text))
     return found
 
 
-def _notes() -> Path:
-    return Path(os.environ.get(NOTES_ENV) or cache_folder() / "sources.json").expanduser()
+def _remedy(kind: str) -> str:
+    asset = ASSET_KINDS[kind]
+    return (
+        f"Get it from {asset.origin}, then run `trg source {kind} PATH` or set ${asset.environment}"
+    )
 
 
-def _remembered() -> dict[str, str]:
+def _registry_path() -> Path:
+    return Path(os.environ.get(REGISTRY_ENV) or cache_folder() / "sources.json").expanduser()
+
+
+def _read_registry() -> dict[str, str]:
+    path = _registry_path()
     try:
-        return dict(json.loads(_notes().read_text()))
+        return dict(json.loads(path.read_text()))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ValueError(
-            f"{_notes()}: damaged ({error}); delete it and name the sources again"
+            f"{path}: damaged ({error}); delete it and register the assets again"
         ) from None

@@ -1,4 +1,4 @@
-"""Results that take seconds to compute, kept in the user's cache folder."""
+"""Expensive results in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def cache_folder() -> Path:
-    """Return the folder for cached results: ``$TRG_CACHE``, else ``trg`` in the platform's own."""
+    """Return ``$TRG_CACHE``, or the folder ``trg`` in the platform's cache directory."""
     if given := os.environ.get(CACHE_ENV):
         return Path(given).expanduser()
     home = Path.home()
@@ -36,10 +36,7 @@ def cache_folder() -> Path:
 
 
 def fingerprint(path: Path) -> str:
-    """Return a short hash of what ``path`` holds.
-
-    A file is read whole; of a folder, the names, sizes and times of its files count.
-    """
+    """Return a short hash of a file's content, or of the names, sizes and times in a folder."""
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(path.iterdir()):
@@ -53,26 +50,25 @@ def fingerprint(path: Path) -> str:
 
 
 def cached_arrays(name: str, build: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
-    """Return the arrays stored under ``name``, or build and store them.
+    """Return the arrays cached under ``name``; build and store them if missing or unreadable.
 
-    A file that cannot be read is built again. A file appears whole or not at all, also when
-    several processes write it. Where nothing can be written, a warning says so and the arrays
-    come back all the same.
+    Files are written atomically, so several processes may build the same one. If the cache cannot
+    be written, a warning is issued and the arrays are returned anyway.
     """
     path = cache_folder() / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        pass  # absent or damaged: both are mended below
+        pass  # missing or damaged: rebuilt below
     arrays = dict(build())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     except OSError as error:
         warnings.warn(
-            f"cannot keep {path.name} in {path.parent} ({error}); it will be computed again next "
-            f"time. Set {CACHE_ENV} to a folder that can be written.",
+            f"cannot write {path.name} to {path.parent} ({error}); it will be computed again next "
+            f"time. Set {CACHE_ENV} to a writable folder.",
             stacklevel=2,
         )
     return arrays

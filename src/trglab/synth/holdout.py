@@ -1,4 +1,4 @@
-"""The fixed synthetic hold-out that networks are measured on: nobody of it is ever trained on."""
+"""The fixed synthetic hold-out set. None of its people appear in training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 HOLDOUT_SEED = 1_000_003
-"""Of its people; trainings use small seeds."""
+"""Seed of the hold-out's people; training uses small seeds."""
 
 HOLDOUT_SHOTS: dict[str, Any] = {
     "distance_m": (0.25, 2.0),
@@ -15,32 +15,31 @@ HOLDOUT_SHOTS: dict[str, Any] = {
     "uniform_share": 0.1,
 }
 FAR_HOLDOUT_SHOTS: dict[str, Any] = {**HOLDOUT_SHOTS, "distance_m": (2.0, 3.0)}
-"""Beyond all training distances: what Eq. 2 is for."""
+"""Beyond all training distances: tests the depth formula, Eq. 2."""
 
 HOLDOUT_COUNT = 4000
-"""Samples of the reported hold-outs."""
+"""Number of samples of the reported hold-outs."""
 
 INGREDIENTS = ("photo_skin", "panoramas", "hair", "occluders")
-
 
 WINDOW_SCALE, WINDOW_MARGIN = 1.5, 1.6
 
 
 def holdout_window(crop_size: int) -> tuple[int, float]:
-    """Return what to render around each face for crops of a size: its side in px and margin."""
+    """Return size in pixels and margin of the window to render for crops of ``crop_size``."""
     return round(crop_size * WINDOW_SCALE), WINDOW_MARGIN
 
 
 def holdout_options(window: tuple[int, float], *, far: bool = False) -> dict[str, Any]:
-    """Return what :class:`~trglab.synth.dataset.SyntheticFaces` makes the hold-out's samples from.
+    """Return the options of :class:`~trglab.synth.dataset.SyntheticFaces` for the hold-out.
 
-    Hard on purpose: distances log-uniform from 0.25 to 2 m (``far``: 2 to 3 m), yaw with a
-    standard deviation of 30 degrees and for a tenth uniform to +-80, all features of the renderer.
+    Deliberately hard: distances log-uniform from 0.25 to 2 m (``far``: 2 to 3 m), yaw with a
+    standard deviation of 30 degrees and for a tenth uniform to +-80, all ingredients.
 
     Parameters
     ----------
     window
-        Side in px and margin of what is rendered around each face box.
+        Size in pixels and margin of the window rendered around each face box.
     """
     return {
         "seed": HOLDOUT_SEED,
@@ -51,12 +50,12 @@ def holdout_options(window: tuple[int, float], *, far: bool = False) -> dict[str
 
 
 def ingredients(left_out: Collection[str] = ()) -> dict[str, bool]:
-    """Return which ingredients of the synthetic faces are used.
+    """Return which ingredients of the synthetic faces are used, by name.
 
     Raises
     ------
     ValueError
-        There is no ingredient of a name in ``left_out``.
+        ``left_out`` contains an unknown ingredient.
     """
     if unknown := set(left_out) - set(INGREDIENTS):
         raise ValueError(f"without: expected some of {INGREDIENTS}, got {sorted(unknown)}")

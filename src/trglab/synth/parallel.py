@@ -11,14 +11,23 @@ from trglab.datasets.sample import Sample
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
 READ_AHEAD_PEOPLE = 3
-"""People that each process works ahead of the reader."""
+"""Number of people that each process may be ahead of the reader."""
 
 
 class FaceSequence(Sequence[Sample]):
-    """Samples 0 to ``count - 1`` in order, made ahead of the reader by worker processes.
+    """Samples 0 to ``count - 1``, rendered ahead of a sequential reader by worker processes.
 
-    A sample is made when it or one shortly before it is asked for, so that a reader who begins in
-    the middle pays for the rest only. Use it as a context manager; leaving ends the workers.
+    Samples are rendered when they or slightly earlier ones are read, so reading from the middle
+    costs only the rest. Use it as a context manager; leaving it ends the workers.
+
+    Parameters
+    ----------
+    count
+        Number of samples, at least 1.
+    options
+        Arguments of :class:`~trglab.synth.dataset.SyntheticFaces`.
+    workers
+        Number of processes; 0: render in this one.
     """
 
     def __init__(self, count: int, options: Mapping[str, Any], workers: int = 0) -> None:
@@ -30,7 +39,7 @@ class FaceSequence(Sequence[Sample]):
         self._faces = SyntheticFaces(**options)
         self._ahead = workers * READ_AHEAD_PEOPLE
         self._pool: ProcessPoolExecutor | None = None
-        self._people: dict[int, Future[list[Sample]]] = {}
+        self._futures: dict[int, Future[list[Sample]]] = {}
         if workers:
             self._pool = ProcessPoolExecutor(
                 workers, get_context("spawn"), initializer=_start_worker, initargs=(dict(options),)
@@ -38,7 +47,7 @@ class FaceSequence(Sequence[Sample]):
 
     @property
     def faces(self) -> SyntheticFaces:
-        """What makes the samples."""
+        """The set that the samples belong to."""
         return self._faces
 
     def __len__(self) -> int:
@@ -57,14 +66,14 @@ class FaceSequence(Sequence[Sample]):
             raise IndexError(f"index: expected 0 to {self._count - 1}, got {index}")
         if self._pool is None:
             return self._faces.sample(index)
-        person, picture = divmod(index, IMAGES_PER_PERSON)
+        person, offset = divmod(index, IMAGES_PER_PERSON)
         last = (self._count - 1) // IMAGES_PER_PERSON
         for wanted in range(person, min(person + self._ahead, last) + 1):
-            if wanted not in self._people:
-                self._people[wanted] = self._pool.submit(_make_person, wanted, self._count)
-        for past in [number for number in self._people if number < person]:
-            del self._people[past]
-        return self._people[person].result()[picture]
+            if wanted not in self._futures:
+                self._futures[wanted] = self._pool.submit(_render_person, wanted, self._count)
+        for past in [number for number in self._futures if number < person]:
+            del self._futures[past]
+        return self._futures[person].result()[offset]
 
     def __enter__(self) -> FaceSequence:
         return self
@@ -75,15 +84,15 @@ class FaceSequence(Sequence[Sample]):
 
 
 _worker_faces: SyntheticFaces | None = None
-"""In a worker process of :class:`FaceSequence`: what makes its samples."""
+"""The set that a worker process of :class:`FaceSequence` renders."""
 
 
 def _start_worker(options: dict[str, Any]) -> None:
-    global _worker_faces  # a pool's processes have no other place to keep it
+    global _worker_faces  # a pool gives its initializer no other place for state
     _worker_faces = SyntheticFaces(**options)
 
 
-def _make_person(person: int, count: int) -> list[Sample]:
+def _render_person(person: int, count: int) -> list[Sample]:
     assert _worker_faces is not None
     start = person * IMAGES_PER_PERSON
     stop = min(start + IMAGES_PER_PERSON, count)

@@ -1,4 +1,4 @@
-"""Where the camera is and how the head is turned: the sampling of shots."""
+"""Sampling of cameras and head poses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import rotation_between, rotation_from_euler
 
-PICTURE_SIZES = (
+IMAGE_SIZES = (
     (640, 480),
     (1280, 720),
     (1920, 1080),
@@ -20,26 +20,27 @@ PICTURE_SIZES = (
     (1080, 1440),
     (800, 800),
 )
-"""Widths and heights of what webcams, phones and cameras give."""
+"""Widths and heights of webcam, phone and camera images."""
 
 FOV_RANGE_DEG = (22.0, 100.0)
-"""Larger field of view of a picture: from a portrait lens to a wide phone camera."""
+"""Field of view along the longer side: from a portrait lens to a wide phone camera."""
 
-FACE_MIDDLE_M = np.array([0.0, 0.01, -0.08])
-"""About the middle of the 68 landmarks in head space."""
+FACE_CENTRE_M = np.array([0.0, 0.01, -0.08])
+"""Approximate centre of the 68 landmarks in the head frame."""
 
-NEAREST_M = 0.18
-"""The least depth of a head's origin: large heads' noses reach 0.16 m in front of it."""
+MIN_DEPTH_M = 0.18
+"""Smallest depth of the head's origin: the noses of large heads lie 0.16 m in front of it."""
 
 NOMINAL_FACE_BOX_M = 0.21
-"""About the side of the face box in space; only keeps faces from overflowing the picture."""
+"""Approximate side of the face box; used to keep faces inside the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShotDistribution:
-    """How heads are turned and where they are. Angles are seen from the camera, in degrees.
+    """Distribution of head poses and cameras.
 
-    Each angle is normal around zero and, for a share of the pictures, uniform over its range.
+    Angles, in degrees, describe the head as the virtual camera that looks at it sees it. Each is
+    normal around zero and, for ``uniform_share`` of the images, uniform over +-``max``.
     """
 
     distance_m: tuple[float, float] = (0.2, 3.0)
@@ -52,18 +53,18 @@ class ShotDistribution:
     roll_max: float = 60.0
     uniform_share: float = 0.12
     off_centre_share: float = 0.3
-    """Share of heads placed anywhere in the picture rather than around its middle."""
+    """Share of heads placed uniformly over the image rather than around its centre."""
     cut_off_share: float = 0.08
-    """Share of heads whose face may stick out of the picture."""
+    """Share of heads whose face may extend beyond the image."""
     distortion_share: float = 0.0
-    """Share of cameras with a bent lens; matters for whole pictures, not for ideal views."""
+    """Share of cameras with lens distortion; windows are rendered without it."""
 
     def __post_init__(self) -> None:
         near, far = self.distance_m
-        if not NEAREST_M <= near <= far:
+        if not MIN_DEPTH_M <= near <= far:
             raise ValueError(
-                f"distance_m: expected {NEAREST_M} <= nearest <= farthest (nearer, a nose would be "
-                f"behind the camera), got {self.distance_m}"
+                f"distance_m: expected {MIN_DEPTH_M} <= nearest <= farthest (noses of closer "
+                f"heads would be behind the camera), got {self.distance_m}"
             )
         for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -71,7 +72,7 @@ class ShotDistribution:
 
 
 class Shot(NamedTuple):
-    """One camera and one head before it: ``cam_from_head`` rotation and translation."""
+    """A camera and the pose of a head: ``cam_from_head`` rotation and translation."""
 
     camera: Camera
     rotation: np.ndarray
@@ -80,35 +81,36 @@ class Shot(NamedTuple):
 
 def sample_shot(
     rng: np.random.Generator,
-    odds: ShotDistribution,
-    picture_size: tuple[int, int] | None = None,
+    distribution: ShotDistribution,
+    image_size: tuple[int, int] | None = None,
     camera: Camera | None = None,
 ) -> Shot:
-    """Draw a camera, unless it is given, and a head pose; the face's middle is in the picture."""
-    near, far = odds.distance_m
+    """Draw a camera, unless one is given, and a head pose whose face centre is in the image."""
+    near, far = distribution.distance_m
     depth_m = float(np.exp(rng.uniform(np.log(near), np.log(far))))
     if camera is None:
-        camera = _sample_camera(rng, odds, depth_m, picture_size)
+        camera = _sample_camera(rng, distribution, depth_m, image_size)
     size_px = np.array([camera.width, camera.height])
-    if rng.random() < odds.off_centre_share:
-        place = rng.uniform(0.04, 0.96, 2)
+    if rng.random() < distribution.off_centre_share:
+        centre = rng.uniform(0.04, 0.96, 2)  # in shares of the image
     else:
-        place = rng.normal(0.5, 0.13, 2)
-    room = np.full(2, 0.04)
-    if rng.random() >= odds.cut_off_share:  # keep the face, though not all of its box, inside
-        room = np.minimum(0.5, 0.4 * NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px)
-    place = np.clip(place, room, 1.0 - room)
-    sight = np.append(camera.unproject(place * size_px), 1.0)
-    angles_deg = np.array(
-        [
-            _sample_angle(rng, odds.yaw_sd, odds.yaw_max, odds.uniform_share),
-            _sample_angle(rng, odds.pitch_sd, odds.pitch_max, odds.uniform_share),
-            _sample_angle(rng, odds.roll_sd, odds.roll_max, odds.uniform_share),
-        ]
-    )
-    rotation = rotation_between(OPTICAL_AXIS, sight) @ rotation_from_euler(angles_deg)
-    face_m = rotation @ FACE_MIDDLE_M
-    return Shot(camera, rotation, sight * (depth_m + face_m[2]) - face_m)
+        centre = rng.normal(0.5, 0.13, 2)
+    margin = np.full(2, 0.04)
+    if rng.random() >= distribution.cut_off_share:  # the face, if not all of its box, fits
+        margin = np.minimum(0.5, 0.4 * NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px)
+    centre = np.clip(centre, margin, 1.0 - margin)
+    ray = np.append(camera.unproject(centre * size_px), 1.0)
+    angles_deg = [
+        _sample_angle(rng, sd, limit, distribution.uniform_share)
+        for sd, limit in (
+            (distribution.yaw_sd, distribution.yaw_max),
+            (distribution.pitch_sd, distribution.pitch_max),
+            (distribution.roll_sd, distribution.roll_max),
+        )
+    ]
+    rotation = rotation_between(OPTICAL_AXIS, ray) @ rotation_from_euler(np.array(angles_deg))
+    face_m = rotation @ FACE_CENTRE_M
+    return Shot(camera, rotation, ray * (depth_m + face_m[2]) - face_m)
 
 
 def _sample_angle(rng: np.random.Generator, sd: float, limit: float, uniform_share: float) -> float:
@@ -119,21 +121,21 @@ def _sample_angle(rng: np.random.Generator, sd: float, limit: float, uniform_sha
 
 def _sample_camera(
     rng: np.random.Generator,
-    odds: ShotDistribution,
+    distribution: ShotDistribution,
     depth_m: float,
-    picture_size: tuple[int, int] | None,
+    image_size: tuple[int, int] | None,
 ) -> Camera:
-    if picture_size is None:
-        picture_size = PICTURE_SIZES[rng.integers(len(PICTURE_SIZES))]
-    width, height = picture_size
+    if image_size is None:
+        image_size = IMAGE_SIZES[rng.integers(len(IMAGE_SIZES))]
+    width, height = image_size
     long_side, short_side = max(width, height), min(width, height)
-    # A face this near must still fit into the short side of the picture, mostly with room to spare.
-    room = rng.uniform(1.0, 2.0)
-    least_tan = room * 0.5 * NOMINAL_FACE_BOX_M / depth_m * long_side / short_side
-    low = max(FOV_RANGE_DEG[0], 2.0 * float(np.degrees(np.arctan(least_tan))))
+    # A face at this depth must fit into the short side of the image, with a random margin.
+    margin = rng.uniform(1.0, 2.0)
+    min_tan = margin * 0.5 * NOMINAL_FACE_BOX_M / depth_m * long_side / short_side
+    low = max(FOV_RANGE_DEG[0], 2.0 * float(np.degrees(np.arctan(min_tan))))
     fov_deg = float(np.exp(rng.uniform(np.log(low), np.log(max(low, FOV_RANGE_DEG[1])))))
     focal_px = 0.5 * long_side / np.tan(np.radians(fov_deg) / 2.0)
-    bent = rng.random() < odds.distortion_share
+    is_distorted = rng.random() < distribution.distortion_share
     k1 = rng.uniform(-0.15, 0.08)
     return Camera(
         fx=float(focal_px),
@@ -142,5 +144,7 @@ def _sample_camera(
         cy=float(height * np.clip(rng.normal(0.5, 0.02), 0.4, 0.6)),
         width=width,
         height=height,
-        distortion=(k1, -0.3 * k1, *rng.normal(0.0, 0.0015, 2), 0.0) if bent else (0.0,) * 5,
+        distortion=(k1, -0.3 * k1, *rng.normal(0.0, 0.0015, 2), 0.0)
+        if is_distorted
+        else (0.0,) * 5,
     )

@@ -143,7 +143,7 @@ def _deep(black: np.ndarray, x: np.ndarray, y: np.ndarray, inside: np.ndarray) -
 
 
 def test_whole_pictures_have_the_size_and_camera_that_were_asked_for():
-    sample = SyntheticFaces(0, window=None, picture_size=(200, 150), ingredients=PLAIN).sample(2)
+    sample = SyntheticFaces(0, window=None, image_size=(200, 150), ingredients=PLAIN).sample(2)
     assert sample.image.shape == (150, 200, 3)
     assert (sample.camera.width, sample.camera.height) == (200, 150)
     fixed = SyntheticFaces(0, window=None, camera=OFF_CENTRE.to_dict(), ingredients=PLAIN)
@@ -189,7 +189,7 @@ def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_
     assert find_asset("photos") == places[1]
     assert find_asset("photos", places[2]) == places[2]
     places[1].rmdir()
-    with pytest.raises(FileNotFoundError, match=r"found nothing there.*CC BY"):
+    with pytest.raises(FileNotFoundError, match=r"does not exist.*CC BY"):
         require_asset("photos")
     with pytest.raises(ValueError, match="face-model"):
         remember_asset("wigs", places[0])

@@ -8,16 +8,16 @@ import pytest
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import rotation_between, rotation_to_euler
 from trglab.synth.shots import (
-    FACE_MIDDLE_M,
+    FACE_CENTRE_M,
     Shot,
     ShotDistribution,
     sample_shot,
 )
 
 
-def draw(count: int, **odds: float) -> list[Shot]:
+def draw(count: int, **fields: float) -> list[Shot]:
     rng = np.random.default_rng(0)
-    return [sample_shot(rng, ShotDistribution(**odds)) for _ in range(count)]
+    return [sample_shot(rng, ShotDistribution(**fields)) for _ in range(count)]
 
 
 def test_shots_keep_their_ranges_and_are_denser_near_frontal():
@@ -26,7 +26,7 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
     assert depth.min() >= 0.2
     assert depth.max() <= 3.0
     assert np.median(np.log(depth)) == pytest.approx(np.log(0.2 * 3.0) / 2, abs=0.1)
-    middles = [s.rotation @ FACE_MIDDLE_M + s.translation_m for s in shots]
+    middles = [s.rotation @ FACE_CENTRE_M + s.translation_m for s in shots]
     seen = [
         rotation_between(OPTICAL_AXIS, middle).T @ s.rotation
         for s, middle in zip(shots, middles, strict=True)
@@ -40,7 +40,7 @@ def test_shots_keep_their_ranges_and_are_denser_near_frontal():
 
 def test_faces_lie_inside_the_picture():
     for camera, rotation, translation_m in draw(300, distortion_share=0.5):
-        x, y = camera.project(rotation @ FACE_MIDDLE_M + translation_m)
+        x, y = camera.project(rotation @ FACE_CENTRE_M + translation_m)
         assert 0 < x < camera.width
         assert 0 < y < camera.height
 

@@ -8,6 +8,7 @@ orthogonal one; with determinant -1 it shows the mirrored place.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from trglab.synth.environment.light import (
     project_irradiance,
     rotate_irradiance,
     sphere_grid,
+    white_point,
 )
 from trglab.synth.kernels import strict_kernel
 
@@ -137,6 +139,24 @@ def light_from_panorama(panorama: Panorama, cam_from_world: NDArray[np.floating]
         key_softness=own.key_softness,
         environment_map=sample_sphere(own.environment_map, directions @ M.astype(np.float32)),
     )
+
+
+def choose_orientation(
+    panorama: Panorama,
+    orientations: Sequence[NDArray[np.float64]],
+    rng: np.random.Generator,
+    front_lit_share: float,
+) -> tuple[NDArray[np.float64], Light]:
+    """Return one of several ``cam_from_world (3, 3)`` and its light.
+
+    With probability ``front_lit_share`` the one that lights a face towards the camera best, else
+    the first.
+    """
+    lights = [light_from_panorama(panorama, orientation) for orientation in orientations]
+    chosen = 0
+    if rng.random() < front_lit_share:
+        chosen = int(np.argmax([white_point(light) @ LUMINANCE for light in lights]))
+    return orientations[chosen], lights[chosen]
 
 
 def sample_sphere(
