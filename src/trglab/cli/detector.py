@@ -1,4 +1,4 @@
-"""Verbs that make, train, export and measure face detectors."""
+"""Commands that train, export and evaluate face detectors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trg.app.cli.shared import NotNegative, Positive, messages
 
 detector = App(
     name="detector",
-    help="Make, train, export and measure face detectors.",
+    help="Train, export and evaluate face detectors.",
 )
 
 HOLDOUT_SEEDS = (1_000_003, 1_000_004)
-"""Of the empty pictures: one set for the threshold, another one for the figures."""
+"""Seeds of the negatives that set the threshold, and of those that are reported."""
 
 
 @detector.command(name="train")
@@ -39,7 +39,7 @@ def train_verb(
     Parameters
     ----------
     folder
-        Where the checkpoint and the log go.
+        Folder of the checkpoint and the log.
     negatives
         Store of scenes without a face, from ``trg data pack scenes --negatives``.
     scenes
@@ -47,10 +47,13 @@ def train_verb(
     views
         Store of single faces, from ``trg data pack synthetic``.
     steps, seed
-        Length of the training, to whose end the learning rate falls, and its chance.
-    resume, max_minutes, start_from
-        Go on from the folder's checkpoint; stop in good order after this time; begin with the
-        weights in ``last.pt`` of another training.
+        Number of steps, over which the learning rate decays, and the random seed.
+    resume
+        Continue from the checkpoint in the folder.
+    start_from
+        ``last.pt`` of another training whose averaged weights this one starts with.
+    max_minutes
+        Stop after this time, with a checkpoint.
     device
         ``cpu`` (the default) or ``cuda``.
     """
@@ -95,9 +98,9 @@ def export_verb(
     attribution: tuple[str, ...] = (),
     data: str = "",
     stills: Path | None = None,
-    empty_pictures: Positive = 1000,
+    negatives: Positive = 1000,
 ) -> None:
-    """Turn a training's averaged weights into an ONNX file, with what is known of it on its card.
+    """Export the averaged weights of a training to an ONNX file with a model card.
 
     Parameters
     ----------
@@ -106,21 +109,21 @@ def export_verb(
     model
         The ONNX file to write.
     threshold
-        Score from which on a face counts. None: the lowest at which at most 0.75 % of the empty
-        pictures show one; the figures then come from other empty pictures.
+        Detection threshold. None: the lowest with a false-positive rate of at most 0.75 % on
+        negatives that differ from the reported ones.
     name, licence, attribution, data
-        For the card; ``data`` says what the training has seen.
+        Entries of the card; ``data`` describes the training data.
     stills
-        Folder of photographs with 68 landmarks whose found share the card shall state.
-    empty_pictures
-        How many pictures without a face are looked at.
+        Folder of images with 68 landmarks, on which the card reports the recall.
+    negatives
+        Number of synthetic negatives.
     """
     from trg.inference.detector import FaceDetector
     from trglab.detector.evaluation import (
+        evaluation_report,
         labelled_stills,
         negative_scores,
         positive_scores,
-        report,
         threshold_for,
     )
     from trglab.detector.export import export_detector
@@ -135,13 +138,13 @@ def export_verb(
         "training": {"data": data, **training},
     }
     export_detector(network, model, {**card, "threshold": threshold or 0.5})
-    found = FaceDetector(model)
+    tested = FaceDetector(model)
     if threshold is None:
-        some = face_free_images(HOLDOUT_SEEDS[0], empty_pictures)
-        threshold = threshold_for(negative_scores(found, some), 0.0075)
-    labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
-    empty = negative_scores(found, face_free_images(HOLDOUT_SEEDS[1], empty_pictures))
-    card |= {"threshold": threshold, "figures": report(labelled, empty, threshold)}
+        some = face_free_images(HOLDOUT_SEEDS[0], negatives)
+        threshold = threshold_for(negative_scores(tested, some), 0.0075)
+    positives = positive_scores(tested, [] if stills is None else labelled_stills(stills))
+    scores = negative_scores(tested, face_free_images(HOLDOUT_SEEDS[1], negatives))
+    card |= {"threshold": threshold, "figures": evaluation_report(positives, scores, threshold)}
     print(json.dumps(export_detector(network, model, card), indent=2))
 
 
@@ -152,24 +155,24 @@ def measure(
     *,
     stills: Path | None = None,
     photos: Path | None = None,
-    empty_pictures: Positive = 1000,
-    crowds: NotNegative = 0,
+    negatives: Positive = 1000,
+    scenes: NotNegative = 0,
     side: Positive = 320,
 ) -> None:
-    """Measure a detector: faces found, false alarms, sizes, turned photographs, time. JSON.
+    """Evaluate a detector: recall, false-positive rate, by size and rotation, time. Prints JSON.
 
     Parameters
     ----------
     model
-        An exported detector; None: the package's own.
+        An exported detector; None: the bundled one.
     stills
-        Folder of photographs with 68 landmarks.
+        Folder of images with 68 landmarks.
     photos
-        Folder of JPEG photographs with one face in the middle each, looked at in four turns.
-    empty_pictures
-        How many pictures without a face are looked at.
-    crowds
-        How many synthetic scenes of people, whom no training shows, are looked at.
+        Folder of JPEG images with one central face each, evaluated at four rotations.
+    negatives
+        Number of synthetic negatives.
+    scenes
+        Number of synthetic scenes of people who are in no training scene.
     side
         Larger side of the network's input, px.
     """
@@ -178,28 +181,28 @@ def measure(
 
     from trg.inference.detector import FaceDetector
     from trglab.detector.evaluation import (
+        detection_time_ms,
+        evaluation_report,
         labelled_stills,
-        milliseconds,
         negative_scores,
         positive_scores,
         recall_by_rotation,
         recall_by_size,
-        report,
     )
     from trglab.detector.scenes import DetectionScenes
     from trglab.synth.negatives import face_free_images
 
-    found = FaceDetector(model, side_px=side)
-    labelled = positive_scores(found, [] if stills is None else labelled_stills(stills))
-    empty = negative_scores(found, face_free_images(HOLDOUT_SEEDS[1], empty_pictures))
-    figures = report(labelled, empty, found.threshold)
-    figures["ms_640x480_one_thread"] = milliseconds(found)
-    if crowds:
-        scenes = DetectionScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
-        figures["recall_by_size"] = recall_by_size(found, map(scenes.sample, range(crowds)))
+    tested = FaceDetector(model, side_px=side)
+    positives = positive_scores(tested, [] if stills is None else labelled_stills(stills))
+    scores = negative_scores(tested, face_free_images(HOLDOUT_SEEDS[1], negatives))
+    figures = evaluation_report(positives, scores, tested.threshold)
+    figures["ms_640x480_one_thread"] = detection_time_ms(tested)
+    if scenes:
+        held_out = DetectionScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
+        figures["recall_by_size"] = recall_by_size(tested, map(held_out.sample, range(scenes)))
     if photos is not None:
-        pictures = (
+        images = (
             np.asarray(Image.open(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))
         )
-        figures["recall_by_rotation"] = recall_by_rotation(found, pictures)
+        figures["recall_by_rotation"] = recall_by_rotation(tested, images)
     print(json.dumps(figures, indent=2))

@@ -1,7 +1,7 @@
-"""Cut-out pictures laid over a scene: turned, scaled, mirrored, and only then made of light.
+"""Alpha compositing of cut-outs over a scene, in linear light.
 
-A cut-out is ``(h, w, 4)`` uint8: linear RGB, already multiplied by the opacity and coded by
-:func:`encode`, and the opacity. Filtering such pixels leaves no dark or bright seam.
+A cut-out is ``(h, w, 4)`` uint8: linear RGB premultiplied by alpha and encoded by :func:`encode`,
+and alpha. Premultiplied pixels can be filtered without dark or bright seams.
 """
 
 from __future__ import annotations
@@ -14,106 +14,107 @@ from numpy.typing import NDArray
 from trglab.synth.kernels import kernel
 
 HEADROOM = 3.0
-"""The brightest value of a cut-out, in parts of what a white surface sends back."""
+"""Largest value that a cut-out can hold, relative to a white diffuse surface."""
 
 
 class Similarity(NamedTuple):
-    """``scene = turn @ cutout + shift``, in pixels; ``turn`` is a scaled rotation or mirroring."""
+    """``scene = matrix @ cutout + offset`` in pixels; a scaled rotation, with or without a flip."""
 
-    turn: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    offset_px: NDArray[np.float64]
 
     @classmethod
-    def about(
+    def from_centre(
         cls,
         centre_px: NDArray[np.float64],
-        place_px: NDArray[np.float64],
+        target_px: NDArray[np.float64],
         scale: float,
         roll_rad: float,
-        mirrored: bool,
+        flip: bool,
     ) -> Similarity:
-        """Bring a cut-out's ``centre_px`` to ``place_px``; a positive roll turns clockwise."""
+        """Map ``centre_px`` of the cut-out to ``target_px``; positive roll is clockwise."""
         cos, sin = np.cos(roll_rad), np.sin(roll_rad)
-        turn = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if mirrored else 1.0, 1])
-        return cls(turn, place_px - turn @ centre_px)
+        matrix = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1])
+        return cls(matrix, target_px - matrix @ centre_px)
 
-    def __call__(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Move ``(..., 2)`` points of the cut-out into the scene."""
-        moved: NDArray[np.float64] = points_px @ self.turn.T + self.shift
-        return moved
+    def apply(self, points_px: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map points ``(..., 2)`` of the cut-out into the scene."""
+        mapped: NDArray[np.float64] = points_px @ self.matrix.T + self.offset_px
+        return mapped
 
-    def of_level(self, level: int) -> Similarity:
-        """Return the same for the cut-out at ``1 / 2**level`` of its size."""
-        return Similarity(self.turn * 2.0**level, self.shift)
+    def at_level(self, level: int) -> Similarity:
+        """Return the transform of the cut-out at ``1 / 2**level`` of its size."""
+        return Similarity(self.matrix * 2.0**level, self.offset_px)
 
 
-def encode(rgb_linear: NDArray[np.floating], coverage: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the cut-out of premultiplied light ``(h, w, 3)`` and coverage ``(h, w)``.
+def encode(rgb_linear: NDArray[np.floating], alpha: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Encode premultiplied linear RGB ``(h, w, 3)`` and alpha ``(h, w)`` as a cut-out.
 
-    Values are roots, so that dark places keep their steps; above :data:`HEADROOM` they clip.
+    Square roots preserve dark tones in 8 bits; values above :data:`HEADROOM` are clipped.
     """
-    light = np.sqrt(np.clip(rgb_linear / HEADROOM, 0.0, 1.0))
-    both = np.concatenate([light, np.clip(coverage, 0.0, 1.0)[..., None]], -1)
-    return np.rint(255.0 * both).astype(np.uint8)
+    roots = np.sqrt(np.clip(rgb_linear / HEADROOM, 0.0, 1.0))
+    rgba = np.concatenate([roots, np.clip(alpha, 0.0, 1.0)[..., None]], -1)
+    return np.rint(255.0 * rgba).astype(np.uint8)
 
 
 def decode(cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Undo :func:`encode`: premultiplied linear RGB and coverage, ``(h, w, 4)``."""
+    """Invert :func:`encode`: premultiplied linear RGB and alpha, ``(h, w, 4)``."""
     values = cutout.astype(np.float32) / np.float32(255.0)
     values[..., :3] *= values[..., :3] * np.float32(HEADROOM)
     return values
 
 
-def halve(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a cut-out at half its size, averaged as light; odd sides grow by an empty pixel."""
+def downsample(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a cut-out at half its size, averaged in linear light; odd sides are padded."""
     height, width = cutout.shape[:2]
     values = np.pad(decode(cutout), ((0, height % 2), (0, width % 2), (0, 0)))
     means = values.reshape(values.shape[0] // 2, 2, values.shape[1] // 2, 2, 4).mean((1, 3))
     return encode(means[..., :3], means[..., 3])
 
 
-def paste(
+def composite(
     scene: NDArray[np.float32],
-    owner: NDArray[np.int16],
-    number: int,
+    cutout_index: NDArray[np.int16],
+    index: int,
     cutout: NDArray[np.uint8],
-    pose: Similarity,
+    scene_from_cutout: Similarity,
     light_rgb: NDArray[np.floating],
     tail: float = 0.0,
 ) -> None:
-    """Lay a cut-out over a scene in place.
+    """Composite a cut-out over a scene in place.
 
     Parameters
     ----------
     scene
         ``(h, w, 3)`` float32, linear.
-    owner
-        ``(h, w)``: becomes ``number`` where the cut-out covers more than half of a pixel.
+    cutout_index
+        ``(h, w)``: set to ``index`` where the cut-out's alpha exceeds one half.
     light_rgb
-        ``(3,)``: the light in the scene; multiplies the cut-out's colours.
+        ``(3,)``: colour of the light in the scene, a factor of the cut-out's colours.
     tail
-        The cut-out's lowest row goes on below it for this many of its heights: clothes do not
-        end where a rendering does.
+        Extends the lowest row downwards by this many heights of the cut-out, as clothes continue
+        below the end of a rendering.
     """
     height, width = cutout.shape[:2]
     bottom = height * (1.0 + tail)
-    corners = pose(np.array([[0.0, 0.0], [width, 0.0], [0.0, bottom], [width, bottom]]))
+    corners = np.array([[0.0, 0.0], [width, 0.0], [0.0, bottom], [width, bottom]])
+    corners = scene_from_cutout.apply(corners)
     limits = (scene.shape[1], scene.shape[0])
     low = np.clip(np.floor(corners.min(0)) - 1, 0, limits).astype(int)
     high = np.clip(np.ceil(corners.max(0)) + 1, 0, limits).astype(int)
-    inverse = np.linalg.inv(pose.turn)
-    _paste(
-        scene, owner, number, cutout, inverse, inverse @ -pose.shift, _LIGHT,
-        np.asarray(light_rgb, np.float32), bottom, low[0], low[1], high[0], high[1],
+    inverse = np.linalg.inv(scene_from_cutout.matrix)
+    _composite(
+        scene, cutout_index, index, cutout, inverse, inverse @ -scene_from_cutout.offset_px,
+        _LINEAR_FROM_CODE, np.asarray(light_rgb, np.float32), bottom,
+        low[0], low[1], high[0], high[1],
     )  # fmt: skip
 
 
-_LIGHT = (HEADROOM * (np.arange(256) / 255.0) ** 2).astype(np.float32)
-"""Linear light of each code."""
+_LINEAR_FROM_CODE = (HEADROOM * (np.arange(256) / 255.0) ** 2).astype(np.float32)
 
 
 @kernel
-def _paste(scene, owner, number, cutout, turn, shift, light, rgb, bottom, x0, y0, x1, y1):
+def _composite(scene, owner, number, cutout, turn, shift, light, rgb, bottom, x0, y0, x1, y1):
     rows, columns = cutout.shape[:2]
     one = np.float32(1.0)
     for y in range(y0, y1):

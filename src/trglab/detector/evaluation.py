@@ -1,12 +1,11 @@
-"""How well a detector finds faces, and how often it sees some where nobody is.
+"""Detection recall and false-positive rate.
 
-Everything is measured from each picture's best answers, so that one run gives the whole curve over
-thresholds::
+One pass over the images gives the curves over all thresholds, from one score per image::
 
-    labelled pictures --> score of the surest answer whose IoU with the labelled box is 0.5 or more
-    empty pictures    --> score of the surest answer at all
+    image with a labelled face -> highest score of a detection with IoU >= 0.5
+    negative                   -> highest score of any detection
 
-A picture without such an answer counts with the score 0: it is a miss at every threshold.
+An image without such a detection has the score 0: it counts as a miss at every threshold.
 """
 
 from __future__ import annotations
@@ -29,18 +28,21 @@ from trglab.detector.scenes import DetectionScene
 
 Floats = NDArray[np.float64]
 
-FOUND_IOU = 0.5
-LEAST_SCORE = 0.005
-"""Answers below this are as good as none."""
+MATCH_IOU = 0.5
+MIN_SCORE = 0.005
+"""Detections with a lower score are ignored."""
 
-LEAST_SEEN = 0.5
+MAX_STRAY_IOU = 0.2
+"""A detection whose IoU with every head is below this lies at no head."""
+
+MIN_VISIBLE = 0.5
 SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
 
-POINTS_FILE = "landmarks68.npz"
+LANDMARKS_FILE = "landmarks68.npz"
 
 
 class LabelledImage(NamedTuple):
-    """One picture and one face that is surely in it; there may be others."""
+    """An image with one labelled face; there may be other, unlabelled faces."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -49,107 +51,97 @@ class LabelledImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What a detector does at one threshold."""
+    """Performance at one threshold; None without images of that kind."""
 
     threshold: float
-    found: float | None
-    """Share of the labelled faces that are found; None where there were none."""
-    false_alarms: float | None
-    """Share of the empty pictures in which something is found; None where there were none."""
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the numbers by name."""
-        return asdict(self)
+    recall: float | None
+    """Share of the labelled faces that are detected."""
+    false_positive_rate: float | None
+    """Share of the negatives with a detection."""
 
 
 def labelled_stills(folder: Path) -> Iterator[LabelledImage]:
-    """Read a folder of photographs with 68 points each; the box is 1.5 times the points' extent.
+    """Read a folder of images with 68 landmarks each, which give the paper's face box.
 
     Raises
     ------
     FileNotFoundError
-        The folder has no ``landmarks68.npz``, or lacks a picture that it names.
+        The folder lacks ``landmarks68.npz``, or an image that it lists.
     """
-    path = folder / POINTS_FILE
+    path = folder / LANDMARKS_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: expected the stills' points, found none; give a folder with pictures and "
-            "that file"
+            f"{path}: expected the landmarks of the stills, found none; give a folder with images "
+            "and that file"
         )
     with np.load(path) as arrays:
         names = [str(name) for name in arrays["names"]]
         points = finite_array(f"{path} points", arrays["points"], (len(names), 68, 2))
-    for name, each in zip(names, points, strict=True):
-        with Image.open(folder / name) as picture:
-            yield LabelledImage(name, np.asarray(picture.convert("RGB")), face_box(each))
+    for name, landmarks in zip(names, points, strict=True):
+        with Image.open(folder / name) as image:
+            yield LabelledImage(name, np.asarray(image.convert("RGB")), face_box(landmarks))
 
 
-def positive_scores(detector: Detector, pictures: Iterable[LabelledImage]) -> Floats:
-    """Return for each picture ``(n,)`` the score with which its labelled face is found, or 0."""
-    return np.array([_score(detector, each.pixels, each.box_xyxy) for each in pictures])
+def positive_scores(detector: Detector, images: Iterable[LabelledImage]) -> Floats:
+    """Return for each image ``(n,)`` the score with which its labelled face is detected, or 0."""
+    return np.array([_max_score(detector, each.pixels, each.box_xyxy) for each in images])
 
 
-def negative_scores(detector: Detector, pictures: Iterable[NDArray[np.uint8]]) -> Floats:
-    """Return for each picture without a face ``(n,)`` the highest score, or 0."""
-    return np.array([_score(detector, pixels, None) for pixels in pictures])
+def negative_scores(detector: Detector, images: Iterable[NDArray[np.uint8]]) -> Floats:
+    """Return for each negative ``(n,)`` the highest score, or 0."""
+    return np.array([_max_score(detector, pixels) for pixels in images])
 
 
-def _score(detector: Detector, pixels: NDArray[np.uint8], box: Floats | None) -> float:
-    answers = detector.detect(pixels, threshold=LEAST_SCORE)
-    scores = answers.scores
-    if box is not None:
-        scores = scores[box_iou(answers.boxes_xyxy, box) >= FOUND_IOU]
+def _max_score(
+    detector: Detector, pixels: NDArray[np.uint8], box_xyxy: Floats | None = None
+) -> float:
+    detections = detector.detect(pixels, threshold=MIN_SCORE)
+    scores = detections.scores
+    if box_xyxy is not None:
+        scores = scores[box_iou(detections.boxes_xyxy, box_xyxy) >= MATCH_IOU]
     return float(scores.max(initial=0.0))
 
 
-def operating_point(labelled: Floats, empty: Floats, threshold: float) -> OperatingPoint:
-    """Return what happens at one threshold, from the scores of both kinds of pictures."""
+def operating_point(positives: Floats, negatives: Floats, threshold: float) -> OperatingPoint:
+    """Return the performance at a threshold, from the scores of both kinds of images."""
     return OperatingPoint(
         threshold=float(threshold),
-        found=float((labelled >= threshold).mean()) if len(labelled) else None,
-        false_alarms=float((empty >= threshold).mean()) if len(empty) else None,
+        recall=float((positives >= threshold).mean()) if len(positives) else None,
+        false_positive_rate=float((negatives >= threshold).mean()) if len(negatives) else None,
     )
 
 
-def threshold_for(empty: Floats, false_alarms: float) -> float:
-    """Return the lowest threshold, in hundredths, that keeps the false alarms to that share.
+def threshold_for(negatives: Floats, max_false_positive_rate: float) -> float:
+    """Return the lowest threshold, in hundredths, with at most that false-positive rate.
 
     Raises
     ------
     ValueError
-        There are no empty pictures, or no threshold up to 0.99 is high enough.
+        There are no negatives, or no threshold up to 0.99 is high enough.
     """
-    if not len(empty):
-        raise ValueError("empty: expected scores of pictures without a face, got none")
+    if not len(negatives):
+        raise ValueError("negatives: expected scores of images without a face, got none")
     for threshold in np.arange(1, 100) / 100.0:
-        if (empty >= threshold).mean() <= false_alarms:
+        if (negatives >= threshold).mean() <= max_false_positive_rate:
             return float(threshold)
-    raise ValueError(f"empty: expected at most {false_alarms:.1%} above 0.99, got more")
-
-
-def operating_curve(
-    labelled: Floats, empty: Floats, thresholds: Iterable[float]
-) -> list[OperatingPoint]:
-    """Return the trade between faces found and false alarms over thresholds."""
-    return [operating_point(labelled, empty, threshold) for threshold in thresholds]
+    raise ValueError(f"negatives: expected at most {max_false_positive_rate:.1%} above 0.99")
 
 
 def recall_by_rotation(
     detector: Detector,
-    pictures: Iterable[NDArray[np.uint8]],
+    images: Iterable[NDArray[np.uint8]],
     threshold: float | None = None,
 ) -> dict[str, float]:
-    """Return the share of pictures in which a face is found, upright and turned by quarters.
+    """Return the recall on images rotated by multiples of 90 degrees.
 
-    For pictures that show one face in the middle: an answer counts when its box holds the
-    picture's centre.
+    For images with one central face: it counts as detected if a box contains the image centre.
     """
     found: dict[int, list[bool]] = {quarters: [] for quarters in range(4)}
-    for pixels in pictures:
+    for pixels in images:
         for quarters, results in found.items():
-            turned = np.ascontiguousarray(np.rot90(pixels, quarters))
-            boxes = detector.detect(turned, threshold=threshold).boxes_xyxy
-            centre = np.array([turned.shape[1], turned.shape[0]]) / 2.0
+            rotated = np.ascontiguousarray(np.rot90(pixels, quarters))
+            boxes = detector.detect(rotated, threshold=threshold).boxes_xyxy
+            centre = np.array([rotated.shape[1], rotated.shape[0]]) / 2.0
             results.append(bool(((boxes[:, :2] < centre) & (boxes[:, 2:] > centre)).all(1).any()))
     return {f"{90 * quarters} deg": float(np.mean(each)) for quarters, each in found.items()}
 
@@ -160,55 +152,58 @@ def recall_by_size(
     threshold: float | None = None,
     edges_px: Sequence[float] = SIZE_EDGES_PX,
 ) -> dict[str, dict[str, float]]:
-    """Return the share of the faces found, by the side of their box in the picture.
+    """Return the recall by the side of the face box in the image.
 
-    Faces of which less than half is seen are left out. The entry ``"all"`` also holds the share of
-    the answers that overlap no labelled head at all, hidden ones and heads from behind included.
+    Faces of which less than half is visible are left out. The entry ``"all"`` also holds the share
+    of the detections that lie at no head, whether labelled or ignored.
     """
     sides: list[float] = []
     hits: list[bool] = []
-    strangers: list[bool] = []
+    strays: list[bool] = []
     for scene in scenes:
-        answers = detector.detect(scene.image, threshold=threshold).boxes_xyxy
+        boxes = detector.detect(scene.image, threshold=threshold).boxes_xyxy
         heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
-        strangers += [bool((box_iou(heads, answer) < 0.2).all()) for answer in answers]
-        for box, seen in zip(scene.boxes_xyxy, scene.visible, strict=True):
-            if seen >= LEAST_SEEN:
-                sides.append(float(box[2] - box[0]))
-                hits.append(bool((box_iou(answers, box) >= FOUND_IOU).any()))
+        strays += [bool((box_iou(heads, box) < MAX_STRAY_IOU).all()) for box in boxes]
+        for face, visible in zip(scene.boxes_xyxy, scene.visible, strict=True):
+            if visible >= MIN_VISIBLE:
+                sides.append(float(face[2] - face[0]))
+                hits.append(bool((box_iou(boxes, face) >= MATCH_IOU).any()))
     side, hit = np.array(sides), np.array(hits, bool)
     table = {}
     for low, high in pairwise(edges_px):
         chosen = (side >= low) & (side < high)
         if chosen.any():
             name = f"{low:.0f} to {high:.0f} px"
-            table[name] = {"faces": int(chosen.sum()), "found": float(hit[chosen].mean())}
+            table[name] = {"faces": int(chosen.sum()), "recall": float(hit[chosen].mean())}
     table["all"] = {
         "faces": len(hit),
-        "found": float(hit.mean()) if len(hit) else 0.0,
-        "answers_at_no_head": float(np.mean(strangers)) if strangers else 0.0,
+        "recall": float(hit.mean()) if len(hit) else 0.0,
+        "stray_detections": float(np.mean(strays)) if strays else 0.0,
     }
     return table
 
 
-def milliseconds(detector: Detector, width: int = 640, height: int = 480, runs: int = 60) -> float:
-    """Return the fastest of several detections in a picture of noise, ms."""
+def detection_time_ms(
+    detector: Detector, width: int = 640, height: int = 480, runs: int = 60
+) -> float:
+    """Return the shortest time of several detections in an image of noise, ms."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     times = []
     for _ in range(runs):
-        began = time.perf_counter()
+        start = time.perf_counter()
         detector.detect(pixels)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return 1e3 * min(times)
 
 
-def report(labelled: Floats, empty: Floats, threshold: float) -> dict[str, Any]:
-    """Return the figures that a detector's card holds: counts, the point in use and the curve."""
+def evaluation_report(positives: Floats, negatives: Floats, threshold: float) -> dict[str, Any]:
+    """Return the figures of a detector's card: counts, operating point and curve."""
     thresholds = sorted({*(np.arange(5, 100, 5) / 100.0).tolist(), threshold})
+    curve = [asdict(operating_point(positives, negatives, each)) for each in thresholds]
     return {
-        "labelled_pictures": len(labelled),
-        "empty_pictures": len(empty),
-        "at_threshold": operating_point(labelled, empty, threshold).to_dict(),
-        "curve": [point.to_dict() for point in operating_curve(labelled, empty, thresholds)],
+        "labelled_images": len(positives),
+        "negatives": len(negatives),
+        "at_threshold": asdict(operating_point(positives, negatives, threshold)),
+        "curve": curve,
     }

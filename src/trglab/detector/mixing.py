@@ -1,12 +1,11 @@
-"""Training scenes for the detector: labelled pictures, cut and mixed.
+"""Mosaic augmentation: training scenes composed of labelled images.
 
-    scenes, views, empty pictures (trglab.detector.scene_store)
-      | whole, as a mosaic, or several stuck on one
-      | mirrored, recompressed
+    scenes, views, negatives (trglab.detector.scene_store)
+      | a single image, a mosaic, or several images pasted onto one
+      | horizontal flip, JPEG compression
     training scene
 
-Everything in a scene is a :class:`~trglab.detector.scenes.DetectionScene`; placing one into a part
-of a canvas gives another one.
+Inputs and results are of one type, :class:`~trglab.detector.scenes.DetectionScene`.
 """
 
 from __future__ import annotations
@@ -21,33 +20,33 @@ from PIL import Image
 from trg.inference.detections import POINT_COUNT
 from trglab.detector.network import MIN_SIDE_PX
 from trglab.detector.scene_store import SceneDataset
-from trglab.detector.scenes import DetectionScene
+from trglab.detector.scenes import FLIPPED_POINTS, DetectionScene
+from trglab.synth.choice import choose
 
-MIRRORED_POINTS = [1, 0, 2, 4, 3]
-"""The five points' order in a mirrored picture."""
+MIN_INSIDE = 0.4
+"""A face is labelled if its centre and at least this share of its box are inside the part."""
 
-SHOWN = 0.4
-"""A face counts where at least this share of its box is in the picture, and its centre too."""
+MIN_VISIBLE = 0.3
+"""A face is labelled if at least this share of it is visible in its own image."""
 
-SEEN = 0.3
-"""A face counts where at least this share of it is neither hidden nor outside its own picture."""
+MIN_IGNORED = 0.08
+"""Faces that are not labelled are ignored if more than this share of their box is inside."""
 
-HINTED = 0.08
-"""Of a smaller share than :data:`SHOWN`, but more than this, nobody says what it is."""
+LAYOUT_PROBABILITIES = {"single": 0.5, "mosaic": 0.25, "paste": 0.25}
+MAX_RELATIVE_SIDE = 1.35
+"""Largest side of a face box relative to the canvas."""
 
-KINDS = ("whole", "mosaic", "scatter")
-KIND_SHARES = (0.5, 0.25, 0.25)
-LARGEST_SHARE = 1.35
-"""Largest side of a face's box over the canvas's."""
+CUT_OFF_PROBABILITY = 0.2
+"""Probability that the border may cut off the chosen face."""
 
-CUT_SHARE = 0.2
-"""Share of the pictures whose chosen face may be cut off by the border."""
+Part = tuple[int, int, int, int]
+"""A rectangle of the canvas: x0, y0, x1, y1."""
 
 Floats = NDArray[np.float64]
 
 
 class SceneMixer:
-    """Makes training scenes: a pure function of (seed, number).
+    """Composes training scenes: a pure function of (seed, index).
 
     Parameters
     ----------
@@ -55,6 +54,11 @@ class SceneMixer:
         Labelled scenes, single faces, and images without a face; one of the first two may be None.
     canvas_px
         Side of the square scenes, a multiple of 32.
+
+    Raises
+    ------
+    ValueError
+        There are neither scenes nor views.
     """
 
     def __init__(
@@ -68,42 +72,44 @@ class SceneMixer:
     ) -> None:
         self.seed, self.canvas_px = seed, canvas_px
         self._negatives = negatives
-        self._faces = [source for source in (scenes, views) if source is not None]
+        self._faces = [dataset for dataset in (scenes, views) if dataset is not None]
         if not self._faces:
-            raise ValueError("scenes: expected pictures with faces: scenes, views or both")
+            raise ValueError("scenes: expected images with faces: scenes, views or both")
 
-    def scene(self, number: int) -> DetectionScene:
-        """Make scene ``number``: mixed, perhaps mirrored, perhaps spoilt by JPEG."""
-        rng = np.random.default_rng((self.seed, number))
-        kind = KINDS[rng.choice(len(KINDS), p=KIND_SHARES)]
+    def scene(self, index: int) -> DetectionScene:
+        """Compose scene ``index``; half are flipped, some are compressed as JPEG."""
+        rng = np.random.default_rng((self.seed, index))
+        layout = choose(rng, LAYOUT_PROBABILITIES)
         side = self.canvas_px
         canvas = _Canvas(side)
-        if kind == "whole":
-            canvas.place(rng, self._picture(rng, 0.4, 0.25), (0, 0, side, side))
-        elif kind == "mosaic":
+        if layout == "single":
+            canvas.place(rng, self._sample_image(rng, 0.4, 0.25), (0, 0, side, side))
+        elif layout == "mosaic":
             for part in _split(rng, (0, 0, side, side)):
-                canvas.place(rng, self._picture(rng, 0.5, 0.25), part)
+                canvas.place(rng, self._sample_image(rng, 0.5, 0.25), part)
         else:
-            canvas.place(rng, self._picture(rng, 0.5, 1.0), (0, 0, side, side))
+            canvas.place(rng, self._sample_image(rng, 0.5, 1.0), (0, 0, side, side))
             for _ in range(rng.integers(1, 8)):
-                canvas.place(rng, self._picture(rng, 0.6, 0.3), _part(rng, side))
+                canvas.place(rng, self._sample_image(rng, 0.6, 0.3), _random_part(rng, side))
         scene = canvas.scene()
         if rng.random() < 0.5:
-            scene = mirrored(scene)
+            scene = flip_scene(scene)
         if rng.random() < 0.3:
-            scene = scene._replace(image=_recompressed(scene.image, int(rng.integers(12, 75))))
+            scene = scene._replace(image=_compress_jpeg(scene.image, int(rng.integers(12, 75))))
         return scene
 
-    def _picture(self, rng: np.random.Generator, views: float, empty: float) -> DetectionScene:
-        """Draw a picture: with nobody, or from the views, or else from the scenes."""
-        source = self._negatives
-        if rng.random() >= empty:
-            source = self._faces[-1 if rng.random() < views else 0]
-        return source.scene(int(rng.integers(len(source))))
+    def _sample_image(
+        self, rng: np.random.Generator, view: float, negative: float
+    ) -> DetectionScene:
+        """Draw a negative, view or scene; ``view`` is its probability among positives."""
+        dataset = self._negatives
+        if rng.random() >= negative:
+            dataset = self._faces[-1 if rng.random() < view else 0]
+        return dataset.scene(int(rng.integers(len(dataset))))
 
 
 class _Canvas:
-    """A picture that grows by placing others into parts of it."""
+    """An image with labels into which others are placed."""
 
     def __init__(self, side: int) -> None:
         self.image = np.zeros((side, side, 3), np.uint8)
@@ -111,15 +117,13 @@ class _Canvas:
         self.points = np.zeros((0, POINT_COUNT, 2))
         self.ignore = np.zeros((0, 4))
 
-    def place(
-        self, rng: np.random.Generator, picture: DetectionScene, part: tuple[int, int, int, int]
-    ) -> None:
-        """Show a picture, at a random scale and shift, in a rectangle of the canvas."""
-        scale, offset = _fit(rng, picture, part)
+    def place(self, rng: np.random.Generator, image: DetectionScene, part: Part) -> None:
+        """Place an image at a random scale and offset in a part of the canvas."""
+        scale, offset = _fit(rng, image, part)
         x0, y0, x1, y1 = part
         self._cover(np.array(part, float))
-        self.image[y0:y1, x0:x1] = _filling(rng)
-        height, width = picture.image.shape[:2]
+        self.image[y0:y1, x0:x1] = _fill_colour(rng)
+        height, width = image.image.shape[:2]
         left, top = np.ceil(np.maximum((x0, y0), offset)).astype(int)
         right, bottom = np.floor(
             np.minimum((x1, y1), offset + scale * np.array([width, height]))
@@ -129,7 +133,7 @@ class _Canvas:
         corners = np.array([[left, top], [right, bottom]])
         limit = np.array([width, height], float)
         source = np.clip((corners - offset) / scale, 0.0, limit).ravel()
-        resized = Image.fromarray(picture.image).resize(
+        resized = Image.fromarray(image.image).resize(
             (right - left, bottom - top),
             Image.Resampling.BILINEAR,
             box=tuple(source.tolist()),
@@ -137,32 +141,32 @@ class _Canvas:
         )
         self.image[top:bottom, left:right] = np.asarray(resized)
         shown = np.array([left, top, right, bottom], float)
-        self._label(picture, scale, offset, shown)
+        self._label(image, scale, offset, shown)
 
-    def _label(self, picture: DetectionScene, scale: float, offset: Floats, shown: Floats) -> None:
-        """Take over the labels of what is shown of a picture."""
+    def _label(self, image: DetectionScene, scale: float, offset: Floats, shown: Floats) -> None:
+        """Add the labels of an image of which the rectangle ``shown`` is visible."""
         twice = np.concatenate([offset, offset])
-        boxes = picture.boxes_xyxy * scale + twice
+        boxes = image.boxes_xyxy * scale + twice
         share = _share_inside(boxes, shown)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2.0
         inside = ((centres >= shown[:2]) & (centres < shown[2:])).all(1)
-        face = inside & (share >= SHOWN) & (picture.visible >= SEEN)
-        hint = ~face & (share > HINTED)
-        ignored = np.concatenate([picture.ignore_xyxy * scale + twice, boxes[hint]])
+        face = inside & (share >= MIN_INSIDE) & (image.visible >= MIN_VISIBLE)
+        unsure = ~face & (share > MIN_IGNORED)
+        ignored = np.concatenate([image.ignore_xyxy * scale + twice, boxes[unsure]])
         ignored = np.concatenate(
             [np.maximum(ignored[:, :2], shown[:2]), np.minimum(ignored[:, 2:], shown[2:])], 1
         )
         self.boxes = np.concatenate([self.boxes, boxes[face]])
-        self.points = np.concatenate([self.points, (picture.points * scale + offset)[face]])
+        self.points = np.concatenate([self.points, (image.points * scale + offset)[face]])
         self.ignore = np.concatenate(
             [self.ignore, ignored[(ignored[:, 2:] > ignored[:, :2]).all(1)]]
         )
 
     def _cover(self, part: Floats) -> None:
-        """Forget the faces that a rectangle hides; those that it touches are in doubt."""
+        """Remove the faces that a rectangle hides; ignore those that it hides in part."""
         share = _share_inside(self.boxes, part)
-        doubtful = (share > 0.3) & (share < 0.9)
-        self.ignore = np.concatenate([self.ignore, self.boxes[doubtful]])
+        partly = (share > 0.3) & (share < 0.9)
+        self.ignore = np.concatenate([self.ignore, self.boxes[partly]])
         self.boxes, self.points = self.boxes[share <= 0.3], self.points[share <= 0.3]
 
     def scene(self) -> DetectionScene:
@@ -171,43 +175,43 @@ class _Canvas:
         )
 
 
-def _fit(
-    rng: np.random.Generator, picture: DetectionScene, part: tuple[int, int, int, int]
-) -> tuple[float, Floats]:
-    """Choose how a picture lies in a rectangle: ``canvas = picture * scale + offset``.
+def _fit(rng: np.random.Generator, image: DetectionScene, part: Part) -> tuple[float, Floats]:
+    """Draw the placement of an image in a part: ``canvas = image * scale + offset``.
 
-    One of its faces gets a size that is drawn evenly on a logarithmic scale, with its centre
-    somewhere in the rectangle; a picture without faces covers it.
+    The size of one of its faces is log-uniform and its centre uniform in the part. An image without
+    faces covers the part.
     """
     corner, size = np.array(part[:2], float), np.array(part[2:], float) - part[:2]
-    height, width = picture.image.shape[:2]
+    height, width = image.image.shape[:2]
     extent = np.array([width, height], float)
     covering = float((size / extent).max())
-    if not len(picture.boxes_xyxy):
+    if not len(image.boxes_xyxy):
         scale = covering * float(np.exp(rng.uniform(0.0, 1.1)))
         return scale, corner - rng.random(2) * (extent * scale - size)
-    box = picture.boxes_xyxy[rng.integers(len(picture.boxes_xyxy))]
+    box = image.boxes_xyxy[rng.integers(len(image.boxes_xyxy))]
     side = box[2] - box[0]
-    low, high = MIN_SIDE_PX + 3.0, LARGEST_SHARE * size.min()
+    low, high = MIN_SIDE_PX + 3.0, MAX_RELATIVE_SIDE * size.min()
     wanted = float(np.exp(rng.uniform(np.log(low), np.log(max(high, low * 1.1)))))
     scale = min(wanted / side, 4.0)
-    if rng.random() < 0.5:  # rather a larger face than a border that nothing fills
-        scale = max(scale, min(covering, LARGEST_SHARE * size.min() / side))
+    if rng.random() < 0.5:  # prefer a larger face to unfilled borders
+        scale = max(scale, min(covering, MAX_RELATIVE_SIDE * size.min() / side))
     centre = (box[:2] + box[2:]) / 2.0
-    reach = 0.5 if rng.random() < CUT_SHARE else max(0.0, 0.5 - 0.4 * scale * side / size.max())
-    place = corner + size * rng.uniform(0.5 - reach, 0.5 + reach, 2)
-    offset = place - centre * scale
-    room = size - extent * scale  # keep the rectangle filled where the picture is large enough
-    lowest, highest = np.minimum(room, 0.0), np.maximum(room, 0.0)
+    reach = (
+        0.5
+        if rng.random() < CUT_OFF_PROBABILITY
+        else max(0.0, 0.5 - 0.4 * scale * side / size.max())
+    )
+    target = corner + size * rng.uniform(0.5 - reach, 0.5 + reach, 2)
+    offset = target - centre * scale
+    slack = size - extent * scale  # keep the part filled if the image is large enough
+    lowest, highest = np.minimum(slack, 0.0), np.maximum(slack, 0.0)
     if rng.random() < 0.8:
         offset = corner + np.clip(offset - corner, lowest, highest)
     return scale, offset
 
 
-def _split(
-    rng: np.random.Generator, part: tuple[int, int, int, int]
-) -> Iterator[tuple[int, int, int, int]]:
-    """Cut a rectangle into two to about eight."""
+def _split(rng: np.random.Generator, part: Part) -> Iterator[Part]:
+    """Split a part recursively into two to about eight."""
     x0, y0, x1, y1 = part
     longer = max(x1 - x0, y1 - y0)
     if longer < 96 or (longer < 200 and rng.random() < 0.45):
@@ -222,8 +226,8 @@ def _split(
         yield from _split(rng, (x0, cut, x1, y1))
 
 
-def _part(rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
-    """Draw a rectangle inside a square."""
+def _random_part(rng: np.random.Generator, side: int) -> Part:
+    """Draw a part of a square canvas."""
     longer = np.exp(rng.uniform(np.log(24), np.log(0.6 * side)))
     width, height = np.rint(longer * np.minimum((1.0, 1.0), np.exp(rng.normal(0, 0.2, 2)))).astype(
         int
@@ -232,15 +236,15 @@ def _part(rng: np.random.Generator, side: int) -> tuple[int, int, int, int]:
     return x0, y0, x0 + int(width), y0 + int(height)
 
 
-def _filling(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the colour of what no picture fills: mostly black, as letterboxes are."""
+def _fill_colour(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw the colour of unfilled pixels: mostly black, as in letterboxed images."""
     if rng.random() < 0.6:
         return np.zeros(3, np.uint8)
     return rng.integers(0, 256, 3).astype(np.uint8)
 
 
 def _share_inside(boxes: Floats, rectangle: Floats) -> Floats:
-    """Return the share of each box's area that lies in a rectangle."""
+    """Return the share of the area of boxes ``(k, 4)`` that lies in a rectangle, ``(k,)``."""
     low = np.maximum(boxes[:, :2], rectangle[:2])
     high = np.minimum(boxes[:, 2:], rectangle[2:])
     shared = np.prod(np.clip(high - low, 0.0, None), axis=1)
@@ -248,22 +252,22 @@ def _share_inside(boxes: Floats, rectangle: Floats) -> Floats:
     return share
 
 
-def mirrored(scene: DetectionScene) -> DetectionScene:
-    """Return a scene as a mirror shows it."""
+def flip_scene(scene: DetectionScene) -> DetectionScene:
+    """Flip a scene horizontally."""
     width = scene.image.shape[1]
-    turned = [2, 1, 0, 3]
+    swapped = [2, 1, 0, 3]
     sign, shift = np.array([-1.0, 1.0, -1.0, 1.0]), np.array([width, 0.0, width, 0.0])
     return DetectionScene(
         image=np.ascontiguousarray(scene.image[:, ::-1]),
-        boxes_xyxy=(scene.boxes_xyxy * sign + shift)[:, turned],
-        points=(scene.points * (-1.0, 1.0) + (width, 0.0))[:, MIRRORED_POINTS],
+        boxes_xyxy=(scene.boxes_xyxy * sign + shift)[:, swapped],
+        points=(scene.points * (-1.0, 1.0) + (width, 0.0))[:, FLIPPED_POINTS],
         visible=scene.visible,
-        ignore_xyxy=(scene.ignore_xyxy * sign + shift)[:, turned],
+        ignore_xyxy=(scene.ignore_xyxy * sign + shift)[:, swapped],
     )
 
 
-def _recompressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def _compress_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as picture:
-        return np.asarray(picture)
+    with Image.open(stream) as compressed:
+        return np.asarray(compressed)

@@ -1,6 +1,8 @@
-"""What the measures of detectors count."""
+"""Recall and false-positive rate of detectors."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,22 +12,22 @@ from tests.support.dot_scenes import DotScenes
 from trg.inference.detections import Detections, FixedBoxes
 from trglab.detector.evaluation import (
     LabelledImage,
+    detection_time_ms,
+    evaluation_report,
     labelled_stills,
-    milliseconds,
     negative_scores,
     operating_point,
     positive_scores,
     recall_by_rotation,
     recall_by_size,
-    report,
     threshold_for,
 )
 
-PICTURE = np.zeros((100, 100, 3), np.uint8)
+IMAGE = np.zeros((100, 100, 3), np.uint8)
 
 
 class Scripted:
-    """Answers with the boxes that each picture's first pixel names."""
+    """Returns the detections at the index that the first pixel of an image holds."""
 
     def __init__(self, answers: list[tuple[list[list[float]], list[float]]]) -> None:
         self.answers = answers
@@ -37,13 +39,13 @@ class Scripted:
         )
 
 
-def numbered(number: int) -> np.ndarray:
-    picture = PICTURE.copy()
-    picture[0, 0] = number
-    return picture
+def image_of_index(number: int) -> np.ndarray:
+    image = IMAGE.copy()
+    image[0, 0] = number
+    return image
 
 
-def test_a_face_counts_with_the_surest_answer_that_overlaps_enough() -> None:
+def test_positive_scores_are_those_of_the_best_matching_detection() -> None:
     detector = Scripted(
         [
             ([[10, 10, 50, 50], [12, 12, 52, 52], [60, 60, 90, 90]], [0.4, 0.6, 0.9]),
@@ -53,31 +55,31 @@ def test_a_face_counts_with_the_surest_answer_that_overlaps_enough() -> None:
         ]
     )
     box = np.array([10.0, 10.0, 50.0, 50.0])
-    pictures = [LabelledImage(str(k), numbered(k), box) for k in range(4)]
-    labelled = positive_scores(detector, pictures)
-    np.testing.assert_allclose(labelled, [0.6, 0.0, 0.0, 0.8])
-    empty = negative_scores(detector, [numbered(k) for k in (0, 1, 2)])
-    np.testing.assert_allclose(empty, [0.9, 0.9, 0.0])
-    point = operating_point(labelled, empty, 0.7)
-    assert (point.found, point.false_alarms) == (0.25, pytest.approx(2 / 3))
-    figures = report(labelled, empty, 0.7)
-    assert figures["at_threshold"] == point.to_dict()
-    assert report(labelled[:0], empty, 0.7)["at_threshold"]["found"] is None
-    found = [each["found"] for each in figures["curve"]]
+    images = [LabelledImage(str(k), image_of_index(k), box) for k in range(4)]
+    positives = positive_scores(detector, images)
+    np.testing.assert_allclose(positives, [0.6, 0.0, 0.0, 0.8])
+    negatives = negative_scores(detector, [image_of_index(k) for k in (0, 1, 2)])
+    np.testing.assert_allclose(negatives, [0.9, 0.9, 0.0])
+    point = operating_point(positives, negatives, 0.7)
+    assert (point.recall, point.false_positive_rate) == (0.25, pytest.approx(2 / 3))
+    figures = evaluation_report(positives, negatives, 0.7)
+    assert figures["at_threshold"] == dataclasses.asdict(point)
+    assert evaluation_report(positives[:0], negatives, 0.7)["at_threshold"]["recall"] is None
+    found = [each["recall"] for each in figures["curve"]]
     assert found == sorted(found, reverse=True)
 
 
-def test_the_threshold_is_the_lowest_that_is_quiet_enough() -> None:
-    empty = np.array([0.0] * 97 + [0.305, 0.5, 0.92])
+def test_threshold_is_the_lowest_with_the_false_positive_rate() -> None:
+    negatives = np.array([0.0] * 97 + [0.305, 0.5, 0.92])
     for share, expected in ((0.03, 0.01), (0.02, 0.31), (0.01, 0.51), (0.0, 0.93)):
-        assert threshold_for(empty, share) == pytest.approx(expected)
+        assert threshold_for(negatives, share) == pytest.approx(expected)
     with pytest.raises(ValueError, match="expected at most 10"):
         threshold_for(np.ones(5), 0.1)
     with pytest.raises(ValueError, match="got none"):
         threshold_for(np.zeros(0), 0.1)
 
 
-def test_faces_are_counted_by_size_and_strangers_apart() -> None:
+def test_recall_by_size_and_stray_detections() -> None:
     scenes = [DotScenes(0, 2).scene(k) for k in range(6)]
     for k, scene in enumerate(scenes):
         scene.image[0, 0, 0] = k
@@ -85,29 +87,29 @@ def test_faces_are_counted_by_size_and_strangers_apart() -> None:
     answers[3] = ([[0.0, 0.0, 5.0, 5.0]], [0.9])
     table = recall_by_size(Scripted(answers), scenes, edges_px=(30, 45, 61))
     assert table["all"]["faces"] == 12
-    assert table["all"]["found"] == pytest.approx(5 / 12)
-    assert table["all"]["answers_at_no_head"] == pytest.approx(1 / 6)
+    assert table["all"]["recall"] == pytest.approx(5 / 12)
+    assert table["all"]["stray_detections"] == pytest.approx(1 / 6)
     assert table["30 to 45 px"]["faces"] + table["45 to 61 px"]["faces"] == 12
     hidden = [scene._replace(visible=np.zeros(2)) for scene in scenes]
     assert recall_by_size(Scripted(answers), hidden)["all"]["faces"] == 0
 
 
-def test_turned_pictures_are_looked_at_in_their_middle() -> None:
-    picture = np.zeros((60, 100, 3), np.uint8)
-    table = recall_by_rotation(FixedBoxes([[40, 20, 60, 35]]), [picture])
+def test_recall_by_rotation_counts_boxes_over_the_image_centre() -> None:
+    image = np.zeros((60, 100, 3), np.uint8)
+    table = recall_by_rotation(FixedBoxes([[40, 20, 60, 35]]), [image])
     assert table == {"0 deg": 1.0, "90 deg": 0.0, "180 deg": 1.0, "270 deg": 0.0}
-    assert 0 < milliseconds(FixedBoxes([[40, 20, 60, 35]]), runs=3) < 1000
+    assert 0 < detection_time_ms(FixedBoxes([[40, 20, 60, 35]]), runs=3) < 1000
 
 
-def test_stills_are_read_with_the_papers_box(tmp_path) -> None:
+def test_stills_have_the_papers_box(tmp_path) -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(30, 70, (2, 68, 2))
     points[:, 0], points[:, 1] = (30, 30), (70, 50)
     for k in range(2):
-        Image.fromarray(PICTURE).save(tmp_path / f"{k}.png")
+        Image.fromarray(IMAGE).save(tmp_path / f"{k}.png")
     np.savez(tmp_path / "landmarks68.npz", names=["0.png", "1.png"], points=points)
     stills = list(labelled_stills(tmp_path))
     assert [still.name for still in stills] == ["0.png", "1.png"]
     assert stills[0].box_xyxy[2] - stills[0].box_xyxy[0] == pytest.approx(60.0, abs=0.5)
-    with pytest.raises(FileNotFoundError, match="expected the stills' points"):
+    with pytest.raises(FileNotFoundError, match="expected the landmarks of the stills"):
         list(labelled_stills(tmp_path / "nowhere"))

@@ -1,4 +1,4 @@
-"""Scenes for a face detector: pasting, cut-outs, labels."""
+"""Scenes for a face detector: compositing, cut-outs, labels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from trg.geometry.crop import face_box
-from trglab.detector.compositing import HEADROOM, Similarity, decode, encode, halve, paste
-from trglab.detector.cutouts import FACE_SAMPLES, Cutout, CutoutBank, CutoutRenderer, five_points
-from trglab.detector.scenes import DetectionScenes, _labelled, _Pasted
+from trglab.detector.compositing import (
+    HEADROOM,
+    Similarity,
+    composite,
+    decode,
+    downsample,
+    encode,
+)
+from trglab.detector.cutouts import FACE_SAMPLES, Cutout, CutoutRenderer, five_points
+from trglab.detector.scenes import DetectionScenes, _label, _Placed
 
 WHITE = np.ones(3, np.float32)
 SMALL = {"size": (96, 80), "people": 1, "scenes_per_person": 40}
@@ -40,18 +47,18 @@ def blank(height=24, width=20):
     return np.full((height, width, 3), 0.2, np.float32), np.full((height, width), -1, np.int16)
 
 
-def pose(place=(0.0, 0.0), scale=1.0, roll=0.0, mirrored=False, centre=(0.0, 0.0)):
-    return Similarity.about(np.array(centre), np.array(place), scale, roll, mirrored)
+def pose(place=(0.0, 0.0), scale=1.0, roll=0.0, flipped=False, centre=(0.0, 0.0)):
+    return Similarity.from_centre(np.array(centre), np.array(place), scale, roll, flipped)
 
 
-def pasted_slowly(scene, cutout, similarity, light):
+def composite_by_pixel(scene, cutout, similarity, light):
     """Bilinear lookup of premultiplied light, pixel by pixel; empty outside."""
     values = np.pad(decode(cutout).astype(np.float64), ((1, 2), (1, 2), (0, 0)))
-    inverse = np.linalg.inv(similarity.turn)
+    inverse = np.linalg.inv(similarity.matrix)
     out = scene.astype(np.float64)
     for y in range(scene.shape[0]):
         for x in range(scene.shape[1]):
-            u, v = inverse @ (np.array([x + 0.5, y + 0.5]) - similarity.shift) - 0.5
+            u, v = inverse @ (np.array([x + 0.5, y + 0.5]) - similarity.offset_px) - 0.5
             if not (-1 < u < cutout.shape[1] and -1 < v < cutout.shape[0] - 0.5):
                 continue
             left, top = int(np.floor(u)), int(np.floor(v))
@@ -62,69 +69,71 @@ def pasted_slowly(scene, cutout, similarity, light):
     return out
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
 @pytest.mark.parametrize(("scale", "roll"), [(1.0, 0.0), (1.7, 0.4), (0.8, -2.5)])
-def test_pasting_equals_a_loop_over_pixels(scale, roll, mirrored):
+def test_compositing_equals_a_loop_over_pixels(scale, roll, flipped):
     rng = np.random.default_rng(1)
     cutout, light = random_cutout(rng), np.array([0.5, 1.0, 2.0])
-    scene, owner = blank()
-    similarity = pose((9.3, 11.8), scale, roll, mirrored, (3.5, 4.5))
-    expected = pasted_slowly(scene, cutout, similarity, light)
-    paste(scene, owner, 4, cutout, similarity, light)
+    scene, cutout_index = blank()
+    similarity = pose((9.3, 11.8), scale, roll, flipped, (3.5, 4.5))
+    expected = composite_by_pixel(scene, cutout, similarity, light)
+    composite(scene, cutout_index, 4, cutout, similarity, light)
     np.testing.assert_allclose(scene, expected, atol=2e-5)
-    assert set(np.unique(owner)) == {-1, 4}
+    assert set(np.unique(cutout_index)) == {-1, 4}
 
 
-def test_an_opaque_cutout_replaces_and_a_clear_one_leaves_the_scene():
-    scene, owner = blank(8, 8)
+def test_an_opaque_cutout_replaces_the_scene_and_a_transparent_one_keeps_it():
+    scene, cutout_index = blank(8, 8)
     solid = encode(np.full((8, 8, 3), 0.75), np.ones((8, 8)))
-    paste(scene, owner, 0, solid, pose(), WHITE, tail=1.0)
+    composite(scene, cutout_index, 0, solid, pose(), WHITE, tail=1.0)
     np.testing.assert_allclose(scene, 0.75, atol=0.01)
-    assert (owner == 0).all()
+    assert (cutout_index == 0).all()
     before = scene.copy()
-    paste(scene, owner, 1, np.zeros((8, 8, 4), np.uint8), pose(), WHITE)
+    composite(scene, cutout_index, 1, np.zeros((8, 8, 4), np.uint8), pose(), WHITE)
     np.testing.assert_array_equal(scene, before)
 
 
-def test_a_cutout_outside_the_picture_changes_nothing():
-    scene, owner = blank()
+def test_a_cutout_outside_the_image_changes_nothing():
+    scene, cutout_index = blank()
     before = scene.copy()
-    paste(scene, owner, 0, random_cutout(np.random.default_rng(0)), pose((500.0, -90.0)), WHITE)
+    composite(
+        scene, cutout_index, 0, random_cutout(np.random.default_rng(0)), pose((500.0, -90.0)), WHITE
+    )
     np.testing.assert_array_equal(scene, before)
-    assert (owner == -1).all()
+    assert (cutout_index == -1).all()
 
 
-def test_a_tail_goes_on_with_the_lowest_row():
-    scene, owner = blank(24, 6)
+def test_a_tail_repeats_the_lowest_row():
+    scene, cutout_index = blank(24, 6)
     rows = np.linspace(0.1, 0.9, 4)[:, None, None] * np.ones((4, 6, 3))
     cutout = encode(rows, np.ones((4, 6)))
-    paste(scene, owner, 0, cutout, pose(), WHITE, tail=2.0)
-    assert (owner[:12] == 0).all()
-    assert (owner[12:] == -1).all()
+    composite(scene, cutout_index, 0, cutout, pose(), WHITE, tail=2.0)
+    assert (cutout_index[:12] == 0).all()
+    assert (cutout_index[12:] == -1).all()
     np.testing.assert_allclose(scene[4:11], 0.9, atol=0.02)
 
 
-def test_points_move_with_the_pixels():
+def test_points_follow_the_pixels():
     light = np.zeros((21, 21, 3))
     light[4, 15] = 2.0
     cutout = encode(light, np.zeros((21, 21)))
-    for roll, mirrored in ((0.0, False), (1.1, False), (-2.0, True)):
-        scene, owner = np.zeros((90, 90, 3), np.float32), np.full((90, 90), -1, np.int16)
-        similarity = pose((44.0, 47.0), 2.6, roll, mirrored, (10.5, 10.5))
-        paste(scene, owner, 0, cutout, similarity, WHITE)
+    for roll, flipped in ((0.0, False), (1.1, False), (-2.0, True)):
+        scene, cutout_index = np.zeros((90, 90, 3), np.float32), np.full((90, 90), -1, np.int16)
+        similarity = pose((44.0, 47.0), 2.6, roll, flipped, (10.5, 10.5))
+        composite(scene, cutout_index, 0, cutout, similarity, WHITE)
         bright = scene[..., 0] / scene[..., 0].sum()
         rows, columns = np.indices(bright.shape) + 0.5
         found = (bright * columns).sum(), (bright * rows).sum()
-        np.testing.assert_allclose(found, similarity(np.array([15.5, 4.5])), atol=0.05)
+        np.testing.assert_allclose(found, similarity.apply(np.array([15.5, 4.5])), atol=0.05)
 
 
-def test_a_positive_roll_turns_clockwise():
-    right, below = pose(roll=np.pi / 2)(np.array([[1.0, 0.0], [0.0, 1.0]]))
+def test_positive_roll_is_clockwise():
+    right, below = pose(roll=np.pi / 2).apply(np.array([[1.0, 0.0], [0.0, 1.0]]))
     np.testing.assert_allclose(right, (0.0, 1.0), atol=1e-12)
     np.testing.assert_allclose(below, (-1.0, 0.0), atol=1e-12)
 
 
-def test_codes_keep_light_and_clip_above_the_headroom():
+def test_encoding_preserves_values_and_clips_above_the_headroom():
     light = np.linspace(0.0, HEADROOM, 60).reshape(4, 5, 3)
     back = decode(encode(light, np.full((4, 5), 0.5)))
     np.testing.assert_allclose(np.sqrt(back[..., :3]), np.sqrt(light), atol=0.004)
@@ -132,16 +141,16 @@ def test_codes_keep_light_and_clip_above_the_headroom():
     assert decode(encode(light + 9.0, np.ones((4, 5))))[..., :3].max() == pytest.approx(HEADROOM)
 
 
-def test_halving_keeps_light_and_places():
+def test_downsampling_preserves_light_and_positions():
     cutout = random_cutout(np.random.default_rng(2), 8, 6)
-    half = halve(cutout)
+    half = downsample(cutout)
     assert half.shape == (4, 3, 4)
     blocks = decode(cutout).reshape(4, 2, 3, 2, 4).mean((1, 3))
     np.testing.assert_allclose(decode(half), blocks, atol=0.02)
-    assert halve(random_cutout(np.random.default_rng(2), 7, 5)).shape == (4, 3, 4)
-    whole = pose((30.0, 20.0), 0.5, 0.3)
+    assert downsample(random_cutout(np.random.default_rng(2), 7, 5)).shape == (4, 3, 4)
+    transform = pose((30.0, 20.0), 0.5, 0.3)
     point = np.array([4.0, 6.0])
-    np.testing.assert_allclose(whole.of_level(1)(point / 2), whole(point))
+    np.testing.assert_allclose(transform.at_level(1).apply(point / 2), transform.apply(point))
 
 
 def test_a_person_is_a_pure_function_of_seed_and_number(maker, person):
@@ -154,9 +163,9 @@ def test_a_person_is_a_pure_function_of_seed_and_number(maker, person):
     assert not np.array_equal(maker.person(1)[0].landmarks68_px, person[0].landmarks68_px)
 
 
-def test_cutouts_are_sharp_labelled_heads(person):
-    heads, decoy = person[:-1], person[-1]
-    assert decoy.kind == "decoy"
+def test_cutouts_are_labelled_heads_of_the_expected_sizes(person):
+    heads, negative = person[:-1], person[-1]
+    assert negative.kind == "negative"
     assert {head.kind for head in heads} <= {"face", "back"}
     for head in heads:
         height, width = head.levels[0].shape[:2]
@@ -181,49 +190,6 @@ def test_the_five_points_are_eyes_nose_and_mouth():
     np.testing.assert_array_equal([nose, mouth_right, mouth_left], landmarks[[30, 48, 54]])
 
 
-def test_a_folder_serves_other_processes(maker, person, tmp_path):
-    first = CutoutBank(maker, 2, tmp_path / "bank").person(0)
-
-    class NeverMakes:
-        provenance = maker.provenance
-
-        def person(self, number):
-            raise AssertionError("made again")
-
-    second = CutoutBank(NeverMakes(), 2, tmp_path / "bank").person(0)
-    for made, read, fresh in zip(first, second, person, strict=True):
-        assert made.kind == read.kind == fresh.kind
-        assert read.light_x == pytest.approx(fresh.light_x)
-        np.testing.assert_array_equal(read.face_seen, fresh.face_seen)
-        np.testing.assert_array_equal(read.landmarks68_px, fresh.landmarks68_px)
-        for a, b in zip(read.levels, fresh.levels, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_a_folder_of_other_people_is_refused(maker, tmp_path):
-    CutoutBank(maker, 2, tmp_path)
-
-    class Other:
-        provenance = maker.provenance | {"seed": 4}
-
-    with pytest.raises(ValueError, match="another folder"):
-        CutoutBank(Other(), 2, tmp_path)
-
-
-def test_a_bank_forgets_who_is_out_of_use():
-    made = []
-
-    class Counts:
-        def person(self, number):
-            made.append(number)
-            return []
-
-    bank = CutoutBank(Counts(), 2)
-    for number in (0, 1, 0, 2, 1, 0):
-        bank.person(number)
-    assert made == [0, 1, 2, 0]
-
-
 def test_scenes_are_a_pure_function_of_seed_and_index(scenes):
     ahead = [scenes.sample(index) for index in (3, 0, 7)]
     fresh = pickle.loads(pickle.dumps(scenes))
@@ -233,7 +199,7 @@ def test_scenes_are_a_pure_function_of_seed_and_index(scenes):
     assert not np.array_equal(ahead[0].image, ahead[1].image)
 
 
-def test_scenes_hold_labels_of_the_promised_shapes(scenes):
+def test_labels_have_the_documented_shapes(scenes):
     counts = []
     for index in range(40):
         scene = scenes.sample(index)
@@ -255,33 +221,44 @@ def test_scenes_hold_labels_of_the_promised_shapes(scenes):
     assert max(counts) <= 8
 
 
-def with_bank(scenes, bank, **options):
-    """Return scenes of other options on a bank that is there already."""
+def with_people(scenes, person, **options):
+    """Return scenes with other options whose people are already rendered."""
     changed = DetectionScenes(scenes.seed, **{**SMALL, **options})
-    changed._bank = bank
+    changed._person = person
     return changed
 
 
-def test_people_change_slowly(scenes, person):
-    asked = set()
+def test_people_change_gradually(scenes, person):
+    requested = set()
 
-    class Notes:
-        def person(self, number):
-            asked.add(number)
-            return person
+    def get_person(index):
+        requested.add(index)
+        return person
 
-    watched = with_bank(scenes, Notes(), people=3)
+    watched = with_people(scenes, get_person, people=3)
     for index in (40, 45, 50, 60, 70, 79):
         watched.sample(index)
-    assert asked == {1, 2, 3}
-    watched.warm(400)
-    assert asked == {1, 2, 3, 10, 11, 12}
+    assert requested == {1, 2, 3}
+
+
+def test_people_are_rendered_once_while_they_are_in_use(scenes, monkeypatch, person):
+    rendered = []
+
+    def render(self, index):
+        rendered.append(index)
+        return person
+
+    monkeypatch.setattr(CutoutRenderer, "person", render)
+    fresh = DetectionScenes(scenes.seed, **{**SMALL, "face_free_share": 0.0})
+    for index in range(80):
+        fresh.sample(index)
+    assert rendered == [0, 1]
 
 
 def test_face_free_share_is_kept(scenes):
-    none = with_bank(scenes, scenes._bank, face_free_share=1.0)
+    none = with_people(scenes, scenes._person, face_free_share=1.0)
     assert sum(len(none.sample(index).boxes_xyxy) for index in range(12)) == 0
-    always = with_bank(scenes, scenes._bank, face_free_share=0.0)
+    always = with_people(scenes, scenes._person, face_free_share=0.0)
     heads = [always.sample(index) for index in range(12)]
     assert all(len(scene.boxes_xyxy) + len(scene.ignore_xyxy) for scene in heads)
 
@@ -298,43 +275,44 @@ def face_cutout(side=40, kind="face"):
 
 def labels_of(*pasted, size=(60, 100)):
     """Paste in order and return the labels."""
-    scene, owner = blank(*size)
+    scene, cutout_index = blank(*size)
     for number, one in enumerate(pasted):
-        paste(scene, owner, number, one.cutout.levels[0], one.pose, WHITE)
-    return _labelled(np.zeros((*size, 3), np.uint8), owner, list(pasted))
+        composite(scene, cutout_index, number, one.cutout.levels[0], one.scene_from_cutout, WHITE)
+    return _label(np.zeros((*size, 3), np.uint8), cutout_index, list(pasted))
 
 
-def test_visible_is_the_share_that_nothing_hides():
+def test_visible_is_the_unoccluded_share():
     cutout = face_cutout()
-    alone = _Pasted(cutout, pose((5.0, 5.0)), False)
+    alone = _Placed(cutout, pose((5.0, 5.0)), False)
     assert labels_of(alone).visible == [1.0]
-    half_over = _Pasted(cutout, pose((25.0, 5.0)), False)
+    half_over = _Placed(cutout, pose((25.0, 5.0)), False)
     far, near = labels_of(alone, half_over).visible
     assert near == 1.0
     assert far == pytest.approx(0.5, abs=0.15)
-    cut_off = _Pasted(cutout, pose((-20.0, 5.0)), False)
+    cut_off = _Placed(cutout, pose((-20.0, 5.0)), False)
     assert labels_of(cut_off).visible[0] == pytest.approx(0.5, abs=0.15)
     masked = cutout._replace(face_seen=np.arange(FACE_SAMPLES) % 4 == 0)
-    assert labels_of(_Pasted(masked, pose((5.0, 5.0)), False)).visible == [0.25]
+    assert labels_of(_Placed(masked, pose((5.0, 5.0)), False)).visible == [0.25]
 
 
-def test_boxes_follow_the_landmarks_and_the_persons_right_eye_stays_first():
+def test_boxes_enclose_the_landmarks_and_the_persons_right_eye_is_first():
     cutout = face_cutout()
-    for roll, mirrored in ((0.0, False), (0.9, False), (0.0, True), (3.1, True)):
-        similarity = pose((50.0, 30.0), 0.8, roll, mirrored, (20.0, 20.0))
-        labels = labels_of(_Pasted(cutout, similarity, mirrored))
+    for roll, flipped in ((0.0, False), (0.9, False), (0.0, True), (3.1, True)):
+        similarity = pose((50.0, 30.0), 0.8, roll, flipped, (20.0, 20.0))
+        labels = labels_of(_Placed(cutout, similarity, flipped))
         np.testing.assert_allclose(
-            labels.boxes_xyxy[0], face_box(similarity(cutout.landmarks68_px)), atol=1e-4
+            labels.boxes_xyxy[0], face_box(similarity.apply(cutout.landmarks68_px)), atol=1e-4
         )
         right, left = labels.points[0, :2]
         upright = np.array([np.cos(roll), np.sin(roll)])
         assert (left - right) @ upright > 0
 
 
-def test_backs_are_ignored_and_decoys_have_no_label():
+def test_heads_from_behind_are_ignored_and_hard_negatives_have_no_label():
     at = pose((5.0, 5.0))
     labels = labels_of(
-        _Pasted(face_cutout(kind="back"), at, False), _Pasted(face_cutout(kind="decoy"), at, False)
+        _Placed(face_cutout(kind="back"), at, False),
+        _Placed(face_cutout(kind="negative"), at, False),
     )
     assert len(labels.boxes_xyxy) == 0
     assert labels.ignore_xyxy.shape == (1, 4)
@@ -348,14 +326,14 @@ def test_backs_are_ignored_and_decoys_have_no_label():
         ({"people": 0}, "people"),
         ({"scenes_per_person": 0}, "scenes_per_person"),
         ({"face_free_share": 1.5}, "face_free_share"),
-        ({"least_box_px": 500.0}, "least_box_px"),
+        ({"min_box_px": 500.0}, "min_box_px"),
     ],
 )
-def test_numbers_out_of_range_are_named(options, says):
+def test_parameters_out_of_range_are_named(options, says):
     with pytest.raises(ValueError, match=says):
         DetectionScenes(**options)
 
 
-def test_an_index_counts_from_0(scenes):
+def test_a_negative_index_is_refused(scenes):
     with pytest.raises(ValueError, match="index"):
         scenes.sample(-1)

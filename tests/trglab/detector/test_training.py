@@ -17,7 +17,7 @@ from trglab.cli.detector import train_verb
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.detector.evaluation import LabelledImage, negative_scores, positive_scores
 from trglab.detector.export import export_detector
-from trglab.detector.mixing import SceneMixer, mirrored
+from trglab.detector.mixing import SceneMixer, flip_scene
 from trglab.detector.network import (
     DetectionTargets,
     DetectorConfig,
@@ -190,7 +190,7 @@ def test_scenes_are_a_function_of_seed_and_number() -> None:
 
 def test_a_mirror_twice_is_the_scene() -> None:
     scene = DotScenes(0, 2).scene(0)
-    once, twice = mirrored(scene), mirrored(mirrored(scene))
+    once, twice = flip_scene(scene), flip_scene(flip_scene(scene))
     np.testing.assert_array_equal(twice.image, scene.image)
     np.testing.assert_allclose(twice.boxes_xyxy, scene.boxes_xyxy)
     np.testing.assert_allclose(twice.points, scene.points)
@@ -199,7 +199,7 @@ def test_a_mirror_twice_is_the_scene() -> None:
 
 
 def test_a_mixer_wants_faces() -> None:
-    with pytest.raises(ValueError, match="expected pictures with faces"):
+    with pytest.raises(ValueError, match="expected images with faces"):
         SceneMixer(0, 96, negatives=DotScenes(0, 0))
 
 
@@ -352,7 +352,7 @@ def test_export_wants_a_threshold(learnt, tmp_path) -> None:
 def test_the_verb_trains_from_packs(tmp_path) -> None:
     write_scenes(tmp_path / "empty", DotScenes(1, 0).scene, 3)
     write_scenes(tmp_path / "scenes", DotScenes(2, 2).scene, 3)
-    with pytest.raises(ValueError, match="expected pictures with faces"):
+    with pytest.raises(ValueError, match="expected images with faces"):
         train_verb(tmp_path / "run", negatives=tmp_path / "empty", steps=1)
     train_verb(tmp_path / "run", negatives=tmp_path / "empty", scenes=tmp_path / "scenes", steps=1)
     assert read_log(tmp_path / "run")[-1]["step"] == 1
