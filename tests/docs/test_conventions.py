@@ -1,4 +1,4 @@
-"""The conventions page names a test for what it says: each of them exists."""
+"""Every test named in docs/conventions.md exists."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "conventions.md"
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
+@pytest.mark.skipif(not PAGE.is_file(), reason="needs docs/")
 def test_every_test_that_the_page_names_exists():
-    """A name without its file is in the file that was named last."""
+    """A name without a file is in the file named last."""
     named = re.findall(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)`", PAGE.read_text(encoding="utf-8"))
     assert len(named) > 20
     last_file = ""

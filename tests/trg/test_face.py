@@ -1,4 +1,4 @@
-"""One face: its checks, its pose in all forms, its size, its surface, its dictionary."""
+"""One face: validation, representations of its pose, size, mesh and serialisation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORIGINS = ("head", "sellion", "neck")
 
 @settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES)
-def test_the_pose_in_all_its_forms(angles, place):
+def test_representations_of_the_pose_agree_with_scipy(angles, place):
     face = make_face(angles, place)
     scipys = Rotation.from_euler("yxz", angles, degrees=True)
     np.testing.assert_allclose(face.rotation, scipys.as_matrix(), atol=1e-12)
@@ -40,7 +40,7 @@ def test_the_pose_in_all_its_forms(angles, place):
 
 @settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES, st.sampled_from(FRAMES), st.sampled_from(ORIGINS))
-def test_to_frame_moves_the_origin_and_comes_back(angles, place, frame, origin):
+def test_to_frame_moves_the_origin_and_keeps_the_axes(angles, place, frame, origin):
     face = make_face(angles, place)
     pose, camera, head = face.to_frame(frame, origin), CAMERA_AXES[frame], HEAD_AXES[frame]
     np.testing.assert_allclose(camera.T @ pose[:3, :3] @ head, face.rotation, atol=1e-12)
@@ -48,7 +48,7 @@ def test_to_frame_moves_the_origin_and_comes_back(angles, place, frame, origin):
     np.testing.assert_allclose(camera.T @ pose[:3, 3], expected, atol=1e-12)
 
 
-def test_origins_lie_where_they_should():
+def test_origins_are_at_their_landmarks():
     face = make_face()
     np.testing.assert_array_equal(face.origin_m("head"), np.zeros(3))
     sellion_px = face.camera.project(face.to_frame("opencv", "sellion")[:3, 3])
@@ -59,7 +59,7 @@ def test_origins_lie_where_they_should():
     assert 0.10 < back < 0.13
 
 
-def test_the_neck_stays_while_the_head_turns_on_it():
+def test_the_neck_stays_fixed_while_the_head_turns_on_it():
     level = make_face((0, 0, 0))
     pivot_m = level.to_frame("unity", "neck")[:3, 3]
     for angles in ((30, 0, 0), (0, 20, 0), (-10, -15, 25)):
@@ -71,13 +71,13 @@ def test_the_neck_stays_while_the_head_turns_on_it():
         assert np.linalg.norm(turned.to_frame("unity", "sellion")[:3, 3] - pivot_m) > 0.1
 
 
-def test_the_neck_is_the_pivot_that_was_published():
+def test_the_neck_is_the_published_pivot():
     """17.0 mm behind and 33.1 mm below the ear canal; that 99 and 29 mm from the sellion."""
     offset_mm = np.array(NECK_FROM_SELLION) * 65.0
     np.testing.assert_allclose(offset_mm, (0.0, 29.0 + 33.1, 99.0 + 17.0), atol=1.0)
 
 
-def test_eye_distance_is_that_of_the_lids_means():
+def test_interpupillary_distance_is_that_of_the_eyelid_means():
     face = make_face()
     points = [face.landmarks_m[vertex] for vertex in face.topology.landmarks68]
     right = sum(points[index] for index in range(36, 42)) / 6
@@ -94,7 +94,7 @@ LENSES = [
 
 @settings(deadline=None, max_examples=30)
 @given(ANGLES, PLACES, st.floats(0.04, 0.08), st.sampled_from(LENSES))
-def test_a_known_eye_distance_moves_no_pixel(angles, place, known_m, camera):
+def test_a_known_interpupillary_distance_moves_no_pixel(angles, place, known_m, camera):
     face = make_face(angles, place, camera)
     scaled = face.with_interpupillary(known_m)
     assert scaled.interpupillary_m == pytest.approx(known_m)
@@ -111,12 +111,12 @@ def test_a_known_eye_distance_moves_no_pixel(angles, place, known_m, camera):
 
 
 @pytest.mark.parametrize("wrong", [64.0, 6.4, 0.0, -0.06, float("nan"), "wide"])
-def test_an_eye_distance_in_other_units_is_refused(wrong):
+def test_an_interpupillary_distance_in_other_units_is_refused(wrong):
     with pytest.raises(ValueError, match="interpupillary_m"):
         make_face().with_interpupillary(wrong)
 
 
-def test_eyes_that_coincide_set_no_scale():
+def test_eyes_that_coincide_are_refused():
     face = make_face()
     flat = replace(face, landmarks_m=np.zeros_like(face.landmarks_m))
     with pytest.raises(ValueError, match="coincide"):
@@ -137,12 +137,12 @@ def test_from_pose_projects_the_landmarks():
         make_face((0.0, 0.0, 0.0), (0.0, 0.0, -0.1), landmarks_m=before)
 
 
-def test_the_box_is_the_papers_around_the_projected_landmarks():
+def test_the_box_is_the_papers_box_of_the_projected_landmarks():
     face = make_face()
     np.testing.assert_allclose(face.box_xyxy, face_box(face.landmarks68_px))
 
 
-def test_mesh_lies_in_the_camera_frame_and_its_normals_point_outwards():
+def test_mesh_is_in_the_camera_frame_with_outward_normals():
     face = make_face()
     mesh = face.mesh()
     np.testing.assert_array_equal(mesh.triangles, face.topology.triangles)
@@ -169,7 +169,7 @@ def test_a_vertex_without_triangles_has_no_normal():
     np.testing.assert_array_equal(normals, [[0, 0, 1]] * 3 + [[0, 0, 0]])
 
 
-def test_the_dictionary_is_plain_json():
+def test_to_dict_is_valid_json():
     face = make_face(id=np.int64(3), time_s=np.float32(0.5), confidence=np.float32(0.75))
     short = face.to_dict()
     assert json.loads(json.dumps(short, allow_nan=False)) == short
@@ -184,7 +184,7 @@ def test_the_dictionary_is_plain_json():
     np.testing.assert_array_equal(long["landmarks_m"], face.landmarks_m)
 
 
-def test_a_face_is_frozen_and_keeps_its_own_numbers():
+def test_a_face_is_immutable_and_copies_its_arrays():
     landmarks_m = face_topology().template_m.astype(np.float64)
     face = make_face(landmarks_m=landmarks_m)
     before = face.landmarks_m.copy()
@@ -197,7 +197,7 @@ def test_a_face_is_frozen_and_keeps_its_own_numbers():
     assert face.landmarks_m.dtype == face.rotation.dtype == np.float64
 
 
-def test_a_face_can_be_changed_copied_and_sent():
+def test_a_face_can_be_replaced_pickled_and_hashed():
     face = make_face()
     named = replace(face, id=7, time_s=1.25)
     assert (named.id, named.time_s, face.id, face.time_s) == (7, 1.25, None, None)
@@ -231,13 +231,13 @@ def test_a_face_prints_in_one_line():
         ({"time_s": float("inf")}, "time_s: expected finite"),
     ],
 )
-def test_a_face_that_does_not_fit_says_why(changes, message):
+def test_invalid_faces_are_refused_with_the_reason(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(make_face(), **changes)
 
 
 @pytest.mark.parametrize("name", ["camera", "topology"])
-def test_a_wrong_kind_of_part_is_named(name):
+def test_parts_of_a_wrong_type_are_named(name):
     with pytest.raises(TypeError, match=f"face {name}: expected a"):
         replace(make_face(), **{name: None})
 
@@ -247,7 +247,7 @@ def test_an_unknown_origin_names_the_known_ones():
         make_face().to_frame("opencv", "chin")
 
 
-def test_wrong_input_never_makes_a_face_by_halves():
+def test_from_pose_validates_its_input():
     with pytest.raises(ValueError, match="face translation_m"):
         Face.from_pose(
             np.eye(3), (0, 0), face_topology().template_m, 0.5, LENSES[0],

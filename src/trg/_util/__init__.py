@@ -1,1 +1,1 @@
-"""Small helpers without a subject of their own: checks of input, atomic files."""
+"""Input validation, atomic file writes, dispatch between NumPy and torch."""

@@ -1,4 +1,4 @@
-"""Functions for NumPy arrays and torch tensors alike: which library does an array belong to?"""
+"""Dispatch between NumPy and torch by the type of the array."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def namespace_of(array: Any) -> ModuleType:
-    """Return the array library that ``array`` belongs to, without importing it."""
+    """Return the module, numpy or torch, that ``array`` belongs to, without importing torch."""
     if isinstance(array, np.ndarray | np.generic):
         return np
     return sys.modules[type(array).__module__.partition(".")[0]]

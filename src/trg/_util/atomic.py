@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any, BinaryIO
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file beside ``path``, bring it to the disk, and only then give it its name.
+    """Write a temporary file beside ``path``, flush it to disk, then rename it to ``path``.
 
-    A kill or a full disk at any moment leaves the old file, or none.
+    An interruption at any moment leaves the old file, or none, but never a partial one.
+
+    Parameters
+    ----------
+    path
+        The file to create or replace.
+    write
+        Called with the temporary file, open for binary writing.
 
     Raises
     ------
     OSError
-        The disk is full or the folder cannot be written; the part that was written is removed.
+        The disk is full or the folder is not writable. The temporary file is removed.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -28,7 +35,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and needs no flush
+    if os.name == "posix":  # flush the rename too; other systems cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

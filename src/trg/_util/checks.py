@@ -1,4 +1,4 @@
-"""Checks of what comes in from outside: what was expected, what came, in one sentence."""
+"""Validation of inputs. Error messages say what was expected and what was received."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from numpy.typing import ArrayLike, NDArray
 def finite_array(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], dtype: Any = np.float64
 ) -> NDArray[Any]:
-    """Return ``value`` as an array of ``shape`` (None: any length), or raise ValueError."""
+    """Return ``value`` as an array of ``shape`` (None: any length) and ``dtype``.
+
+    Raises
+    ------
+    ValueError
+        ``value`` is not numeric, has another shape, or contains NaN or infinity.
+    """
     try:
         array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name}: expected numbers of shape {_show(shape)}, got {value!r}"
         ) from error
-    fits = array.ndim == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    if array.ndim != len(shape) or any(
+        expected not in (None, actual) for expected, actual in zip(shape, array.shape, strict=True)
+    ):
         raise ValueError(f"{name}: expected shape {_show(shape)}, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
@@ -29,7 +34,13 @@ def finite_array(
 
 
 def rgb_image(name: str, value: Any) -> NDArray[np.uint8]:
-    """Return ``value`` if it is an ``(h, w, 3)`` uint8 image with at least one pixel, or raise."""
+    """Return ``value`` as an array if it is an ``(h, w, 3)`` uint8 image of at least one pixel.
+
+    Raises
+    ------
+    ValueError
+        It is not.
+    """
     array = np.asarray(value)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise ValueError(

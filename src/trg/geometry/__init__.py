@@ -1,1 +1,1 @@
-"""Cameras, crops, rotations, projection, and the face mesh: NumPy and Pillow only."""
+"""Cameras, crops, rotations, projection, axis conventions, face mesh: NumPy and Pillow only."""

@@ -1,14 +1,14 @@
-"""Pinhole cameras with lens distortion, and where their numbers came from.
+"""Pinhole camera with Brown-Conrady lens distortion.
 
 Pixel convention: the top-left pixel covers [0, 1) x [0, 1), so its centre is at (0.5, 0.5), and an
-image of w x h pixels spans [0, w] x [0, h]. The principal point of a camera whose axis meets the
-middle of the image is (w / 2, h / 2). A calibration that counts pixel centres from 0 (OpenCV's
-does) has a principal point that is half a pixel less: pass it with ``pixel_centre=0.0``.
+image of w x h pixels spans [0, w] x [0, h]. A centred principal point is (w / 2, h / 2). OpenCV
+puts the centre of the first pixel at 0, which makes its principal points half a pixel smaller:
+load such a matrix with ``Camera.from_matrix(..., pixel_centre=0.0)``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,36 +17,46 @@ from numpy.typing import ArrayLike, NDArray
 from trg._util.checks import finite_array
 
 CameraSource = Literal["given", "exif", "fov", "assumed"]
-"""Where a camera's numbers came from: the user, the file's EXIF, a field of view, nowhere."""
+"""Origin of the intrinsics: the user, the file's EXIF data, a field of view, an assumption."""
 
 FovAxis = Literal["horizontal", "vertical", "diagonal"]
+"""Borders or corners of the image that a field of view is measured between."""
 
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
 """Brown-Conrady k1, k2, p1, p2, k3 of an ideal lens."""
 
 ASSUMED_FOV_DEG = 60.0
-"""Diagonal field of view where nobody knows the camera: between a phone's or webcam's (about 75)
-and a portrait lens's (about 45). Rotation and landmarks in the picture hardly depend on it;
-distance does, in proportion to the focal length."""
+"""Diagonal field of view of an unknown camera: between a phone or webcam (about 75 degrees) and a
+portrait lens (about 45). Rotation and image landmarks hardly depend on it; distances are
+proportional to the focal length."""
 
 UNDISTORT_STEPS = 20
 UNDISTORT_TOLERANCE = 1e-12
+"""Newton's method stops at this error in rays; float64 does not reach much less."""
+
+UNDISTORT_ACCEPTED = 1e-9
+"""Error in rays that is accepted after the last step: far below a thousandth of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera and the size of its picture, in pixels.
+    """Intrinsics of a camera, for one image size.
 
     Attributes
     ----------
     fx, fy, cx, cy
         Focal lengths and principal point, px.
     width, height
-        Size of the picture, px.
+        Image size, px.
     distortion
         Brown-Conrady ``(k1, k2, p1, p2, k3)``, in OpenCV's order.
     source
-        Where the numbers came from.
+        Origin of the intrinsics.
+
+    Raises
+    ------
+    ValueError
+        A focal length or size is not positive, a number not finite, or the source unknown.
     """
 
     fx: float
@@ -68,7 +78,7 @@ class Camera:
             )
         if self.width < 1 or self.height < 1:
             raise ValueError(
-                f"camera: expected a picture of at least 1x1 px, got {self.width}x{self.height}"
+                f"camera: expected an image of at least 1x1 px, got {self.width}x{self.height}"
             )
         finite_array("camera distortion (k1, k2, p1, p2, k3)", self.distortion, (5,))
         if self.source not in get_args(CameraSource):
@@ -87,12 +97,12 @@ class Camera:
         pixel_centre: float = 0.5,
         source: CameraSource = "given",
     ) -> Camera:
-        """Build a camera from a 3x3 intrinsic matrix and 0, 4 or 5 distortion numbers.
+        """Build a camera from a 3x3 intrinsic matrix and 0, 4 or 5 distortion coefficients.
 
         Parameters
         ----------
         pixel_centre
-            Where the calibration puts the centre of the first pixel: 0.5 here, 0.0 in OpenCV.
+            Coordinate of the first pixel's centre in the calibration: 0.5 here, 0.0 in OpenCV.
 
         Raises
         ------
@@ -116,7 +126,7 @@ class Camera:
             cy=float(K[1, 2]) + shift,
             width=width,
             height=height,
-            distortion=_five_distortion_numbers(distortion),
+            distortion=_five_coefficients(distortion),
             source=source,
         )
 
@@ -130,20 +140,16 @@ class Camera:
         source: CameraSource = "fov",
     ) -> Camera:
         """Build an ideal camera with square pixels from its field of view in degrees."""
-        sides = {
-            "horizontal": float(width),
-            "vertical": float(height),
-            "diagonal": float(np.hypot(width, height)),
-        }
         _check_fov_axis(axis)
         if not 0.0 < fov_deg < 180.0:
             raise ValueError(f"field of view: expected 0 < degrees < 180, got {fov_deg}")
-        focal_px = 0.5 * sides[axis] / float(np.tan(np.radians(fov_deg) / 2.0))
+        sides = {"horizontal": width, "vertical": height, "diagonal": np.hypot(width, height)}
+        focal_px = 0.5 * float(sides[axis]) / float(np.tan(np.radians(fov_deg) / 2.0))
         return cls(focal_px, focal_px, width / 2.0, height / 2.0, width, height, source=source)
 
     @classmethod
     def assumed(cls, width: int, height: int) -> Camera:
-        """Build the camera to fall back on: a diagonal field of view of 60 degrees."""
+        """Build the fallback for unknown cameras: a diagonal field of view of 60 degrees."""
         return cls.from_fov(ASSUMED_FOV_DEG, width, height, axis="diagonal", source="assumed")
 
     @property
@@ -153,27 +159,27 @@ class Camera:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether straight lines come out bent."""
+        """Whether any distortion coefficient is nonzero."""
         return any(self.distortion)
 
     def fov_deg(self, axis: FovAxis = "horizontal") -> float:
-        """Return the angle in degrees between opposite borders or corners of the picture."""
+        """Return the angle in degrees between opposite borders or corners of the image."""
+        _check_fov_axis(axis)
         ends = {
             "horizontal": ((0.0, self.cy), (self.width, self.cy)),
             "vertical": ((self.cx, 0.0), (self.cx, self.height)),
             "diagonal": ((0.0, 0.0), (self.width, self.height)),
         }
-        _check_fov_axis(axis)
         first, second = np.insert(self.unproject(ends[axis]), 2, 1.0, axis=-1)
         cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
         return float(np.degrees(np.arccos(cosine)))
 
     def crop(self, left_px: float, top_px: float, width: int, height: int) -> Camera:
-        """Return the camera of the picture's cut-out that starts at ``(left_px, top_px)``."""
+        """Return the camera of the image region whose top-left corner is ``(left_px, top_px)``."""
         return replace(self, cx=self.cx - left_px, cy=self.cy - top_px, width=width, height=height)
 
     def resize(self, width: int, height: int) -> Camera:
-        """Return the camera of the picture scaled to ``width`` x ``height``."""
+        """Return the camera of the image resized to ``width`` x ``height`` px."""
         scale_x, scale_y = width / self.width, height / self.height
         return replace(
             self,
@@ -188,20 +194,19 @@ class Camera:
     def project(self, points_cam: ArrayLike) -> NDArray[np.float64]:
         """Project points ``(..., 3)`` in the camera frame to pixels ``(..., 2)``.
 
-        A point at or behind the camera (z <= 0) has no image and comes out as NaN.
+        Points at or behind the camera (z <= 0) give NaN.
         """
         points = np.asarray(points_cam, dtype=np.float64)
         depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
         return self.pixels_from_rays(points[..., :2] / depth)
 
     def unproject(self, pixels: ArrayLike) -> NDArray[np.float64]:
-        """Turn pixels ``(..., 2)`` into rays ``(x / z, y / z)`` of an ideal lens.
+        """Convert pixels ``(..., 2)`` to undistorted rays ``(x / z, y / z)``.
 
         Raises
         ------
         ValueError
-            A pixel is not finite, or the distortion model folds over there, so that no ray leads
-            to it.
+            A pixel is not finite, or no ray reaches it because the distortion model folds over.
         """
         pixels = np.asarray(pixels, dtype=np.float64)
         if not np.isfinite(pixels).all():
@@ -210,16 +215,16 @@ class Camera:
         return self._undistort(distorted) if self.is_distorted else distorted
 
     def pixels_from_rays(self, rays: ArrayLike) -> NDArray[np.float64]:
-        """Turn rays ``(..., 2)`` of an ideal lens into pixels ``(..., 2)``."""
+        """Convert undistorted rays ``(..., 2)`` to pixels ``(..., 2)``."""
         rays = np.asarray(rays, dtype=np.float64)
         distorted = self._distort(rays) if self.is_distorted else rays
         return distorted * (self.fx, self.fy) + (self.cx, self.cy)
 
     def pixels_per_ray(self, rays: ArrayLike) -> NDArray[np.float64]:
-        """Return how many pixels one unit of x and of y spans around rays ``(..., 2)``.
+        """Return the pixels per unit of x and of y around rays ``(..., 2)``.
 
-        ``(fx, fy)`` everywhere for an ideal lens. NaN where the lens model folds over, so that
-        no light from there reaches the picture.
+        ``(fx, fy)`` everywhere for an ideal lens. NaN where the distortion model folds over and no
+        light reaches the image.
         """
         rays = np.asarray(rays, dtype=np.float64)
         if not self.is_distorted:
@@ -229,17 +234,8 @@ class Camera:
         return np.where(_keeps_orientation(jacobian)[..., None], scale, np.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and strings, as in the JSON output."""
-        return {
-            "fx": self.fx,
-            "fy": self.fy,
-            "cx": self.cx,
-            "cy": self.cy,
-            "width": self.width,
-            "height": self.height,
-            "distortion": list(self.distortion),
-            "source": self.source,
-        }
+        """Return the attributes as numbers, lists and strings, as in the JSON output."""
+        return {**asdict(self), "distortion": list(self.distortion)}
 
     def _distort(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
         k1, k2, p1, p2, k3 = self.distortion
@@ -266,7 +262,7 @@ class Camera:
         return np.stack([np.stack([dxx, dxy], -1), np.stack([dxy, dyy], -1)], -2)
 
     def _undistort(self, distorted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Invert the lens by Newton's method, which needs about four steps for real lenses."""
+        """Invert the distortion by Newton's method: about four steps for real lenses."""
         rays = distorted.copy()
         for _ in range(UNDISTORT_STEPS):
             error = self._distort(rays) - distorted
@@ -276,12 +272,12 @@ class Camera:
             if not _keeps_orientation(jacobian).all():
                 break
             rays = rays - np.linalg.solve(jacobian, error[..., None])[..., 0]
-        worst = float(np.abs(self._distort(rays) - distorted).max())
-        if worst < 1e-9 and _keeps_orientation(self._distortion_jacobian(rays)).all():
+        is_accurate = np.abs(self._distort(rays) - distorted).max() < UNDISTORT_ACCEPTED
+        if is_accurate and _keeps_orientation(self._distortion_jacobian(rays)).all():
             return rays
         raise ValueError(
-            f"camera distortion {self.distortion}: the lens model folds over inside the region "
-            "that was asked for; expected a calibration that is valid there"
+            f"camera distortion {self.distortion}: the lens model folds over inside the requested "
+            "region; expected a calibration that is valid there"
         )
 
 
@@ -291,18 +287,16 @@ def _check_fov_axis(axis: str) -> None:
 
 
 def _keeps_orientation(jacobian: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say where symmetric 2x2 matrices are positive definite: the lens has not folded over."""
+    """Return where symmetric 2x2 Jacobians are positive definite: the lens does not fold over."""
     return (np.linalg.det(jacobian) > 0) & (np.trace(jacobian, axis1=-2, axis2=-1) > 0)
 
 
-def _five_distortion_numbers(
-    distortion: ArrayLike,
-) -> tuple[float, float, float, float, float]:
-    numbers = np.asarray(distortion, dtype=np.float64).ravel()
-    if numbers.size not in (0, 4, 5):
+def _five_coefficients(distortion: ArrayLike) -> tuple[float, float, float, float, float]:
+    given = np.asarray(distortion, dtype=np.float64).ravel()
+    if given.size not in (0, 4, 5):
         raise ValueError(
-            "camera distortion: expected 0, 4 or 5 Brown-Conrady numbers (k1, k2, p1, p2[, k3]), "
-            f"got {numbers.size}"
+            "camera distortion: expected 0, 4 or 5 Brown-Conrady coefficients (k1, k2, p1, p2[, "
+            f"k3]), got {given.size}"
         )
-    k1, k2, p1, p2, k3 = np.concatenate([numbers, np.zeros(5 - numbers.size)]).tolist()
+    k1, k2, p1, p2, k3 = np.concatenate([given, np.zeros(5 - given.size)]).tolist()
     return k1, k2, p1, p2, k3

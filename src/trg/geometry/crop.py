@@ -1,9 +1,8 @@
-"""From a face box in a picture to the network's square crop, and back.
+"""The network's square crop of a face box, and conversions between image and crop.
 
-The crop shows what an ideal pinhole camera would see through a square window on the plane z = 1.
-So unequal focal lengths, an off-centre principal point and lens distortion are gone from the
-picture, and all that is left of the camera are the three box numbers. This is the only module that
-turns pixel boxes into crops; a crop's pixel i has its centre at crop coordinate
+The crop is the view of an ideal pinhole camera through a square window on the plane z = 1. Unequal
+focal lengths, an off-centre principal point and lens distortion are removed; ``bbox_info`` is all
+that remains of the camera. Pixel i of a crop has its centre at crop coordinate
 ``(i + 0.5) / size * 2 - 1``.
 """
 
@@ -20,21 +19,19 @@ from trg.geometry.camera import Camera
 from trg.geometry.projection import crop_from_rays, rays_from_crop
 
 MAX_BOX_SCALE = 16.0
-"""Boxes may be this many times as large as the picture; all that they add is black."""
+"""Largest side of a box, in image sizes; beyond the image the crop is black."""
 
 BOX_MARGIN = 1.5
-"""The paper's face box over the larger side of the landmarks' bounding rectangle."""
+"""Side of the paper's face box over the larger side of the landmarks' bounding rectangle."""
 
 
 class FaceCrop(NamedTuple):
-    """What the network is shown of one face.
-
-    ``pixels`` is ``(size, size, 3)`` uint8, black where the picture ends; ``bbox_info`` is
-    ``(3,)`` float64: ``tau_x / f, tau_y / f, b / f``.
-    """
+    """The network's input for one face."""
 
     pixels: NDArray[np.uint8]
+    """``(size, size, 3)``, black outside the image"""
     bbox_info: NDArray[np.float64]
+    """``(3,)``: ``tau_x / f, tau_y / f, b / f``"""
 
 
 def face_box(landmarks_px: ArrayLike, margin: float = BOX_MARGIN) -> NDArray[np.float64]:
@@ -51,10 +48,10 @@ def face_box(landmarks_px: ArrayLike, margin: float = BOX_MARGIN) -> NDArray[np.
 
 
 def bbox_info_from_box(camera: Camera, box_xyxy: ArrayLike) -> NDArray[np.float64]:
-    """Turn a pixel box of any shape into the box numbers ``(3,)`` of the square around it.
+    """Return ``bbox_info`` ``(3,)`` of the square around a pixel box of any shape.
 
     The square has the box's centre and, in rays, its larger side. Under distortion the side is
-    measured with the lens's scale at the centre.
+    measured with the scale at the centre.
 
     Raises
     ------
@@ -71,48 +68,47 @@ def bbox_info_from_box(camera: Camera, box_xyxy: ArrayLike) -> NDArray[np.float6
 
 
 def box_from_bbox_info(camera: Camera, bbox_info: ArrayLike) -> NDArray[np.float64]:
-    """Return the pixel box ``(x0, y0, x1, y1)`` of box numbers, measured at its centre."""
-    numbers = finite_array("bbox_info", bbox_info, (3,))
-    centre = camera.pixels_from_rays(numbers[:2])
-    half = numbers[2] * camera.pixels_per_ray(numbers[:2]) / 2.0
+    """Return the pixel box ``(x0, y0, x1, y1)`` of ``bbox_info``, with the scale at its centre."""
+    info = finite_array("bbox_info", bbox_info, (3,))
+    centre = camera.pixels_from_rays(info[:2])
+    half = info[2] * camera.pixels_per_ray(info[:2]) / 2.0
     return np.concatenate([centre - half, centre + half])
 
 
 def pixels_from_crop(
     camera: Camera, crop_points: ArrayLike, bbox_info: ArrayLike
 ) -> NDArray[np.float64]:
-    """Map crop coordinates ``(..., n, 2)`` to pixels of the whole picture."""
-    numbers = np.asarray(bbox_info, dtype=np.float64)
-    return camera.pixels_from_rays(rays_from_crop(np.asarray(crop_points), numbers))
+    """Map crop coordinates ``(..., n, 2)`` to pixels of the full image."""
+    info = np.asarray(bbox_info, dtype=np.float64)
+    return camera.pixels_from_rays(rays_from_crop(np.asarray(crop_points), info))
 
 
 def crop_from_pixels(
     camera: Camera, pixels: ArrayLike, bbox_info: ArrayLike
 ) -> NDArray[np.float64]:
-    """Map pixels ``(..., n, 2)`` of the whole picture to crop coordinates."""
-    numbers = np.asarray(bbox_info, dtype=np.float64)
-    return crop_from_rays(camera.unproject(pixels), numbers)
+    """Map pixels ``(..., n, 2)`` of the full image to crop coordinates."""
+    return crop_from_rays(camera.unproject(pixels), np.asarray(bbox_info, dtype=np.float64))
 
 
 def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, size: int) -> FaceCrop:
-    """Cut the square around a face box out of a picture, as an ideal pinhole would see it.
+    """Crop the square around a face box from an image, without distortion.
 
     Parameters
     ----------
     image
         ``(height, width, 3)`` uint8.
     camera
-        The picture's camera; its size must be the picture's.
+        The image's camera, of the image's size.
     box_xyxy
-        ``(4,)`` px, of any shape. Where it sticks out of the picture the crop is black.
+        ``(4,)`` px, of any shape. Outside the image the crop is black.
     size
         Side of the crop in pixels.
 
     Raises
     ------
     ValueError
-        The image is no uint8 RGB image, the camera is of another size, or the box is empty or
-        many times as large as the picture.
+        The image is not uint8 RGB, the camera has another size, or the box is empty or larger than
+        :data:`MAX_BOX_SCALE` image sizes.
     """
     image = rgb_image("image", image)
     check_image_size(image, camera)
@@ -122,7 +118,7 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
     side_px = float((bbox_info[2] * camera.pixels_per_ray(bbox_info[:2])).max())
     if side_px > MAX_BOX_SCALE * max(camera.width, camera.height):
         raise ValueError(
-            f"box_xyxy: expected a box at most {MAX_BOX_SCALE:.0f} times as large as the picture "
+            f"box_xyxy: expected a box at most {MAX_BOX_SCALE:.0f} times as large as the image "
             f"of {camera.width}x{camera.height} px, got a side of {side_px:.0f} px"
         )
     if camera.is_distorted:
@@ -142,9 +138,9 @@ def check_image_size(image: NDArray[np.uint8], camera: Camera) -> None:
 def _resample_rectangle(
     image: NDArray[np.uint8], camera: Camera, bbox_info: NDArray[np.float64], size: int
 ) -> NDArray[np.uint8]:
-    """Without distortion the window is a rectangle of the picture; Pillow resamples it."""
+    """Resample the window with Pillow: without distortion it is a rectangle of the image."""
     box = box_from_bbox_info(camera, bbox_info)
-    # Two source pixels beyond each border keep Pillow's filter fed where it reaches over it.
+    # Pillow's filter reads beyond the window: two source pixels, times the reduction factor.
     reach = np.ceil(2.0 * np.maximum(1.0, (box[2:] - box[:2]) / size)).astype(int)
     left, top = np.floor(box[:2]).astype(int) - reach
     right, bottom = np.ceil(box[2:]).astype(int) + reach
@@ -166,7 +162,7 @@ def _resample_rectangle(
 def _resample_distorted(
     image: NDArray[np.uint8], camera: Camera, bbox_info: NDArray[np.float64], size: int
 ) -> NDArray[np.uint8]:
-    """Follow each crop pixel's rays through the lens; several a pixel where the crop shrinks."""
+    """Follow rays through the lens: several per crop pixel where the crop shrinks the image."""
     scale = bbox_info[2] * camera.pixels_per_ray(bbox_info[:2]).max() / size
     per_pixel = int(np.clip(np.ceil(scale), 1, 8))
     fine = size * per_pixel
@@ -180,7 +176,7 @@ def _resample_distorted(
 
 
 def bilinear(image: NDArray[np.uint8], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Read ``(n, 2)`` pixel positions from an image; black outside."""
+    """Sample an image ``(h, w, 3)`` at pixel positions ``(n, 2)``, giving ``(n, 3)``; 0 outside."""
     height, width = image.shape[:2]
     limit = np.array([width, height], dtype=np.float64)
     position = np.clip(pixels - 0.5, -2.0, limit + 1.0)

@@ -2,14 +2,14 @@
 
 Conventions
 -----------
-* Points are rows: ``(..., n, 3)``. Rotations act as ``X_cam = R @ X_head + T``.
+* Points are rows, ``(..., n, 3)``, with ``X_cam = R @ X_head + T`` for each.
 * The camera frame is OpenCV's: x right, y down, z forward. Lengths are metres.
 * A *ray* is a point on the plane z = 1 of the camera frame: ``(x / z, y / z)``.
-* *Box numbers* are the square face box in rays: ``(tau_x / f, tau_y / f, b / f)``, its centre
-  and its side. *Crop coordinates* run from -1 to 1 over that box.
+* ``bbox_info`` is the square face box in rays, its centre and side:
+  ``(tau_x / f, tau_y / f, b / f)``. *Crop coordinates* run from -1 to 1 over that box.
 
-Every function takes NumPy arrays or torch tensors and gives the same kind back, on the same
-device and with gradients; torch is never imported here.
+Every function accepts NumPy arrays or torch tensors and returns the same kind, on the same device
+and with gradients; this module never imports torch.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
 """Viewing direction of a camera in its own frame."""
 
 FACE_BOX_M = 0.2
-"""Side of the box in space that the paper imagines around a face (section 3.4), in metres."""
+"""Side of the 3D box around a face in section 3.4 of the paper, metres."""
 
 
 def transform(points: ArrayT, rotation: ArrayT, translation: ArrayT) -> ArrayT:
-    """Move points ``(..., n, 3)`` by R ``(..., 3, 3)`` and T ``(..., 3)``: ``R @ X + T`` each."""
+    """Transform points ``(..., n, 3)`` by R ``(..., 3, 3)`` and T ``(..., 3)``: ``R @ X + T``."""
     return points @ rotation.swapaxes(-1, -2) + translation[..., None, :]
 
 
 def rays_from_points(points_cam: ArrayT, min_depth_m: float = 1e-3) -> ArrayT:
-    """Project camera-space points ``(..., n, 3)`` to rays ``(..., n, 2)`` on the plane z = 1.
+    """Project points in the camera frame ``(..., n, 3)`` to rays ``(..., n, 2)``.
 
-    Depth is clamped to ``min_depth_m`` from below, so that an early guess of a network that puts
-    points behind the camera yields far-away rays rather than mirrored or infinite ones.
+    Depth is clamped to ``min_depth_m`` from below: early in training the network may put points
+    behind the camera, whose rays would be mirrored or infinite.
     """
     xp = namespace_of(points_cam)
     depth = xp.clip(points_cam[..., 2:], min_depth_m, None)
@@ -47,7 +47,7 @@ def rays_from_points(points_cam: ArrayT, min_depth_m: float = 1e-3) -> ArrayT:
 
 
 def crop_from_rays(rays: ArrayT, bbox_info: ArrayT) -> ArrayT:
-    """Map rays ``(..., n, 2)`` to crop coordinates, given box numbers ``(..., 3)``."""
+    """Map rays ``(..., n, 2)`` to crop coordinates, given ``bbox_info`` ``(..., 3)``."""
     centre, side = bbox_info[..., None, :2], bbox_info[..., None, 2:]
     return (rays - centre) * 2.0 / side
 
@@ -59,12 +59,13 @@ def rays_from_crop(crop_points: ArrayT, bbox_info: ArrayT) -> ArrayT:
 
 
 def translation_from_correction(correction: ArrayT, bbox_info: ArrayT) -> ArrayT:
-    """Eq. 2: the head's translation in metres from the correction parameters.
+    """Return the head translation ``(..., 3)`` in metres from the correction parameters: Eq. 2.
 
     Parameters
     ----------
     correction
-        ``(..., 3)``: scale s, and the head centre's offset from the box centre over b, x and y.
+        ``(..., 3)``: scale s, then the offset in x and y of the projected head centre from the box
+        centre, as a fraction of the box side b.
     bbox_info
         ``(..., 3)``: ``tau_x / f, tau_y / f, b / f``.
     """
@@ -76,7 +77,7 @@ def translation_from_correction(correction: ArrayT, bbox_info: ArrayT) -> ArrayT
 
 
 def correction_from_translation(translation_m: ArrayT, bbox_info: ArrayT) -> ArrayT:
-    """The exact inverse of :func:`translation_from_correction`, for translations with z != 0."""
+    """Invert :func:`translation_from_correction` exactly, for translations with z != 0."""
     xp = namespace_of(translation_m)
     depth_m, side = translation_m[..., 2:], bbox_info[..., 2:]
     scale = depth_m * side / FACE_BOX_M

@@ -13,7 +13,7 @@ from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, pose_to_frame
 X, Y, Z = np.eye(3)
 
 # Written down from the programs' manuals, apart from the tables under test.
-CAMERA_DIRECTIONS = {  # right and up in the picture, and away from the camera
+CAMERA_DIRECTIONS = {  # right and up in the image, and away from the camera
     "opencv": (X, -Y, Z),
     "opengl": (X, Y, -Z),
     "ros": (-Y, Z, X),
@@ -40,7 +40,7 @@ def random_pose(seed: int) -> np.ndarray:
 
 
 def described(pose: np.ndarray, frame: str) -> np.ndarray:
-    """Return the head's left, crown, face and place as (right, up, forward) of the picture."""
+    """Return the head's left, crown, face and place as (right, up, forward) of the image."""
     camera = np.array(CAMERA_DIRECTIONS[frame])
     columns = [pose[:3, :3] @ direction for direction in HEAD_DIRECTIONS[frame]]
     return np.array([camera @ column for column in (*columns, pose[:3, 3])])
@@ -129,7 +129,7 @@ def test_ros_optical_frames_are_the_opencv_frame(seed):
         (np.full((4, 4), np.nan), "finite"),
     ],
 )
-def test_a_matrix_that_is_no_pose_says_why(pose, message):
+def test_invalid_poses_are_refused_with_the_reason(pose, message):
     with pytest.raises(ValueError, match=message):
         pose_to_frame(pose, "unity")
 

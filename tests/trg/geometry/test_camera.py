@@ -1,4 +1,4 @@
-"""The camera: projection against OpenCV's formula, its inverse, crop, resize, errors."""
+"""The camera: projection against OpenCV's formula, its inverse, crop, resize, validation."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_project_is_the_textbook_formula(camera, seed):
 
 
 @given(CAMERAS, st.integers(0, 2**32 - 1))
-def test_unproject_undoes_project(camera, seed):
+def test_unproject_inverts_project(camera, seed):
     rays = np.random.default_rng(seed).uniform(-0.6, 0.6, size=(20, 2))
     again = camera.unproject(camera.pixels_from_rays(rays))
     np.testing.assert_allclose(again, rays, atol=1e-9)
 
 
-def test_points_behind_the_camera_have_no_image():
+def test_points_behind_the_camera_project_to_nan():
     camera = Camera.from_fov(60, 640, 480)
     assert np.isnan(camera.project([[0.1, 0.2, -1.0], [0.1, 0.2, 0.0]])).all()
 
@@ -91,7 +91,7 @@ def test_pixels_per_ray_is_the_slope_of_the_projection(camera):
     np.testing.assert_allclose(camera.pixels_per_ray(ray), (slope_x, slope_y), rtol=1e-4)
 
 
-def test_where_the_lens_folds_over_is_an_error_not_a_wrong_ray():
+def test_pixels_beyond_the_fold_of_the_lens_model_are_refused():
     camera = Camera(500, 500, 320, 240, 640, 480, (-0.5, 0, 0, 0, 0))
     with pytest.raises(ValueError, match="folds over"):
         camera.unproject([5000.0, 240.0])
@@ -116,6 +116,6 @@ def test_where_the_lens_folds_over_is_an_error_not_a_wrong_ray():
         (lambda: Camera.from_fov(60, 10, 10).fov_deg("sideways"), "horizontal"),
     ],
 )
-def test_bad_cameras_say_what_is_wrong(make, message):
+def test_invalid_cameras_are_refused_with_the_reason(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()

@@ -1,4 +1,4 @@
-"""Crops: where things land, with any camera; padding; what bad boxes say."""
+"""Crops: projection through any camera, padding, and validation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PLAIN = Camera.from_fov(50, 640, 480)
 
 
 @pytest.mark.parametrize("camera", [DISTORTED, IDEAL, PLAIN])
-def test_true_pose_lands_on_the_true_pixels(camera):
-    """Labels -> correction -> Eq. 2 -> crop coordinates -> picture: within 1e-3 px."""
+def test_the_true_pose_projects_to_the_true_pixels(camera):
+    """Labels -> correction -> Eq. 2 -> crop coordinates -> image: within 1e-3 px."""
     rng = np.random.default_rng(3)
     vertices = rng.normal(size=(1220, 3)) * (0.05, 0.07, 0.04)
     rotation = rotations.rotation_from_euler(np.array([25.0, -15.0, 8.0]))
@@ -34,7 +34,7 @@ def test_true_pose_lands_on_the_true_pixels(camera):
     np.testing.assert_allclose(crop.crop_from_pixels(camera, true_px, numbers), in_crop, atol=1e-6)
 
 
-def picture_with_dot(camera: Camera, centre_px: np.ndarray, radius_px: float) -> np.ndarray:
+def image_with_dot(camera: Camera, centre_px: np.ndarray, radius_px: float) -> np.ndarray:
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     distance = np.hypot(x - centre_px[0], y - centre_px[1])
     grey = np.clip(radius_px + 0.5 - distance, 0, 1) * 255
@@ -45,7 +45,7 @@ def picture_with_dot(camera: Camera, centre_px: np.ndarray, radius_px: float) ->
 @pytest.mark.parametrize("size", [64, 192])
 def test_a_dot_appears_in_the_crop_where_its_ray_says(camera, size):
     dot_px = np.array([300.3, 215.8])
-    face = crop.crop_face(picture_with_dot(camera, dot_px, 8.0), camera, (180, 100, 400, 330), size)
+    face = crop.crop_face(image_with_dot(camera, dot_px, 8.0), camera, (180, 100, 400, 330), size)
     weight = face.pixels[..., 0].astype(float)
     y, x = np.mgrid[:size, :size] + 0.5
     centroid = np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
@@ -53,7 +53,7 @@ def test_a_dot_appears_in_the_crop_where_its_ray_says(camera, size):
     np.testing.assert_allclose(centroid / size * 2 - 1, expected, atol=0.05 * 2 / size)
 
 
-def test_distorted_and_ideal_paths_agree_where_the_lens_is_ideal():
+def test_both_resamplers_agree_where_the_lens_is_ideal():
     nearly_ideal = Camera(820, 760, 250, 330, 640, 480, (1e-9, 0, 0, 0, 0))
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     image = np.asarray(Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC))
@@ -65,7 +65,7 @@ def test_distorted_and_ideal_paths_agree_where_the_lens_is_ideal():
         assert np.percentile(inner, 98) <= 12
 
 
-def test_what_sticks_out_is_black_and_nothing_is_shifted():
+def test_outside_the_image_the_crop_is_black_and_not_shifted():
     white = np.full((480, 640, 3), 255, dtype=np.uint8)
     face = crop.crop_face(white, PLAIN, (-100, 140, 100, 340), 100)
     assert (face.pixels[:, :48] == 0).all()
@@ -102,7 +102,7 @@ def test_face_box_is_one_and_a_half_times_the_landmarks():
         ((-1e6, -1e6, 1e6, 1e6), "16 times"),
     ],
 )
-def test_bad_boxes_say_what_is_wrong(box, message):
+def test_invalid_boxes_are_refused_with_the_reason(box, message):
     with pytest.raises(ValueError, match=message):
         crop.crop_face(np.zeros((480, 640, 3), np.uint8), PLAIN, box, 64)
 
@@ -116,6 +116,6 @@ def test_bad_boxes_say_what_is_wrong(box, message):
         (np.zeros((100, 100, 3), np.uint8), "100x100"),
     ],
 )
-def test_bad_images_say_what_is_wrong(image, message):
+def test_invalid_images_are_refused_with_the_reason(image, message):
     with pytest.raises(ValueError, match=message):
         crop.crop_face(image, PLAIN, (10, 10, 50, 50), 64)

@@ -45,7 +45,7 @@ def boxes_and_heads(draw):
 
 
 @given(boxes_and_heads())
-def test_eq_2_and_its_inverse_undo_each_other(case):
+def test_eq_2_and_its_inverse_are_exact(case):
     bbox_info, translation_m = case
     correction = projection.correction_from_translation(translation_m, bbox_info)
     again = projection.translation_from_correction(correction, bbox_info)
@@ -54,7 +54,7 @@ def test_eq_2_and_its_inverse_undo_each_other(case):
 
 @given(boxes_and_heads(), st.floats(200, 5000), st.floats(-400, 400), st.floats(-400, 400))
 def test_eq_2_as_the_paper_writes_it_in_pixels(case, f_px, centre_x_px, centre_y_px):
-    """tau_bbox counts from the principal point, wherever in the picture that lies."""
+    """tau_bbox counts from the principal point, wherever in the image that lies."""
     bbox_info, translation_m = case
     s, tau_x_face, tau_y_face = projection.correction_from_translation(translation_m, bbox_info)
     b = bbox_info[2] * f_px
@@ -70,7 +70,7 @@ def test_eq_2_as_the_paper_writes_it_in_pixels(case, f_px, centre_x_px, centre_y
 
 @given(boxes_and_heads(), SEEDS, st.floats(0.2, 5))
 def test_a_head_twice_as_large_and_twice_as_far_gives_the_same_image(case, seed, factor):
-    """Only s changes, by the factor: what the picture alone cannot tell."""
+    """Only s changes, by the factor: what the image alone does not determine."""
     bbox_info, translation_m = case
     vertices = np.random.default_rng(seed).normal(size=(9, 3)) * 0.02
     rotation = random_rotations(seed, 1)[0]
@@ -99,7 +99,7 @@ def test_rolling_the_world_rolls_the_rays(seed, roll_deg):
 
 
 @given(boxes_and_heads(), SEEDS)
-def test_crop_coordinates_and_rays_undo_each_other(case, seed):
+def test_crop_coordinates_and_rays_are_inverse(case, seed):
     bbox_info, _ = case
     rays = np.random.default_rng(seed).normal(size=(4, 2))
     crop = projection.crop_from_rays(rays, bbox_info)

@@ -154,7 +154,7 @@ def test_virtual_cameras_that_show_nothing_give_none():
         )
 
 
-def test_bad_input_says_what_is_wrong():
+def test_invalid_input_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="100x100"):
         crop_from_virtual_camera(np.zeros((100, 100, 3), np.uint8), PLAIN, (0, 0, 50, 50), 64)
     with pytest.raises(ValueError, match="finite"):

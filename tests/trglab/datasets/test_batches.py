@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import errno
-import os
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.dot_faces import DotFaces
-from trg._util.atomic import write_atomic
 from trglab.datasets.batches import Mixture, slots_by_weight
 from trglab.datasets.files import UnreadableFileError
 from trglab.datasets.infinite_sampler import InfiniteSampler
@@ -127,16 +123,3 @@ def test_slots_follow_the_weights() -> None:
         slots_by_weight([1], 16, multiple=3)
     with pytest.raises(ValueError, match="above 0"):
         slots_by_weight([1, 0], 16)
-
-
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "state.bin"
-    write_atomic(path, lambda file: file.write(b"old"))
-
-    def full(file: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(OSError, match="No space left"):
-        write_atomic(path, full)
-    assert path.read_bytes() == b"old"
-    assert [item.name for item in tmp_path.iterdir()] == ["state.bin"]
