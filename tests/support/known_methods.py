@@ -25,7 +25,7 @@ class Known:
         mesh_sha256: str = "",
     ) -> None:
         self._change, self._label = change, label
-        self.facts = PredictionMetadata("known", mesh_sha256=mesh_sha256)
+        self.metadata = PredictionMetadata("known", mesh_sha256=mesh_sha256)
 
     def estimate(self, samples: Sequence[Sample]) -> list[Estimate | None]:
         estimates = []

@@ -13,7 +13,7 @@ from trg.geometry.crop import face_box
 from trg.geometry.rotations import rotation_from_euler
 from trglab.datasets.completion import complete_name, progress_name
 from trglab.datasets.sample import Sample
-from trglab.export.write import write_layout
+from trglab.export.dataset_writer import write_dataset
 
 TOPOLOGY = ellipsoid_topology()
 CAMERA = Camera(700.0, 690.0, 331.0, 228.5, 640, 480)
@@ -58,7 +58,7 @@ def as_fitted(sample: Sample) -> Sample:
 
 
 def write(samples, folder, layout, **options):
-    return write_layout(samples, folder, layout, topology=TOPOLOGY, **options)
+    return write_dataset(samples, folder, layout, topology=TOPOLOGY, **options)
 
 
 def files_of(folder):

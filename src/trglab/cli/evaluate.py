@@ -1,4 +1,4 @@
-"""The verb that measures networks and other people's predictions."""
+"""The verb ``eval``: measure a network, or score predictions of any method."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from trglab.evaluation.protocols import EvaluationProtocol
 
 PIPED_WIDTH = 180
-"""Columns of a table that no terminal shows; rich would take 80."""
+"""Width of tables that do not go to a terminal, for which rich would use 80"""
 
-Name = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
+DatasetName = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class MeasurementOptions:
-    """What is measured, and how.
+    """The method and how it is measured.
 
     Parameters
     ----------
     bundle
-        The weight bundle to measure; by default the one that ships with this package.
+        The weight bundle to measure; by default the one in the package.
     predictions
-        Score this file of predictions instead (docs/evaluation.md has the format).
+        Score this file of predictions instead (format: docs/evaluation.md).
     boxes
-        Where face boxes come from: the data set's ``truth``, a ``detector``, or ``landmarks``
-        predicted inside the detection. By default what the data set's protocol says.
+        Source of the face boxes: the data set's ``truth``, a ``detector``, or ``landmarks``
+        predicted inside the detection. By default that of the data set's protocol.
     view
         How the network sees a face: a ``crop`` of the image, as in the paper, or a perspective crop
         from a ``virtual`` camera, as in `trg predict`.
     flip_tta
         Flip test-time augmentation, as `trg predict --flip-tta` does.
     limit
-        Only so many pictures, evenly spread.
+        Use only this many images, evenly spread.
     """
 
     bundle: Path | None = None
@@ -56,13 +56,13 @@ class MeasurementOptions:
     limit: Positive | None = None
 
     def bundle_path(self) -> Path:
-        """Return where the bundle lies."""
+        """Return the bundle's path."""
         from trg.inference.bundle import bundled
 
         return bundled() if self.bundle is None else self.bundle
 
     def network(self) -> PoseNetwork:
-        """Load the bundle and return what is asked for poses."""
+        """Load the bundle."""
         from trg.inference.flip import FlipTTANetwork
         from trg.inference.runtime import PoseRuntime
 
@@ -73,7 +73,7 @@ class MeasurementOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class HoldoutOptions:
-    """Which synthetic hold-out.
+    """Options of the synthetic hold-out.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class HoldoutOptions:
     pack
         ``synthetic``: a folder of rendered views of the hold-out.
     count
-        ``synthetic`` without a pack: how many pictures to render.
+        ``synthetic`` without a pack: number of images to render.
     workers
         Processes that render.
     """
@@ -94,16 +94,16 @@ class HoldoutOptions:
 
 
 def evaluate(
-    name: Name,
+    name: DatasetName,
     path: Path | None = None,
     /,
     *,
-    measured: MeasurementOptions = MeasurementOptions(),
+    options: MeasurementOptions = MeasurementOptions(),
     holdout: HoldoutOptions = HoldoutOptions(),
     out: Path | None = None,
     plots: bool = True,
 ) -> None:
-    """Measure a network on a data set, and print the paper's rows beside it.
+    """Measure a network on a data set and print the paper's rows beside it.
 
     Parameters
     ----------
@@ -111,66 +111,71 @@ def evaluate(
         The data set. ``synthetic`` is this package's fixed hold-out; ``stills`` is a folder of
         photographs with 68 points each.
     path
-        Its folder. ``synthetic`` needs none: it renders, or reads ``--pack``.
+        Its folder. ``synthetic`` renders its images, or reads ``--pack``.
     out
         Folder for predictions, report and plots; by default ``out/eval-NAME``.
     plots
         Draw plots; they need the extra ``plots``.
     """
-    from trglab.evaluation.report import as_table, write_report
+    from trglab.evaluation.report import report_table, write_report
 
-    if measured.bundle is not None and measured.predictions is not None:
+    if options.bundle is not None and options.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
-    if measured.flip_tta and measured.predictions is not None:
+    if options.flip_tta and options.predictions is not None:
         raise ValueError("expected no --flip-tta beside --predictions: no network runs")
     if name == "stills":
-        _stills(path, measured.network())
+        _stills(path, options.network())
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
-    with _pictures(name, path, holdout, measured) as (protocol, pictures):
-        evaluation = _evaluation(protocol, pictures, measured, folder)
+    with _open_images(name, path, holdout, options) as (protocol, images):
+        evaluation = _evaluation(protocol, images, options, folder)
         report = evaluation.report
         written = write_report(folder, report)
         if plots:
-            written += _plots(folder, evaluation, pictures)
+            written += _plots(folder, evaluation, images)
     results = Console()
     if not results.is_terminal:
         results.width = PIPED_WIDTH
-    results.print(as_table(report))
+    results.print(report_table(report).to_rich())
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 
 def _stills(folder: Path | None, network: PoseNetwork) -> None:
-    """Print how well a network's landmarks sit on photographs, in given boxes and in found ones."""
-    from rich.table import Table
-
+    """Print landmark errors on photographs, in labelled boxes and with the detector."""
     from trg.estimator import HeadPoseEstimator
-    from trglab.evaluation.stills import Stills, predictors
+    from trglab.evaluation.stills import Stills, landmark_predictors
+    from trglab.evaluation.table import TableRow, TextTable
 
     if folder is None:
-        raise ValueError("stills: expected the folder with the pictures and landmarks68.npz")
+        raise ValueError("stills: expected the folder with the images and landmarks68.npz")
     stills = Stills(folder, network.crop_size)
-    table = Table(title=f"{len(stills)} photographs: {network.card.name}")
-    for heading in ("landmarks", "NME-11 median %", "mean %", "over 10 %", "NME-68 median %"):
-        table.add_column(heading, justify="right" if "%" in heading else "left")
-    results = {label: stills.measure(predict) for label, predict in predictors(network).items()}
+    results = {
+        label: stills.measure(predict) for label, predict in landmark_predictors(network).items()
+    }
     results["with our detector"] = stills.measure_estimator(HeadPoseEstimator(network))
+    columns = {
+        "nme11_median": "NME-11 median %",
+        "nme11_mean": "mean %",
+        "nme11_over_10_percent": "over 10 %",
+        "nme68_median": "NME-68 median %",
+    }
+    rows = []
     for label, result in results.items():
-        figures = result.figures()
-        names = ("nme11_median", "nme11_mean", "nme11_over_10_percent", "nme68_median")
-        table.add_row(label, *(f"{100.0 * figures[each]:.2f}" for each in names))
-    Console().print(table)
+        statistics = result.statistics()
+        rows.append(TableRow(label, [f"{100.0 * statistics[name]:.2f}" for name in columns]))
+    title = f"{len(stills)} photographs: {network.card.name}"
+    Console().print(TextTable(list(columns.values()), rows, title).to_rich())
 
 
 @contextmanager
-def _pictures(
-    name: str, path: Path | None, holdout: HoldoutOptions, measured: MeasurementOptions
+def _open_images(
+    name: str, path: Path | None, holdout: HoldoutOptions, options: MeasurementOptions
 ) -> Iterator[tuple[EvaluationProtocol, LabelledImages]]:
-    """Open a data set, or render one."""
+    """Open a data set, or render the synthetic one."""
     from trglab.evaluation.protocols import (
         open_data_set,
         open_pack,
-        synthetic_pictures,
+        synthetic_images,
         synthetic_protocol,
     )
 
@@ -188,17 +193,17 @@ def _pictures(
     from trglab.synth.holdout import holdout_options, holdout_window
     from trglab.synth.parallel import FaceSequence
 
-    crop_size = read_bundle(measured.bundle_path()).card.crop_size
-    options = holdout_options(holdout_window(crop_size), far=holdout.far)
-    with FaceSequence(holdout.count, options, holdout.workers) as faces:
-        rules = synthetic_protocol(far=holdout.far)
-        yield rules, synthetic_pictures(faces, faces.faces.topology)
+    crop_size = read_bundle(options.bundle_path()).card.crop_size
+    render_options = holdout_options(holdout_window(crop_size), far=holdout.far)
+    with FaceSequence(holdout.count, render_options, holdout.workers) as faces:
+        protocol = synthetic_protocol(far=holdout.far)
+        yield protocol, synthetic_images(faces, faces.faces.topology)
 
 
 def _evaluation(
     protocol: EvaluationProtocol,
-    pictures: LabelledImages,
-    measured: MeasurementOptions,
+    images: LabelledImages,
+    options: MeasurementOptions,
     folder: Path,
 ) -> Evaluation:
     from rich.progress import Progress
@@ -206,7 +211,7 @@ def _evaluation(
     from trglab.evaluation.evaluate import evaluate as evaluate_method
     from trglab.evaluation.evaluate import score_file
 
-    limit, count = measured.limit, len(pictures.samples)
+    limit, count = options.limit, len(images.samples)
     total = count if limit is None else min(limit, count)
     with Progress(console=messages) as bar:
         task = bar.add_task(protocol.title, total=total)
@@ -214,42 +219,42 @@ def _evaluation(
         def on_progress(done: int) -> None:
             bar.update(task, completed=done)
 
-        if measured.predictions is not None:
+        if options.predictions is not None:
             return score_file(
-                protocol, pictures, measured.predictions, limit=limit, on_progress=on_progress
+                protocol, images, options.predictions, limit=limit, on_progress=on_progress
             )
-        method = _method(protocol, measured)
+        method = _method(protocol, options)
         return evaluate_method(
-            protocol, pictures, method, folder, limit=limit, on_progress=on_progress
+            protocol, images, method, folder, limit=limit, on_progress=on_progress
         )
 
 
-def _plots(folder: Path, evaluation: Evaluation, pictures: LabelledImages) -> list[Path]:
-    """Draw plots where matplotlib is installed, and say so where it is not."""
-    from trglab.evaluation.figures import write_figures
+def _plots(folder: Path, evaluation: Evaluation, images: LabelledImages) -> list[Path]:
+    """Write plots; without matplotlib print a message instead."""
+    from trglab.evaluation.report_plots import write_report_plots
 
     try:
-        return write_figures(folder, evaluation, pictures)
+        return write_report_plots(folder, evaluation, images)
     except ImportError as error:
         messages.print(f"no plots: {error}", markup=False)
         return []
 
 
-def _method(protocol: EvaluationProtocol, measured: MeasurementOptions) -> Method:
+def _method(protocol: EvaluationProtocol, options: MeasurementOptions) -> Method:
     from trglab.datasets.files import file_sha256
     from trglab.evaluation.prediction import BundleMethod
 
-    boxes = measured.boxes or protocol.boxes
+    boxes = options.boxes or protocol.boxes
     detector = None
     if boxes != "truth":
         from trg.inference.detector import FaceDetector
 
         detector = FaceDetector()
     return BundleMethod(
-        measured.network(),
+        options.network(),
         boxes,
         detector,
         shift_boxes=protocol.shift_boxes,
-        view=measured.view,
-        bundle_sha256=file_sha256(measured.bundle_path()),
+        view=options.view,
+        bundle_sha256=file_sha256(options.bundle_path()),
     )

@@ -66,7 +66,7 @@ def _write_folder(
     from rich.progress import Progress
 
     from trglab.datasets.sample_store import write_samples
-    from trglab.export.write import write_layout
+    from trglab.export.dataset_writer import write_dataset
     from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
     from trglab.synth.parallel import FaceSequence
 
@@ -93,7 +93,7 @@ def _write_folder(
             )
             return
         with FaceSequence(count, options, workers) as faces:
-            write_layout(
+            write_dataset(
                 faces,
                 out,
                 layout,

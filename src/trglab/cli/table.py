@@ -1,4 +1,4 @@
-"""The verb that makes the paper's tables and figures."""
+"""The verb ``table``: make the paper's tables and figures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from trglab.cli.evaluate import PIPED_WIDTH
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
-    from trglab.paper.tables import TableData, TableRunner
+    from trglab.evaluation.table import TextTable
+    from trglab.paper.table_data import TableData
+    from trglab.paper.table_runner import TableRunner
     from trglab.training.loop import OnStep
     from trglab.training.recipes import Recipe
 
@@ -25,25 +26,25 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """What networks are trained and measured on.
+    """Training data and test sets.
 
     Parameters
     ----------
     arkitface
-        ARKitFace's folder: the real one, or what ``trg synth --layout`` wrote. So for the next.
+        ARKitFace's folder: the real one, or one from ``trg synth --layout``; likewise below.
     biwi
         BIWI's folder.
     w300lp
-        300W-LP's folder, to train on as well.
+        300W-LP's folder, as additional training data.
     near
-        Pack of the synthetic hold-out, to measure on instead of data sets; by default the recipe's
-        ``--option.holdout_pack``.
+        Pack of the synthetic hold-out, used as test set instead of data sets; by default the
+        recipe's ``--option.holdout_pack``.
     far
-        Pack of the hold-out beyond the training's distances.
+        Pack of the hold-out beyond the training distances.
     pictures
-        In the training part of the stand-in; its test sets have an eighth each.
+        Number of images in the training part of the stand-in; each test set has an eighth of it.
     limit
-        Measure on this many pictures of each test set.
+        Measure on this many images of each test set.
     """
 
     arkitface: Path | None = None
@@ -58,24 +59,24 @@ class DataOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """How networks are trained.
+    """Training of the networks.
 
     Parameters
     ----------
     recipe
-        What every network is trained by; by default the paper's, and ``tiny`` on the stand-in.
+        Of every training; by default the paper's, and ``tiny`` on the stand-in.
     option
         The recipe's own arguments, as ``--option.pack FOLDER``.
     steps
-        Of every training; the same as the override ``steps=N``.
+        Of every training; equal to the override ``steps=N``.
     minutes
-        Stop each training after this time; the next call goes on.
+        Stop each training after this time; the next call resumes it.
     bundle
-        Weights that stand for the full network.
+        Weight bundle to use as the full network.
     workers
         Processes that render or read.
     device
-        ``cpu`` or ``cuda``; chosen when not given.
+        ``cpu`` or ``cuda``; by default ``cuda`` where available.
     """
 
     recipe: str | None = None
@@ -96,30 +97,30 @@ def table(
     data: DataOptions = DataOptions(),
     training: TrainingOptions = TrainingOptions(),
 ) -> None:
-    """Make a table or figure of the paper: train what it needs, measure, print both side by side.
+    """Make a table or figure of the paper: train, measure, print the paper's rows beside ours.
 
-    Without data it makes a synthetic stand-in for ARKitFace and BIWI, and says so in the title.
-    Trainings and predictions stay in the folder: other tables use them again, and a call that was
-    stopped goes on.
+    Without data it renders a synthetic stand-in for ARKitFace and BIWI and names it in the title.
+    Trainings and predictions stay in the folder: other tables reuse them, and the next call resumes
+    an interrupted one.
 
     Parameters
     ----------
     number
-        A table's number, ``fig3`` (where heads are) or ``fig4`` (faces drawn).
+        A table's number, ``fig3`` (distributions of poses) or ``fig4`` (faces).
     overrides
         Fields of the recipe, as ``optim.learning_rate=3e-4``.
     folder
-        Where everything goes.
+        Folder for trainings, predictions and results.
     rows
-        Names of rows, with commas between; by default all.
+        Comma-separated names of rows; by default all.
     """
     from rich.progress import Progress
 
-    from trglab.paper.table_plans import TABLES
+    from trglab.paper.tables_1_to_4 import TABLES
 
     names = None if rows is None else [name.strip() for name in rows.split(",") if name.strip()]
     if number in TABLES:
-        TABLES[number].chosen(names)  # say so before anything is trained
+        TABLES[number].select(names)  # report unknown names before anything is trained
     changes = key_values(overrides)
     if training.steps is not None:
         changes["steps"] = training.steps
@@ -131,7 +132,7 @@ def table(
         opened = _open(data, training, changes, folder, bar)
         shown, written = _make(number, _table_runner(folder, opened, data, training, bar), names)
     for each in shown:
-        results.print(each)
+        results.print(each.to_rich())
     messages.print(", ".join(str(path) for path in written), markup=False)
 
 
@@ -142,7 +143,7 @@ def _open(
     folder: Path,
     bar: Progress,
 ) -> TableData:
-    """Open what there is to train and measure on, or make a stand-in."""
+    """Open the given data, or render a synthetic stand-in."""
     from trglab.export.stand_in import StandInSize, write_stand_in
     from trglab.paper.table_data import (
         table_data_from_datasets,
@@ -178,7 +179,7 @@ def _open(
 def _table_runner(
     folder: Path, opened: TableData, data: DataOptions, training: TrainingOptions, bar: Progress
 ) -> TableRunner:
-    from trglab.paper.tables import TableRunner
+    from trglab.paper.table_runner import TableRunner
     from trglab.paper.variants import TrainingBudget
 
     return TableRunner(
@@ -194,12 +195,12 @@ def _table_runner(
 
 def _make(
     number: str, runner: TableRunner, rows: list[str] | None
-) -> tuple[list[Table], list[Path]]:
-    """Return what to print, and the files written."""
-    from trglab.paper.comparison import as_table, differences_table, write_comparison
-    from trglab.paper.figures import make_figure_3, make_figure_4
-    from trglab.paper.table_plans import TABLES
-    from trglab.paper.tables import make_table
+) -> tuple[list[TextTable], list[Path]]:
+    """Return the tables to print and the files written."""
+    from trglab.paper.comparison import comparison_table, differences_table, write_comparison
+    from trglab.paper.figures_3_and_4 import make_figure_3, make_figure_4
+    from trglab.paper.table_runner import make_table
+    from trglab.paper.tables_1_to_4 import TABLES
 
     if number == "fig3":
         path, spreads = make_figure_3(runner)
@@ -207,7 +208,7 @@ def _make(
     if number == "fig4":
         return [], [make_figure_4(runner)]
     made = make_table(TABLES[number], runner, rows)
-    shown = [as_table(made), differences_table(made)]
+    shown = [comparison_table(made), differences_table(made)]
     return [each for each in shown if each is not None], write_comparison(runner.folder, made)
 
 

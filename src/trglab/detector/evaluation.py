@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from trg._util.checks import finite_array
 from trg.geometry.crop import face_box
 from trg.inference.detections import Detector, box_iou
 from trglab.detector.scenes import DetectionScene
+from trglab.evaluation.stills import read_stills
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +36,6 @@ MAX_STRAY_IOU = 0.2
 
 MIN_VISIBLE = 0.5
 SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
-
-LANDMARKS_FILE = "landmarks68.npz"
 
 
 class LabelledImage(NamedTuple):
@@ -65,21 +62,11 @@ def labelled_stills(folder: Path) -> Iterator[LabelledImage]:
 
     Raises
     ------
-    FileNotFoundError
-        The folder lacks ``landmarks68.npz``, or an image that it lists.
+    FileNotFoundError, ValueError
+        As :func:`trglab.evaluation.stills.read_stills`.
     """
-    path = folder / LANDMARKS_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: expected the landmarks of the stills, found none; give a folder with images "
-            "and that file"
-        )
-    with np.load(path) as arrays:
-        names = [str(name) for name in arrays["names"]]
-        points = finite_array(f"{path} points", arrays["points"], (len(names), 68, 2))
-    for name, landmarks in zip(names, points, strict=True):
-        with Image.open(folder / name) as image:
-            yield LabelledImage(name, np.asarray(image.convert("RGB")), face_box(landmarks))
+    for still in read_stills(folder):
+        yield LabelledImage(still.name, still.image, face_box(still.points_px))
 
 
 def positive_scores(detector: Detector, images: Iterable[LabelledImage]) -> Floats:

@@ -1,7 +1,7 @@
-"""Confidence intervals that know that a person's pictures resemble each other.
+"""Cluster bootstrap over people: confidence intervals of means and medians.
 
-People, not pictures, are drawn with replacement (cluster bootstrap): hundreds of frames of one
-person are not hundreds of independent trials. Percentile intervals.
+People, not images, are drawn with replacement, because the images of one person are not
+independent. The intervals are percentile intervals.
 """
 
 from __future__ import annotations
@@ -17,58 +17,59 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """Ends of an interval, in the unit of what was measured."""
+    """A confidence interval, in the unit of the measured quantity."""
 
     low: float
     high: float
 
 
 class SubjectBootstrap:
-    """Draws of people, used for every figure alike.
+    """Draws of people, shared by all errors.
 
     Parameters
     ----------
     subjects
-        ``(n,)``: who is in each picture.
+        ``(n,)``: the person in each image.
     rng
-        Where the draws come from.
+        Source of the draws.
     """
 
     def __init__(
         self, subjects: Sequence[str], rng: np.random.Generator, draws: int = DRAWS
     ) -> None:
-        people, self._person = np.unique(np.asarray(subjects), return_inverse=True)
-        self.people = len(people)
-        share = np.full(self.people, 1.0 / max(self.people, 1))
-        self._times_drawn = rng.multinomial(self.people, share, size=draws)
+        names, self._subject_of_image = np.unique(np.asarray(subjects), return_inverse=True)
+        self.subject_count = len(names)
+        probability = np.full(self.subject_count, 1.0 / max(self.subject_count, 1))
+        self._multiplicity = rng.multinomial(self.subject_count, probability, size=draws)
+        """``(draws, subjects)``: how often each draw contains each person"""
 
     def mean(self, values: NDArray[np.float64]) -> Interval | None:
-        """Return the interval of the mean of values ``(n,)``, NaN left out; None for one person."""
+        """Return the interval of the mean of values ``(n,)`` without NaN; None for one person."""
         known = np.isfinite(values)
-        if self.people < 2 or not known.any():
+        if self.subject_count < 2 or not known.any():
             return None
-        sums = np.bincount(self._person[known], values[known], self.people)
-        counts = np.bincount(self._person[known], minlength=self.people)
-        drawn = self._times_drawn @ counts
-        means = (self._times_drawn @ sums)[drawn > 0] / drawn[drawn > 0]
-        return _percentiles(means)
+        sums = np.bincount(self._subject_of_image[known], values[known], self.subject_count)
+        counts = np.bincount(self._subject_of_image[known], minlength=self.subject_count)
+        drawn = self._multiplicity @ counts
+        means = (self._multiplicity @ sums)[drawn > 0] / drawn[drawn > 0]
+        return _percentile_interval(means)
 
     def median(self, values: NDArray[np.float64]) -> Interval | None:
-        """Return the interval of the median of values ``(n,)``; infinite ones count as largest."""
-        if self.people < 2 or not len(values):
+        """Return the interval of the median of values ``(n,)``, which may be infinite."""
+        if self.subject_count < 2 or not len(values):
             return None
         order = np.argsort(values, kind="stable")
-        ordered, person = values[order], self._person[order]
-        medians = np.empty(len(self._times_drawn))
-        for draw, times in enumerate(self._times_drawn):
-            cumulative = np.cumsum(times[person])
+        ordered, subject = values[order], self._subject_of_image[order]
+        medians = np.empty(len(self._multiplicity))
+        for draw, multiplicity in enumerate(self._multiplicity):
+            cumulative = np.cumsum(multiplicity[subject])
             medians[draw] = ordered[np.searchsorted(cumulative, cumulative[-1] / 2.0)]
-        return _percentiles(medians)
+        return _percentile_interval(medians)
 
 
-def _percentiles(statistics: NDArray[np.float64]) -> Interval:
+def _percentile_interval(statistics: NDArray[np.float64]) -> Interval:
     tail = 100.0 * (1.0 - LEVEL) / 2.0
-    # "lower" and "higher" take a value that occurred: nothing is averaged with infinity.
+    # "lower" and "higher" pick values that occurred: interpolation would average with infinity.
     low = np.percentile(statistics, tail, method="lower")
     high = np.percentile(statistics, 100.0 - tail, method="higher")
     return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""One evaluation from a data set to a report: predictions are saved first, then scored."""
+"""Evaluate a method on a data set: predictions are saved first, then scored."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from trglab.evaluation.protocols import EvaluationProtocol
 from trglab.evaluation.report import Report, make_report
 from trglab.evaluation.scores import score
 
-PREDICTIONS = "predictions.npz"
+PREDICTIONS_FILE = "predictions.npz"
 
 
 class Evaluation(NamedTuple):
-    """A report and what it was made from, a row for each picture."""
+    """A report with the predictions and labels behind it, one row per image."""
 
     report: Report
     predictions: Predictions
-    gathered: DatasetRun
+    run: DatasetRun
 
 
 def evaluate(
     protocol: EvaluationProtocol,
-    pictures: LabelledImages,
+    images: LabelledImages,
     method: Method,
     folder: str | Path,
     *,
@@ -37,48 +37,48 @@ def evaluate(
     Parameters
     ----------
     limit
-        Use only this many pictures, evenly spread.
+        Use only this many images, evenly spread.
     on_progress
-        Told how many pictures are done.
+        Called with the number of images done.
 
     Raises
     ------
     OSError
         The folder cannot be written.
     ValueError
-        No picture can be read.
+        No image can be read.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    gathered = run_on_dataset(pictures, method, limit=limit, on_progress=on_progress)
-    assert gathered.predictions is not None
-    write_predictions(folder / PREDICTIONS, gathered.predictions)
-    return _scored(protocol, read_predictions(folder / PREDICTIONS), gathered)
+    run = run_on_dataset(images, method, limit=limit, on_progress=on_progress)
+    assert run.predictions is not None
+    write_predictions(folder / PREDICTIONS_FILE, run.predictions)
+    return _evaluation(protocol, read_predictions(folder / PREDICTIONS_FILE), run)
 
 
 def score_file(
     protocol: EvaluationProtocol,
-    pictures: LabelledImages,
+    images: LabelledImages,
     path: str | Path,
     *,
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Score predictions that somebody saved; arguments as :func:`evaluate`'s.
+    """Score saved predictions; ``limit`` and ``on_progress`` as in :func:`evaluate`.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        The file is missing or damaged, or was made on other pictures or labels.
+        The file is missing or damaged, or belongs to other images or labels.
     """
     predictions = read_predictions(path)
-    gathered = run_on_dataset(pictures, limit=limit, on_progress=on_progress)
-    return _scored(protocol, predictions, gathered)
+    run = run_on_dataset(images, limit=limit, on_progress=on_progress)
+    return _evaluation(protocol, predictions, run)
 
 
-def _scored(
-    protocol: EvaluationProtocol, predictions: Predictions, gathered: DatasetRun
+def _evaluation(
+    protocol: EvaluationProtocol, predictions: Predictions, run: DatasetRun
 ) -> Evaluation:
-    scores = score(predictions, gathered.truth)
-    report = make_report(protocol, predictions.facts, scores, gathered.unreadable)
-    return Evaluation(report, predictions.in_order(gathered.truth.names), gathered)
+    scores = score(predictions, run.ground_truth)
+    report = make_report(protocol, predictions.metadata, scores, run.unreadable)
+    return Evaluation(report, predictions.in_order(run.ground_truth.names), run)

@@ -1,4 +1,4 @@
-"""The labels that predictions are held against, without the pictures."""
+"""The labels of a data set as arrays, without the images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trglab.datasets.sample import Sample
 
 Floats = NDArray[np.float64]
 
-_NO_PICTURE = np.zeros((0, 0, 3), dtype=np.uint8)
+_NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """Labels of n pictures; what a data set does not label is None."""
+    """Labels of n images; None for what the data set does not label."""
 
     names: tuple[str, ...]
     subjects: tuple[str, ...]
@@ -28,22 +28,22 @@ class GroundTruth:
     translation_m: Floats | None
     """``(n, 3)``"""
     points_m: tuple[NDArray[np.float32], ...] | None
-    """n times ``(v, 3)`` in head space, what ADD moves: the picture's vertices, or the subject's
-    own mesh, shared by its pictures."""
+    """n times ``(v, 3)`` in the head frame, the points of ADD (Eq. 8): the image's vertices, or the
+    subject's mesh, shared by all images of the subject"""
     has_vertices: bool
-    """Whether ``points_m`` are this picture's landmarks, so that predicted ones can be compared."""
+    """Whether ``points_m`` are this image's landmarks, so that predicted ones can be compared"""
     landmarks68_px: Floats | None
     """``(n, 68, 2)``"""
     bbox_info: Floats
-    """``(n, 3)``: of the data set's own face boxes"""
+    """``(n, 3)``, of the data set's face boxes"""
     mesh_sha256: str = ""
-    """Of the vertices' triangles; empty: not known."""
+    """Of the vertices' triangles; empty if unknown"""
 
     def __len__(self) -> int:
         return len(self.names)
 
     def sha256(self) -> str:
-        """Return a digest of names, subjects and labels, hex: equal data sets, equal digests."""
+        """Return the hex digest of names, subjects and labels."""
         digest = hashlib.sha256("\n".join((*self.names, *self.subjects)).encode())
         for array in (self.rotation, self.translation_m, self.landmarks68_px):
             digest.update(b"-" if array is None else array.astype("<f4").tobytes())
@@ -56,9 +56,9 @@ class GroundTruth:
 
 
 def without_image(sample: Sample) -> Sample:
-    """Return a sample's labels, small enough to keep those of a whole data set."""
+    """Return a sample's labels, small enough to keep those of a whole data set in memory."""
     vertices = None if sample.vertices_m is None else np.float32(sample.vertices_m)
-    return replace(sample, image=_NO_PICTURE, vertices_m=vertices)
+    return replace(sample, image=_NO_IMAGE, vertices_m=vertices)
 
 
 def ground_truth_from_samples(
@@ -66,25 +66,25 @@ def ground_truth_from_samples(
     points_m: Sequence[NDArray[np.float32]] | None = None,
     mesh_sha256: str = "",
 ) -> GroundTruth:
-    """Put the labels of samples into arrays.
+    """Stack the labels of samples.
 
     Parameters
     ----------
     points_m
-        What ADD moves, one for each sample. None: the samples' own vertices, if they have any.
+        The points of ADD, one array per sample. None: the samples' vertices, if they have any.
     mesh_sha256
         Of the triangles of the samples' vertices.
 
     Raises
     ------
     ValueError
-        There are no samples, a name comes twice, or only some samples have a label.
+        There are no samples, names repeat, or only some samples have a label.
     """
     if not samples:
-        raise ValueError("truth: expected at least one picture, got none")
+        raise ValueError("ground truth: expected at least one image, got none")
     names = tuple(sample.name for sample in samples)
     if len(set(names)) != len(names):
-        raise ValueError("truth: expected each picture's name once, a name comes twice")
+        raise ValueError("ground truth: expected unique image names, got a name twice")
     vertices = _labels(samples, "vertices_m")
     if points_m is None and vertices is not None:
         points_m = [np.float32(each) for each in vertices]
@@ -105,9 +105,11 @@ def ground_truth_from_samples(
 
 def _labels(samples: Sequence[Sample], name: str) -> list[NDArray[np.floating]] | None:
     labels = [getattr(sample, name) for sample in samples]
-    absent = [sample.name for sample, label in zip(samples, labels, strict=True) if label is None]
-    if len(absent) == len(samples):
+    missing = [sample.name for sample, label in zip(samples, labels, strict=True) if label is None]
+    if len(missing) == len(samples):
         return None
-    if absent:
-        raise ValueError(f"truth: expected {name} for all pictures or none, {absent[0]} has none")
+    if missing:
+        raise ValueError(
+            f"ground truth: expected {name} for all images or none, {missing[0]} has none"
+        )
     return labels

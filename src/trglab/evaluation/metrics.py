@@ -1,7 +1,6 @@
-"""The paper's error measures (section 4.3), each per sample: plain NumPy, degrees and millimetres.
+"""Error measures of the paper (section 4.3) per sample, in degrees and millimetres.
 
-Every function takes a batch and returns one row or number a sample; averaging is the caller's job,
-so that bins, subjects and confidence intervals can be made from the same numbers.
+Every function takes a batch and returns one row or number per sample. Callers average.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ MM_PER_M = 1000.0
 
 
 def euler_errors_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
-    """Return ``(n, 3)`` absolute errors of yaw, pitch, roll, wrapped to at most 180 degrees.
+    """Return absolute errors ``(n, 3)`` of yaw, pitch and roll of rotations ``(n, 3, 3)``.
 
-    Angles as SciPy's ``as_euler('yxz')`` gives them; rotations are ``(n, 3, 3)``.
+    The angles are SciPy's ``as_euler('yxz')``; errors are wrapped to at most 180 degrees.
     """
     predicted = rotation_to_euler(checked_rotation("rotation_pred", rotation_pred, (None, 3, 3)))
     true = rotation_to_euler(checked_rotation("rotation_true", rotation_true, (None, 3, 3)))
@@ -29,12 +28,12 @@ def euler_errors_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floa
 
 
 def mae_r_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
-    """Return ``(n,)`` means of the three Euler errors: MAE_r."""
+    """Return MAE_r ``(n,)``, the mean of the three Euler angle errors."""
     return euler_errors_deg(rotation_pred, rotation_true).mean(-1)
 
 
 def geodesic_error_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Floats:
-    """Return ``(n,)`` angles of ``R_pred @ R_true.T``: GE."""
+    """Return GE ``(n,)``, the angle of ``R_pred @ R_true.T``."""
     predicted = checked_rotation("rotation_pred", rotation_pred, (None, 3, 3))
     true = checked_rotation("rotation_true", rotation_true, (None, 3, 3))
     _same_count(predicted, true)
@@ -42,7 +41,7 @@ def geodesic_error_deg(rotation_pred: ArrayLike, rotation_true: ArrayLike) -> Fl
 
 
 def translation_errors_mm(translation_pred_m: ArrayLike, translation_true_m: ArrayLike) -> Floats:
-    """Return ``(n, 3)`` absolute errors t_x, t_y, t_z of translations ``(n, 3)`` in metres."""
+    """Return absolute errors ``(n, 3)`` of t_x, t_y, t_z of translations ``(n, 3)`` in metres."""
     predicted = finite_array("translation_pred_m", translation_pred_m, (None, 3))
     true = finite_array("translation_true_m", translation_true_m, (None, 3))
     _same_count(predicted, true)
@@ -50,7 +49,7 @@ def translation_errors_mm(translation_pred_m: ArrayLike, translation_true_m: Arr
 
 
 def mae_t_mm(translation_pred_m: ArrayLike, translation_true_m: ArrayLike) -> Floats:
-    """Return ``(n,)`` means of the three translation errors: MAE_t."""
+    """Return MAE_t ``(n,)``, the mean of the three translation errors."""
     return translation_errors_mm(translation_pred_m, translation_true_m).mean(-1)
 
 
@@ -61,10 +60,7 @@ def add_mm(
     rotation_true: ArrayLike,
     translation_true_m: ArrayLike,
 ) -> Floats:
-    """Return ``(n,)``: the average 3D distance of Eq. 8.
-
-    The ground-truth vertices ``(n, v, 3)`` are moved by both poses and compared.
-    """
+    """Return ADD ``(n,)`` (Eq. 8): mean distance of true vertices ``(n, v, 3)`` in both poses."""
     vertices = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
     predicted = transform(
         vertices,
@@ -81,9 +77,9 @@ def add_mm(
 
 
 def landmark_error_mm(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats:
-    """Return ``(n,)``: each sample's mean distance over its vertices ``(n, v, 3)``, in head space.
+    """Return mean distances ``(n,)`` of vertices ``(n, v, 3)`` in the head frame.
 
-    Table 3's "mean" and "median" are the mean and median of these numbers over the images.
+    Table 3 reports the mean and the median of these numbers over the images.
     """
     predicted = finite_array("vertices_pred_m", vertices_pred_m, (None, None, 3))
     true = finite_array("vertices_true_m", vertices_true_m, (None, None, 3))
@@ -95,10 +91,10 @@ def landmark_error_mm(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) ->
 
 
 def size_ratio(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats:
-    """Return ``(n,)``: what predicted faces ``(n, v, 3)`` must be multiplied by to fit best.
+    """Return the factors ``(n,)`` that fit predicted faces ``(n, v, 3)`` best to the true ones.
 
-    Nobody can read a face's absolute size off a picture; a face and its depth scale together
-    (Eq. 2). Least squares over the vertices, in head space.
+    Least squares over the vertices in the head frame. One image does not determine a face's
+    absolute size: a face and its depth scale together (Eq. 2).
     """
     predicted = finite_array("vertices_pred_m", vertices_pred_m, (None, None, 3))
     true = finite_array("vertices_true_m", vertices_true_m, predicted.shape)
@@ -107,13 +103,13 @@ def size_ratio(vertices_pred_m: ArrayLike, vertices_true_m: ArrayLike) -> Floats
 
 
 def nme(points_pred_px: ArrayLike, points_true_px: ArrayLike, size_px: ArrayLike) -> Floats:
-    """Return ``(n,)``: mean distance of points ``(n, k, 2)`` as a fraction of sizes ``(n,)``."""
+    """Return mean distances ``(n,)`` of points ``(n, k, 2)`` as a fraction of sizes ``(n,)``."""
     predicted = finite_array("points_pred_px", points_pred_px, (None, None, 2))
     true = finite_array("points_true_px", points_true_px, (None, None, 2))
     size = finite_array("size_px", size_px, (None,))
     if predicted.shape != true.shape or len(size) != len(true):
         raise ValueError(
-            "points: expected the shapes to agree and one size a sample, "
+            "points: expected the shapes to agree and one size per sample, "
             f"got {predicted.shape}, {true.shape} and {size.shape}"
         )
     if not (size > 0).all():
@@ -122,7 +118,7 @@ def nme(points_pred_px: ArrayLike, points_true_px: ArrayLike, size_px: ArrayLike
 
 
 def rectangle_size_px(points_px: ArrayLike) -> Floats:
-    """Return ``(n,)``: sqrt(width x height) of the rectangle around points ``(n, k, 2)``."""
+    """Return sqrt(width x height) ``(n,)`` of the bounding rectangles of points ``(n, k, 2)``."""
     points = finite_array("points_px", points_px, (None, None, 2))
     return np.sqrt(np.prod(points.max(1) - points.min(1), axis=-1))
 

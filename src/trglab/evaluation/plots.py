@@ -1,6 +1,6 @@
-"""Plots of an evaluation. They need matplotlib: the extra ``plots``.
+"""Plots of an evaluation with matplotlib (the extra ``plots``), without its global state.
 
-Every function returns a figure that :func:`write_plot` saves; nothing global is touched.
+Every function returns a figure that :func:`write_plot` saves.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PLOTTED = {
+AXIS_LABELS = {
     "ge_deg": "GE, degrees",
     "tz_mm": "t_z, mm",
     "add_mm": "ADD, mm",
     "landmarks_mm": "landmarks, mm",
 }
-POINT_COLOUR, LINE_COLOUR = "#9db8d6", "#1f4e8c"
-SET_COLOURS = ("#3b6fb6", "#3f9b57", "#9c6b3c", "#8a5fa8")
-"""Blue, green and brown as in the paper's Fig. 3, then violet."""
-MESH_COLOURS = ("#9a9a9a", "#e0a526", "#35b8c9", "#e377a2")
-"""Grey truth, golden network, cyan and pink rivals, as in the paper's Fig. 4."""
-MOST_POINTS = 5000
-LINE_BINS, LEAST_IN_BIN = 12, 20
+POINT_COLOR, LINE_COLOR = "#9db8d6", "#1f4e8c"
+SET_COLORS = ("#3b6fb6", "#3f9b57", "#9c6b3c", "#8a5fa8")
+"""Blue, green and brown as in the paper's Fig. 3, then violet"""
+MESH_COLORS = ("#9a9a9a", "#e0a526", "#35b8c9", "#e377a2")
+"""Ground truth, TRG and two baselines, as in the paper's Fig. 4"""
+MAX_POINTS = 5000
+LINE_BINS, MIN_PER_BIN = 12, 20
 DPI = 150
 AXIS_M = 0.05
-VIEW_DEG = (18.0, -70.0)
-"""Elevation and azimuth from which the camera's space is looked at."""
+VIEWPOINT_DEG = (18.0, -70.0)
+"""Elevation and azimuth of the viewpoint in plots of the camera frame"""
 
 
-class Poses(NamedTuple):
-    """One data set's heads for :func:`plot_distributions`."""
+class PoseDistribution(NamedTuple):
+    """Poses of one data set for :func:`plot_distributions`."""
 
     translation_m: Floats
     """``(n, 3)``"""
     correction: Floats
-    """``(n, 3)``: scale, and the centre's offset from the box centre over its side"""
+    """``(n, 3)``: ``(s, tau_x, tau_y)`` of Eq. 2"""
 
 
-class CameraMesh(NamedTuple):
+class PosedMesh(NamedTuple):
     """A face in the camera frame."""
 
     vertices_m: NDArray[np.floating]
@@ -60,42 +60,42 @@ class CameraMesh(NamedTuple):
     """``(m, 3)``"""
 
 
-class FacePicture(NamedTuple):
-    """One row of :func:`plot_faces`: a picture and faces by name, the truth first."""
+class FacePlotRow(NamedTuple):
+    """One row of :func:`plot_faces`: an image and posed faces by name, the ground truth first."""
 
     title: str
-    pixels: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     camera: Camera
-    meshes: Mapping[str, CameraMesh]
+    meshes: Mapping[str, PosedMesh]
 
 
 def plot_errors(scores: Scores, title: str) -> Figure:
-    """Draw errors against distance and yaw: pictures as points, their median and quartiles.
+    """Plot errors against distance and yaw: one point per image, median and quartiles.
 
     Raises
     ------
     ImportError
         matplotlib is not installed.
     """
-    names = [name for name in PLOTTED if name in scores.plain]
+    names = [name for name in AXIS_LABELS if name in scores.errors]
     axes_of = {"distance, m": scores.distance_m, "true yaw, degrees": scores.yaw_deg}
     known = {name: values for name, values in axes_of.items() if np.isfinite(values).any()}
     figure = _figure(4.2 * max(len(known), 1), 2.4 * len(names) + 0.6)
     grid = figure.subplots(len(names), max(len(known), 1), squeeze=False)
     for row, name in enumerate(names):
-        for column, (heading, across) in enumerate(known.items()):
+        for column, (heading, x) in enumerate(known.items()):
             axes = grid[row, column]
-            _points_and_median(axes, across, scores.plain[name])
-            axes.set_ylabel(PLOTTED[name])
+            _points_and_median(axes, x, scores.errors[name])
+            axes.set_ylabel(AXIS_LABELS[name])
             axes.set_xlabel(heading)
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
-def plot_distributions(sets: Mapping[str, Poses]) -> Figure:
-    """Draw where heads are, and what Eq. 2's correction is there: the paper's Fig. 3.
+def plot_distributions(sets: Mapping[str, PoseDistribution]) -> Figure:
+    """Plot translations and corrections (Eq. 2) of data sets: the paper's Fig. 3.
 
-    The point of the figure: translations differ between data sets, corrections hardly do.
+    Translations differ between data sets; the corrections hardly do.
 
     Raises
     ------
@@ -111,19 +111,23 @@ def plot_distributions(sets: Mapping[str, Poses]) -> Figure:
         ("correction τ_y, box sides", "correction s"),
     )
     for index, (name, poses) in enumerate(sets.items()):
-        colour = SET_COLOURS[index % len(SET_COLOURS)]
+        color = SET_COLORS[index % len(SET_COLORS)]
         x, y, z = poses.translation_m.T
         s, tau_x, tau_y = poses.correction.T
-        for axes, (across, up) in zip(grid, ((x, z), (y, z), (tau_x, s), (tau_y, s)), strict=True):
-            chosen = _spread_choice(len(across))
+        for axes, (horizontal, vertical) in zip(
+            grid, ((x, z), (y, z), (tau_x, s), (tau_y, s)), strict=True
+        ):
+            chosen = _subsample(len(horizontal))
             size = _point_size(len(chosen))
-            axes.scatter(across[chosen], up[chosen], size, colour, alpha=0.5, lw=0, label=name)
-    for axes, (across_label, up_label) in zip(grid, labels, strict=True):
-        axes.set_xlabel(across_label)
-        axes.set_ylabel(up_label)
+            axes.scatter(
+                horizontal[chosen], vertical[chosen], size, color, alpha=0.5, lw=0, label=name
+            )
+    for axes, (xlabel, ylabel) in zip(grid, labels, strict=True):
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
         axes.grid(alpha=0.25)
     for axes in grid[2:]:
-        # The same range for all data sets, wide enough that a small spread looks small.
+        # A fixed range, so that small spreads look small.
         axes.set_xlim(-0.5, 0.5)
         axes.set_ylim(0.0, max(2.0, axes.get_ylim()[1]))
     handles, names = grid[0].get_legend_handles_labels()
@@ -131,8 +135,8 @@ def plot_distributions(sets: Mapping[str, Poses]) -> Figure:
     return figure
 
 
-def plot_faces(rows: list[FacePicture]) -> Figure:
-    """Draw faces over their pictures and in the camera's space: the paper's Fig. 4.
+def plot_faces(rows: list[FacePlotRow]) -> Figure:
+    """Draw faces on their images and in the camera frame: the paper's Fig. 4.
 
     Raises
     ------
@@ -146,15 +150,15 @@ def plot_faces(rows: list[FacePicture]) -> Figure:
         window = _window(row)
         for place, (name, mesh) in enumerate(row.meshes.items()):
             axes = figure.add_subplot(len(rows), columns, first + place + 1)
-            _draw_over(axes, row, mesh, MESH_COLOURS[place % len(MESH_COLOURS)], window)
+            _draw_on_image(axes, row, mesh, MESH_COLORS[place % len(MESH_COLORS)], window)
             axes.set_title(f"{row.title}\n{name}" if place == 0 else name, fontsize="small")
-        space: Any = figure.add_subplot(len(rows), columns, first + columns, projection="3d")
-        _draw_in_space(space, row)
+        axes_3d = figure.add_subplot(len(rows), columns, first + columns, projection="3d")
+        _draw_in_camera_frame(axes_3d, row)
     return figure
 
 
 def write_plot(path: str | Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     write_atomic(Path(path), lambda file: figure.savefig(file, format="png", dpi=DPI))
 
 
@@ -168,67 +172,67 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _points_and_median(axes: Axes, across: Floats, errors: Floats) -> None:
-    known = np.isfinite(across) & np.isfinite(errors)
-    across, errors = across[known], errors[known]
+def _points_and_median(axes: Axes, x: Floats, errors: Floats) -> None:
+    known = np.isfinite(x) & np.isfinite(errors)
+    x, errors = x[known], errors[known]
     axes.grid(alpha=0.25)
-    if not len(across):
+    if not len(x):
         return
-    chosen = _spread_choice(len(across))
+    chosen = _subsample(len(x))
     size = _point_size(len(chosen))
-    axes.scatter(across[chosen], errors[chosen], size, POINT_COLOUR, alpha=0.7, lw=0)
-    # Bins with equally many pictures: a median of two says nothing.
-    order = np.argsort(across, kind="stable")
+    axes.scatter(x[chosen], errors[chosen], size, POINT_COLOR, alpha=0.7, lw=0)
+    # Equally filled bins, because a median of few images is noise.
+    order = np.argsort(x, kind="stable")
     bins = [
         part
-        for part in np.array_split(order, min(LINE_BINS, -(-len(order) // LEAST_IN_BIN)))
+        for part in np.array_split(order, min(LINE_BINS, -(-len(order) // MIN_PER_BIN)))
         if len(part)
     ]
-    middle = [np.median(across[part]) for part in bins]
+    middle = [np.median(x[part]) for part in bins]
     low, median, high = (
         [np.percentile(errors[part], percent) for part in bins] for percent in (25, 50, 75)
     )
-    axes.fill_between(middle, low, high, color=LINE_COLOUR, alpha=0.2, lw=0)
-    axes.plot(middle, median, color=LINE_COLOUR, lw=1.8)
-    # A few wild faces must not flatten the rest.
+    axes.fill_between(middle, low, high, color=LINE_COLOR, alpha=0.2, lw=0)
+    axes.plot(middle, median, color=LINE_COLOR, lw=1.8)
+    # A few outliers must not compress the rest of the plot.
     axes.set_ylim(0.0, 1.05 * max(np.percentile(errors, 98.0), 1e-9))
 
 
 def _point_size(count: int) -> float:
-    """Return an area in points squared at which so many dots neither vanish nor fill the plot."""
+    """Return the marker area, in points squared, that suits so many points."""
     return float(np.clip(2000.0 / max(count, 1), 2.0, 16.0))
 
 
-def _spread_choice(count: int) -> NDArray[np.int64]:
-    """Return at most so many row numbers as a plot can show, evenly spread."""
-    return np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.int64)
+def _subsample(count: int) -> NDArray[np.int64]:
+    """Return at most ``MAX_POINTS`` row indices, evenly spread."""
+    return np.linspace(0, count - 1, min(count, MAX_POINTS)).astype(np.int64)
 
 
-def _window(row: FacePicture) -> tuple[float, float, float]:
-    """Return centre and half side, px, of a square that holds all faces of a row."""
+def _window(row: FacePlotRow) -> tuple[float, float, float]:
+    """Return centre and half side, px, of a square around all faces of a row."""
     points = np.concatenate([row.camera.project(mesh.vertices_m) for mesh in row.meshes.values()])
     low, high = np.percentile(points, (0.0, 100.0), axis=0)
     centre = (low + high) / 2.0
     return float(centre[0]), float(centre[1]), float(0.65 * (high - low).max())
 
 
-def _draw_over(
-    axes: Axes, row: FacePicture, mesh: CameraMesh, colour: str, window: tuple[float, float, float]
+def _draw_on_image(
+    axes: Axes, row: FacePlotRow, mesh: PosedMesh, color: str, window: tuple[float, float, float]
 ) -> None:
     from matplotlib.collections import PolyCollection
 
-    height, width = row.pixels.shape[:2]
-    axes.imshow(row.pixels, extent=(0.0, width, height, 0.0))
+    height, width = row.image.shape[:2]
+    axes.imshow(row.image, extent=(0.0, width, height, 0.0))
     points = row.camera.project(mesh.vertices_m)
     corners = mesh.vertices_m[mesh.triangles]
     centres = corners.mean(1)
-    # How squarely each triangle faces the camera, which is at the origin.
-    facing = -(_outward_normals(corners) * normalize(np.float64(centres))).sum(-1)
-    visible = facing > 0
+    # Cosine between each triangle's normal and the direction to the camera, at the origin.
+    cosine = -(_outward_normals(corners) * normalize(np.float64(centres))).sum(-1)
+    visible = cosine > 0
     order = np.flatnonzero(visible)[np.argsort(-centres[visible, 2])]
     faces = PolyCollection(
         list(points[mesh.triangles[order]]),
-        facecolors=_shaded(colour, facing[order]),
+        facecolors=_shaded(color, cosine[order]),
         edgecolors="none",
         alpha=0.6,
     )
@@ -239,47 +243,47 @@ def _draw_over(
     axes.set_axis_off()
 
 
-def _draw_in_space(space: Any, row: FacePicture) -> None:
-    """Draw faces with the camera's z running to the right and its y down."""
+def _draw_in_camera_frame(axes: Any, row: FacePlotRow) -> None:
+    """Draw faces in the camera frame, with z to the right and y down."""
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-    turned = {
-        name: CameraMesh(mesh.vertices_m[:, [2, 0, 1]] * (1.0, 1.0, -1.0), mesh.triangles)
+    meshes = {
+        name: PosedMesh(mesh.vertices_m[:, [2, 0, 1]] * (1.0, 1.0, -1.0), mesh.triangles)
         for name, mesh in row.meshes.items()
     }
-    elevation, azimuth = np.radians(VIEW_DEG)
+    elevation, azimuth = np.radians(VIEWPOINT_DEG)
     level = np.array([np.cos(azimuth), np.sin(azimuth), 0.0]) * np.cos(elevation)
-    towards_viewer = level + (0.0, 0.0, np.sin(elevation))
-    for number, mesh in enumerate(turned.values()):
+    view_direction = level + (0.0, 0.0, np.sin(elevation))
+    for number, mesh in enumerate(meshes.values()):
         corners = mesh.vertices_m[mesh.triangles]
-        colour = MESH_COLOURS[number % len(MESH_COLOURS)]
-        shades = _shaded(colour, _outward_normals(corners) @ towards_viewer)
-        space.add_collection3d(
+        color = MESH_COLORS[number % len(MESH_COLORS)]
+        shades = _shaded(color, _outward_normals(corners) @ view_direction)
+        axes.add_collection3d(
             Poly3DCollection(corners, facecolors=shades, edgecolors="none", alpha=0.55)
         )
-    points = np.concatenate([mesh.vertices_m for mesh in turned.values()])
+    points = np.concatenate([mesh.vertices_m for mesh in meshes.values()])
     low, high = points.min(0), points.max(0)
     centre, half = (low + high) / 2.0, float((high - low).max()) / 2.0
     corner = centre - half
-    for axis, colour in zip(
+    for axis, color in zip(
         ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0)), ("red", "green", "blue"), strict=True
     ):
         end = corner + AXIS_M * np.array(axis)
-        space.plot(*np.stack([corner, end], axis=1), color=colour, lw=2.0)
-    space.set_xlim(centre[0] - half, centre[0] + half)
-    space.set_ylim(centre[1] - half, centre[1] + half)
-    space.set_zlim(centre[2] - half, centre[2] + half)
-    space.set_box_aspect((1.0, 1.0, 1.0))
-    space.view_init(*VIEW_DEG)
-    space.set_xlabel("z, m", fontsize="x-small")
-    space.set_ylabel("x, m", fontsize="x-small")
-    space.set_zlabel("-y, m", fontsize="x-small")
-    space.tick_params(labelsize="xx-small")
-    space.locator_params(nbins=4)
+        axes.plot(*np.stack([corner, end], axis=1), color=color, lw=2.0)
+    axes.set_xlim(centre[0] - half, centre[0] + half)
+    axes.set_ylim(centre[1] - half, centre[1] + half)
+    axes.set_zlim(centre[2] - half, centre[2] + half)
+    axes.set_box_aspect((1.0, 1.0, 1.0))
+    axes.view_init(*VIEWPOINT_DEG)
+    axes.set_xlabel("z, m", fontsize="x-small")
+    axes.set_ylabel("x, m", fontsize="x-small")
+    axes.set_zlabel("-y, m", fontsize="x-small")
+    axes.tick_params(labelsize="xx-small")
+    axes.locator_params(nbins=4)
 
 
 def _outward_normals(corners: NDArray[np.floating]) -> Floats:
-    """Return unit normals of triangles ``(m, 3, 3)``, whichever way the mesh winds them."""
+    """Return unit outward normals of triangles ``(m, 3, 3)`` of either winding order."""
     a, b, c = np.float64(corners).transpose(1, 0, 2)
     normals = cross(b - a, c - a)
     centres = (a + b + c) / 3.0
@@ -287,9 +291,9 @@ def _outward_normals(corners: NDArray[np.floating]) -> Floats:
     return normalize(normals) * (1.0 if outwards >= 0 else -1.0)
 
 
-def _shaded(colour: str, facing: Floats) -> Floats:
-    """Return RGB colours ``(m, 3)``, brighter where ``facing`` ``(m,)``, a cosine, is large."""
+def _shaded(color: str, cosine: Floats) -> Floats:
+    """Return RGB colors ``(m, 3)``, brighter for larger ``cosine`` ``(m,)``."""
     from matplotlib.colors import to_rgb
 
-    light = 0.4 + 0.6 * np.clip(facing, 0.0, 1.0)
-    return np.array(to_rgb(colour)) * light[:, None]
+    light = 0.4 + 0.6 * np.clip(cosine, 0.0, 1.0)
+    return np.array(to_rgb(color)) * light[:, None]

@@ -52,7 +52,7 @@ class Method(Protocol):
     """Anything that estimates one face per image."""
 
     @property
-    def facts(self) -> PredictionMetadata:
+    def metadata(self) -> PredictionMetadata:
         """Metadata for the file of predictions."""
         ...
 
@@ -85,12 +85,12 @@ class LabelledImages(NamedTuple):
 class DatasetRun(NamedTuple):
     """The result of one run over a data set."""
 
-    truth: GroundTruth
+    ground_truth: GroundTruth
     predictions: Predictions | None
     unreadable: tuple[str, ...]
-    """One message per image that could not be read; those are not part of the truth."""
-    rows: NDArray[np.int64]
-    """``(n,)``: the data set's index of each image of the truth"""
+    """One message per image that could not be read; they appear nowhere else"""
+    indices: NDArray[np.int64]
+    """``(n,)``: the data set's index of each image"""
 
 
 class BundleMethod:
@@ -130,7 +130,7 @@ class BundleMethod:
         self._bundle_sha256 = bundle_sha256
 
     @property
-    def facts(self) -> PredictionMetadata:
+    def metadata(self) -> PredictionMetadata:
         """The bundle's name and hash, and the rules for boxes and views."""
         return PredictionMetadata(
             method=self._network.card.name,
@@ -258,14 +258,14 @@ def run_on_dataset(
         No image can be read.
     """
     labels: list[Sample] = []
-    rows: list[int] = []
+    indices: list[int] = []
     points: list[NDArray[np.float32]] = []
     estimates: list[Estimate | None] = []
     unreadable: list[str] = []
     for indexed in _batches(dataset.samples, limit, unreadable):
         batch = [sample for _, sample in indexed]
         estimates += method.estimate(batch) if method is not None else ()
-        rows += [row for row, _ in indexed]
+        indices += [index for index, _ in indexed]
         for sample in batch:
             labels.append(without_image(sample))
             if dataset.points_m is not None:
@@ -277,19 +277,19 @@ def run_on_dataset(
     truth = ground_truth_from_samples(labels, points or None, dataset.mesh_sha256)
     predictions = None
     if method is not None:
-        settings = {**method.facts.settings, **({} if limit is None else {"limit": limit})}
-        facts = replace(
-            method.facts,
+        settings = {**method.metadata.settings, **({} if limit is None else {"limit": limit})}
+        metadata = replace(
+            method.metadata,
             dataset=dataset.name,
             dataset_sha256=truth.sha256(),
             settings=settings,
         )
-        predictions = predictions_from_estimates(truth.names, estimates, facts)
-    return DatasetRun(truth, predictions, tuple(unreadable), np.array(rows))
+        predictions = predictions_from_estimates(truth.names, estimates, metadata)
+    return DatasetRun(truth, predictions, tuple(unreadable), np.array(indices))
 
 
 def predictions_from_estimates(
-    names: Sequence[str], estimates: Sequence[Estimate | None], facts: PredictionMetadata
+    names: Sequence[str], estimates: Sequence[Estimate | None], metadata: PredictionMetadata
 ) -> Predictions:
     """Stack estimates, None where no face was found, into arrays.
 
@@ -310,7 +310,7 @@ def predictions_from_estimates(
         stacked = np.stack(values)
         arrays[name] = np.zeros((len(found), *stacked.shape[1:]), stacked.dtype)
         arrays[name][found] = stacked
-    return Predictions(tuple(names), found=found, facts=facts, **arrays)
+    return Predictions(tuple(names), found=found, metadata=metadata, **arrays)
 
 
 def _batches(

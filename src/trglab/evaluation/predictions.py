@@ -1,16 +1,16 @@
-"""Predictions as a file: saved first, then scored, so that any method is scored by one code.
+"""The file format of predictions, through which every method is scored.
 
-The file is an ``.npz`` (docs/evaluation.md describes it for those who write their own)::
+An ``.npz`` file with these arrays (documented in docs/evaluation.md)::
 
     schema           "trg predictions 1"
-    names            (n,) text: the data set's names of the pictures
+    names            (n,) text: the data set's names of the images
     rotation         (n, 3, 3) cam_from_head
     found            (n,) bool, optional: False where the method found no face
     translation_m    (n, 3), optional
-    vertices_m       (n, v, 3), optional: landmarks in head space
+    vertices_m       (n, v, 3), optional: landmarks in the head frame
     landmarks68_px   (n, 68, 2), optional
-    box_xyxy         (n, 4) px, optional: the box the method worked from
-    facts            JSON text, optional: see PredictionMetadata
+    box_xyxy         (n, 4) px, optional: the face box of the method
+    facts            JSON text, optional: PredictionMetadata
 """
 
 from __future__ import annotations
@@ -42,34 +42,33 @@ _OPTIONAL: dict[str, tuple[tuple[int | None, ...], type[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class PredictionMetadata:
-    """Where predictions come from. Empty text: nobody said."""
+    """Origin of predictions; empty text if unknown."""
 
     method: str = ""
-    """What to call it in tables."""
+    """Its name in tables"""
     bundle_sha256: str = ""
-    """Of the weight bundle's file."""
+    """Of the weight bundle's file"""
     dataset: str = ""
-    """The protocol's name: ``biwi``."""
+    """The protocol's name, such as ``biwi``"""
     dataset_sha256: str = ""
-    """Of the labels they were made beside; scoring against others is refused."""
+    """Of the labels (:meth:`GroundTruth.sha256`); scoring against other labels is refused"""
     mesh_sha256: str = ""
-    """Of the triangles of ``vertices_m`` (:func:`mesh_sha256`): vertices of another mesh are not
-    compared."""
+    """Of the triangles of ``vertices_m`` (:func:`mesh_sha256`); vertices of different meshes are
+    not compared"""
     settings: dict[str, Any] = field(default_factory=dict)
-    """How they were made: boxes, crop size, a limit."""
+    """Such as the rule for boxes or a limit"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a method says about n pictures. Rows where nothing was found hold zeros.
+    """Predictions for n images; rows without a face found hold the identity and zeros.
 
-    Attributes are the arrays of the file (see the module); ``rotation`` and ``translation_m``
-    are ``cam_from_head`` and metres, float64.
+    The attributes are the arrays of the file, see the module.
 
     Raises
     ------
     ValueError
-        A shape is wrong, a name comes twice, a row that was found holds NaN or no rotation.
+        A shape is wrong, names repeat, or a row with a face holds NaN or an invalid rotation.
     """
 
     names: tuple[str, ...]
@@ -79,13 +78,13 @@ class Predictions:
     vertices_m: NDArray[np.float32] | None = None
     landmarks68_px: NDArray[np.float64] | None = None
     box_xyxy: NDArray[np.float64] | None = None
-    facts: PredictionMetadata = field(default_factory=PredictionMetadata)
+    metadata: PredictionMetadata = field(default_factory=PredictionMetadata)
 
     def __post_init__(self) -> None:
         count = len(self.names)
         if len(set(self.names)) != count:
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise ValueError(f"names: expected each picture once, got {twice!r} again")
+            raise ValueError(f"names: expected each image once, got {twice!r} again")
         found = np.asarray(self.found, dtype=bool)
         if found.shape != (count,):
             raise ValueError(f"found: expected shape ({count},), got {found.shape}")
@@ -102,33 +101,33 @@ class Predictions:
         return len(self.names)
 
     def in_order(self, names: Sequence[str]) -> Predictions:
-        """Return one row for each of ``names``; those that are missing count as not found.
+        """Return one row for each of ``names``; missing ones count as not found.
 
-        Predictions for other pictures are left out.
+        Predictions for other images are left out.
 
         Raises
         ------
         ValueError
-            All predictions are for pictures that are not among ``names``.
+            No prediction is for an image among ``names``.
         """
-        place = {name: row for row, name in enumerate(self.names)}
+        row_of = {name: row for row, name in enumerate(self.names)}
         if self.names and not set(self.names) & set(names):
             raise ValueError(
-                f"predictions: all {len(self)} are for pictures that the data set does not have, "
+                f"predictions: all {len(self)} are for images that the data set does not have, "
                 f"such as {self.names[0]!r}; expected names such as {names[0]!r}"
             )
-        rows = np.array([place.get(name, -1) for name in names], dtype=np.int64)
-        moved: dict[str, Any] = {
+        rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
+        taken: dict[str, Any] = {
             name: None if (array := getattr(self, name)) is None else _take(array, rows)
             for name in ("rotation", *_OPTIONAL)
         }
-        # A missing picture takes the last row's place, and its numbers go when ``found`` is False.
+        # Row -1 of a missing image is cleared by the constructor, because ``found`` is False.
         found = (rows >= 0) & (self.found[rows] if len(self) else False)
-        return replace(self, names=tuple(names), found=found, **moved)
+        return replace(self, names=tuple(names), found=found, **taken)
 
 
 def write_predictions(path: str | Path, predictions: Predictions) -> None:
-    """Write the file, whole or not at all.
+    """Write the file atomically.
 
     Raises
     ------
@@ -140,7 +139,7 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         "names": np.array(predictions.names, dtype=np.str_),
         "rotation": predictions.rotation,
         "found": predictions.found,
-        "facts": np.array(json.dumps(asdict(predictions.facts), sort_keys=True)),
+        "facts": np.array(json.dumps(asdict(predictions.metadata), sort_keys=True)),
     }
     for name in _OPTIONAL:
         if (value := getattr(predictions, name)) is not None:
@@ -149,7 +148,7 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read anybody's predictions.
+    """Read a file of predictions, written by this package or by others.
 
     Raises
     ------
@@ -177,15 +176,15 @@ def read_predictions(path: str | Path) -> Predictions:
         raise ValueError(f"{path}: expected at least names and rotation, {sorted(missing)} missing")
     names = tuple(str(name) for name in np.atleast_1d(arrays.pop("names")))
     arrays.setdefault("found", np.ones(len(names), dtype=bool))
-    facts = _facts(path, str(arrays.pop("facts", "{}")))
+    metadata = _read_metadata(path, str(arrays.pop("facts", "{}")))
     try:
-        return Predictions(names, facts=facts, **arrays)
+        return Predictions(names, metadata=metadata, **arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def mesh_sha256(triangles: ArrayLike) -> str:
-    """Return what tells meshes apart: the SHA-256 of triangles ``(m, 3)`` as int32, hex."""
+    """Return the hex SHA-256 of triangles ``(m, 3)`` as int32, which identifies a mesh."""
     numbers = np.ascontiguousarray(triangles, dtype="<i4")
     return hashlib.sha256(numbers.tobytes()).hexdigest()
 
@@ -197,7 +196,7 @@ def _rows(
     shape: tuple[int | None, ...],
     dtype: type[Any],
 ) -> NDArray[Any]:
-    """Check the rows that were found, and put zeros into the others."""
+    """Check the rows with a face found and set the others to zero."""
     array = np.array(value, dtype=dtype)
     if array.ndim != len(shape) or len(array) != len(found):
         raise ValueError(
@@ -211,7 +210,7 @@ def _take(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     return array[rows] if len(array) else np.zeros((len(rows), *array.shape[1:]), array.dtype)
 
 
-def _facts(path: Path, text: str) -> PredictionMetadata:
+def _read_metadata(path: Path, text: str) -> PredictionMetadata:
     try:
         numbers = json.loads(text)
         known = {item.name for item in fields(PredictionMetadata)}

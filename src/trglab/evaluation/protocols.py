@@ -1,6 +1,6 @@
-"""How each data set is evaluated: what is read, which boxes, which columns, whose table.
+"""Evaluation protocols of the data sets: reader, face boxes, reported errors, published rows.
 
-Common to all: one face in a picture; a picture without an estimate is counted as not found (see
+Every image shows one face. An image without an estimate counts as not found (see
 :mod:`trglab.evaluation.scores`).
 """
 
@@ -24,28 +24,28 @@ from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
 from trglab.synth.holdout import FAR_HOLDOUT_SHOTS
 
-ROTATION = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
-TRANSLATION = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
+ROTATION_ERRORS = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
+TRANSLATION_ERRORS = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
 
 
-FAR_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
-"""Where the far hold-out begins."""
+FAR_DISTANCE_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
+"""Smallest distance of the far hold-out"""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationProtocol:
-    """One data set's evaluation."""
+    """Evaluation protocol of one data set."""
 
     name: str
     title: str
     read: Callable[[Path], LabelledImages]
     columns: tuple[str, ...]
-    """Names of errors in the table, in order."""
+    """Names of the reported errors, in order"""
     boxes: BoxRule = "truth"
     shift_boxes: bool = False
     published: tuple[PublishedRow, ...] = ()
     text: str = ""
-    """What one must know to compare figures with others'."""
+    """Details that matter for a comparison with published numbers"""
 
 
 def _arkitface(folder: Path) -> LabelledImages:
@@ -80,7 +80,7 @@ PROTOCOLS = {
             "arkitface",
             "ARKitFace, test",
             _arkitface,
-            (*ROTATION, *TRANSLATION, "landmarks_mm"),
+            (*ROTATION_ERRORS, *TRANSLATION_ERRORS, "landmarks_mm"),
             published=TABLE_2_AND_3,
             text="All test frames, boxes of 1.5 times the labelled landmarks' extent, the data "
             "set's intrinsics, the last step's estimates.",
@@ -89,39 +89,39 @@ PROTOCOLS = {
             "biwi",
             "BIWI",
             _biwi,
-            (*ROTATION, *TRANSLATION),
+            (*ROTATION_ERRORS, *TRANSLATION_ERRORS),
             boxes="landmarks",
             shift_boxes=True,
             published=TABLE_4,
             text="All frames; the paper leaves out those without a detected face, here they are "
             "counted. Boxes of 1.5 times the extent of the landmarks predicted inside the "
-            "detection, moved back inside the picture; pose in the colour camera; ADD with the "
+            "detection, shifted back inside the image; pose in the colour camera; ADD with the "
             "subject's own mesh.",
         ),
         EvaluationProtocol(
             "aflw2000",
             "AFLW2000-3D",
             _aflw2000,
-            (*ROTATION, "nme68"),
+            (*ROTATION_ERRORS, "nme68"),
             text="Images with an angle beyond 99 degrees are left out, as is usual; no metric "
-            "labels. Angles are in the order of the paper's tables, so that they differ a little "
-            "from those that read pitch, yaw and roll off the files.",
+            "labels. Angles are in the order of the paper's tables, so that they differ slightly "
+            "from those read directly from the files.",
         ),
         EvaluationProtocol(
             "300wlp",
             "300W-LP",
             _w300lp,
-            (*ROTATION, "nme68"),
+            (*ROTATION_ERRORS, "nme68"),
             text="A training set of most methods; rotations are a fitted model's, nothing is "
             "metric.",
         ),
     )
 }
-"""By name; ``synthetic`` is made by :func:`synthetic_protocol`."""
+"""By name, without ``synthetic`` (:func:`synthetic_protocol`)"""
 
 SYNTHETIC_COLUMNS = (
-    *ROTATION,
-    *TRANSLATION,
+    *ROTATION_ERRORS,
+    *TRANSLATION_ERRORS,
     "tz_relative",
     "tz_sized_relative",
     "nme68",
@@ -138,35 +138,35 @@ def protocol(name: str) -> EvaluationProtocol:
 
 
 def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, LabelledImages]:
-    """Open a data set's folder by the protocol's name; a stand-in's title says what it is.
+    """Open a data set's folder; the title of a synthetic stand-in says that it is one.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        What the data set's reader raises; there is no such protocol.
+        From the data set's reader, or there is no such protocol.
     """
     chosen = protocol(name)
-    pictures = chosen.read(folder)
+    images = chosen.read(folder)
     if is_complete(folder) or is_complete(folder.parent):  # BIWI may be given without ``hpdb``
         chosen = replace(chosen, title=f"Synthetic stand-in for {chosen.title}")
-    return chosen, pictures
+    return chosen, images
 
 
 def synthetic_protocol(*, far: bool = False) -> EvaluationProtocol:
-    """Return the protocol of the fixed synthetic hold-out; its pictures are a pack of views."""
-    where = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
+    """Return the protocol of the fixed synthetic hold-out."""
+    distance = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
     return EvaluationProtocol(
         "synthetic",
-        f"Synthetic hold-out, {where}",
+        f"Synthetic hold-out, {distance}",
         read_pack,
         SYNTHETIC_COLUMNS,
-        text=f"Rendered people that no training sees, distances {where}, boxes of 1.5 times the "
+        text=f"Rendered people that no training uses, distances {distance}, boxes of 1.5 times the "
         "labelled landmarks' extent.",
     )
 
 
 def read_pack(folder: Path) -> LabelledImages:
-    """Open a store of views (:mod:`trglab.datasets.view_store`) as pictures with labels.
+    """Open a store of views (:mod:`trglab.datasets.view_store`) as labelled images.
 
     Raises
     ------
@@ -177,52 +177,48 @@ def read_pack(folder: Path) -> LabelledImages:
     topology = pack.topology
     if topology is None:
         raise ValueError(f"{folder}: expected a pack with the mesh of its vertices, found none")
-    return synthetic_pictures(PackedPictures(pack), topology)
+    return synthetic_images(PackedImages(pack), topology)
 
 
-def synthetic_pictures(samples: SampleSequence, topology: FaceTopology) -> LabelledImages:
-    """Return synthetic samples, packed or rendered when asked for, as a data set."""
+def synthetic_images(samples: SampleSequence, topology: FaceTopology) -> LabelledImages:
+    """Return synthetic samples, stored or rendered on demand, as a data set."""
     triangles = topology.triangles
     return LabelledImages(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
 
 
 def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, LabelledImages]:
-    """Open a pack of the synthetic hold-out, with the protocol that its own account asks for.
+    """Open a pack of the synthetic hold-out with the protocol for its distances.
 
     Parameters
     ----------
     far
-        What a pack is taken for that does not say how far its faces are.
+        Protocol for a pack that does not record its distances.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        There is no finished pack, it has no mesh, or it says that it is not the far one.
+        There is no finished pack, it has no mesh, or it is not the far one although ``far`` is set.
     """
-    pictures = read_pack(folder)
+    images = read_pack(folder)
     nearest_m = _nearest_m(folder)
-    if far and nearest_m is not None and nearest_m < FAR_M:
+    if far and nearest_m is not None and nearest_m < FAR_DISTANCE_M:
         raise ValueError(
-            f"{folder}: expected faces beyond {FAR_M:g} m, got a pack from {nearest_m:g} m on"
+            f"{folder}: expected faces beyond {FAR_DISTANCE_M:g} m, "
+            f"got a pack from {nearest_m:g} m on"
         )
-    return synthetic_protocol(far=far or is_far(folder)), pictures
-
-
-def is_far(folder: Path) -> bool:
-    """Whether a pack says that all its faces are beyond the trainings' distances."""
-    nearest_m = _nearest_m(folder)
-    return nearest_m is not None and nearest_m >= FAR_M
+    far = far or (nearest_m is not None and nearest_m >= FAR_DISTANCE_M)
+    return synthetic_protocol(far=far), images
 
 
 def _nearest_m(folder: Path) -> float | None:
-    """Return from which distance on a pack's faces were made; None: it does not say."""
+    """Return the smallest distance that a pack was rendered with; None if not recorded."""
     provenance = read_manifest(folder)["provenance"]
     distances_m = provenance.get("options", {}).get("shots", {}).get("distance_m")
     return None if distances_m is None else float(distances_m[0])
 
 
-class PackedPictures:
-    """A pack's views as samples: each view is the whole picture of an ideal camera."""
+class PackedImages:
+    """A pack's views as samples: each view is the image of an ideal camera."""
 
     def __init__(self, pack: ViewStore) -> None:
         self._pack = pack

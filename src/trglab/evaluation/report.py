@@ -1,55 +1,41 @@
-"""Reports: one table with the paper's rows beside ours, as text, Markdown, CSV and JSON."""
+"""The report of one method on one data set, with the paper's rows beside it.
+
+:func:`write_report` writes it as Markdown, CSV and JSON; ``to_rich`` of :func:`report_table` is
+what ``trg eval`` prints.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from trg import __version__
-from trg._util.atomic import write_atomic
 from trg.geometry.rotations import geodesic_angle_deg
+from trglab.evaluation.alignment import Alignment
 from trglab.evaluation.bootstrap import DRAWS, Interval
 from trglab.evaluation.predictions import PredictionMetadata
 from trglab.evaluation.protocols import EvaluationProtocol
 from trglab.evaluation.scores import Scores
 from trglab.evaluation.summary import ErrorStatistics, EvaluationSummary, ImageGroup, summarize
+from trglab.evaluation.table import (
+    HEADINGS,
+    TableRow,
+    TextTable,
+    csv_text,
+    finite_or_none,
+    format_error,
+    json_text,
+    write_texts,
+)
 
 SCHEMA = "trg report 1"
-SEED = 0
-"""Of the intervals' draws."""
-
-HEADINGS = {
-    "yaw_deg": "yaw °",
-    "pitch_deg": "pitch °",
-    "roll_deg": "roll °",
-    "mae_r_deg": "MAE_r °",
-    "ge_deg": "GE °",
-    "tx_mm": "t_x mm",
-    "ty_mm": "t_y mm",
-    "tz_mm": "t_z mm",
-    "mae_t_mm": "MAE_t mm",
-    "add_mm": "ADD mm",
-    "tz_relative": "t_z %",
-    "landmarks_mm": "landmarks mm",
-    "tz_sized_relative": "t_z at true size %",
-    "landmarks_sized_mm": "landmarks at true size mm",
-    "nme68": "NME-68 %",
-}
-LANDMARK_MEDIAN = "landmarks median mm"
-"""Table 3 has both statistics of one error, so it has a column of its own."""
-
-_IN_PERCENT = ("tz_relative", "tz_sized_relative", "nme68")
-Row = tuple[str, list[str]]
-"""A method's or statistic's name, and one text for each column."""
+BOOTSTRAP_SEED = 0
+MEDIAN_HEADING = "landmarks median mm"
+"""Table 3 reports mean and median of the landmark error, so that the median has its own column."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,25 +43,30 @@ class Report:
     """One method on one data set."""
 
     protocol: EvaluationProtocol
-    facts: PredictionMetadata
+    metadata: PredictionMetadata
     scores: Scores
     summary: EvaluationSummary
     unreadable: tuple[str, ...] = ()
+    """One message per image that could not be read"""
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.metadata.method or "unnamed method"
 
     @property
     def title(self) -> str:
-        """Data set and method, and what the predictions were made with."""
-        settings = ", ".join(f"{name} {value}" for name, value in self.facts.settings.items())
-        method = self.facts.method or "unnamed method"
-        return f"{self.protocol.title}: {method}" + (f" ({settings})" if settings else "")
+        """Data set, method and the settings of the predictions."""
+        settings = ", ".join(f"{name} {value}" for name, value in self.metadata.settings.items())
+        return f"{self.protocol.title}: {self.method}" + (f" ({settings})" if settings else "")
 
     @property
     def caption(self) -> str:
-        """How many pictures and people there were, and what could not be done."""
+        """Counts of images and people, and what could not be compared."""
         summary = self.summary
+        people = "person" if summary.subjects == 1 else "people"
         parts = [
-            f"{summary.images} pictures of {summary.subjects} "
-            + ("person" if summary.subjects == 1 else "people"),
+            f"{summary.images} images of {summary.subjects} {people}",
             f"{summary.not_found} without a face found (in no mean, worst in every median)",
         ]
         sources = dict.fromkeys(row.source for row in self.protocol.published)
@@ -85,99 +76,91 @@ class Report:
             parts.append(f"{len(self.unreadable)} unreadable and left out")
         return "; ".join((*parts, *self.scores.notes)) + "."
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the protocol's errors that were measured."""
+        return [name for name in self.protocol.columns if name in self.summary.statistics]
+
 
 def make_report(
     protocol: EvaluationProtocol,
-    facts: PredictionMetadata,
+    metadata: PredictionMetadata,
     scores: Scores,
     unreadable: Sequence[str] = (),
 ) -> Report:
-    """Average scores into a report; equal scores give equal reports."""
-    summary = summarize(scores, np.random.default_rng(SEED))
-    return Report(protocol, facts, scores, summary, tuple(unreadable))
+    """Average scores into a report. The bootstrap is seeded: equal scores give equal reports."""
+    summary = summarize(scores, np.random.default_rng(BOOTSTRAP_SEED))
+    return Report(protocol, metadata, scores, summary, tuple(unreadable))
 
 
-def table_rows(report: Report) -> tuple[list[str], list[Row]]:
-    """Return headings and rows of the report's table: the paper's methods, then this one."""
-    summary = report.summary
-    columns = [name for name in report.protocol.columns if name in summary.figures]
+def report_table(report: Report) -> TextTable:
+    """Return the paper's rows, then this method's mean, its interval, median and aligned mean."""
+    columns, summary = report.columns, report.summary
+
+    def row(
+        label: str,
+        values: Mapping[str, float],
+        medians: Mapping[str, float],
+        bold: bool = False,
+    ) -> TableRow:
+        cells = [format_error(name, values.get(name)) for name in columns]
+        if "landmarks_mm" in columns:
+            cells.append(format_error("landmarks_mm", medians.get("landmarks_mm")))
+        return TableRow(label, cells, bold)
+
+    statistics = summary.statistics
+    means = {name: each.mean for name, each in statistics.items()}
+    medians = {name: each.median for name, each in statistics.items()}
+    rows = [row(each.method, each.means, each.medians) for each in report.protocol.published]
+    rows.append(row(f"{report.method}, mean", means, medians, bold=True))
+    if any(each.mean_interval for each in statistics.values()):
+        for end, label in (("low", "95 % of the mean, from"), ("high", "to")):
+            rows.append(
+                row(
+                    label,
+                    _interval_ends(statistics, "mean_interval", end),
+                    _interval_ends(statistics, "median_interval", end),
+                )
+            )
+    rows.append(row("median", medians, medians))
+    if summary.aligned:
+        aligned_means = {name: each.mean for name, each in summary.aligned.items()}
+        rows.append(row("mean, head frames aligned", aligned_means, {}))
     headings = [HEADINGS[name] for name in columns]
     if "landmarks_mm" in columns:
-        headings.append(LANDMARK_MEDIAN)
-    rows = [
-        (row.method, _texts(columns, row.means, row.medians)) for row in report.protocol.published
-    ]
-    figures = summary.figures
-    means = {name: figure.mean for name, figure in figures.items()}
-    medians = {name: figure.median for name, figure in figures.items()}
-    rows.append((f"{report.facts.method or 'this method'}, mean", _texts(columns, means, medians)))
-    intervals = {name: figure.mean_interval for name, figure in figures.items()}
-    if any(intervals.values()):
-        median_intervals = {name: figure.median_interval for name, figure in figures.items()}
-        for end, label in ((0, "95 % of the mean, from"), (1, "to")):
-            low_or_high = [
-                {name: each[end] for name, each in of.items() if each is not None}
-                for of in (intervals, median_intervals)
-            ]
-            rows.append((label, _texts(columns, *low_or_high)))
-    rows.append(("median", _texts(columns, medians, medians)))
-    if summary.aligned:
-        means = {name: figure.mean for name, figure in summary.aligned.items()}
-        rows.append(("mean, head frames aligned", _texts(columns, means, {})))
-    return headings, rows
-
-
-def as_table(report: Report) -> Table:
-    """Return the table for a terminal."""
-    headings, rows = table_rows(report)
-    table = Table(title=report.title, caption=report.caption, caption_justify="left")
-    table.add_column("", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
-    published = len(report.protocol.published)
-    for number, (label, texts) in enumerate(rows):
-        ours = number == published
-        table.add_row(label, *texts, style="bold" if ours else None, end_section=ours)
-    return table
+        headings.append(MEDIAN_HEADING)
+    return TextTable(headings, rows, report.title, report.caption)
 
 
 def as_markdown(report: Report) -> str:
-    """Return the whole report as Markdown: the table, then bins."""
-    headings, rows = table_rows(report)
-    lines = [f"# {report.title}", "", *_markdown_table(["", *headings], rows)]
+    """Return the whole report as Markdown: the table, then means by distance, yaw and person."""
+    lines = [f"# {report.title}", "", *report_table(report).to_markdown()]
     lines += ["", report.caption, "", report.protocol.text]
-    alignment = report.scores.alignment
-    if alignment is not None:
-        angle = geodesic_angle_deg(alignment.rotation, np.eye(3))
-        lines += ["", f"Aligned: a constant turn of {angle:.2f} degrees between the head frames"]
-        if alignment.offset_m is not None:
-            x, y, z = alignment.offset_m * 1000.0
-            lines[-1] += f" and an offset of the origins of ({x:.1f}, {y:.1f}, {z:.1f}) mm"
-        lines[-1] += " are taken out, both estimated on these pictures."
-    columns = [name for name in report.protocol.columns if name in report.summary.figures]
+    if report.scores.alignment is not None:
+        lines += ["", _describe_alignment(report.scores.alignment)]
     for title, groups in (
         ("By distance", report.summary.by_distance),
-        ("By yaw (size)", report.summary.by_yaw),
+        ("By absolute yaw", report.summary.by_yaw),
         ("By person", report.summary.by_subject),
     ):
-        if 0 < len(groups) < report.summary.images:  # one picture each says nothing new
-            lines += ["", f"## {title}: means", "", *_group_table(columns, groups)]
+        if 0 < len(groups) < report.summary.images:  # groups of one image each add nothing
+            table = _group_table(report.columns, groups)
+            lines += ["", f"## {title}: means", "", *table.to_markdown()]
     return "\n".join(lines) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as plain values; units are in the names, what is not known is null."""
-    summary, alignment = report.summary, report.scores.alignment
-    facts = report.facts
+    """Return the report as plain values. Names carry units; null stands for an unknown value."""
+    summary, alignment, metadata = report.summary, report.scores.alignment, report.metadata
     return {
         "schema": SCHEMA,
         "trg_version": __version__,
         "dataset": report.protocol.name,
         "dataset_title": report.protocol.title,
-        "dataset_sha256": facts.dataset_sha256,
-        "method": facts.method,
-        "bundle_sha256": facts.bundle_sha256,
-        "settings": facts.settings,
+        "dataset_sha256": metadata.dataset_sha256,
+        "method": metadata.method,
+        "bundle_sha256": metadata.bundle_sha256,
+        "settings": metadata.settings,
         "protocol": report.protocol.text,
         "images": summary.images,
         "subjects": summary.subjects,
@@ -185,17 +168,9 @@ def as_json(report: Report) -> dict[str, Any]:
         "unreadable": list(report.unreadable),
         "notes": list(report.scores.notes),
         "bootstrap_draws": DRAWS,
-        "figures": _figures_json(summary.figures),
-        "figures_aligned": _figures_json(summary.aligned),
-        "alignment": None
-        if alignment is None
-        else {
-            "rotation": alignment.rotation.tolist(),
-            "angle_deg": float(geodesic_angle_deg(alignment.rotation, np.eye(3))),
-            "offset_mm": None
-            if alignment.offset_m is None
-            else (alignment.offset_m * 1000.0).tolist(),
-        },
+        "figures": _statistics_json(summary.statistics),
+        "figures_aligned": _statistics_json(summary.aligned),
+        "alignment": None if alignment is None else _alignment_json(alignment),
         "shares": dict(summary.shares),
         "by_distance": [_group_json(group) for group in summary.by_distance],
         "by_yaw": [_group_json(group) for group in summary.by_yaw],
@@ -213,80 +188,56 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def write_report(folder: str | Path, report: Report) -> list[Path]:
-    """Write ``report.json``, ``report.md``, ``table.csv`` and ``pictures.csv``; return the paths.
+    """Write ``report.json``, ``report.md``, ``table.csv`` and ``images.csv``; return the paths.
 
     Raises
     ------
     OSError
         The folder cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    headings, rows = table_rows(report)
     texts = {
-        "report.json": json.dumps(as_json(report), indent=1, allow_nan=False) + "\n",
+        "report.json": json_text(as_json(report)),
         "report.md": as_markdown(report),
-        "table.csv": _csv([["", *headings], *([label, *texts] for label, texts in rows)]),
-        "pictures.csv": _csv(_picture_rows(report.scores)),
+        "table.csv": report_table(report).to_csv(),
+        "images.csv": csv_text(_image_rows(report.scores)),
     }
-    for name, text in texts.items():
-        _write_text(folder / name, text)
-    return [folder / name for name in texts]
+    return write_texts(Path(folder), texts)
 
 
-def _write_text(path: Path, text: str) -> None:
-    write_atomic(path, lambda file: file.write(text.encode("utf-8")))
+def _interval_ends(
+    statistics: Mapping[str, ErrorStatistics], interval: str, end: str
+) -> dict[str, float]:
+    """Return one end of each error's interval, by name; errors without an interval are left out."""
+    intervals = {name: getattr(each, interval) for name, each in statistics.items()}
+    return {name: getattr(each, end) for name, each in intervals.items() if each is not None}
 
 
-def _texts(
-    columns: Sequence[str], values: Mapping[str, float], medians: Mapping[str, float]
-) -> list[str]:
-    texts = [_number_text(name, values.get(name)) for name in columns]
-    if "landmarks_mm" in columns:
-        texts.append(_number_text("landmarks_mm", medians.get("landmarks_mm")))
-    return texts
+def _describe_alignment(alignment: Alignment) -> str:
+    angle_deg = geodesic_angle_deg(alignment.rotation, np.eye(3))
+    text = f"Aligned: a constant rotation of {angle_deg:.2f} degrees between the head frames"
+    if alignment.offset_m is not None:
+        x, y, z = alignment.offset_m * 1000.0
+        text += f" and an offset of the origins of ({x:.1f}, {y:.1f}, {z:.1f}) mm"
+    return text + " are removed, both estimated on these images."
 
 
-def _number_text(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if not isfinite(value):
-        return "none"
-    return f"{100.0 * value:.2f}" if name in _IN_PERCENT else f"{value:.2f}"
+def _group_table(columns: Sequence[str], groups: Sequence[ImageGroup]) -> TextTable:
+    rows = []
+    for group in groups:
+        means = [format_error(name, group.statistics[name].mean) for name in columns]
+        rows.append(TableRow(group.label, [str(group.images), str(group.not_found), *means]))
+    return TextTable(["images", "not found", *(HEADINGS[name] for name in columns)], rows)
 
 
-def _markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    lines = ["| " + " | ".join(headings) + " |"]
-    lines.append("|---|" + "---:|" * (len(headings) - 1))
-    lines += ["| " + " | ".join((label, *texts)) + " |" for label, texts in rows]
-    return lines
-
-
-def _group_table(columns: Sequence[str], groups: Sequence[ImageGroup]) -> list[str]:
-    headings = ["", "pictures", "not found", *(HEADINGS[name] for name in columns)]
-    rows = [
-        (
-            group.label,
-            [
-                str(group.images),
-                str(group.not_found),
-                *(_number_text(name, group.figures[name].mean) for name in columns),
-            ],
-        )
-        for group in groups
-    ]
-    return _markdown_table(headings, rows)
-
-
-def _figures_json(figures: Mapping[str, ErrorStatistics]) -> dict[str, Any]:
+def _statistics_json(statistics: Mapping[str, ErrorStatistics]) -> dict[str, Any]:
     return {
         name: {
-            "mean": _or_none(figure.mean),
-            "mean_95": _interval_json(figure.mean_interval),
-            "median": _or_none(figure.median),
-            "median_95": _interval_json(figure.median_interval),
+            "mean": finite_or_none(each.mean),
+            "mean_95": _interval_json(each.mean_interval),
+            "median": finite_or_none(each.median),
+            "median_95": _interval_json(each.median_interval),
         }
-        for name, figure in figures.items()
+        for name, each in statistics.items()
     }
 
 
@@ -295,35 +246,30 @@ def _group_json(group: ImageGroup) -> dict[str, Any]:
         "label": group.label,
         "images": group.images,
         "not_found": group.not_found,
-        "mean": {name: _or_none(figure.mean) for name, figure in group.figures.items()},
-        "median": {name: _or_none(figure.median) for name, figure in group.figures.items()},
+        "mean": {name: finite_or_none(each.mean) for name, each in group.statistics.items()},
+        "median": {name: finite_or_none(each.median) for name, each in group.statistics.items()},
     }
 
 
 def _interval_json(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_or_none(interval.low), _or_none(interval.high)]
+    return None if interval is None else [finite_or_none(end) for end in interval]
 
 
-def _or_none(value: float) -> float | None:
-    """JSON has neither NaN nor infinity."""
-    return value if isfinite(value) else None
+def _alignment_json(alignment: Alignment) -> dict[str, Any]:
+    offset_m = alignment.offset_m
+    return {
+        "rotation": alignment.rotation.tolist(),
+        "angle_deg": float(geodesic_angle_deg(alignment.rotation, np.eye(3))),
+        "offset_mm": None if offset_m is None else (offset_m * 1000.0).tolist(),
+    }
 
 
-def _picture_rows(scores: Scores) -> list[list[str]]:
-    names = list(scores.plain)
-    rows = [["name", "subject", "found", "distance_m", "true_yaw_deg", *names]]
-    for row, name in enumerate(scores.names):
-        numbers = (
-            scores.distance_m[row],
-            scores.yaw_deg[row],
-            *(scores.plain[n][row] for n in names),
-        )
-        texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
-        rows.append([name, scores.subjects[row], str(int(scores.found[row])), *texts])
+def _image_rows(scores: Scores) -> list[list[str]]:
+    """Return a line of headings and one line of errors per image; unknown numbers are empty."""
+    columns = {"distance_m": scores.distance_m, "true_yaw_deg": scores.yaw_deg, **scores.errors}
+    rows = [["name", "subject", "found", *columns]]
+    for index, name in enumerate(scores.names):
+        numbers = [values[index] for values in columns.values()]
+        texts = ["" if np.isnan(number) else f"{number:.6g}" for number in numbers]
+        rows.append([name, scores.subjects[index], str(int(scores.found[index])), *texts])
     return rows
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()

@@ -1,16 +1,14 @@
-"""How well a network's landmarks sit on real photographs: NME-11 on a folder of stills.
+"""Landmark accuracy on real photographs: NME-11 on a folder of stills.
 
-For measuring and looking only. The stills are somebody else's pictures with machine-made points;
-nothing is trained on them, and no setting is chosen by them.
-
-The eleven points are those that mean the same in every convention: eye corners, nose tip and base,
-mouth corners and lip middles, chin. Boxes come from the points themselves, so that the figures
-speak of the network and not of a face detector; a whole chain is measured apart.
+The stills serve evaluation only: nothing is trained on them and no setting is chosen by them. The
+eleven points mean the same in every annotation scheme: eye corners, nose tip and base, mouth
+corners, lip centres and chin. Boxes come from the labelled points, so that the error is the
+network's and not the face detector's; :meth:`Stills.measure_estimator` includes a detector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,17 +27,27 @@ from trglab.evaluation.metrics import nme, rectangle_size_px
 Floats = NDArray[np.float64]
 
 NME_POINTS = (36, 39, 42, 45, 30, 33, 48, 54, 51, 57, 8)
-"""Of the 68 landmarks."""
+"""Of the 68 landmarks"""
 
 POINTS_FILE = "landmarks68.npz"
 
-Predictor = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.floating]]
-"""From crops ``(n, s, s, 3)`` uint8 and box numbers ``(n, 3)`` to 68 points ``(n, 68, 2)`` in crop
-coordinates. A network in torch and a bundle in ONNX Runtime both fit behind it."""
+LandmarkPredictor = Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.floating]]
+"""From crops ``(n, s, s, 3)`` and bbox_info ``(n, 3)`` to 68 points ``(n, 68, 2)`` in crop
+coordinates"""
 
 
 class Still(NamedTuple):
-    """One photograph as the network is shown it."""
+    """One photograph with its labelled points."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """``(h, w, 3)`` RGB"""
+    points_px: Floats
+    """``(68, 2)``"""
+
+
+class StillCrop(NamedTuple):
+    """The face of a photograph as a network sees it."""
 
     name: str
     camera: Camera
@@ -51,20 +59,20 @@ class Still(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StillsResult:
-    """Errors per photograph, over the size of its points' bounding rectangle."""
+    """Errors per photograph, relative to the size of its points' bounding rectangle."""
 
     names: tuple[str, ...]
     nme11: Floats
-    """``(n,)``; 0.03 is 3 %, infinity a face that was not found"""
+    """``(n,)``; 0.03 is 3 %, infinity stands for a face that was not found"""
     nme68: Floats
-    """``(n,)``, all points; the contour's 17 mean different things at large yaw"""
+    """``(n,)``, all points; the 17 contour points are ambiguous at large yaw"""
 
     @property
     def nme11_median(self) -> float:
-        """The headline figure."""
+        """Median over all photographs."""
         return float(np.median(self.nme11))
 
-    def figures(self) -> dict[str, float]:
+    def statistics(self) -> dict[str, float]:
         """Return medians and shares over all photographs, means over those with a face found."""
         found = self.nme11[np.isfinite(self.nme11)]
         return {
@@ -75,31 +83,55 @@ class StillsResult:
         }
 
     def worst(self, count: int) -> list[str]:
-        """Return the names of the photographs with the largest errors, the worst first."""
+        """Return the names of the photographs with the largest errors, in descending order."""
         return [self.names[i] for i in np.argsort(-self.nme11, kind="stable")[:count]]
 
 
-class Stills:
-    """A folder of photographs with 68 points each, cut once for one crop size.
+def read_stills(folder: Path, limit: int | None = None) -> Iterator[Still]:
+    """Read a folder of photographs one by one.
 
     Parameters
     ----------
     folder
-        Holds the pictures and ``landmarks68.npz`` with ``names`` ``(n,)`` and ``points``
+        Holds the images and ``landmarks68.npz`` with ``names`` ``(n,)`` and ``points``
         ``(n, 68, 2)`` in pixels, pixel centres at +0.5.
-    crop_size
-        Side of the network's crop.
-    fov_deg
-        Diagonal field of view that every camera is assumed to have.
     limit
         Read only this many.
 
     Raises
     ------
     FileNotFoundError
-        The folder, its points or a picture is missing.
+        The folder, its points or an image is missing.
     ValueError
-        The points are not ``(n, 68, 2)``.
+        The points are not ``(n, 68, 2)``, or there are none.
+    """
+    path = folder / POINTS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected the stills' points, found none; give a folder with images and "
+            "that file"
+        )
+    with np.load(path) as arrays:
+        if missing := {"names", "points"} - set(arrays.files):
+            raise ValueError(f"{path}: expected arrays names and points, {missing} missing")
+        names = [str(name) for name in arrays["names"]]
+        points = finite_array(f"{path} points", arrays["points"], (None, 68, 2))
+    if len(names) != len(points) or not names:
+        raise ValueError(f"{path}: expected a name per set of points, got {len(names)}")
+    for name, points_px in list(zip(names, points, strict=True))[:limit]:
+        with Image.open(folder / name) as image:
+            yield Still(name, np.asarray(image.convert("RGB")), points_px)
+
+
+class Stills:
+    """A folder of photographs (see :func:`read_stills`), cropped once for one network.
+
+    Parameters
+    ----------
+    crop_size
+        Side of the network's crop, px.
+    fov_deg
+        Diagonal field of view that is assumed for every camera.
     """
 
     def __init__(
@@ -110,108 +142,79 @@ class Stills:
         fov_deg: float = ASSUMED_FOV_DEG,
         limit: int | None = None,
     ) -> None:
-        path = folder / POINTS_FILE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path}: expected the stills' points, found none; --stills takes a folder with "
-                "pictures and that file"
-            )
-        with np.load(path) as arrays:
-            missing = {"names", "points"} - set(arrays.files)
-            if missing:
-                raise ValueError(f"{path}: expected arrays names and points, {missing} missing")
-            names = [str(name) for name in arrays["names"]][:limit]
-            points = finite_array(f"{path} points", arrays["points"], (None, 68, 2))[:limit]
-        if len(names) != len(points) or not names:
-            raise ValueError(f"{path}: expected a name per set of points, got {len(names)}")
         self._folder = folder
-        self.stills = [
-            _read(folder / name, each, crop_size, fov_deg)
-            for name, each in zip(names, points, strict=True)
-        ]
+        self.crops = [_crop(still, crop_size, fov_deg) for still in read_stills(folder, limit)]
 
     def __len__(self) -> int:
-        return len(self.stills)
+        return len(self.crops)
 
-    def measure(self, predict: Predictor, batch_size: int = 64) -> StillsResult:
-        """Run a predictor on every still and compare in the photographs' pixels.
+    def measure(self, predict: LandmarkPredictor, batch_size: int = 64) -> StillsResult:
+        """Run a predictor on every crop and compare in the photographs' pixels.
 
         Raises
         ------
         ValueError
-            The predictor's answer is not ``(n, 68, 2)`` finite numbers.
+            The prediction is not ``(n, 68, 2)`` finite numbers.
         """
         predicted_px = []
         for start in range(0, len(self), batch_size):
-            chunk = self.stills[start : start + batch_size]
+            batch = self.crops[start : start + batch_size]
             landmarks = finite_array(
                 "the predictor's landmarks",
                 predict(
-                    np.stack([still.crop for still in chunk]),
-                    np.stack([still.bbox_info for still in chunk]).astype(np.float32),
+                    np.stack([each.crop for each in batch]),
+                    np.stack([each.bbox_info for each in batch]).astype(np.float32),
                 ),
-                (len(chunk), 68, 2),
+                (len(batch), 68, 2),
             )
             predicted_px += [
-                pixels_from_crop(still.camera, each, still.bbox_info)
-                for still, each in zip(chunk, landmarks, strict=True)
+                pixels_from_crop(each.camera, points, each.bbox_info)
+                for each, points in zip(batch, landmarks, strict=True)
             ]
         return self._result(np.stack(predicted_px))
 
     def measure_estimator(
         self, estimate: Callable[[NDArray[np.uint8]], Sequence[Face]]
     ) -> StillsResult:
-        """Run a whole chain, with a detector of its own, on the photographs.
+        """Run an estimator with its own detector on the photographs.
 
         Of several faces the one nearest to the labelled points counts.
         """
         predicted_px = np.full((len(self), 68, 2), np.inf)
-        for row, still in enumerate(self.stills):
-            faces = estimate(_pixels(self._folder / still.name))
+        for row, still in enumerate(read_stills(self._folder, len(self))):
+            faces = estimate(still.image)
             if faces:
                 points = np.stack([face.landmarks68_px for face in faces])
                 distance = np.linalg.norm(points - still.points_px, axis=-1).mean(1)
                 predicted_px[row] = points[distance.argmin()]
         return self._result(predicted_px)
 
-    def _result(self, predicted: Floats) -> StillsResult:
-        """Compare points ``(n, 68, 2)`` in the photographs; infinite ones were not found."""
-        true = np.stack([still.points_px for still in self.stills])
-        found = np.isfinite(predicted[:, 0, 0])
-        chosen = list(NME_POINTS)
-        size = rectangle_size_px(true)
-        return StillsResult(
-            names=tuple(still.name for still in self.stills),
-            nme11=_nme_of_found(found, predicted[:, chosen], true[:, chosen], size),
-            nme68=_nme_of_found(found, predicted, true, size),
-        )
+    def _result(self, predicted_px: Floats) -> StillsResult:
+        """Compare points ``(n, 68, 2)``, infinite where no face was found."""
+        true_px = np.stack([each.points_px for each in self.crops])
+        found = np.isfinite(predicted_px[:, 0, 0])
+        size_px = rectangle_size_px(true_px)[found]
+
+        def errors(points: list[int]) -> Floats:
+            values = np.full(len(self), np.inf)
+            values[found] = nme(predicted_px[found][:, points], true_px[found][:, points], size_px)
+            return values
+
+        names = tuple(each.name for each in self.crops)
+        return StillsResult(names, errors(list(NME_POINTS)), errors(list(range(68))))
 
 
-def _nme_of_found(
-    found: NDArray[np.bool_], predicted: Floats, true: Floats, size_px: Floats
-) -> Floats:
-    errors = np.full(len(found), np.inf)
-    errors[found] = nme(predicted[found], true[found], size_px[found])
-    return errors
-
-
-def _pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def predictors(runtime: PoseNetwork) -> dict[str, Predictor]:
-    """Return a bundle's two answers by name: ``projected`` dense landmarks, and ``heatmap``."""
-    landmarks68 = runtime.topology.landmarks68
+def landmark_predictors(network: PoseNetwork) -> dict[str, LandmarkPredictor]:
+    """Return a network's two kinds of 68 points by name: ``projected`` vertices and ``heatmap``."""
+    landmarks68 = network.topology.landmarks68
     return {
-        "projected": lambda crops, boxes: runtime(crops, boxes).vertices_crop[:, landmarks68],
-        "heatmap": lambda crops, boxes: runtime(crops, boxes).landmarks68_crop,
+        "projected": lambda crops, boxes: network(crops, boxes).vertices_crop[:, landmarks68],
+        "heatmap": lambda crops, boxes: network(crops, boxes).landmarks68_crop,
     }
 
 
-def _read(path: Path, points_px: Floats, crop_size: int, fov_deg: float) -> Still:
-    image = _pixels(path)
-    height, width = image.shape[:2]
+def _crop(still: Still, crop_size: int, fov_deg: float) -> StillCrop:
+    height, width = still.image.shape[:2]
     camera = Camera.from_fov(fov_deg, width, height, axis="diagonal", source="assumed")
-    crop, bbox_info = crop_face(image, camera, face_box(points_px), crop_size)
-    return Still(path.name, camera, crop, bbox_info, points_px)
+    crop, bbox_info = crop_face(still.image, camera, face_box(still.points_px), crop_size)
+    return StillCrop(still.name, camera, crop, bbox_info, still.points_px)

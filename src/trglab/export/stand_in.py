@@ -1,7 +1,7 @@
-"""A stand-in for the paper's data: synthetic people in ARKitFace's and BIWI's own folders.
+"""Synthetic stand-in for the paper's data, in the folder formats of ARKitFace and BIWI.
 
-Nobody in one part is in another. As in the paper, BIWI's people are farther away than any in the
-training part, so that what is learnt there has to carry beyond its distances.
+The parts share no people. As in the paper, BIWI's heads are farther away than those of the training
+part, which tests generalisation to larger distances.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trglab.export.write import Layout, write_layout
+from trglab.export.dataset_writer import Layout, write_dataset
 from trglab.synth.dataset import LAYOUT_OPTIONS
 from trglab.synth.parallel import FaceSequence
 
@@ -19,7 +19,7 @@ _SEEDS = {"train": 11, "test": 12, "biwi": 13}
 
 @dataclass(frozen=True, slots=True)
 class StandInSize:
-    """How many pictures each part has; 24 are of one person."""
+    """Number of images of each part, 24 of each person."""
 
     train: int = 1920
     test: int = 240
@@ -28,15 +28,15 @@ class StandInSize:
 
 @dataclass(frozen=True, slots=True)
 class StandInFolders:
-    """Where the parts lie."""
+    """Folders of the parts."""
 
     arkitface: Path
-    """Both splits."""
+    """Both splits"""
     biwi: Path
 
 
 OnPart = Callable[[str, int], Callable[[int], None] | None]
-"""Told which part is written and how many pictures it has; returns what is told of the progress."""
+"""Called with a part's name and number of images; returns a callback for its progress."""
 
 
 def write_stand_in(
@@ -46,12 +46,12 @@ def write_stand_in(
     workers: int = 0,
     on_part: OnPart | None = None,
 ) -> StandInFolders:
-    """Write what is not there yet into ``folder``; goes on where it was stopped.
+    """Write the missing parts into ``folder``; resumes an interrupted call.
 
     Parameters
     ----------
     workers
-        Processes that render; 0: this one.
+        Processes that render; 0: the current one.
 
     Raises
     ------
@@ -61,11 +61,11 @@ def write_stand_in(
         The folder cannot be written.
     """
     size = size or StandInSize()
-    found = StandInFolders(folder / "ARKitFace", folder / "BIWI")
-    _write(found.arkitface, "arkitface", "train", size.train, workers, on_part)
-    _write(found.arkitface, "arkitface", "test", size.test, workers, on_part)
-    _write(found.biwi, "biwi", "biwi", size.biwi, workers, on_part)
-    return found
+    folders = StandInFolders(folder / "ARKitFace", folder / "BIWI")
+    _write(folders.arkitface, "arkitface", "train", size.train, workers, on_part)
+    _write(folders.arkitface, "arkitface", "test", size.test, workers, on_part)
+    _write(folders.biwi, "biwi", "biwi", size.biwi, workers, on_part)
+    return folders
 
 
 def _write(
@@ -74,7 +74,7 @@ def _write(
     options = {**LAYOUT_OPTIONS[layout], "seed": _SEEDS[part]}
     on_progress = None if on_part is None else on_part(part, count)
     with FaceSequence(count, options, workers) as faces:
-        written = write_layout(
+        written = write_dataset(
             faces,
             folder,
             layout,
@@ -86,4 +86,4 @@ def _write(
             on_progress=on_progress,
         )
     if on_progress is not None:
-        on_progress(written)  # of a folder that was complete nothing else is told
+        on_progress(written)  # the only call for a folder that was complete

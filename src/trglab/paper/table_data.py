@@ -1,26 +1,26 @@
-"""What tables are made from: the paper's data sets, a stand-in for them, or packs of views."""
+"""Training data and test sets of the tables: the data sets, a synthetic stand-in, or packs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
+from trg.inference.detections import Detector
 from trg.inference.detector import FaceDetector
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import is_complete
 from trglab.datasets.sample import Sample
-from trglab.evaluation.prediction import LabelledImages
-from trglab.evaluation.protocols import open_data_set, open_pack
+from trglab.evaluation.prediction import BoxRule, LabelledImages
+from trglab.evaluation.protocols import EvaluationProtocol, open_data_set, open_pack
 from trglab.export.stand_in import StandInFolders
-from trglab.paper.table_plans import Role
-from trglab.paper.tables import EvaluationSet, TableData
+from trglab.paper.tables_1_to_4 import Role
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import recipe, tiny
+from trglab.training.recipes import Recipe, recipe, tiny
 
 STAND_IN_TITLE = "synthetic stand-in, not the paper's data"
 
@@ -33,11 +33,36 @@ STAND_IN_TRAINING = {
     "validate_every": 1500,
     "checkpoint_every": 250,
 }
-"""What turns the recipe of seconds into one of minutes, after which rows differ by more than
-chance."""
+"""Overrides of the recipe ``tiny``: minutes of training, after which rows differ by more than
+noise"""
 
 STAND_IN_REUSE = 8
-"""How often a picture is used before it is read again."""
+"""Views made of each stand-in image before it is read again"""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """One data set that tables measure on."""
+
+    short_name: str
+    """For headings"""
+    protocol: EvaluationProtocol
+    images: LabelledImages
+    boxes: BoxRule = "truth"
+    detector: Detector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableData:
+    """Everything that tables and figures are made from."""
+
+    title: str
+    """Names the data, above all where they are not the paper's"""
+    recipe: Recipe
+    tests: Mapping[Role, EvaluationSet]
+    training: EvaluationSet | None = None
+    """The training data, shown beside the test sets in Fig. 3"""
+    notes: tuple[str, ...] = ()
 
 
 def table_data_from_datasets(
@@ -47,34 +72,36 @@ def table_data_from_datasets(
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> TableData:
-    """Open ARKitFace and BIWI, training on the former, with 300W-LP as well where it is given.
+    """Open ARKitFace and BIWI; the training data are ARKitFace and, if given, 300W-LP.
 
     Parameters
     ----------
     name
-        The recipe; None: the paper's own. Another one's data are replaced by these.
+        Of the recipe; None: the paper's. The data of any other recipe are replaced by these.
     overrides
         Fields of the recipe by dotted name.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        A data set or the recipe is not what it should be.
+        From a data set's reader or the recipe.
     """
     folders = {"arkitface": str(arkitface)} | ({} if w300lp is None else {"w300lp": str(w300lp)})
-    own = recipe("paper_single" if w300lp is None else "paper", folders)
+    paper = recipe("paper_single" if w300lp is None else "paper", folders)
     if name == "tiny":
-        datasets = tuple(replace(dataset, reuse=STAND_IN_REUSE) for dataset in own.datasets)
+        datasets = tuple(replace(dataset, reuse=STAND_IN_REUSE) for dataset in paper.datasets)
         base = with_overrides(replace(tiny(), datasets=datasets), STAND_IN_TRAINING)
     else:
-        base = own if name is None else replace(recipe(name), datasets=own.datasets)
-    tests: dict[Role, EvaluationSet] = {"near": _test_set("arkitface", "ARKitFace", arkitface)}
+        base = paper if name is None else replace(recipe(name), datasets=paper.datasets)
+    tests: dict[Role, EvaluationSet] = {
+        "near": _evaluation_set("arkitface", "ARKitFace", arkitface)
+    }
     if biwi is not None:
-        tests["far"] = _test_set("biwi", "BIWI", biwi)
-    made_up = [is_complete(folder) for folder in (arkitface, biwi) if folder is not None]
+        tests["far"] = _evaluation_set("biwi", "BIWI", biwi)
+    is_synthetic = any(is_complete(folder) for folder in (arkitface, biwi) if folder is not None)
     frames = ARKitFace(arkitface, "train")
     return TableData(
-        title=STAND_IN_TITLE if any(made_up) else "the paper's data sets",
+        title=STAND_IN_TITLE if is_synthetic else "the paper's data sets",
         recipe=with_overrides(base, overrides or {}),
         tests=tests,
         training=EvaluationSet(
@@ -84,32 +111,34 @@ def table_data_from_datasets(
 
 
 def table_data_from_stand_in(
-    parts: StandInFolders, name: str | None = None, overrides: Mapping[str, Any] | None = None
+    folders: StandInFolders, name: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> TableData:
     """Open a synthetic stand-in. The default recipe is ``tiny``.
 
-    BIWI's frames take boxes from the landmarks of the person's mesh, which is a face only: the
-    reader's own are drawn around whole heads.
+    The boxes of BIWI's frames are those of the landmarks of the person's mesh, which is a face
+    only; the boxes of BIWI's reader are around whole heads.
     """
-    data = table_data_from_datasets(parts.arkitface, parts.biwi, None, name or "tiny", overrides)
+    data = table_data_from_datasets(
+        folders.arkitface, folders.biwi, None, name or "tiny", overrides
+    )
     near, far = data.tests["near"], data.tests["far"]
-    landmarks68 = ARKitFace(parts.arkitface, "test").landmarks68
-    frames = _MeshBoxes(BIWI(parts.biwi), landmarks68.tolist())
+    landmarks68 = ARKitFace(folders.arkitface, "test").landmarks68
+    frames = _LandmarkBoxes(BIWI(folders.biwi), landmarks68.tolist())
     far = replace(
         far,
-        short="BIWI stand-in",
-        pictures=far.pictures._replace(samples=frames),
+        short_name="BIWI stand-in",
+        images=far.images._replace(samples=frames),
         boxes="truth",
         detector=None,
     )
+    note = (
+        "The numbers of the paper's rows are of the real data sets and of networks trained on "
+        "millions of images: only the order of rows can be compared."
+    )
     tests: dict[Role, EvaluationSet] = {
-        "near": replace(near, short="ARKitFace stand-in"),
+        "near": replace(near, short_name="ARKitFace stand-in"),
         "far": far,
     }
-    note = (
-        "The figures of the paper's rows are of the real data sets and of networks that had "
-        "millions of pictures: only the order of rows can be compared."
-    )
     return replace(data, tests=tests, notes=(note,))
 
 
@@ -120,19 +149,19 @@ def table_data_from_packs(
     far: Path | None,
     overrides: Mapping[str, Any] | None = None,
 ) -> TableData:
-    """Open packs of the synthetic hold-outs, training by a recipe on its own data.
+    """Open packs of the synthetic hold-outs; the training data are the recipe's.
 
     Parameters
     ----------
     options
-        The recipe's own, such as ``pack``.
+        Of the recipe, such as ``pack``.
     near, far
-        The hold-out at the training's distances, and the one beyond them.
+        The hold-out at the training distances, and the one beyond them.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        A pack or the recipe is not what it should be, or the far pack says that it is near.
+        From a pack or the recipe, or ``far`` is not the far hold-out.
     """
     tests: dict[Role, EvaluationSet] = {"near": EvaluationSet("near", *open_pack(near))}
     if far is not None:
@@ -142,21 +171,21 @@ def table_data_from_packs(
     if base.datasets[0].is_view_store:
         training = EvaluationSet("training", *open_pack(Path(base.datasets[0].options["folder"])))
     note = (
-        "The paper's figures are ARKitFace's where ours are of the near hold-out, and BIWI's where "
-        "they are of the far one: only the order of rows can be compared."
+        "The paper's numbers are of ARKitFace in the columns of the near hold-out, and of BIWI in "
+        "those of the far one: only the order of rows can be compared."
     )
     return TableData("synthetic hold-outs, not the paper's data", base, tests, training, (note,))
 
 
-def _test_set(name: str, short: str, folder: Path) -> EvaluationSet:
-    rules, pictures = open_data_set(name, folder)
-    detector = None if rules.boxes == "truth" or is_complete(folder) else FaceDetector()
-    boxes = "truth" if detector is None else rules.boxes
-    return EvaluationSet(short, rules, pictures, boxes, detector)
+def _evaluation_set(name: str, short_name: str, folder: Path) -> EvaluationSet:
+    protocol, images = open_data_set(name, folder)
+    if protocol.boxes == "truth" or is_complete(folder):
+        return EvaluationSet(short_name, protocol, images)
+    return EvaluationSet(short_name, protocol, images, protocol.boxes, FaceDetector())
 
 
-class _MeshBoxes:
-    """BIWI's frames with the paper's boxes around the landmarks of each person's mesh."""
+class _LandmarkBoxes:
+    """BIWI's frames with the paper's face boxes, around the landmarks of each person's mesh."""
 
     def __init__(self, frames: BIWI, landmarks68: list[int]) -> None:
         self._frames, self._landmarks68 = frames, landmarks68
@@ -170,5 +199,5 @@ class _MeshBoxes:
         assert sample.rotation is not None
         assert sample.translation_m is not None
         points_m = self._frames.mesh(sample.identity).vertices_m[self._landmarks68]
-        in_camera = transform(points_m, sample.rotation, sample.translation_m)
-        return replace(sample, box_xyxy=face_box(sample.camera.project(in_camera)))
+        points_cam_m = transform(points_m, sample.rotation, sample.translation_m)
+        return replace(sample, box_xyxy=face_box(sample.camera.project(points_cam_m)))

@@ -1,4 +1,4 @@
-"""Networks for comparisons: each trained by the same recipe, resumed or taken as it is."""
+"""The networks that tables compare, all trained by the same recipe."""
 
 from __future__ import annotations
 
@@ -17,34 +17,31 @@ from trg.network.checkpoint import Checkpoint, load_checkpoint
 from trg.network.config import TRGConfig, table1_variants
 from trg.network.export import ExportedForward
 from trglab.paper.baselines import baseline_configs
-from trglab.paper.local_poses import as_local
+from trglab.paper.img2pose import local_config
 from trglab.training.loop import OnStep, run_training
 from trglab.training.recipes import Recipe
 from trglab.training.state import BEST
 
 LOCAL = "local"
-"""The variant whose views are told in img2pose's imagined cameras."""
+"""The variant that is trained on poses in local cameras (:mod:`trglab.paper.img2pose`)"""
 
 OnTraining = Callable[[str, Recipe], OnStep | None]
-"""Told which variant is trained by which recipe; returns what is told of each step."""
+"""Called with a variant's name and recipe; returns a callback for its training steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingBudget:
-    """What one call may spend on each variant."""
+    """Limits and resources of one call for each variant."""
 
     minutes: float | None = None
-    """Of training; a variant that is not done goes on at the next call. None: to the end."""
+    """Of training; the next call resumes an unfinished variant. None: no limit"""
     workers: int = 0
-    """Processes that make samples."""
+    """Processes that prepare samples"""
     device: str | None = None
 
 
 class CheckpointNetwork:
-    """A trained network as evaluations call it: arrays in, arrays out, in torch.
-
-    The same as an exported bundle's runtime, without the export.
-    """
+    """A checkpoint as a pose network, without an export to ONNX."""
 
     def __init__(self, checkpoint: Checkpoint, name: str, device: str | None = None) -> None:
         network = checkpoint.network.eval().to(device or "cpu")
@@ -64,7 +61,7 @@ class CheckpointNetwork:
         return self.card.crop_size
 
     def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
-        """Estimate ``b`` faces from crops ``(b, s, s, 3)`` and box numbers ``(b, 3)``."""
+        """Estimate ``b`` faces from crops ``(b, s, s, 3)`` and bbox_info ``(b, 3)``."""
         with torch.inference_mode():
             arrays = self._forward(
                 torch.from_numpy(crops).to(self._device),
@@ -74,15 +71,15 @@ class CheckpointNetwork:
 
 
 def variant_configs(base: TRGConfig) -> dict[str, TRGConfig]:
-    """Return every network that tables compare, by name: Table 1's rows, then the rivals."""
+    """Return all configurations by name: the rows of Table 1, then the baselines."""
     return {**table1_variants(base), **baseline_configs(base)}
 
 
 def variant_recipe(base: Recipe, name: str) -> Recipe:
-    """Return a recipe for one variant: the same but for the network, and for ``local`` the labels.
+    """Return the recipe of one variant, which differs in the network and for ``local`` in labels.
 
-    Nothing is measured on the way, because the last weights are kept, whatever they reach: a
-    choice would be made on the test set.
+    There is no validation: the last weights are used, because a selection among checkpoints would
+    be made on the test set.
 
     Raises
     ------
@@ -94,7 +91,7 @@ def variant_recipe(base: Recipe, name: str) -> Recipe:
         raise ValueError(f"variant: expected one of {sorted(configs)}, got {name!r}")
     datasets = base.datasets
     if name == LOCAL:
-        datasets = tuple(as_local(dataset) for dataset in datasets)
+        datasets = tuple(local_config(dataset) for dataset in datasets)
     label = f"{base.name.partition('/')[0]}/{name}"
     return replace(base, name=label, model=configs[name], datasets=datasets, holdout=None)
 
@@ -106,12 +103,12 @@ def train_variant(
     budget: TrainingBudget,
     on_training: OnTraining | None = None,
 ) -> Path:
-    """Train a variant in ``folder/NAME``, or go on where it stands; return its checkpoint.
+    """Train or resume a variant in ``folder/NAME``; return the path of its checkpoint.
 
     Raises
     ------
     ValueError
-        There is no such variant, or the folder's was trained by another recipe.
+        There is no such variant, or the folder holds a training of another recipe.
     NotFiniteError
         The training diverged.
     """

@@ -151,13 +151,13 @@ def stills_measure(stills: Stills) -> Measure:
     """Return a measurement of networks on stills, with a sheet of some of them."""
 
     def measure(network: TRGNetwork) -> tuple[dict[str, float], Image.Image]:
-        some = stills.stills[:: max(1, len(stills) // SHEET_STILLS)][:SHEET_STILLS]
+        some = stills.crops[:: max(1, len(stills) // SHEET_STILLS)][:SHEET_STILLS]
         crops = _tensor(network, np.stack([still.crop for still in some]).transpose(0, 3, 1, 2))
         boxes = _tensor(network, np.stack([still.bbox_info for still in some]).astype(np.float32))
         sheet = draw_sheet(
             crops, boxes, predict(network, crops, boxes), network.topology.landmarks68
         )
-        return stills.measure(torch_predictor(network)).figures(), sheet
+        return stills.measure(torch_predictor(network)).statistics(), sheet
 
     return measure
 

@@ -111,5 +111,5 @@ def test_stills_have_the_papers_box(tmp_path) -> None:
     stills = list(labelled_stills(tmp_path))
     assert [still.name for still in stills] == ["0.png", "1.png"]
     assert stills[0].box_xyxy[2] - stills[0].box_xyxy[0] == pytest.approx(60.0, abs=0.5)
-    with pytest.raises(FileNotFoundError, match="expected the landmarks of the stills"):
+    with pytest.raises(FileNotFoundError, match="expected the stills"):
         list(labelled_stills(tmp_path / "nowhere"))

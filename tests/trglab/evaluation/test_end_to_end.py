@@ -14,10 +14,10 @@ from tests.support.known_methods import YAW_DEG, Z_MM, Known, disturbed
 from tests.support.made_samples import TOPOLOGY, as_fitted, make_samples
 from trg.geometry.camera import Camera
 from trg.geometry.rotations import rotation_from_euler
-from trglab.evaluation.evaluate import PREDICTIONS, evaluate, score_file
+from trglab.evaluation.evaluate import PREDICTIONS_FILE, evaluate, score_file
 from trglab.evaluation.protocols import open_data_set, protocol
 from trglab.evaluation.report import write_report
-from trglab.export.write import write_layout
+from trglab.export.dataset_writer import write_dataset
 
 SMALL_CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
 METRIC = ("arkitface", "biwi")
@@ -37,7 +37,7 @@ def drawn_index(layout: str, name: str) -> int:
 
 def write_made(folder: Path, layout: str, count: int):
     samples = make_samples(count, SMALL_CAMERA)
-    write_layout(samples, folder, layout, topology=TOPOLOGY, split="test")
+    write_dataset(samples, folder, layout, topology=TOPOLOGY, split="test")
     return samples, protocol(layout)
 
 
@@ -73,26 +73,26 @@ def check(layout: str, folder: Path, out: Path, count: int) -> None:
         return drawn if layout in METRIC else as_fitted(drawn)
 
     report, _, _ = evaluate(rules, rules.read(folder), Known(label=label), out / "exact")
-    assert set(rules.columns) <= set(report.scores.plain)
+    assert set(rules.columns) <= set(report.scores.errors)
     assert len(report.scores) == count
-    for errors in (report.scores.plain, report.scores.aligned):
+    for errors in (report.scores.errors, report.scores.aligned_errors):
         for name, values in errors.items():
             assert np.abs(values).max() < 1e-3, name  # mm and degrees
 
     report, _, _ = evaluate(rules, rules.read(folder), Known(disturbed, label), out / "disturbed")
-    plain = report.scores.plain
+    plain = report.scores.errors
     for name, size in {"yaw_deg": YAW_DEG, "mae_r_deg": YAW_DEG / 3, "ge_deg": YAW_DEG}.items():
         np.testing.assert_allclose(plain[name], size, atol=1e-3, err_msg=name)
     for name in ("pitch_deg", "roll_deg"):
         np.testing.assert_allclose(plain[name], 0.0, atol=1e-3, err_msg=name)
     # All heads are turned alike about their own y: a constant of the head frame.
-    np.testing.assert_allclose(report.scores.aligned["ge_deg"], 0.0, atol=1e-3)
+    np.testing.assert_allclose(report.scores.aligned_errors["ge_deg"], 0.0, atol=1e-3)
     if layout in METRIC:
         check_metric(layout, made, report)
 
 
 def check_metric(layout: str, made, report) -> None:
-    plain = report.scores.plain
+    plain = report.scores.errors
     for name, size in {"tx_mm": 0.0, "ty_mm": 0.0, "tz_mm": Z_MM, "mae_t_mm": Z_MM / 3}.items():
         np.testing.assert_allclose(plain[name], size, atol=1e-3, err_msg=name)
     turn = rotation_from_euler(np.array([YAW_DEG, 0.0, 0.0]))
@@ -130,9 +130,9 @@ def test_six_hundred_renders_are_evaluated(layout: str, tmp_path: Path) -> None:
     )
     assert report.summary.images == 600 or layout == "aflw2000"  # which leaves out wide angles
     assert report.summary.subjects >= 25
-    np.testing.assert_allclose(report.scores.plain["yaw_deg"], YAW_DEG, atol=1e-3)
+    np.testing.assert_allclose(report.scores.errors["yaw_deg"], YAW_DEG, atol=1e-3)
     if layout in METRIC:
-        np.testing.assert_allclose(report.scores.plain["tz_mm"], Z_MM, atol=1e-3)
+        np.testing.assert_allclose(report.scores.errors["tz_mm"], Z_MM, atol=1e-3)
 
 
 def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
         rows = {row[""]: row for row in csv.DictReader(file)}
     assert rows["TRG, several sets"]["ADD mm"] == "29.46"  # Table 4
     assert rows["known, mean"]["t_z mm"] == "10.00"
-    with open(tmp_path / "out" / "pictures.csv", newline="") as file:
+    with open(tmp_path / "out" / "images.csv", newline="") as file:
         pictures = list(csv.DictReader(file))
     assert [row["found"] for row in pictures] == ["1", "0", "1", "1", "1", "1"]
     assert pictures[1]["add_mm"] == ""
@@ -161,9 +161,11 @@ def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
     assert "1 without a face found" in text
     assert "## By distance" in text
 
-    again, _, _ = score_file(rules, rules.read(tmp_path / "data"), tmp_path / "out" / PREDICTIONS)
+    again, _, _ = score_file(
+        rules, rules.read(tmp_path / "data"), tmp_path / "out" / PREDICTIONS_FILE
+    )
     write_report(tmp_path / "again", again)
-    for name in ("report.json", "table.csv", "pictures.csv", "report.md"):
+    for name in ("report.json", "table.csv", "images.csv", "report.md"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 

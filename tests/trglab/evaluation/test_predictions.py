@@ -30,7 +30,7 @@ def some(**changes) -> Predictions:
         "vertices_m": rng.normal(0.0, 0.1, (3, 7, 3)).astype(np.float32),
         "landmarks68_px": rng.normal(0.0, 100.0, (3, 68, 2)),
         "box_xyxy": rng.normal(0.0, 100.0, (3, 4)),
-        "facts": PredictionMetadata("mine", "12", "biwi", "34", "56", {"boxes": "truth"}),
+        "metadata": PredictionMetadata("mine", "12", "biwi", "34", "56", {"boxes": "truth"}),
     }
     return Predictions(NAMES, **{**arrays, **changes})
 
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.npz", made)
     read = read_predictions(tmp_path / "p.npz")
     assert read.names == NAMES
-    assert read.facts == made.facts
+    assert read.metadata == made.metadata
     for name in ("rotation", "found", "translation_m", "vertices_m", "landmarks68_px", "box_xyxy"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name), err_msg=name)
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
@@ -53,7 +53,7 @@ def test_a_rivals_file_needs_only_names_and_rotations(tmp_path: Path) -> None:
     read = read_predictions(tmp_path / "r.npz")
     assert read.found.all()
     assert read.translation_m is None
-    assert read.facts == PredictionMetadata()
+    assert read.metadata == PredictionMetadata()
 
 
 def test_a_row_without_a_face_may_hold_anything() -> None:
@@ -68,7 +68,7 @@ def test_a_row_without_a_face_may_hold_anything() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rotation": np.ones((3, 3, 3))}, "rotation: expected rotation matrices"),
+        ({"rotation": np.ones((3, 3, 3))}, "rotation: expected rotations"),
         ({"rotation": np.eye(3)[None]}, "rotation: expected 3 rows"),
         ({"found": np.array([True])}, r"found: expected shape \(3,\)"),
         ({"translation_m": np.full((3, 3), np.nan)}, "translation_m: expected finite"),
@@ -90,7 +90,7 @@ def test_wrong_arrays_are_named(changes, message: str) -> None:
             {"schema": SCHEMA, "names": ["a"], "rotation": np.eye(3)[None], "facts": "[1"},
             "facts: expected a JSON object",
         ),
-        ({"schema": SCHEMA, "names": ["a"], "rotation": np.zeros((1, 3, 3))}, "rotation matrices"),
+        ({"schema": SCHEMA, "names": ["a"], "rotation": np.zeros((1, 3, 3))}, "expected rotations"),
     ],
 )
 def test_wrong_files_are_named(arrays, message: str, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_order_follows_the_data_set_and_missing_ones_are_not_found() -> None:
     np.testing.assert_array_equal(ordered.rotation[[0, 2, 3]], made.rotation[[2, 0, 1]])
     np.testing.assert_array_equal(ordered.translation_m[1], 0.0)
     assert made.in_order(["b", "d"]).found.tolist() == [True, False]
-    with pytest.raises(ValueError, match=r"all 3 are for pictures .* such as 'a'.* such as 'd'"):
+    with pytest.raises(ValueError, match=r"all 3 are for images .* such as 'a'.* such as 'd'"):
         made.in_order(["d", "e"])
     none = Predictions((), np.zeros((0, 3, 3)), np.zeros(0, dtype=bool)).in_order(["a"])
     assert none.found.tolist() == [False]
@@ -147,4 +147,4 @@ def test_meshes_differ_by_their_triangles() -> None:
 def test_facts_of_a_later_version_are_read(tmp_path: Path) -> None:
     facts = json.dumps({"method": "m", "weather": "fine"})
     np.savez(tmp_path / "f.npz", schema=SCHEMA, names=["a"], rotation=np.eye(3)[None], facts=facts)
-    assert read_predictions(tmp_path / "f.npz").facts == PredictionMetadata("m")
+    assert read_predictions(tmp_path / "f.npz").metadata == PredictionMetadata("m")

@@ -160,7 +160,7 @@ def test_poses_from_virtual_cameras_come_back_in_the_camera_frame() -> None:
     ]
     runtime = OracleRuntime(seen)
     method = BundleMethod(runtime, view="virtual")
-    assert method.facts.settings["view"] == "virtual"
+    assert method.metadata.settings["view"] == "virtual"
     estimates = method.estimate(samples)
     np.testing.assert_array_equal(runtime.boxes[0][:, :2], 0.0)
     for estimate, sample in zip(estimates, samples, strict=True):

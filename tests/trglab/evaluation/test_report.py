@@ -18,7 +18,7 @@ from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.prediction import LabelledImages, run_on_dataset
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.protocols import protocol
-from trglab.evaluation.report import as_json, as_markdown, as_table, make_report, table_rows
+from trglab.evaluation.report import as_json, as_markdown, make_report, report_table
 from trglab.evaluation.scores import score
 
 PLACE_M = (0.01, -0.02, 0.5)
@@ -30,13 +30,16 @@ def report_of(name: str, change, count: int = 6):
     run = run_on_dataset(pictures, Known(change, mesh_sha256=MESH))
     assert run.predictions is not None
     return make_report(
-        protocol(name), run.predictions.facts, score(run.predictions, run.truth), ["x.jpg: cut off"]
+        protocol(name),
+        run.predictions.metadata,
+        score(run.predictions, run.ground_truth),
+        ["x.jpg: cut off"],
     )
 
 
 def test_the_table_has_the_papers_rows_above_ours() -> None:
-    headings, rows = table_rows(report_of("arkitface", disturbed))
-    named = dict(rows)
+    table = report_table(report_of("arkitface", disturbed))
+    headings, named = table.headings, {row.label: row.cells for row in table.rows}
     paper = dict(zip(headings, named["TRG, several sets"], strict=True))
     assert (paper["MAE_r °"], paper["GE °"], paper["ADD mm"]) == ("0.91", "1.84", "8.68")
     assert (paper["landmarks mm"], paper["landmarks median mm"]) == ("1.58", "1.55")
@@ -47,7 +50,7 @@ def test_the_table_has_the_papers_rows_above_ours() -> None:
     aligned = dict(zip(headings, named["mean, head frames aligned"], strict=True))
     assert aligned["GE °"] == "0.00"
     assert aligned["landmarks mm"] == "-"
-    labels = [label for label, _ in rows]
+    labels = list(named)
     assert labels.index("TRG, several sets") < labels.index("known, mean")
     assert labels[labels.index("known, mean") + 1 :] == [
         "95 % of the mean, from",
@@ -59,7 +62,7 @@ def test_the_table_has_the_papers_rows_above_ours() -> None:
 
 def test_a_terminal_shows_all_of_it() -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(as_table(report_of("biwi", disturbed)))
+    console.print(report_table(report_of("biwi", disturbed)).to_rich())
     text = console.export_text()
     for part in ("PerspNet", "100.09", "known, mean", "0 without a face found", "1 unreadable"):
         assert part in text
@@ -106,7 +109,7 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
     out, again = tmp_path / "out", tmp_path / "again"
     holdout = HoldoutOptions(pack=pack)
     eval_verb(
-        "synthetic", measured=MeasurementOptions(bundle), holdout=holdout, out=out, plots=False
+        "synthetic", options=MeasurementOptions(bundle), holdout=holdout, out=out, plots=False
     )
     assert "constant, mean" in capsys.readouterr().out
     stored = json.loads((out / "report.json").read_text())
@@ -125,16 +128,16 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
     assert landmarks["mean"] == pytest.approx(np.mean(distances_mm), abs=1e-3)
     assert landmarks["median"] == pytest.approx(np.median(distances_mm), abs=1e-3)
     saved = out / "predictions.npz"
-    measured = MeasurementOptions(predictions=saved)
-    eval_verb("synthetic", pack, measured=measured, out=again, plots=False)
+    options = MeasurementOptions(predictions=saved)
+    eval_verb("synthetic", pack, options=options, out=again, plots=False)
     assert (again / "report.json").read_bytes() == (out / "report.json").read_bytes()
     assert not (again / "predictions.npz").exists()
 
 
 def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
-    measured, holdout = MeasurementOptions(bundle, limit=3), HoldoutOptions(far=True)
-    eval_verb("synthetic", pack, measured=measured, holdout=holdout, out=tmp_path, plots=False)
+    options, holdout = MeasurementOptions(bundle, limit=3), HoldoutOptions(far=True)
+    eval_verb("synthetic", pack, options=options, holdout=holdout, out=tmp_path, plots=False)
     assert "2 to 3 m" in capsys.readouterr().out
     stored = json.loads((tmp_path / "report.json").read_text())
     assert stored["images"] == 3
@@ -144,23 +147,23 @@ def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
 def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
     bundle, _ = bundle_and_pack
     with pytest.raises(ValueError, match="got both"):
-        eval_verb("biwi", tmp_path, measured=MeasurementOptions(bundle, tmp_path / "p.npz"))
+        eval_verb("biwi", tmp_path, options=MeasurementOptions(bundle, tmp_path / "p.npz"))
     asked = MeasurementOptions(predictions=tmp_path / "p.npz", flip_tta=True)
     with pytest.raises(ValueError, match="no --flip-tta beside --predictions"):
-        eval_verb("biwi", tmp_path, measured=asked)
+        eval_verb("biwi", tmp_path, options=asked)
     with pytest.raises(ValueError, match="biwi: expected the data set's folder"):
-        eval_verb("biwi", measured=MeasurementOptions(bundle))
+        eval_verb("biwi", options=MeasurementOptions(bundle))
     with pytest.raises(ValueError, match="stills: expected the folder"):
-        eval_verb("stills", measured=MeasurementOptions(bundle))
+        eval_verb("stills", options=MeasurementOptions(bundle))
     with pytest.raises(FileNotFoundError, match="expected a dataset folder"):
-        eval_verb("biwi", tmp_path / "nowhere", measured=MeasurementOptions(bundle))
+        eval_verb("biwi", tmp_path / "nowhere", options=MeasurementOptions(bundle))
 
 
 def test_stills_are_measured_by_both_kinds_of_landmarks(bundle_and_pack, tmp_path, capsys) -> None:
     from tests.trglab.evaluation.test_stills import write_folder
 
     write_folder(tmp_path)
-    eval_verb("stills", tmp_path, measured=MeasurementOptions(bundle_and_pack[0]))
+    eval_verb("stills", tmp_path, options=MeasurementOptions(bundle_and_pack[0]))
     printed = capsys.readouterr().out
     assert "projected" in printed
     assert "heatmap" in printed
@@ -172,7 +175,7 @@ def test_plots_are_drawn(bundle_and_pack, tmp_path: Path) -> None:
     from PIL import Image
 
     bundle, pack = bundle_and_pack
-    eval_verb("synthetic", pack, measured=MeasurementOptions(bundle), out=tmp_path)
+    eval_verb("synthetic", pack, options=MeasurementOptions(bundle), out=tmp_path)
     for name in ("errors", "distributions", "faces"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             pixels = np.asarray(picture.convert("RGB"))
@@ -185,6 +188,6 @@ def test_without_matplotlib_the_report_is_there(bundle_and_pack, tmp_path, monke
 
     bundle, pack = bundle_and_pack
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    eval_verb("synthetic", pack, measured=MeasurementOptions(bundle), out=tmp_path)
+    eval_verb("synthetic", pack, options=MeasurementOptions(bundle), out=tmp_path)
     assert (tmp_path / "report.json").is_file()
     assert not (tmp_path / "errors.png").exists()

@@ -29,7 +29,7 @@ def gathered(count: int = 6, change=lambda estimate: estimate, **options):
 
 def _predictions_and_truth(change):
     run = gathered(change=change)
-    return run.predictions, run.truth
+    return run.predictions, run.ground_truth
 
 
 def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
@@ -44,11 +44,11 @@ def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
         )
 
     run = gathered(change=other_frame)
-    scores = score(run.predictions, run.truth)
-    assert scores.plain["ge_deg"].min() > 5.0
-    assert scores.plain["mae_t_mm"].min() > 3.0
+    scores = score(run.predictions, run.ground_truth)
+    assert scores.errors["ge_deg"].min() > 5.0
+    assert scores.errors["mae_t_mm"].min() > 3.0
     for name in ("yaw_deg", "pitch_deg", "roll_deg", "ge_deg", "tz_mm", "mae_t_mm", "add_mm"):
-        np.testing.assert_allclose(scores.aligned[name], 0.0, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(scores.aligned_errors[name], 0.0, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(scores.alignment.rotation, turn, atol=1e-12)
     np.testing.assert_allclose(scores.alignment.offset_m, origin_m, atol=1e-12)
 
@@ -77,7 +77,7 @@ def test_the_offset_is_the_least_squares_one() -> None:
 
 def test_add_uses_the_true_vertices_under_both_poses() -> None:
     run = gathered(4, disturbed)
-    scores = score(run.predictions, run.truth)
+    scores = score(run.predictions, run.ground_truth)
     for row, sample in enumerate(make_samples(4)):
         true = transform(
             sample.vertices_m.astype(np.float64), sample.rotation, sample.translation_m
@@ -88,7 +88,7 @@ def test_add_uses_the_true_vertices_under_both_poses() -> None:
             run.predictions.translation_m[row],
         )
         expected = 1000.0 * np.linalg.norm(true - moved, axis=-1).mean()
-        assert scores.plain["add_mm"][row] == pytest.approx(expected, abs=1e-4)
+        assert scores.errors["add_mm"][row] == pytest.approx(expected, abs=1e-4)
 
 
 def test_silence_is_counted_and_does_not_help() -> None:
@@ -98,28 +98,28 @@ def test_silence_is_counted_and_does_not_help() -> None:
         return None if np.array_equal(estimate.rotation, worst) else disturbed(estimate)
 
     run = gathered(change=silent)
-    scores = score(run.predictions, run.truth)
+    scores = score(run.predictions, run.ground_truth)
     assert scores.found.tolist() == [True] * 4 + [False, True]
-    assert np.isnan(scores.plain["add_mm"][4])
+    assert np.isnan(scores.errors["add_mm"][4])
     summary = summarize(scores, RNG(0))
     assert summary.not_found == 1
-    assert summary.figures["ge_deg"].mean == pytest.approx(2.0)
+    assert summary.statistics["ge_deg"].mean == pytest.approx(2.0)
     assert summary.shares["share_ge_deg_below_10"] == pytest.approx(5 / 6)
     assert [group.not_found for group in summary.by_subject] == [0, 0, 1]
 
     run = gathered(change=lambda estimate: None)
-    summary = summarize(score(run.predictions, run.truth), RNG(0))
+    summary = summarize(score(run.predictions, run.ground_truth), RNG(0))
     assert summary.not_found == 6
-    assert np.isnan(summary.figures["ge_deg"].mean)
+    assert np.isnan(summary.statistics["ge_deg"].mean)
     assert summary.shares["share_ge_deg_below_10"] == 0.0
 
 
 def test_more_silence_than_answers_has_an_infinite_median() -> None:
     kept = make_samples(6)[0].rotation
     run = gathered(change=lambda each: each if np.array_equal(each.rotation, kept) else None)
-    summary = summarize(score(run.predictions, run.truth), RNG(0))
-    assert summary.figures["ge_deg"].median == np.inf
-    assert summary.figures["ge_deg"].mean == pytest.approx(0.0, abs=1e-9)
+    summary = summarize(score(run.predictions, run.ground_truth), RNG(0))
+    assert summary.statistics["ge_deg"].median == np.inf
+    assert summary.statistics["ge_deg"].mean == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_face_taken_too_small_and_too_near_is_right_at_its_true_size() -> None:
@@ -129,61 +129,61 @@ def test_a_face_taken_too_small_and_too_near_is_right_at_its_true_size() -> None
             translation_m=0.9 * estimate.translation_m,
         )
 
-    scores = score(*_predictions_and_truth(shrunk)).plain
+    scores = score(*_predictions_and_truth(shrunk)).errors
     np.testing.assert_allclose(scores["tz_relative"], 0.1, atol=1e-6)
     np.testing.assert_allclose(scores["tz_sized_relative"], 0.0, atol=1e-6)
     assert scores["landmarks_mm"].min() > 1.0
     np.testing.assert_allclose(scores["landmarks_sized_mm"], 0.0, atol=1e-4)
     deeper = score(
         *_predictions_and_truth(lambda each: each._replace(translation_m=1.1 * each.translation_m))
-    ).plain
+    ).errors
     np.testing.assert_allclose(deeper["tz_sized_relative"], 0.1, atol=1e-6)
 
 
 def test_landmarks_of_another_mesh_are_not_compared() -> None:
     run = gathered()
-    assert score(run.predictions, run.truth).plain["landmarks_mm"].max() < 1e-6
-    other = replace(run.predictions.facts, mesh_sha256="another")
-    scores = score(replace(run.predictions, facts=other), run.truth)
-    assert "landmarks_mm" not in scores.plain
+    assert score(run.predictions, run.ground_truth).errors["landmarks_mm"].max() < 1e-6
+    other = replace(run.predictions.metadata, mesh_sha256="another")
+    scores = score(replace(run.predictions, metadata=other), run.ground_truth)
+    assert "landmarks_mm" not in scores.errors
     assert "another mesh" in scores.notes[0]
     fewer = replace(run.predictions, vertices_m=run.predictions.vertices_m[:, :7])
-    assert "landmarks_mm" not in score(fewer, run.truth).plain
-    anonymous = replace(run.predictions.facts, mesh_sha256="")  # somebody's, who says nothing
-    scores = score(replace(run.predictions, facts=anonymous), run.truth)
-    assert "landmarks_mm" in scores.plain
+    assert "landmarks_mm" not in score(fewer, run.ground_truth).errors
+    anonymous = replace(run.predictions.metadata, mesh_sha256="")  # somebody's, who says nothing
+    scores = score(replace(run.predictions, metadata=anonymous), run.ground_truth)
+    assert "landmarks_mm" in scores.errors
 
 
 def test_predictions_of_other_labels_are_refused() -> None:
     run = gathered()
     labels = make_samples(6)
     labels[3] = replace(labels[3], translation_m=labels[3].translation_m + 0.001)
-    with pytest.raises(ValueError, match="other pictures or labels"):
+    with pytest.raises(ValueError, match="other images or labels"):
         score(run.predictions, ground_truth_from_samples(labels))
-    assert ground_truth_from_samples(make_samples(6)).sha256() == run.truth.sha256()
+    assert ground_truth_from_samples(make_samples(6)).sha256() == run.ground_truth.sha256()
 
 
 def test_predictions_for_more_pictures_are_scored_on_those_that_could_be_read() -> None:
     run = gathered()
-    theirs = replace(run.predictions, facts=PredictionMetadata("theirs"))
+    theirs = replace(run.predictions, metadata=PredictionMetadata("theirs"))
     found = score(theirs, ground_truth_from_samples(make_samples(6)[:4]))
     assert len(found) == 4
-    assert any("2 predictions are for pictures" in note for note in found.notes)
+    assert any("2 predictions are for images" in note for note in found.notes)
 
 
 def test_a_limit_is_spread_over_the_data_set() -> None:
     run = gathered(7, limit=3)
-    assert run.truth.names == ("made/0", "made/3", "made/6")
-    assert run.predictions.facts.settings["limit"] == 3
+    assert run.ground_truth.names == ("made/0", "made/3", "made/6")
+    assert run.predictions.metadata.settings["limit"] == 3
 
 
 def test_truth_needs_all_labels_or_none() -> None:
     samples = make_samples(3)
-    with pytest.raises(ValueError, match="rotation for all pictures or none, made/1 has none"):
+    with pytest.raises(ValueError, match="rotation for all images or none, made/1 has none"):
         ground_truth_from_samples([samples[0], replace(samples[1], rotation=None)])
-    with pytest.raises(ValueError, match="name comes twice"):
+    with pytest.raises(ValueError, match="unique image names"):
         ground_truth_from_samples([samples[0], samples[0]])
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         ground_truth_from_samples([])
 
 
@@ -229,7 +229,7 @@ def test_an_interval_of_the_mean_equals_a_loop_over_draws() -> None:
 
 def test_bins_hold_each_picture_once() -> None:
     run = gathered(30)
-    summary = summarize(score(run.predictions, run.truth), RNG(0))
+    summary = summarize(score(run.predictions, run.ground_truth), RNG(0))
     for groups in (summary.by_distance, summary.by_yaw, summary.by_subject):
         assert sum(group.images for group in groups) == 30
     assert {group.label for group in summary.by_distance} <= {

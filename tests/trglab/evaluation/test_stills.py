@@ -67,9 +67,9 @@ def test_in_a_chain_the_face_that_is_meant_counts_and_so_do_misses(tmp_path: Pat
     )
     result = stills.measure_estimator(lambda pixels: next(answers))
     assert result.nme11.tolist() == [0.0, np.inf, 0.0]
-    assert result.figures()["nme11_mean"] == 0.0
-    assert result.figures()["nme11_over_10_percent"] == pytest.approx(1 / 3)
-    assert result.worst(1) == [stills.stills[1].name]
+    assert result.statistics()["nme11_mean"] == 0.0
+    assert result.statistics()["nme11_over_10_percent"] == pytest.approx(1 / 3)
+    assert result.worst(1) == [stills.crops[1].name]
 
 
 def test_only_the_eleven_points_count(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_only_the_eleven_points_count(tmp_path: Path) -> None:
 def test_crops_show_the_photograph(tmp_path: Path) -> None:
     """The dot at landmark 30 lies in the crop where the box says."""
     points = write_folder(tmp_path, 1)
-    still = Stills(tmp_path, CROP).stills[0]
+    still = Stills(tmp_path, CROP).crops[0]
     bright = still.crop.mean(-1) - 24.0
     weight = bright.clip(0.0)
     axis = np.arange(CROP) + 0.5

@@ -17,14 +17,13 @@ from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
 from trg.inference.bundle import WeightCard
 from trg.inference.runtime import PoseArrays
 from trglab.datasets.view import ViewSpec, view_from_sample
-from trglab.paper.baselines import (
-    LOCAL_BOX,
-    LocalNetwork,
-    PnPNetwork,
-    baseline_configs,
-    cam_from_local,
-    local_from_cam,
-    local_views,
+from trglab.paper.baselines import PnPNetwork, baseline_configs
+from trglab.paper.img2pose import (
+    LOCAL_BBOX_INFO,
+    LocalPoseNetwork,
+    local_view,
+    pose_from_local,
+    pose_to_local,
 )
 
 COUNT = 5
@@ -107,27 +106,27 @@ def test_pnp_keeps_the_networks_pose_where_there_is_none(scene):
 
 
 def test_pnp_that_would_give_back_the_networks_pose_is_refused(scene):
-    with pytest.raises(ValueError, match="another face"):
+    with pytest.raises(ValueError, match="mean face"):
         PnPNetwork(Says(scene), "projected", "predicted")
 
 
 def test_local_poses_come_back_and_forget_the_camera(scene):
     rotation, translation_m, _, _, boxes = scene
-    there = local_from_cam(rotation, translation_m, boxes)
-    back = cam_from_local(*there, boxes)
+    there = pose_to_local(rotation, translation_m, boxes)
+    back = pose_from_local(*there, boxes)
     np.testing.assert_allclose(back[0], rotation, atol=1e-12)
     np.testing.assert_allclose(back[1], translation_m, atol=1e-12)
     # Twice the focal length seen at twice the distance is the same picture: the same local pose.
     zoomed = boxes * 0.5
     farther_m = translation_m * (1.0, 1.0, 2.0)
-    np.testing.assert_allclose(local_from_cam(rotation, farther_m, zoomed)[1], there[1], atol=1e-12)
+    np.testing.assert_allclose(pose_to_local(rotation, farther_m, zoomed)[1], there[1], atol=1e-12)
 
 
 def test_local_views_have_the_same_picture_and_no_camera():
     spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
     view = view_from_sample(DotFaces().sample(3), spec)
-    local = local_views(view)
-    np.testing.assert_array_equal(local.face_bbox_info, LOCAL_BOX.astype(np.float32))
+    local = local_view(view)
+    np.testing.assert_array_equal(local.face_bbox_info, LOCAL_BBOX_INFO.astype(np.float32))
     np.testing.assert_array_equal(local.image, view.image)
     for name in ("view_bbox_info", "face_bbox_info"):
         np.testing.assert_allclose(
@@ -136,7 +135,7 @@ def test_local_views_have_the_same_picture_and_no_camera():
             atol=1e-5,
         )
     pose = view.rotation.astype(float), view.translation_m.astype(float)
-    back = cam_from_local(
+    back = pose_from_local(
         local.rotation.astype(float),
         local.translation_m.astype(float),
         view.face_bbox_info.astype(float),
@@ -148,17 +147,17 @@ def test_local_views_have_the_same_picture_and_no_camera():
 def test_views_without_a_pose_get_none():
     spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
     view = view_from_sample(DotFaces(posed=False).sample(3), spec)
-    local = local_views(view)
+    local = local_view(view)
     np.testing.assert_array_equal(local.rotation, view.rotation)
     np.testing.assert_array_equal(local.translation_m, view.translation_m)
 
 
 def test_the_local_network_is_told_nothing_of_the_box_and_gives_the_pictures_pose(scene):
     rotation, translation_m, _, crop, boxes = scene
-    local_rotation, local_translation_m = local_from_cam(rotation, translation_m, boxes)
+    local_rotation, local_translation_m = pose_to_local(rotation, translation_m, boxes)
     says = Says(scene, rotation=local_rotation, translation_m=local_translation_m)
-    found = call(LocalNetwork(says), boxes)
-    np.testing.assert_array_equal(says.seen[0], np.tile(np.float32(LOCAL_BOX), (COUNT, 1)))
+    found = call(LocalPoseNetwork(says), boxes)
+    np.testing.assert_array_equal(says.seen[0], np.tile(np.float32(LOCAL_BBOX_INFO), (COUNT, 1)))
     np.testing.assert_allclose(found.translation_m, translation_m, rtol=1e-5, atol=1e-6)
     assert geodesic_angle_deg(found.rotation, rotation).max() < 1e-2
     np.testing.assert_allclose(found.vertices_crop, crop, atol=1e-4)

@@ -20,16 +20,16 @@ from trg.geometry.projection import transform
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.predictions import read_predictions
 from trglab.export.stand_in import StandInFolders
-from trglab.paper import tables, variants
-from trglab.paper.comparison import as_table, differences_table, write_comparison
-from trglab.paper.figures import make_figure_3, make_figure_4
+from trglab.paper import table_runner, variants
+from trglab.paper.comparison import comparison_table, differences_table, write_comparison
+from trglab.paper.figures_3_and_4 import make_figure_3, make_figure_4
 from trglab.paper.table_data import (
     table_data_from_datasets,
     table_data_from_packs,
     table_data_from_stand_in,
 )
-from trglab.paper.table_plans import TABLES
-from trglab.paper.tables import TableRunner, make_table
+from trglab.paper.table_runner import TableRunner, make_table
+from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import TrainingBudget
 
 CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
@@ -83,7 +83,7 @@ def test_table_1_on_a_stand_in(runner, tmp_path):
     assert rows[0][-1] == "BIWI stand-in: ADD mm"
     numbers = json.loads(numbers)
     assert numbers["rows"][0]["near_add_mm_mean"] == 8.68
-    assert as_table(table).row_count == 6
+    assert len(comparison_table(table).rows) == 6
 
 
 def test_differences_are_those_of_the_same_pictures(runner):
@@ -93,7 +93,7 @@ def test_differences_are_those_of_the_same_pictures(runner):
     for key, found in row.values.items():
         assert found.mean == pytest.approx(direct[key] - full[key], abs=1e-9)
         assert found.interval.low <= found.mean <= found.interval.high
-    assert differences_table(table).row_count == 1
+    assert len(differences_table(table).rows) == 1
     alone = make_table(TABLES["1"], runner, ["t-prediction"])
     assert differences_table(alone) is None
 
@@ -105,17 +105,17 @@ def test_nothing_is_done_twice(runner, monkeypatch):
         raise AssertionError("it is there already")
 
     monkeypatch.setattr(variants, "run_training", never)
-    monkeypatch.setattr(tables, "evaluate", never)
+    monkeypatch.setattr(table_runner, "evaluate", never)
     again = make_table(TABLES["1"], runner, ["full"])
     assert again == first
-    with pytest.raises(AssertionError, match="there already"):  # other pictures: not the same
+    with pytest.raises(AssertionError, match="there already"):  # other images: not the same
         make_table(TABLES["1"], replace(runner, limit=2), ["full"])
 
 
 def test_tables_2_to_4_share_trainings(runner):
     second = make_table(TABLES["2"], runner)
     ours = {row.label: row.values for row in second.rows if row.source == "ours"}
-    assert list(ours) == [line.label for line in TABLES["2"].lines]
+    assert list(ours) == [row.label for row in TABLES["2"].rows]
     assert second.rows[0].label == "img2pose"
     third = make_table(TABLES["3"], runner, ["mean-face", "full"])
     mean_face = third.rows[-2]
@@ -126,7 +126,7 @@ def test_tables_2_to_4_share_trainings(runner):
     trained = {path.name for path in (runner.folder / "trained").iterdir()}
     assert {"full", "direct", "local"} <= trained
     stored = read_predictions(runner.folder / "scores" / "local" / "near" / "predictions.npz")
-    assert stored.facts.method == "local, not told the box"
+    assert stored.metadata.method == "local, local camera"
 
 
 def test_a_missing_test_set_and_an_unknown_row_are_said(runner):
@@ -161,8 +161,8 @@ def test_another_recipe_needs_another_folder(runner, stand_in):
 
 def test_biwis_stand_in_has_boxes_around_landmarks(stand_in):
     far = table_data_from_stand_in(stand_in).tests["far"]
-    sample = far.pictures.samples[1]
-    mesh = far.pictures.points_m(sample)
+    sample = far.images.samples[1]
+    mesh = far.images.points_m(sample)
     points = transform(mesh[TOPOLOGY.landmarks68], sample.rotation, sample.translation_m)
     expected = face_box(sample.camera.project(points))
     np.testing.assert_allclose(sample.box_xyxy, expected, atol=1e-6)
@@ -208,7 +208,7 @@ def test_the_command(runner, stand_in, capsys):
 
 def test_figures(runner):
     path, spreads = make_figure_3(runner)
-    assert spreads.row_count == 3
+    assert len(spreads.rows) == 3
     assert path.stat().st_size > 10_000
     assert make_figure_4(runner).stat().st_size > 10_000
 
@@ -232,8 +232,8 @@ def test_tables_on_packs(packs, tmp_path):
     assert variants.variant_recipe(data.recipe, "1-iter").holdout is None
     table = make_table(TABLES["1"], runner, ["1-iter"])
     assert table.headings[0] == "near: landmarks mm"
-    assert "4 pictures" in " ".join(table.notes)
+    assert "4 images" in " ".join(table.notes)
     _, spreads = make_figure_3(runner)
-    assert spreads.row_count == 3
+    assert len(spreads.rows) == 3
     local = make_table(TABLES["2"], runner, ["local"])
     assert set(local.rows[-1].values) == {column.key for column in TABLES["2"].columns}

@@ -12,9 +12,13 @@ from trg.network.checkpoint import Checkpoint
 from trg.network.export import ExportedForward
 from trglab.datasets.view import ViewSpec, make_view
 from trglab.datasets.view_store import ViewStoreSettings, write_views
-from trglab.paper.baselines import LOCAL_BOX, local_views
-from trglab.paper.local_poses import LocalPoses, as_local
-from trglab.paper.table_plans import TABLES
+from trglab.paper.img2pose import (
+    LOCAL_BBOX_INFO,
+    LocalPoseDataset,
+    local_config,
+    local_view,
+)
+from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import CheckpointNetwork, variant_configs, variant_recipe
 from trglab.training.data import open_dataset
 from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_views, tiny
@@ -25,15 +29,15 @@ SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
 def test_every_line_of_every_table_has_its_network_and_its_published_row():
     known = variant_configs(tiny().model)
     for plan in TABLES.values():
-        names = [line.name for line in plan.lines]
+        names = [line.name for line in plan.rows]
         assert len(set(names)) == len(names)
-        printed = {line.label for line in plan.paper}
-        for line in plan.lines:
+        printed = set(plan.published)
+        for line in plan.rows:
             assert line.network in known
             assert not line.published or line.published in printed
-        for row in plan.paper:
-            assert set(row.values) <= {column.key for column in plan.columns}
-    counts = {number: len(plan.paper) for number, plan in TABLES.items()}
+        for values in plan.published.values():
+            assert set(values) <= {column.key for column in plan.columns}
+    counts = {number: len(plan.published) for number, plan in TABLES.items()}
     assert counts == {"1": 7, "2": 7, "3": 7, "4": 25}
 
 
@@ -73,23 +77,23 @@ def same(views, others) -> bool:
 
 
 def test_local_poses_of_an_endless_source():
-    faces = LocalPoses("tests.support.dot_faces:DotFaces", {"seed": 3})
-    assert same(faces.view(5, SPEC), local_views(make_view(DotFaces(seed=3), 5, SPEC)))
+    faces = LocalPoseDataset("tests.support.dot_faces:DotFaces", {"seed": 3})
+    assert same(faces.view(5, SPEC), local_view(make_view(DotFaces(seed=3), 5, SPEC)))
     assert faces.topology is None
     sample = faces.sample(2)
-    assert sample.camera.fx == pytest.approx(192 / (1.6 * LOCAL_BOX[2]))
+    assert sample.camera.fx == pytest.approx(192 / (1.6 * LOCAL_BBOX_INFO[2]))
 
 
 def test_local_poses_of_a_pack_come_each_once(tmp_path):
     settings = ViewStoreSettings(SPEC.size, image_format="raw")
     write_views(tmp_path / "pack", MeshedDots, settings, indices=range(6))
-    config = as_local(stored_views(str(tmp_path / "pack")))
+    config = local_config(stored_views(str(tmp_path / "pack")))
     assert (config.buffer_size, config.reuse) == (1, 1)
     faces = open_dataset(config)
     np.testing.assert_array_equal(faces.topology.triangles, TOPOLOGY.triangles)
     depths = [float(faces.view(index, SPEC).image.astype(int).sum()) for index in range(6)]
     assert len(set(depths)) == 6
-    assert same(faces.view(4, SPEC), LocalPoses(**config.options).view(4, SPEC))
+    assert same(faces.view(4, SPEC), LocalPoseDataset(**config.options).view(4, SPEC))
     assert faces.sample(0).image.shape == (48, 48, 3)
     with pytest.raises(ValueError, match="expected views of"):
         faces.view(0, ViewSpec(64, 1.6, TOPOLOGY.vertex_count))
@@ -97,8 +101,8 @@ def test_local_poses_of_a_pack_come_each_once(tmp_path):
 
 def test_local_poses_of_a_data_set_make_its_mesh(tmp_path):
     write(make_samples(3), tmp_path / "set", "arkitface", split="train")
-    config = as_local(DatasetConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
+    config = local_config(DatasetConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
     assert config.reuse == 4
     faces = open_dataset(config)
     assert faces.topology.vertex_count == TOPOLOGY.vertex_count
-    np.testing.assert_array_equal(faces.view(1, SPEC).face_bbox_info, np.float32(LOCAL_BOX))
+    np.testing.assert_array_equal(faces.view(1, SPEC).face_bbox_info, np.float32(LOCAL_BBOX_INFO))

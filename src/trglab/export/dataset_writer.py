@@ -1,8 +1,8 @@
-"""Writes samples to disk in the folder formats of the usual data sets, safely and resumably.
+"""Write samples in the folder formats of data sets, resumably.
 
-While a folder is being written it holds a list of what is finished, ``trg_progress.jsonl``; the
-marker ``trg_complete.json`` comes last. A file that was cut off is not on the list, and is written
-again on resume. ARKitFace's two splits share a folder, and each has a list and a marker of its own.
+A folder holds a progress list, ``trg_progress.jsonl``, while it is written, and gets the completion
+marker ``trg_complete.json`` at the end. A truncated file is not on the list and is written again on
+resume. ARKitFace's two splits share a folder, with a list and a marker each.
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ from typing import Any, Literal, get_args
 from trg._util.atomic import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
-from trglab.datasets.completion import complete_name, is_complete, progress_name
+from trglab.datasets.completion import complete_name, progress_name
 from trglab.datasets.sample import Sample
-from trglab.export.layouts import (
+from trglab.export.writers import (
     AFLW2000Writer,
     ARKitFaceWriter,
     BIWIWriter,
-    NeutralMaker,
-    Record,
+    NeutralVertices,
+    ProgressRecord,
+    SampleWriter,
     W300LPWriter,
-    Writer,
 )
-
-__all__ = ["Layout", "is_complete", "write_layout"]
 
 Layout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
 
 
-def write_layout(
+def write_dataset(
     samples: Iterable[Sample],
     folder: str | Path,
     layout: Layout,
@@ -42,42 +40,42 @@ def write_layout(
     topology: FaceTopology | None = None,
     split: Split = "train",
     jpeg_quality: int = 95,
-    neutral_m: NeutralMaker | None = None,
+    neutral_m: NeutralVertices | None = None,
     provenance: Mapping[str, Any] | None = None,
     resume: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write samples in a data set's folder format; return how many the folder holds then.
+    """Write samples in a data set's folder format; return the number of samples in the folder.
 
     Parameters
     ----------
     samples
-        The samples from the very first on, also on resume: those that are on disk are skipped.
-        A lazy sequence (``__len__`` and ``__getitem__``) is not even asked for them.
+        All samples, also on resume: those on disk are skipped. Of a sequence (``__len__`` and
+        ``__getitem__``) only the missing samples are requested.
     layout
         ``arkitface`` (one camera for all samples), ``300wlp`` and ``aflw2000`` (450 px crops,
         need SciPy) or ``biwi`` (one sequence for each identity and camera).
     topology
         The mesh of the samples' vertices; ``arkitface`` and ``biwi`` write its triangles.
     split
-        Which of ARKitFace's halves to write. It may join the other one in its folder.
+        Split of ARKitFace. Both may share one folder.
     neutral_m
-        Returns a sample's person without expression ``(n, 3)``, by the sample's number; ``biwi``
-        writes it as a sequence's mesh. None: the mesh of a sequence's first frame.
+        Returns the neutral vertices ``(n, 3)`` of a sample's person by the sample's index; ``biwi``
+        writes them as the mesh of a sequence. None: the vertices of the sequence's first frame.
     provenance
-        What else the samples depend on, such as a seed (plain values): a folder is resumed only
-        with the same.
+        Plain values that the samples depend on, such as a seed. A folder is resumed only with equal
+        ones.
     resume
-        Complete a half-written folder. A folder that is complete is left alone.
+        Continue an unfinished folder. A finished folder is not changed.
     on_progress
         Called with the number of samples on disk as it grows.
 
     Raises
     ------
     FileExistsError
-        The folder holds something, and ``resume`` was not asked for.
+        The folder is not empty, without ``resume``.
     ValueError
-        The folder was begun with other settings, or a sample does not fit the layout.
+        The folder was begun with other settings, or a sample lacks labels of the layout.
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout: expected one of {get_args(Layout)}, got {layout!r}")
@@ -100,17 +98,19 @@ def write_layout(
     with open(folder / progress_name(part), "a", encoding="utf-8") as progress:
         done = len(records)
         for index, sample in _skip(samples, done):
-            done += _note(progress, writer.write(index, sample))
+            progress.write(json.dumps(writer.write(index, sample)) + "\n")
+            progress.flush()
+            done += 1
             if on_progress is not None:
                 on_progress(done)
-        done += _note(progress, writer.finish())
+        writer.finish()
     facts = json.dumps({**settings, "count": done}, indent=1)
     write_atomic(marker, lambda file: file.write(facts.encode()))
     return done
 
 
 def _is_free(folder: Path, part: Split | None) -> bool:
-    """Whether a folder is empty, or holds nothing but the other part of the same data set."""
+    """Whether a folder is empty or holds only the other split of the same data set."""
     own: set[str] = set()
     if part is not None:
         other: Split = "test" if part == "train" else "train"
@@ -121,11 +121,11 @@ def _is_free(folder: Path, part: Split | None) -> bool:
 
 def _make_writer(
     folder: Path,
-    records: list[Record],
+    records: list[ProgressRecord],
     settings: Mapping[str, Any],
     topology: FaceTopology | None,
-    neutral_m: NeutralMaker | None,
-) -> Writer:
+    neutral_m: NeutralVertices | None,
+) -> SampleWriter:
     layout, quality = settings["layout"], settings["jpeg_quality"]
     if layout == "300wlp":
         return W300LPWriter(folder, quality)
@@ -147,31 +147,25 @@ def _skip(samples: Iterable[Sample], done: int) -> Iterator[tuple[int, Sample]]:
     return itertools.islice(enumerate(samples), done, None)
 
 
-def _note(progress: Any, records: list[Record]) -> int:
-    """Put finished samples on the list, one line each."""
-    for record in records:
-        progress.write(json.dumps(record) + "\n")
-    progress.flush()
-    return len(records)
-
-
-def _read_progress(folder: Path, part: Split | None, settings: dict[str, Any]) -> list[Record]:
-    """Return what is finished; begin the list where there is none, cut off a half-written line."""
+def _read_progress(
+    folder: Path, part: Split | None, settings: dict[str, Any]
+) -> list[ProgressRecord]:
+    """Return the records of the progress list; create a missing list, drop a partial last line."""
     path = folder / progress_name(part)
     data = path.read_bytes() if path.exists() else b""
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
+    complete_lines = data[: data.rfind(b"\n") + 1]
+    if not complete_lines:
         path.unlink(missing_ok=True)
         if not _is_free(folder, part):
             raise FileExistsError(
-                f"{folder}: expected a folder that this program began, but it has no list of what "
-                "is finished; choose another folder"
+                f"{folder}: expected a folder that this program began, but it has no progress "
+                "list; choose another folder"
             )
         path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
         return []
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    header, *records = [json.loads(line) for line in whole.splitlines()]
+    if len(complete_lines) < len(data):
+        os.truncate(path, len(complete_lines))
+    header, *records = [json.loads(line) for line in complete_lines.splitlines()]
     _require_same(folder, header, settings)
     return records
 

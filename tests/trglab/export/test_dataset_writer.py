@@ -22,9 +22,9 @@ from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
-from trglab.datasets.completion import complete_name, progress_name
+from trglab.datasets.completion import complete_name, is_complete, progress_name
 from trglab.datasets.w300lp import W300LP
-from trglab.export.write import is_complete, write_layout
+from trglab.export.dataset_writer import write_dataset
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -96,7 +96,7 @@ def test_resume_refuses_other_settings_and_foreign_folders(tmp_path):
     with pytest.raises(ValueError, match="layout: expected one of"):
         write(make_samples(1), tmp_path / "c", "coco")
     with pytest.raises(ValueError, match="topology"):
-        write_layout(make_samples(1), tmp_path / "d", "biwi")
+        write_dataset(make_samples(1), tmp_path / "d", "biwi")
 
 
 def test_samples_without_labels_do_not_fit_metric_layouts(tmp_path):

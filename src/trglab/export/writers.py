@@ -1,16 +1,17 @@
-"""One writer for each folder format: the inverses of the readers in :mod:`trglab.datasets`.
+"""Writers of the data sets' folder formats, inverse to the readers in :mod:`trglab.datasets`.
 
-A writer gives back records of the samples that are on disk; handed the records of an earlier run,
-it goes on where that run stopped.
+A writer returns a progress record of every sample. Given the records of an earlier run, it
+continues that run.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,43 +35,42 @@ from trglab.datasets.matlab import matlab_files
 from trglab.datasets.sample import Sample
 from trglab.datasets.w300lp import landmarks_path, pose_from_rotation
 
-Record = dict[str, Any]
-"""What finished work leaves on the list, in plain JSON: one sample, or as many as ``samples``."""
+ProgressRecord = dict[str, Any]
+"""Plain JSON values about one written sample."""
 
 ARKIT_ACTION = "synthetic"
 W300LP_SET = "AFW"
 FITTED_SIDE_PX = 450
-FITTED_ROOM = 1.6
-"""Side of 300W-LP's and AFLW2000-3D's pictures over the side of the face box, about."""
+FITTED_MARGIN = 1.6
+"""Approximate side of 300W-LP's and AFLW2000-3D's images over the side of the face box"""
 
-NeutralMaker = Callable[[int], NDArray[np.floating]]
-"""Returns the vertices ``(n, 3)`` in m of sample number i's person, without expression."""
+NeutralVertices = Callable[[int], NDArray[np.floating]]
+"""Returns the vertices ``(n, 3)``, m, of sample i's person with a neutral expression."""
 
-# A Kinect's cameras sit 25 mm apart and a little askew.
+# Extrinsics like those of a Kinect, whose cameras are 25 mm apart and slightly rotated.
 RGB_FROM_DEPTH_ROTATION = rotation_from_euler(np.array([0.9, -0.6, 0.3]))
 RGB_FROM_DEPTH_MM = np.array([24.7, 0.4, 2.9])
 DEPTH_MATRIX = np.array([[575.8, 0.0, 320.0], [0.0, 575.8, 240.0], [0.0, 0.0, 1.0]])
 
 
-class Writer(Protocol):
+class SampleWriter(ABC):
     """Writes samples one by one."""
 
-    def write(self, index: int, sample: Sample) -> list[Record]:
-        """Take a sample; return records of what is on disk since the last call."""
-        ...
+    @abstractmethod
+    def write(self, index: int, sample: Sample) -> ProgressRecord:
+        """Write a sample; return what a later run needs to know of it."""
 
-    def finish(self) -> list[Record]:
-        """Write what is left and the lists; return the last records."""
-        ...
+    def finish(self) -> None:  # noqa: B027 -- most formats have no list
+        """Write the list of samples, if the format has one."""
 
 
-class ARKitFaceWriter:
-    """ARKitFace's folders. All samples must share one camera: the format has one matrix."""
+class ARKitFaceWriter(SampleWriter):
+    """ARKitFace's folders. All samples must share one camera, for the format has one matrix."""
 
     def __init__(
         self,
         folder: Path,
-        records: list[Record],
+        records: list[ProgressRecord],
         topology: FaceTopology,
         split: Split,
         jpeg_quality: int,
@@ -80,7 +80,7 @@ class ARKitFaceWriter:
         self._records = list(records)
         self._projection = np.array(records[0]["projection"]) if records else None
 
-    def write(self, index: int, sample: Sample) -> list[Record]:
+    def write(self, index: int, sample: Sample) -> ProgressRecord:
         """Write one frame; its subject is the sample's identity."""
         rotation, translation_m, vertices_m = _pose_and_vertices(sample, "arkitface")
         projection = projection_from_camera(sample.camera)
@@ -100,13 +100,17 @@ class ARKitFaceWriter:
         R_t[:3, :3] = (FLIP_YZ @ rotation @ FLIP_YZ).T
         R_t[3, :3] = FLIP_YZ @ translation_m
         np.savez(info, verts=(vertices_m @ FLIP_YZ).astype(np.float32), R_t=R_t)
-        record: Record = {"subject_id": subject, "facial_action": ARKIT_ACTION, "img_id": number}
+        record: ProgressRecord = {
+            "subject_id": subject,
+            "facial_action": ARKIT_ACTION,
+            "img_id": number,
+        }
         if not self._records:
             record["projection"] = projection.tolist()
         self._records.append(record)
-        return [record]
+        return record
 
-    def finish(self) -> list[Record]:
+    def finish(self) -> None:
         """Write the list of frames."""
         path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{self._split}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,10 +119,9 @@ class ARKitFaceWriter:
             rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
             rows.writeheader()
             rows.writerows(self._records)
-        return []
 
     def _shared_projection(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the matrix that the other split left there, or write this one."""
+        """Return the matrix that the other split has written, or write this one."""
         base = self._folder / RESOURCES_FOLDER
         path = base / "npy" / "projection_matrix.txt"
         if path.exists():
@@ -131,7 +134,7 @@ class ARKitFaceWriter:
         return projection
 
 
-class W300LPWriter:
+class W300LPWriter(SampleWriter):
     """300W-LP's folders: 450 px crops around the face, all in the set ``AFW``."""
 
     def __init__(self, folder: Path, jpeg_quality: int) -> None:
@@ -140,8 +143,8 @@ class W300LPWriter:
         (folder / W300LP_SET).mkdir(exist_ok=True)
         landmarks_path(folder, W300LP_SET, "any").parent.mkdir(parents=True, exist_ok=True)
 
-    def write(self, index: int, sample: Sample) -> list[Record]:
-        """Write one crop with its landmarks and angles; there is no place for T and V."""
+    def write(self, index: int, sample: Sample) -> ProgressRecord:
+        """Write one crop with its landmarks and angles; the format has no metric labels."""
         fitted = _fit(sample, "300wlp")
         name = f"{_file_name(sample.identity)}_{index:07d}"
         base = self._folder / W300LP_SET / name
@@ -152,22 +155,18 @@ class W300LPWriter:
             str(landmarks_path(self._folder, W300LP_SET, name)),
             {"pts_2d": points, "pts_3d": points},
         )
-        return [{"name": name}]
-
-    def finish(self) -> list[Record]:
-        """There is no list to write."""
-        return []
+        return {"name": name}
 
 
-class AFLW2000Writer:
-    """AFLW2000-3D's folder: 450 px crops around the face. It has no place for identities."""
+class AFLW2000Writer(SampleWriter):
+    """AFLW2000-3D's folder: 450 px crops around the face, without identities."""
 
     def __init__(self, folder: Path, jpeg_quality: int) -> None:
         self._folder, self._quality = folder, jpeg_quality
         self._io = matlab_files()
 
-    def write(self, index: int, sample: Sample) -> list[Record]:
-        """Write one crop with its landmarks and angles; their depths are zero."""
+    def write(self, index: int, sample: Sample) -> ProgressRecord:
+        """Write one crop with its landmarks, at depth zero, and angles."""
         fitted = _fit(sample, "aflw2000")
         name = f"image{index + 1:05d}"
         points = np.zeros((3, 68))
@@ -178,26 +177,22 @@ class AFLW2000Writer:
         self._io.savemat(
             str(self._folder / f"{name}.mat"), {"Pose_Para": fitted.pose, "pt3d_68": points}
         )
-        return [{"name": name}]
-
-    def finish(self) -> list[Record]:
-        """There is no list to write."""
-        return []
+        return {"name": name}
 
 
-class BIWIWriter:
-    """BIWI's folders: a sequence for each identity and camera, poses in a made-up depth camera.
+class BIWIWriter(SampleWriter):
+    """BIWI's folders: one sequence per identity and camera, with poses in a virtual depth camera.
 
-    The format has one mesh for each sequence and no other shape: the person's neutral head, or
-    where nobody makes one, the first frame's vertices with their expression.
+    The format has one mesh per sequence: the person's neutral head, or without ``neutral_m`` the
+    vertices of the first frame.
     """
 
     def __init__(
         self,
         folder: Path,
-        records: list[Record],
+        records: list[ProgressRecord],
         topology: FaceTopology,
-        neutral_m: NeutralMaker | None,
+        neutral_m: NeutralVertices | None,
     ) -> None:
         self._folder = folder / "hpdb"
         self._topology = topology
@@ -208,8 +203,8 @@ class BIWIWriter:
             self._sequences.setdefault(record["key"], len(self._sequences) + 1)
             self._frame_counts[record["key"]] = self._frame_counts.get(record["key"], 0) + 1
 
-    def write(self, index: int, sample: Sample) -> list[Record]:
-        """Write one frame and, with a sequence's first, its calibrations and mesh."""
+    def write(self, index: int, sample: Sample) -> ProgressRecord:
+        """Write one frame; the first one of a sequence also writes calibrations and mesh."""
         rotation, translation_m, vertices_m = _pose_and_vertices(sample, "biwi")
         camera = sample.camera
         if camera.distortion[4] != 0.0:
@@ -231,11 +226,7 @@ class BIWIWriter:
         Image.fromarray(sample.image).save(f"{stem}_rgb.png")
         Path(f"{stem}_pose.txt").write_text(_rows(depth_rotation, depth_mm), encoding="utf-8")
         self._frame_counts[key] = frame + 1
-        return [{"key": key, "frame": f"{number}/{stem.name}"}]
-
-    def finish(self) -> list[Record]:
-        """There is no list to write."""
-        return []
+        return {"key": key, "frame": f"{number}/{stem.name}"}
 
     def _write_sequence(
         self, sequence: Path, camera: Camera, vertices_m: NDArray[np.float64]
@@ -253,20 +244,20 @@ class BIWIWriter:
         mesh.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-class _Fitted(NamedTuple):
-    """A crop in the manner of 300W-LP, its 68 points ``(68, 2)`` px and ``Pose_Para (1, 7)``."""
+class _FittedCrop(NamedTuple):
+    """A crop as in 300W-LP, its 68 points ``(68, 2)`` px and ``Pose_Para`` ``(1, 7)``."""
 
     pixels: NDArray[np.uint8]
     points_px: NDArray[np.float64]
     pose: NDArray[np.float64]
 
 
-def _fit(sample: Sample, layout: str) -> _Fitted:
-    """Cut a sample's face out as the data sets made with a fitted head show theirs."""
+def _fit(sample: Sample, layout: str) -> _FittedCrop:
+    """Crop a face and express its labels as 300W-LP and AFLW2000-3D do."""
     if sample.rotation is None:
         raise ValueError(f"{sample.name}: the {layout} layout needs the head's rotation")
     box = np.asarray(sample.box_xyxy, dtype=np.float64)
-    centre, half = (box[:2] + box[2:]) / 2.0, FITTED_ROOM * (box[2:] - box[:2]) / 2.0
+    centre, half = (box[:2] + box[2:]) / 2.0, FITTED_MARGIN * (box[2:] - box[:2]) / 2.0
     window = np.concatenate([centre - half, centre + half])
     crop = crop_face(sample.image, sample.camera, window, FITTED_SIDE_PX)
 
@@ -279,14 +270,14 @@ def _fit(sample: Sample, layout: str) -> _Fitted:
         origin = to_crop_px(sample.camera.project(sample.translation_m)[None])[0]
         px_per_m = FITTED_SIDE_PX / crop.bbox_info[2] / sample.translation_m[2]
         scale = px_per_m * 1e-6  # the originals' model is in micrometres
-    # The originals measure the origin upwards from the picture's bottom, and have a depth of 0.
-    place = (origin[0] - 0.5, FITTED_SIDE_PX - origin[1] + 0.5, 0.0, scale)
+    # The originals measure the origin upwards from the bottom of the image, and have a depth of 0.
+    position = (origin[0] - 0.5, FITTED_SIDE_PX - origin[1] + 0.5, 0.0, scale)
     points = to_crop_px(np.asarray(sample.require_landmarks68_px(), dtype=np.float64))
-    # No camera comes along, so turns are told against the line of sight, as a fit to the crop has.
-    sight = np.append(crop.bbox_info[:2], 1.0)
-    rotation = rotation_between(OPTICAL_AXIS, sight).T @ sample.rotation
-    pose = np.array([[*pose_from_rotation(rotation), *place]])
-    return _Fitted(crop.pixels, points, pose)
+    # The format has no camera: its rotation is relative to the viewing ray, like a fit to the crop.
+    viewing_ray = np.append(crop.bbox_info[:2], 1.0)
+    rotation = rotation_between(OPTICAL_AXIS, viewing_ray).T @ sample.rotation
+    pose = np.array([[*pose_from_rotation(rotation), *position]])
+    return _FittedCrop(crop.pixels, points, pose)
 
 
 def _pose_and_vertices(
@@ -302,12 +293,12 @@ def _pose_and_vertices(
 
 
 def _file_name(identity: str) -> str:
-    """Make a name that is safe on every file system."""
+    """Return a name that is valid on every file system."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", identity) or "none"
 
 
 def _rows(*blocks: Any) -> str:
-    """Write matrices and vectors as rows of numbers with a blank line between blocks."""
+    """Format matrices and vectors as rows of numbers, with a blank line between blocks."""
     texts = []
     for block in blocks:
         rows = np.atleast_2d(np.asarray(block, dtype=np.float64))

@@ -1,0 +1,257 @@
+"""Make the paper's tables: train missing networks, measure them, compare with the printed rows.
+
+::
+
+    recipe --one training per network--> FOLDER/trained/NAME/              (resumed or reused)
+             --every row on every test set--> FOLDER/scores/ROW/near|far/  (saved predictions)
+                                                        |
+    the paper's printed numbers ------------------------+--> FOLDER/table-N.md, .csv, .json
+
+All networks of a table are trained for the same number of steps by the same recipe, and are
+measured by the code of ``trg eval``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trg.inference.runtime import PoseNetwork, PoseRuntime
+from trg.network.checkpoint import load_checkpoint
+from trglab.datasets.files import file_sha256
+from trglab.evaluation.bootstrap import SubjectBootstrap
+from trglab.evaluation.evaluate import PREDICTIONS_FILE, Evaluation, evaluate, score_file
+from trglab.evaluation.prediction import BundleMethod
+from trglab.evaluation.predictions import PredictionMetadata, read_predictions
+from trglab.evaluation.report import BOOTSTRAP_SEED, Report, write_report
+from trglab.paper.baselines import PnPNetwork
+from trglab.paper.comparison import Comparison, ComparisonRow, DifferenceRow, PairedDifference
+from trglab.paper.img2pose import LocalPoseNetwork
+from trglab.paper.table_data import TableData
+from trglab.paper.tables_1_to_4 import Column, MethodRow, PoseMethod, Role, TableDefinition
+from trglab.paper.variants import CheckpointNetwork, OnTraining, TrainingBudget, train_variant
+
+OnScoring = Callable[[str, int], Callable[[int], None] | None]
+"""Called with a label and the number of images; returns a callback for the number done."""
+
+
+class TrainedNetwork(NamedTuple):
+    """A network of a table."""
+
+    network: PoseNetwork
+    sha256: str
+    """Of its file"""
+    steps: int | None
+    """Steps of its training so far; None if it was not trained here"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRunner:
+    """Trains and measures networks in one folder."""
+
+    folder: Path
+    data: TableData
+    budget: TrainingBudget = field(default_factory=TrainingBudget)
+    bundle: Path | None = None
+    """A weight bundle used as the full network, instead of a training"""
+    limit: int | None = None
+    """Measure on at most this many images of each test set"""
+    on_training: OnTraining | None = None
+    on_scoring: OnScoring | None = None
+
+    def network(self, name: str) -> TrainedNetwork:
+        """Train or load the network of a variant."""
+        if name == "full" and self.bundle is not None:
+            return TrainedNetwork(PoseRuntime(self.bundle), file_sha256(self.bundle), None)
+        path = train_variant(
+            self.data.recipe, name, self.folder / "trained", self.budget, self.on_training
+        )
+        network = CheckpointNetwork(load_checkpoint(path), name, self.budget.device)
+        return TrainedNetwork(network, file_sha256(path), network.step)
+
+    def measure(self, row: MethodRow, role: Role, trained: TrainedNetwork) -> Evaluation:
+        """Evaluate a row on a test set and write the report; saved predictions are reused."""
+        test = self.data.tests[role]
+        method = BundleMethod(
+            with_pose_method(trained.network, row.pose_method),
+            test.boxes,
+            test.detector,
+            shift_boxes=test.protocol.shift_boxes,
+            bundle_sha256=trained.sha256,
+        )
+        folder = self.folder / "scores" / row.name / role
+        stored = folder / PREDICTIONS_FILE
+        total = self.image_count(role)
+        on_progress = None
+        if self.on_scoring is not None:
+            on_progress = self.on_scoring(f"{row.label} on {test.short_name}", total)
+        if stored.is_file() and _is_reusable(
+            read_predictions(stored).metadata, method.metadata, self.limit
+        ):
+            evaluation = score_file(
+                test.protocol, test.images, stored, limit=self.limit, on_progress=on_progress
+            )
+        else:
+            evaluation = evaluate(
+                test.protocol,
+                test.images,
+                method,
+                folder,
+                limit=self.limit,
+                on_progress=on_progress,
+            )
+        write_report(folder, evaluation.report)
+        return evaluation
+
+    def image_count(self, role: Role) -> int:
+        """Return the number of images that are measured of a test set."""
+        total = len(self.data.tests[role].images.samples)
+        return min(total, self.limit or total)
+
+
+def with_pose_method(network: PoseNetwork, pose_method: PoseMethod) -> PoseNetwork:
+    """Wrap a network so that its pose comes from ``pose_method``."""
+    match pose_method:
+        case "pnp-predicted":
+            return PnPNetwork(network, "heatmap", "predicted")
+        case "pnp-mean":
+            return PnPNetwork(network, "heatmap", "mean")
+        case "pnp-dense":
+            return PnPNetwork(network, "projected", "mean")
+        case "local":
+            return LocalPoseNetwork(network)
+        case _:
+            return network
+
+
+def make_table(
+    table: TableDefinition, runner: TableRunner, row_names: Sequence[str] | None = None
+) -> Comparison:
+    """Train and measure the rows of a table and put them beside the printed ones.
+
+    Parameters
+    ----------
+    row_names
+        None: all rows.
+
+    Raises
+    ------
+    ValueError
+        There is no such row, a test set is missing, or the folder holds trainings of another
+        recipe.
+    """
+    rows, data = table.select(row_names), runner.data
+    needed = {column.role for column in table.columns}
+    if missing := sorted(needed - set(data.tests)):
+        raise ValueError(
+            f"table {table.number}: expected the test sets {sorted(needed)}, {missing} missing"
+        )
+    measured = []
+    for row, trained in _with_networks(rows, runner):
+        reports = {role: runner.measure(row, role, trained).report for role in sorted(needed)}
+        label = row.label + _unfinished_note(trained.steps, data.recipe.steps)
+        measured.append(_MeasuredRow(row, label, reports))
+    roles = [role for role in data.tests if role in needed]
+    full = next((each for each in measured if each.row.name == "full"), None)
+    others = [each for each in measured if each is not full] if full is not None else []
+    return Comparison(
+        number=table.number,
+        title=f"{table.title} ({data.title})",
+        columns=table.columns,
+        test_sets={role: data.tests[role].short_name for role in roles},
+        rows=_interleave(table, measured),
+        notes=(*_notes(runner, rows, roles), *data.notes),
+        differences=tuple(each.minus(full, table) for each in others if full is not None),
+    )
+
+
+def _with_networks(
+    rows: Sequence[MethodRow], runner: TableRunner
+) -> Iterator[tuple[MethodRow, TrainedNetwork]]:
+    """Yield rows with their networks; neighbouring rows of one network share it."""
+    last: tuple[str, TrainedNetwork] | None = None
+    for row in rows:
+        if last is None or last[0] != row.network:
+            last = row.network, runner.network(row.network)
+        yield row, last[1]
+
+
+class _MeasuredRow(NamedTuple):
+    row: MethodRow
+    label: str
+    reports: Mapping[Role, Report]
+
+    def comparison_row(self, table: TableDefinition) -> ComparisonRow:
+        """Return the statistics of the table's columns."""
+        values = {}
+        for column in table.columns:
+            statistics = self.reports[column.role].summary.statistics
+            if self._is_reported(column, statistics):
+                values[column.key] = getattr(statistics[column.error], column.statistic)
+        return ComparisonRow(self.label, "ours", values)
+
+    def minus(self, other: _MeasuredRow, table: TableDefinition) -> DifferenceRow:
+        """Return the mean differences to another row on the same images."""
+        values = {}
+        for column in table.columns:
+            own, theirs = (each.reports[column.role].scores for each in (self, other))
+            if column.statistic != "mean" or not (
+                self._is_reported(column, own.errors) and other._is_reported(column, theirs.errors)
+            ):
+                continue
+            paired = own.errors[column.error] - theirs.errors[column.error]
+            if np.isfinite(paired).any():
+                bootstrap = SubjectBootstrap(own.subjects, np.random.default_rng(BOOTSTRAP_SEED))
+                mean = float(np.nanmean(paired))
+                values[column.key] = PairedDifference(mean, bootstrap.mean(paired))
+        return DifferenceRow(self.label, values)
+
+    def _is_reported(self, column: Column, known: Container[str]) -> bool:
+        return column.error in known and (self.row.has_shape or column.error != "landmarks_mm")
+
+
+def _interleave(
+    table: TableDefinition, measured: Sequence[_MeasuredRow]
+) -> tuple[ComparisonRow, ...]:
+    """Put each printed row above the measured row that reproduces it, and the others on top."""
+    printed = {
+        label: ComparisonRow(label, "paper", values) for label, values in table.published.items()
+    }
+    reproduced = {row.published for row in table.rows}
+    rows = [row for label, row in printed.items() if label not in reproduced]
+    for each in measured:
+        rows += [printed[each.row.published]] if each.row.published else []
+        rows.append(each.comparison_row(table))
+    return tuple(rows)
+
+
+def _notes(runner: TableRunner, rows: Sequence[MethodRow], roles: Sequence[Role]) -> list[str]:
+    recipe, bundle = runner.data.recipe, runner.bundle
+    notes = []
+    if {row.network for row in rows} - ({"full"} if bundle is not None else set()):
+        notes.append(
+            f"Each network: {recipe.steps} steps of {recipe.batch_size} images by the recipe "
+            f"{recipe.name}, the last weights, no selection among checkpoints."
+        )
+    if bundle is not None:
+        notes.append(f"The full network is not trained here but read from {bundle.name}.")
+    for role in roles:
+        test = runner.data.tests[role]
+        notes.append(
+            f"{test.short_name}: {test.protocol.title}, {runner.image_count(role)} images."
+        )
+    return notes
+
+
+def _unfinished_note(steps: int | None, planned: int) -> str:
+    return "" if steps is None or steps == planned else f" (after {steps} of {planned} steps)"
+
+
+def _is_reusable(stored: PredictionMetadata, wanted: PredictionMetadata, limit: int | None) -> bool:
+    """Whether saved predictions are those that the method would make now."""
+    settings = {**wanted.settings, **({} if limit is None else {"limit": limit})}
+    return replace(stored, dataset="", dataset_sha256="") == replace(wanted, settings=settings)
