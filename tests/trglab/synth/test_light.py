@@ -42,8 +42,8 @@ from trglab.synth.environment.procedural_lights import (
     light_from_sources,
     procedural_light,
     rgb_from_kelvin,
-    simulate_infrared,
 )
+from trglab.synth.environment.sensor import simulate_infrared
 
 
 def random_normals(count: int, seed: int = 0) -> np.ndarray:
@@ -132,7 +132,7 @@ def test_radiance_errors_say_what_to_do(tmp_path):
         write_hdr(tmp_path / "d.hdr", encode_rgbe(np.ones((8, 16, 3))), packed)
         data = (tmp_path / "d.hdr").read_bytes()
         (tmp_path / "d.hdr").write_bytes(data[:-7])
-        with pytest.raises(ValueError, match="cut off"):
+        with pytest.raises(ValueError, match="truncated"):
             read_radiance_hdr(tmp_path / "d.hdr")
 
 

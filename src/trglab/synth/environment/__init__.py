@@ -1,1 +1,1 @@
-"""Light, surroundings and the sensor."""
+"""Light, backgrounds and the camera sensor."""

@@ -1,8 +1,7 @@
-"""What stands behind a head: views into panoramas, and made-up rooms and patterns.
+"""Backgrounds: views of panoramas and procedurally painted patterns.
 
-All pictures are ``(height, width, 3)`` float32 linear RGB, about 0 to 1 for things lit by the
-brightness that :mod:`~trglab.synth.environment.procedural_lights` and
-:mod:`~trglab.synth.environment.panorama` call 1.
+All images are float32 linear RGB ``(height, width, 3)``; a white surface in a light of brightness 1
+has the value 1.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ def render_panorama(
     cam_from_world: NDArray[np.floating],
     rng: np.random.Generator,
 ) -> FloatImage:
-    """Draw what ``camera`` sees of a panorama.
+    """Render what ``camera`` sees of a panorama.
 
-    Use the matrix that :func:`~trglab.synth.environment.panorama.light_from_panorama` got, so
-    that light and place agree. Lens distortion is left out: nobody can measure a place at
-    infinity. The picture is out of focus by a random amount, in half of all draws clearly.
+    Light and background agree if ``light_from_panorama`` gets the same matrix. Lens distortion is
+    ignored: it cannot be measured on such a background. The image is out of focus by a random
+    amount, in half of all draws clearly.
     """
     pixels = _view(
         panorama.radiance,
@@ -40,8 +39,8 @@ def render_panorama(
         camera.width,
         camera.height,
     )
-    # One pixel of the panorama covers this many of the picture: bilinear lookups show their grid
-    # unless they are smoothed over it.
+    # Image pixels per panorama pixel. Where bilinear interpolation would show the panorama's grid,
+    # the image is smoothed over it.
     grid_px = camera.fx * 2.0 * np.pi / panorama.radiance.shape[1]
     defocus_px = rng.uniform(0.01, 0.05) * camera.width if rng.random() < 0.5 else 0.0
     return blur(pixels, max(0.3 * grid_px if grid_px > 1.5 else 0.0, defocus_px))
@@ -58,13 +57,14 @@ def paint_background(
         ``kind`` is not the name of a painter.
     """
     if kind is None:
-        odds = np.array([_PAINTER_WEIGHTS_[name] for name in BACKGROUND_PAINTERS])
-        kind = str(rng.choice(list(BACKGROUND_PAINTERS), p=odds / odds.sum()))
+        weights = np.array([weight for weight, _ in BACKGROUND_PAINTERS.values()])
+        kind = str(rng.choice(list(BACKGROUND_PAINTERS), p=weights / weights.sum()))
     if kind not in BACKGROUND_PAINTERS:
         raise ValueError(
             f"background kind: expected one of {tuple(BACKGROUND_PAINTERS)}, got {kind!r}"
         )
-    image = BACKGROUND_PAINTERS[kind](width, height, rng)
+    _, painter = BACKGROUND_PAINTERS[kind]
+    image = painter(width, height, rng)
     if rng.random() < 0.25:
         image = add_foreground_shapes(image, rng)
     if rng.random() < 0.6:
@@ -76,7 +76,7 @@ def paint_background(
 
 
 def add_foreground_shapes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return the picture with a few boxes, discs and poles of any colour in front of it."""
+    """Return the image with a few boxes, discs and poles in front of it."""
     image = image.copy()
     height, width = image.shape[:2]
     for _ in range(rng.integers(1, 7)):
@@ -99,10 +99,10 @@ def add_foreground_shapes(image: FloatImage, rng: np.random.Generator) -> FloatI
 def fractal_noise(
     width: int, height: int, rng: np.random.Generator, first: int = 3, octaves: int = 5
 ) -> FloatImage:
-    """Smooth noise ``(h, w, 1)`` around 0, about -1 to 1.
+    """Return smooth noise ``(h, w, 1)``, about -1 to 1.
 
-    ``first`` cells across at the coarsest octave, twice as many and 0.6 times as strong in each
-    next one.
+    The coarsest octave has ``first`` cells across; each following one has twice as many and 0.6
+    times the amplitude.
     """
     total = np.zeros((height, width, 1), dtype=np.float32)
     for octave in range(octaves):
@@ -114,7 +114,7 @@ def fractal_noise(
 
 
 def _colour(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw the albedo of some thing: mostly dull, sometimes vivid, from black to white."""
+    """Draw an albedo: mostly dull, sometimes vivid, from black to white."""
     grey = 0.02 + 0.88 * rng.random() ** 1.7
     vivid = rng.random(3)
     share = rng.uniform(0.0, 0.25) if rng.random() < 0.85 else rng.uniform(0.3, 0.8)
@@ -136,7 +136,7 @@ def _rectangle(
 def _disc(
     image: FloatImage, x: float, y: float, radius: float, rgb: NDArray[np.float32], weight: float
 ) -> None:
-    """Mix a soft-edged disc into the picture."""
+    """Blend a soft-edged disc into the image."""
     height, width = image.shape[:2]
     x0, x1 = max(0, int(x - radius - 1)), min(width, int(x + radius + 2))
     y0, y1 = max(0, int(y - radius - 1)), min(height, int(y + radius + 2))
@@ -157,7 +157,7 @@ def _gradient(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 def _wall(width: int, height: int, rng: np.random.Generator) -> FloatImage:
     stains = 1.0 + rng.uniform(0.02, 0.25) * fractal_noise(width, height, rng)
     image = (_colour(rng) * stains).astype(np.float32)
-    if rng.random() < 0.4:  # the corner of the room
+    if rng.random() < 0.4:  # a corner between two walls
         edge = int(rng.uniform(0, width))
         image[:, edge:] *= np.float32(rng.uniform(0.6, 0.95))
     if rng.random() < 0.3:
@@ -213,7 +213,7 @@ def _shelves(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _bokeh(width: int, height: int, rng: np.random.Generator) -> FloatImage:
-    """Dark evening with lamps out of focus."""
+    """A dark scene with lamps out of focus."""
     image = _gradient(width, height, rng) * np.float32(rng.uniform(0.03, 0.3))
     radius = rng.uniform(0.02, 0.09) * width
     for _ in range(rng.integers(6, 25)):
@@ -225,7 +225,7 @@ def _bokeh(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _foliage(width: int, height: int, rng: np.random.Generator) -> FloatImage:
-    """Leaves in layers from dark to bright, sky shining through."""
+    """Layers of leaves with sky in the gaps."""
     sky = np.array([0.7, 0.85, 1.1], dtype=np.float32) * np.float32(rng.uniform(0.4, 1.5))
     leaf = np.array([0.10, 0.15, 0.05], dtype=np.float32) * rng.uniform(0.6, 1.4, 3).astype(
         np.float32
@@ -238,19 +238,19 @@ def _foliage(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _text(width: int, height: int, rng: np.random.Generator) -> FloatImage:
-    """Lines of dark blocks in the rhythm of words, like posters, screens and whiteboards."""
+    """Lines of word-like blocks: posters, screens and whiteboards."""
     paper, ink = np.sort(np.stack([_colour(rng), _colour(rng)]), axis=0)[::-1]
     pitch = max(3.0, rng.uniform(0.02, 0.09) * height)
     page = rng.random(((int(height / pitch) + 1) * 2, max(8, int(1.6 * width / pitch)), 1))
     words = (page > rng.uniform(0.2, 0.45)).astype(np.float32)
-    words[::2] = 0.0  # between the lines
+    words[::2] = 0.0  # line spacing
     inked = np.repeat(np.repeat(words, max(1, round(pitch / 2)), 0), max(1, round(pitch / 1.6)), 1)
     rows, columns = np.arange(height) % inked.shape[0], np.arange(width) % inked.shape[1]
     return (paper + (ink - paper) * inked[rows][:, columns]).astype(np.float32)
 
 
 def _bricks(width: int, height: int, rng: np.random.Generator) -> FloatImage:
-    """Bricks or tiles, each of its own shade, with joints between."""
+    """Bricks or tiles of varying shade, with joints."""
     tall = rng.uniform(0.04, 0.16) * height
     wide = tall * rng.uniform(1.0, 3.2)
     offset = rng.choice([0.0, 0.5])
@@ -272,38 +272,24 @@ def _bricks(width: int, height: int, rng: np.random.Generator) -> FloatImage:
 
 Painter = Callable[[int, int, np.random.Generator], FloatImage]
 
-BACKGROUND_PAINTERS: dict[str, Painter] = {
-    "gradient": _gradient,
-    "wall": _wall,
-    "noise": _noise,
-    "stripes": _stripes,
-    "rectangles": _rectangles,
-    "shelves": _shelves,
-    "bokeh": _bokeh,
-    "foliage": _foliage,
-    "text": _text,
-    "bricks": _bricks,
+BACKGROUND_PAINTERS: dict[str, tuple[float, Painter]] = {
+    "gradient": (4.0, _gradient),
+    "wall": (4.0, _wall),
+    "noise": (1.5, _noise),
+    "stripes": (0.4, _stripes),
+    "rectangles": (0.8, _rectangles),
+    "shelves": (1.2, _shelves),
+    "bokeh": (1.2, _bokeh),
+    "foliage": (1.2, _foliage),
+    "text": (0.5, _text),
+    "bricks": (0.6, _bricks),
 }
-"""Made-up backgrounds by name."""
-
-_PAINTER_WEIGHTS_ = {
-    "gradient": 4.0,
-    "wall": 4.0,
-    "noise": 1.5,
-    "stripes": 0.4,
-    "rectangles": 0.8,
-    "shelves": 1.2,
-    "bokeh": 1.2,
-    "foliage": 1.2,
-    "text": 0.5,
-    "bricks": 0.6,
-}
-"""How often each is drawn, relative to the others: people mostly stand before plain things."""
+"""Relative frequency and painter of each kind; plain backgrounds are the most common."""
 
 
 @fastmath_kernel
 def _angle(y: np.float32, x: np.float32) -> np.float32:  # pragma: no cover - compiled
-    """Four-quadrant arc tangent by a polynomial, right to 2e-4 rad (0.03 panorama pixels)."""
+    """Four-quadrant arc tangent by a polynomial; error below 2e-4 rad (0.03 panorama pixels)."""
     ax, ay = abs(x), abs(y)
     ratio = min(ax, ay) / (max(ax, ay) + np.float32(1e-20))
     s = ratio * ratio
@@ -328,7 +314,7 @@ def _view(
     width: int,
     height: int,
 ) -> FloatImage:  # pragma: no cover - compiled
-    """Look up the panorama along every pixel's ray, bilinearly."""
+    """Sample the panorama bilinearly along the ray of every pixel."""
     rows, columns = radiance.shape[:2]
     M = cam_from_world
     out = np.empty((height, width, 3), dtype=np.float32)

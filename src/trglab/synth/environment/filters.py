@@ -1,7 +1,6 @@
-"""Small image filters on float32 ``(h, w, 3)`` images, compiled for speed.
+"""Compiled filters for float32 images ``(h, w, 3)``.
 
-None of them moves the picture: every kernel is symmetric about its pixel, and borders repeat the
-outermost pixel.
+All kernels are symmetric, so they do not shift the image; borders repeat the outermost pixel.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ FloatImage = NDArray[np.float32]
 
 
 def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
-    """Blur by repeated box filters of fractional width; the cost does not depend on ``sigma_px``.
+    """Blur by repeated box filters of fractional width, at a cost independent of ``sigma_px``.
 
-    Two passes look like a lens out of focus, three like a Gaussian.
+    Two passes resemble defocus, three a Gaussian.
     """
     if sigma_px < 0.05:
         return image
@@ -36,7 +35,7 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
 
 @fastmath_kernel
 def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
-    """Average along x over ``2 radius + 1`` pixels, the two outermost ones in part."""
+    """Average along x over ``2 radius + 1`` pixels; the outermost ones count partially."""
     height, width = image.shape[:2]
     out = np.empty_like(image)
     whole = int(radius)
@@ -49,7 +48,7 @@ def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cov
         for k in range(-whole, whole + 1):
             x = min(max(k, 0), last)
             red, green, blue = red + line[x, 0], green + line[x, 1], blue + line[x, 2]
-        for x in range(width):  # all channels at once: their sums do not wait for each other
+        for x in range(width):  # the three sums are independent instruction streams
             left, right = max(x - whole - 1, 0), min(x + whole + 1, last)
             leaving = max(x - whole, 0)
             averaged[x, 0] = (red + part * (line[left, 0] + line[right, 0])) * norm
@@ -63,7 +62,7 @@ def _box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cov
 
 @fastmath_kernel
 def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
-    """Average along y over ``2 radius + 1`` pixels, a whole row of running sums at a time."""
+    """Average along y over ``2 radius + 1`` pixels with running sums for a whole row."""
     height = image.shape[0]
     out = np.empty_like(image)
     whole = int(radius)
@@ -87,7 +86,7 @@ def _box_columns(image: FloatImage, radius: float) -> FloatImage:  # pragma: no 
 def motion_blur(
     image: FloatImage, length_px: float, angle_rad: float
 ) -> FloatImage:  # pragma: no cover - compiled
-    """Average along a centred line: motion blur of a camera or head that moves evenly."""
+    """Average along a centred line: blur of uniform linear motion."""
     height, width, channels = image.shape
     taps = max(3, 2 * int(length_px / 2.0 + 0.999) + 1)
     out = np.zeros_like(image)
@@ -119,7 +118,7 @@ def motion_blur(
 def resize_smooth(
     grid: FloatImage, height: int, width: int
 ) -> FloatImage:  # pragma: no cover - compiled
-    """Resample ``(h, w, 3)`` to another size with smooth (cubic Hermite) steps between pixels."""
+    """Resize ``(h, w, c)`` with smoothstep (cubic Hermite) interpolation."""
     rows, columns, channels = grid.shape
     out = np.empty((height, width, channels), dtype=np.float32)
     three, two = np.float32(3.0), np.float32(2.0)

@@ -1,4 +1,4 @@
-"""Light and surroundings."""
+"""Light on a head: spherical harmonics, a key light and an environment map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT_MAP_SHAPE = (32, 64)
 """Rows and columns of :attr:`Light.environment_map`."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-"""Rec. 709: how bright linear red, green and blue look."""
+"""Rec. 709 weights of linear red, green and blue."""
 
 # Real spherical harmonics squared, times the cosine lobe's factor over pi (1, 2/3, 1/4):
 # Ramamoorthi and Hanrahan 2001, "An efficient representation for irradiance environment maps".
@@ -23,21 +23,21 @@ _IRRADIANCE_WEIGHTS = np.array([1.0, 2, 2, 2, 15 / 4, 15 / 4, 5 / 16, 15 / 4, 15
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """What falls onto a head, in linear RGB and the camera frame (x right, y down, z forward).
+    """Incident light, in linear RGB and the camera frame (x right, y down, z forward).
 
     Attributes
     ----------
     irradiance_sh
-        ``(9, 3)`` float32: spherical harmonics of the diffuse light that a white surface sends
-        back, as a function of its unit normal (cosine lobe and 1 / pi folded in), in the order
-        ``1, y, z, x, xy, yz, 3zz-1, xz, xx-yy`` with the constants folded in.
+        ``(9, 3)`` float32: spherical harmonics of the radiance of a white Lambertian surface as a
+        function of its unit normal, in the order ``1, y, z, x, xy, yz, 3zz-1, xz, xx-yy``. The
+        cosine lobe, 1 / pi and the basis constants are included in the coefficients.
     key_direction
-        ``(3,)`` unit vector from the head towards the strongest source.
+        ``(3,)`` unit vector from the head to the key light, the strongest source.
     key_rgb
-        ``(3,)``: light sent back by a white surface that faces the strongest source. It is not
-        contained in ``irradiance_sh``, and it casts shadows.
+        ``(3,)``: radiance of a white surface that faces the key light. It is not part of
+        ``irradiance_sh``, and it casts shadows.
     key_softness
-        0 for a point, 1 for a source that fills half the sky.
+        0 for a point light, 1 for one that fills a hemisphere.
     environment_map
         ``(32, 64, 3)`` float32 equirectangular radiance in the camera frame for reflections:
         row 0 looks up (-y), column 0 looks back (-z), the middle column forward (+z).
@@ -78,7 +78,7 @@ def sh_basis(normals: NDArray[np.floating]) -> NDArray[np.floating]:
 def evaluate_irradiance(
     irradiance_sh: NDArray[np.floating], normals: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Light ``(..., 3)`` that a white surface with unit ``normals (..., 3)`` sends back."""
+    """Return the radiance ``(..., 3)`` of white surfaces with unit ``normals (..., 3)``."""
     return sh_basis(normals) @ irradiance_sh
 
 
@@ -100,10 +100,10 @@ def _basis_grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[n
 def rotate_irradiance(
     irradiance_sh: NDArray[np.floating], cam_from_world: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Turn ``irradiance_sh (9, 3)`` by an orthogonal ``(3, 3)`` matrix, mirroring included.
+    """Rotate ``irradiance_sh (9, 3)`` by an orthogonal ``(3, 3)`` matrix, possibly a reflection.
 
-    Exact: nine coefficients are a constant, a vector and a symmetric matrix without trace, and
-    those turn as c, M b and M Q M^T.
+    Exact: the coefficients are a constant c, a vector b and a traceless symmetric matrix Q, which
+    become c, M b and M Q M^T.
     """
     c, y, z, x, xy, yz, zz, xz, xx = irradiance_sh.astype(np.float64)
     quadratic = np.stack(
@@ -117,12 +117,12 @@ def rotate_irradiance(
     M = np.asarray(cam_from_world, dtype=np.float64)
     x, y, z = M @ np.stack([x, y, z])
     Q = M @ quadratic @ M.T
-    turned = [c, y, z, x, 2 * Q[:, 0, 1], 2 * Q[:, 1, 2], Q[:, 2, 2] / 2, 2 * Q[:, 0, 2]]
-    return np.stack([*turned, (Q[:, 0, 0] - Q[:, 1, 1]) / 2]).astype(np.float32)
+    rotated = [c, y, z, x, 2 * Q[:, 0, 1], 2 * Q[:, 1, 2], Q[:, 2, 2] / 2, 2 * Q[:, 0, 2]]
+    return np.stack([*rotated, (Q[:, 0, 0] - Q[:, 1, 1]) / 2]).astype(np.float32)
 
 
 def scale_light(light: Light, rgb: NDArray[np.floating] | float) -> Light:
-    """Return ``light`` made brighter, darker or tinted by a factor per channel, ``(3,)``."""
+    """Multiply a light by a factor, one number or one per channel ``(3,)``."""
     factor = np.asarray(rgb, dtype=np.float32)
     return replace(
         light,
@@ -133,9 +133,9 @@ def scale_light(light: Light, rgb: NDArray[np.floating] | float) -> Light:
 
 
 def random_tint(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a factor ``(3,)`` of light: half to double brightness, warmer or colder, greener or not.
+    """Draw a factor ``(3,)`` that changes brightness (half to double) and colour of a light.
 
-    Give the same factor to the light and to the background that it lights.
+    Apply the same factor to the light and to the background.
     """
     warmth, green = rng.normal(0.0, 0.08), rng.normal(0.0, 0.025)
     brightness = 2.0 ** rng.uniform(-1.0, 1.0)
@@ -143,8 +143,8 @@ def random_tint(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def white_point(light: Light) -> NDArray[np.float32]:
-    """Colour ``(3,)`` of a white card held at the head, facing the camera: what to balance on."""
+    """Return the radiance ``(3,)`` of a white card at the head that faces the camera."""
     normal = np.array([0.0, 0.0, -1.0], dtype=np.float32)
-    facing = max(float(light.key_direction @ normal), 0.0)
-    white = evaluate_irradiance(light.irradiance_sh, normal) + facing * light.key_rgb
+    cosine = max(float(light.key_direction @ normal), 0.0)
+    white = evaluate_irradiance(light.irradiance_sh, normal) + cosine * light.key_rgb
     return np.maximum(white, 1e-4).astype(np.float32)

@@ -1,8 +1,8 @@
-"""High-dynamic-range panoramas: reading Radiance files, and the light that they throw on a head.
+"""High-dynamic-range panoramas: reading Radiance files, and image-based lighting.
 
-A panorama's world frame is x right, y down, z towards the middle of the map: a camera that looks
-at the middle of the panorama has ``cam_from_world`` = identity. That matrix may be any
-orthogonal one; with determinant -1 it shows the mirrored place.
+The world frame of a panorama is x right, y down, z towards the centre of the map: a camera that
+looks at the centre has ``cam_from_world`` = identity. The matrix may be any orthogonal one;
+determinant -1 mirrors the panorama.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from trglab.synth.kernels import strict_kernel
 WHERE_TO_GET = "CC0 panoramas in this format (1k .hdr) are at https://polyhaven.com/hdris"
 
 KEY_REACH_DEG = 25.0
-"""The dominant source is looked for within this angle of the brightest spot."""
+"""The key light lies within this angle of the brightest spot."""
 
 KEY_THRESHOLD = 0.25
-"""A pixel belongs to the dominant source from this share of the peak's luminance on."""
+"""Pixels above this share of the peak luminance belong to the key light."""
 
 ENVIRONMENT_MAP_CAP = 60.0
-"""Reflections are clipped at this many times the mean radiance: a sun in 5 degree pixels would
-otherwise smear over a whole eye. The key light draws the sun's own glint."""
+"""Upper limit of the environment map, in multiples of the mean radiance.
+
+A sun in pixels of 5 degrees would otherwise cover a whole eye; the key light adds its highlight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panorama:
-    """A place: its radiance, and its light in the panorama's own frame.
+    """Radiance over the sphere and the light in the panorama's own frame.
 
-    Scaled so that the mean luminance over the sphere is 1, which is also what a white surface
-    sends back on average over all its orientations.
+    Normalised to a mean luminance of 1 over the sphere, which is also the radiance of a white
+    surface, averaged over all orientations.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Panorama:
         ``(h, 2 h, 3)`` float32, linear RGB, laid out like
         :func:`~trglab.synth.environment.light.sphere_grid`.
     light
-        Its light for ``cam_from_world`` = identity.
+        Light for ``cam_from_world`` = identity.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Panorama:
         Raises
         ------
         ValueError
-            Wrong shape, NaN, negative numbers, or no light at all.
+            Wrong shape, NaN, negative numbers, or zero radiance.
         """
         pixels = finite_array(f"panorama {name}", radiance, (None, None, 3), np.float32)
         height, width = pixels.shape[:2]
@@ -88,14 +89,14 @@ class Panorama:
 
 
 def load_panorama(path: str | Path, height: int = 512) -> Panorama:
-    """Read a Radiance .hdr file and shrink it to at most ``height`` rows (whole factors only).
+    """Read a Radiance .hdr file and average blocks of ``rows // height`` pixels.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file; the message says where to get panoramas.
+        The file does not exist; the message says where to get panoramas.
     ValueError
-        The file is damaged or of another kind.
+        The file is damaged or has another format.
     """
     path = Path(path)
     radiance = read_radiance_hdr(path)
@@ -107,12 +108,12 @@ def load_panorama(path: str | Path, height: int = 512) -> Panorama:
 
 
 def load_panoramas(folder: str | Path, height: int = 512) -> list[Panorama]:
-    """Read every ``*.hdr`` of a folder in the order of their names.
+    """Read all ``*.hdr`` files of a folder, ordered by name.
 
     Raises
     ------
     FileNotFoundError
-        The folder is missing or has no panorama; the message says where to get some.
+        The folder contains no panorama; the message says where to get some.
     """
     paths = sorted(Path(folder).glob("*.hdr"))
     if not paths:
@@ -121,14 +122,14 @@ def load_panoramas(folder: str | Path, height: int = 512) -> list[Panorama]:
 
 
 def random_orientation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw ``cam_from_world (3, 3)``: any heading, a small tilt, half of them mirrored."""
+    """Draw ``cam_from_world (3, 3)``: any heading, small tilt and roll, half of them mirrored."""
     heading, tilt, roll = rng.uniform(-180.0, 180.0), *rng.normal(0.0, (8.0, 3.0))
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0, 1.0])
     return rotation_from_euler(np.array([heading, tilt, roll])) @ mirror
 
 
 def light_from_panorama(panorama: Panorama, cam_from_world: NDArray[np.floating]) -> Light:
-    """Return the panorama's light in the frame of a camera that is turned like this."""
+    """Return the panorama's light in the camera frame."""
     own = panorama.light
     M = np.asarray(cam_from_world, dtype=np.float64)
     directions, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
@@ -162,7 +163,7 @@ def choose_orientation(
 def sample_sphere(
     radiance: NDArray[np.float32], directions: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Look up an equirectangular map ``(h, w, 3)`` along ``directions (..., 3)``, bilinearly."""
+    """Sample an equirectangular map ``(h, w, 3)`` bilinearly along ``directions (..., 3)``."""
     flat = np.ascontiguousarray(directions.reshape(-1, 3), dtype=np.float32)
     return _sample_sphere(radiance, flat).reshape(directions.shape)
 
@@ -191,7 +192,7 @@ def _sample_sphere(
 
 
 def _measure_light(radiance: NDArray[np.float32]) -> Light:
-    """Split a map into its dominant source (the key light) and all the rest."""
+    """Split a radiance map into the key light, its dominant source, and the rest."""
     directions, solid_angles = sphere_grid(*radiance.shape[:2])
     luminance = radiance @ LUMINANCE
     peak = np.unravel_index(_smooth(luminance).argmax(), luminance.shape)
@@ -199,11 +200,11 @@ def _measure_light(radiance: NDArray[np.float32]) -> Light:
     level = float(np.percentile(luminance[near], 50))
     threshold = level + KEY_THRESHOLD * (float(luminance[near].max()) - level)
     inside = near & (luminance >= threshold) & (luminance > 0)
-    # What the rest of that part of the sky would send anyway stays in the ambient light.
+    # The median radiance around the source stays part of the ambient light.
     excess = np.where(inside[..., None], np.maximum(radiance - level, 0.0), 0.0)
     flux = excess * solid_angles[..., None]
     weight = flux @ LUMINANCE
-    if weight.sum() <= 0:  # an even sphere: no source stands out
+    if weight.sum() <= 0:  # uniform radiance: there is no dominant source
         key_direction, softness = directions[peak], 1.0
     else:
         key_direction = (directions * weight[..., None]).sum((0, 1))
@@ -220,14 +221,14 @@ def _measure_light(radiance: NDArray[np.float32]) -> Light:
 
 
 def _smooth(luminance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average over 5 x 5 pixels, so that one hot pixel does not outshine a window."""
+    """Average over 5 x 5 pixels: single hot pixels must not dominate."""
     rows = sum(np.roll(luminance, step, 1) for step in range(-2, 3))
     padded = np.pad(rows, ((2, 2), (0, 0)), mode="edge")
     return np.asarray(sum(padded[step : step + len(luminance)] for step in range(5)))
 
 
 def _shrink(radiance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average down to the size of :attr:`Light.environment_map`."""
+    """Average to the size of :attr:`Light.environment_map`."""
     rows, columns = ENVIRONMENT_MAP_SHAPE
     edges = np.linspace(0, radiance.shape[0], rows + 1).astype(int)[:-1]
     sides = np.linspace(0, radiance.shape[1], columns + 1).astype(int)[:-1]
@@ -237,23 +238,23 @@ def _shrink(radiance: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_radiance_hdr(path: str | Path) -> NDArray[np.float32]:
-    """Read a Radiance picture (.hdr, RGBE), flat or run-length encoded: ``(h, w, 3)`` linear RGB.
+    """Read a Radiance image (.hdr, RGBE), flat or run-length encoded: ``(h, w, 3)`` linear RGB.
 
-    Only the usual orientation (top row first, left to right) is read. The format: Ward, "The
+    Supports only the common orientation, top row first and left to right. Format: Ward, "The
     RADIANCE picture file format", Radiance reference manual.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        The file is missing, of another kind, or cut off.
+        The file is missing, truncated, or has another format.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such panorama. {WHERE_TO_GET}")
+        raise FileNotFoundError(f"{path}: file not found. {WHERE_TO_GET}")
     data = path.read_bytes()
     if not data.startswith((b"#?RADIANCE", b"#?RGBE")):
         raise ValueError(
-            f"{path}: expected a Radiance .hdr picture, which starts with '#?RADIANCE', "
+            f"{path}: expected a Radiance .hdr image, which starts with '#?RADIANCE', "
             f"got {data[:10]!r}. {WHERE_TO_GET}"
         )
     size = re.search(rb"\n\n-Y (\d+) \+X (\d+)\n", data)
@@ -274,8 +275,8 @@ def read_radiance_hdr(path: str | Path) -> NDArray[np.float32]:
         rgbe = body[: height * width * 4].reshape(-1, width, 4) if complete else body
     if not complete:
         raise ValueError(
-            f"{path}: expected {height} rows of {width} pixels, but the file is cut off or "
-            "damaged; fetch it again"
+            f"{path}: expected {height} rows of {width} pixels, but the file is truncated "
+            "or damaged; download it again"
         )
     # 2^(e - 128) / 256, as the format defines; e = 0 is black.
     scale = np.ldexp(np.float32(1.0), np.arange(256) - 136).astype(np.float32)
@@ -287,7 +288,7 @@ def read_radiance_hdr(path: str | Path) -> NDArray[np.float32]:
 def _unpack_rows(
     body: NDArray[np.uint8], rgbe: NDArray[np.uint8]
 ) -> bool:  # pragma: no cover - compiled
-    """Undo the run-length code into ``(h, 4, w)``; False where the data do not fit."""
+    """Decode the run-length code into ``(h, 4, w)``; return False if the data are invalid."""
     height, channels, width = rgbe.shape
     at, end = 0, len(body)
     for y in range(height):

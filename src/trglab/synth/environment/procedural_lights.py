@@ -1,6 +1,6 @@
-"""Made-up light: studios, windows, flashes, screens, and infrared cameras.
+"""Procedural lighting setups: studio, window, flash, screen, sun, infrared and others.
 
-Each recipe places round sources around the head and a gradient behind them. The strongest source
+Each setup places disc-shaped sources around the head in front of a gradient. The strongest source
 becomes the key light; everything else goes into the spherical harmonics.
 """
 
@@ -22,25 +22,25 @@ from trglab.synth.environment.light import (
 
 Rgb = NDArray[np.floating]
 
-_SMALLEST_PAINTED_RAD = np.radians(7.0)
-"""Smaller sources are painted this large (with the same flux): the map has 5.6 degree pixels."""
+_MIN_PAINTED_RADIUS_RAD = np.radians(7.0)
+"""Smaller sources are enlarged with constant flux: the map has pixels of 5.6 degrees."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A round source of light.
+    """A disc-shaped light source at infinity.
 
     Attributes
     ----------
     azimuth_deg
-        Where it stands seen from the head: 0 behind the camera, 90 to the image's right, 180
-        behind the head.
+        Direction as seen from the head: 0 behind the camera, 90 to the image's right, 180 behind
+        the head.
     elevation_deg
         Above the horizon.
     radius_deg
-        Half its angular size, at most 90.
+        Angular radius, at most 90.
     rgb
-        ``(3,)``: what a white surface facing it sends back.
+        ``(3,)``: radiance of a white surface that faces it.
     """
 
     azimuth_deg: float
@@ -69,7 +69,7 @@ class Ambient:
 
 
 def light_from_sources(sources: list[Source], ambient: Ambient) -> Light:
-    """Put sources and a gradient together; the strongest source becomes the key light."""
+    """Combine sources and a gradient; the strongest source becomes the key light."""
     directions, _ = sphere_grid(*ENVIRONMENT_MAP_SHAPE)
     up = -directions[..., 1:2]
     radiance = np.where(
@@ -96,15 +96,15 @@ def light_from_sources(sources: list[Source], ambient: Ambient) -> Light:
 
 
 def procedural_light(rng: np.random.Generator) -> Light:
-    """Draw one of the light recipes and its numbers, at about the brightness of 1."""
-    recipes = list(LIGHTING_SETUPS.values())
-    odds = np.array([weight for weight, _ in recipes])
-    _, recipe = recipes[rng.choice(len(recipes), p=odds / odds.sum())]
-    return light_from_sources(*recipe(rng))
+    """Draw a lighting setup and its parameters, with a brightness of about 1."""
+    setups = list(LIGHTING_SETUPS.values())
+    weights = np.array([weight for weight, _ in setups])
+    _, setup = setups[rng.choice(len(setups), p=weights / weights.sum())]
+    return light_from_sources(*setup(rng))
 
 
 def infrared_light(rng: np.random.Generator) -> Light:
-    """Grey light from lamps beside the lens, as in driver cameras and depth sensors."""
+    """Draw grey light from lamps beside the lens, as in driver monitoring and depth cameras."""
     lamps = [
         Source(rng.normal(0, 12), rng.normal(0, 8), rng.uniform(1, 4), np.full(3, share))
         for share in (rng.uniform(0.7, 1.3), rng.uniform(0.1, 0.5))
@@ -113,25 +113,8 @@ def infrared_light(rng: np.random.Generator) -> Light:
     return light_from_sources(lamps, Ambient(dim, dim, dim))
 
 
-def simulate_infrared(rgb_linear: NDArray[np.float32], flatness: float) -> NDArray[np.float32]:
-    """Turn a linear picture ``(h, w, 3)`` into what a near-infrared camera sees.
-
-    Skin scatters infrared deeply: spots and lips fade, and dark skin comes out nearly as light
-    as pale skin. The red channel is closest to that, flattened by a power below one.
-
-    Parameters
-    ----------
-    flatness
-        0 keeps the red channel's contrast, 1 takes the square root of it.
-    """
-    red = np.maximum(rgb_linear @ np.array([0.9, 0.15, -0.05], dtype=np.float32), 0.0)
-    scale = float(red.mean()) + 1e-6
-    grey = scale * (red / scale) ** np.float32(1.0 - 0.5 * flatness)
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
 def rgb_from_kelvin(kelvin: float) -> NDArray[np.float64]:
-    """Linear RGB ``(3,)`` of a glowing body with luminance 1, white at 6500 K.
+    """Return the linear RGB ``(3,)`` of a black body, with luminance 1; white at 6500 K.
 
     The Planckian locus in xy by Kim et al. 2002 (US patent 7024034), valid from 1667 to 25000 K,
     then to linear sRGB.
@@ -156,14 +139,14 @@ def rgb_from_kelvin(kelvin: float) -> NDArray[np.float64]:
 
 
 def _paint(radiance: NDArray[np.float32], source: Source) -> None:
-    """Add a soft-edged disc to the map whose flux is the source's."""
+    """Add a soft-edged disc with the flux of ``source`` to a radiance map."""
     directions, solid_angles = sphere_grid(*radiance.shape[:2])
-    radius = max(float(np.radians(source.radius_deg)), _SMALLEST_PAINTED_RAD)
+    radius = max(float(np.radians(source.radius_deg)), _MIN_PAINTED_RADIUS_RAD)
     angle = np.arccos(np.clip(directions @ source.direction, -1.0, 1.0))
     shape = np.clip(1.5 - angle / radius, 0.0, 1.0)
-    facing = np.maximum(directions @ source.direction, 0.0)
-    sent_back = float((shape * facing * solid_angles).sum()) / np.pi
-    radiance += (shape / sent_back)[..., None].astype(np.float32) * source.rgb.astype(np.float32)
+    cosine = np.maximum(directions @ source.direction, 0.0)
+    reflected = float((shape * cosine * solid_angles).sum()) / np.pi
+    radiance += (shape / reflected)[..., None].astype(np.float32) * source.rgb.astype(np.float32)
 
 
 def _grey(rng: np.random.Generator, low: float, high: float) -> Rgb:
@@ -294,4 +277,4 @@ LIGHTING_SETUPS: dict[str, tuple[float, LightingSetup]] = {
     "sun": (0.9, _sun),
     "ceiling": (2.5, _ceiling),
 }
-"""Name of each recipe, how often it is drawn (relative), and what places its sources."""
+"""Relative frequency of each setup and the function that draws it."""

@@ -1,7 +1,7 @@
-"""From light on a sensor to the bytes of a picture: everything a camera and a video call do.
+"""Simulation of the sensor, from linear light to sRGB bytes, including video compression.
 
-No step moves the picture: blurs are centred, resampling keeps the borders where they are, and
-the colour fringes of red and blue point opposite ways.
+No step shifts the image: blurs are centred, resampling preserves the borders, and chromatic
+aberration scales red and blue about the centre in opposite directions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from PIL import Image
 from trg._util.checks import finite_array
 from trglab.synth.environment.filters import FloatImage, blur, motion_blur
 from trglab.synth.environment.light import LUMINANCE
-from trglab.synth.environment.procedural_lights import simulate_infrared
 from trglab.synth.kernels import fastmath_kernel, strict_kernel
 
 SensorMode = Literal["colour", "grey", "infrared"]
@@ -27,9 +26,9 @@ _CURVE_STEPS = 1024
 _NOISE_TILE_PX = 512
 
 FACE_ALBEDO = 0.3
-"""What share of light a face of middling tone sends back."""
-# Shrinking leaves out Pillow's nearest and box filters, which drop or take whole pixels and so
-# move small things by up to half a coarse pixel.
+"""Albedo of a face of medium tone."""
+
+# Pillow's nearest and box filters would shift small structures by up to half a coarse pixel.
 _DOWNSCALERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "hamming": Image.Resampling.HAMMING,
@@ -42,52 +41,50 @@ _UPSCALER_PROBABILITIES = (0.4, 0.1, 0.3, 0.18, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class SensorParams:
-    """All that one picture goes through. The defaults are a good camera that errs in nothing.
+    """Parameters of the sensor simulation. The defaults are a good camera without errors.
 
-    Lengths are shares of the picture's width, so that a set of numbers means the same at every
-    resolution.
+    Lengths are shares of the image width, so parameters are independent of the resolution.
 
     Attributes
     ----------
     exposure_stops
-        How much brighter than metered.
+        Exposure above the metered one.
     contrast
-        Steepness of the tone curve about middle grey, 1 for none.
+        Steepness of the tone curve at middle grey; 1: unchanged.
     shoulder
-        0 clips at white, 1 rolls highlights off like film.
+        0 clips highlights, 1 compresses them like film.
     saturation
-        0 for grey, 1 unchanged.
+        0: grey; 1: unchanged.
     white_balance
-        Share of the light's colour that the camera takes out.
+        Share of the light's colour that is removed.
     balance_error
-        ``(3,)`` factors left over.
+        ``(3,)`` residual factors.
     vignetting
-        Light lost in the corners.
+        Share of the light lost in the corners.
     defocus, motion
-        Blur radius (standard deviation) and length of motion.
+        Standard deviation of the blur and length of the motion.
     motion_rad
         Direction of motion.
     chromatic_aberration
-        How far red and blue are stretched from each other at the edges.
+        Relative scale of the red and blue channels, minus 1.
     noise
-        Standard deviation of shot noise at white, in linear light; read noise goes with it.
+        Standard deviation of shot noise at white, in linear light; read noise is proportional.
     noise_grain
         Blur of the noise in pixels, from demosaicing and denoising.
     noise_colour
         0 for grey noise, 1 for independent channels.
     downscale
-        The picture is shrunk by this factor and enlarged again.
+        Factor by which the image is reduced before it is enlarged again.
     downscale_filter, upscale_filter
-        Names of Pillow's resampling filters: bilinear, hamming, bicubic or lanczos, and nearest for
-        enlarging only.
+        Pillow's resampling filters: bilinear, hamming, bicubic or lanczos; nearest only to enlarge.
     sharpening
-        Strength of the halo.
+        Strength of unsharp masking.
     jpeg_quality
-        20 to 98, or None for none.
+        20 to 98; None: no compression.
     jpeg_before_upscale
-        Compress before enlarging, which enlarges the blocks too.
+        Compress before enlarging, which also enlarges the JPEG blocks.
     levels
-        Number of grey levels per channel that are left.
+        Number of levels per channel.
     mode
         Colour, grey, or near infrared.
     """
@@ -117,10 +114,7 @@ class SensorParams:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, mode: SensorMode | None = None) -> SensorParams:
-        """Draw a camera and its mistakes; most pictures come out mildly flawed.
-
-        ``mode`` fixes the look, for example to infrared when the light is.
-        """
+        """Draw parameters; most images have mild errors. ``mode`` fixes the mode."""
 
         def happens(probability: float) -> bool:
             return bool(rng.random() < probability)
@@ -159,26 +153,26 @@ def simulate_sensor(
     params: SensorParams,
     light_rgb: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
-    """Take the picture: ``(h, w, 3)`` linear light becomes ``(h, w, 3)`` uint8 sRGB.
+    """Turn linear light ``(h, w, 3)`` into an sRGB image ``(h, w, 3)`` uint8.
 
     Parameters
     ----------
     rng
-        Only the noise draws from it.
+        Used for noise only.
     light_rgb
-        ``(3,)`` colour of a white surface in this light, for the white balance. Without it the
-        camera balances on the mean of the picture, by half, as it cannot know the subject.
+        ``(3,)`` colour of a white surface in this light, for the white balance. None: half of the
+        mean colour of the image is removed.
 
     Raises
     ------
     ValueError
-        The picture has another shape or is empty.
+        The image has another shape or is empty.
     """
     image = np.ascontiguousarray(rgb_linear, dtype=np.float32)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"rgb_linear: expected shape (h, w, 3), got {image.shape}")
     width = image.shape[1]
-    image = _expose(image, params, light_rgb)
+    image = _expose_and_balance(image, params, light_rgb)
     image = blur(image, params.defocus * width)
     if params.motion * width > 0.5:
         image = motion_blur(image, params.motion * width, params.motion_rad)
@@ -188,30 +182,47 @@ def simulate_sensor(
         image = simulate_infrared(image, flatness=0.6)
     tile, top, left = _noise_patch(rng)
     saturation = params.saturation if params.mode == "colour" else 0.0
-    image = _record(
+    image = _add_noise_and_tone(
         image, _tone_curve(params.contrast, params.shoulder), _noise_tile(tile), top, left,
         params.noise, params.noise_colour, saturation, params.vignetting,
     )  # fmt: skip
     if params.noise_grain > 0.3 and params.noise > 0:
         image = blur(image, 0.5 * params.noise_grain, passes=1)
-    return _deliver(image, params)
+    return _compress_and_resample(image, params)
 
 
-def _expose(
+def simulate_infrared(rgb_linear: FloatImage, flatness: float) -> FloatImage:
+    """Turn a linear image ``(h, w, 3)`` into that of a near-infrared camera.
+
+    Skin scatters infrared deeply: spots and lips fade, and dark skin is nearly as bright as pale
+    skin. The red channel is closest to that; a power below one flattens it further.
+
+    Parameters
+    ----------
+    flatness
+        0 keeps the contrast of the red channel, 1 takes its square root.
+    """
+    red = np.maximum(rgb_linear @ np.array([0.9, 0.15, -0.05], dtype=np.float32), 0.0)
+    scale = float(red.mean()) + 1e-6
+    grey = scale * (red / scale) ** np.float32(1.0 - 0.5 * flatness)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _expose_and_balance(
     image: FloatImage, params: SensorParams, light_rgb: NDArray[np.floating] | None
 ) -> FloatImage:
-    """Meter on the middle of the picture and on the light, and take out the light's colour."""
+    """Apply exposure, metered on the image centre and the light, and white balance."""
     height, width = image.shape[:2]
     middle = image[height // 6 : height - height // 6, width // 6 : width - width // 6]
     coarse = middle[::3, ::3].reshape(-1, 3) if min(height, width) >= 12 else image.reshape(-1, 3)
     luminance = coarse @ LUMINANCE
-    # Highlights count only up to a few times the mean, or a lamp in view blackens the face.
+    # Highlights are capped: otherwise a lamp in view would darken the face.
     metered = float(np.minimum(luminance, 3.0 * luminance.mean()).mean())
     if light_rgb is None:
         white, strength = coarse.mean(0), 0.5 * params.white_balance
     else:
         white, strength = finite_array("light_rgb", light_rgb, (3,)), params.white_balance
-        # Cameras find faces: half of the decision is how a face of middling tone is lit.
+        # Cameras meter on faces: half of the exposure is that of a face of medium tone.
         metered = float(np.sqrt(metered * FACE_ALBEDO * max(float(white @ LUMINANCE), 1e-6)))
     gain = 0.23 * 2.0**params.exposure_stops / max(metered, 1e-6)
     white = np.maximum(white, 1e-6)
@@ -222,13 +233,13 @@ def _expose(
 
 @lru_cache(maxsize=256)
 def _rounded_tone_curve(contrast: float, shoulder: float) -> NDArray[np.float32]:
-    linear = np.linspace(0.0, 1.0, _CURVE_STEPS + 1) ** 2 * 4.0  # fine steps in the shadows
+    linear = np.linspace(0.0, 1.0, _CURVE_STEPS + 1) ** 2 * 4.0  # finer steps in the shadows
     knee = 1.0 - 0.5 * shoulder
     over = np.maximum(linear - knee, 0.0) / max(1.0 - knee, 1e-6)
     rolled = np.where(linear > knee, knee + (1.0 - knee) * (1.0 - np.exp(-over)), linear)
     light = np.minimum(rolled if shoulder > 0 else linear, 1.0)
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    # A power about middle grey from both sides: steeper in the middle, black and white stay.
+    # A power on each side of middle grey: steeper in the middle, black and white unchanged.
     curve = np.where(
         srgb < 0.5, 0.5 * (2.0 * srgb) ** contrast, 1.0 - 0.5 * (2.0 - 2.0 * srgb) ** contrast
     )
@@ -236,16 +247,16 @@ def _rounded_tone_curve(contrast: float, shoulder: float) -> NDArray[np.float32]
 
 
 def _tone_curve(contrast: float, shoulder: float) -> NDArray[np.float32]:
-    """Display value 0 to 255 of linear light ``4 (i / steps)^2``."""
+    """Return the display value, 0 to 255, of linear light ``4 (i / steps)^2``."""
     return _rounded_tone_curve(round(contrast, 2), round(shoulder, 1))
 
 
 @lru_cache(maxsize=4)
 def _noise_tile(number: int) -> NDArray[np.float32]:
-    """A fixed tile of unit normal noise ``(s, s, 4)``: grey, red, green, blue.
+    """Return a fixed tile of standard normal noise ``(s, s, 4)``: grey, red, green, blue.
 
-    Drawing 110,000 normal numbers per picture would take longer than all else together; a few
-    tiles at random places and turns cannot be told from fresh noise.
+    Drawing 110,000 normal numbers per image would take longer than the rest of the simulation;
+    a few tiles at random offsets are indistinguishable from fresh noise.
     """
     shape = (_NOISE_TILE_PX, _NOISE_TILE_PX, 4)
     return np.random.default_rng(7919 + number).standard_normal(shape, dtype=np.float32)
@@ -257,7 +268,7 @@ def _noise_patch(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _chromatic_aberration(image: FloatImage, amount: float) -> FloatImage:
-    """Stretch red and shrink blue about the middle, by ``amount`` of the distance from it."""
+    """Enlarge red and reduce blue about the centre by a factor of ``1 +- amount``."""
     return _scale_channels(image, np.float32(1.0 + amount), np.float32(1.0 - amount))
 
 
@@ -283,7 +294,7 @@ def _scale_channels(
 
 
 @fastmath_kernel
-def _record(
+def _add_noise_and_tone(
     image: FloatImage,
     curve: NDArray[np.float32],
     tile: NDArray[np.float32],
@@ -294,7 +305,7 @@ def _record(
     saturation: float,
     vignetting: float,
 ) -> FloatImage:  # pragma: no cover - compiled
-    """Add noise to linear light, then apply saturation and the tone curve: display 0 to 255."""
+    """Add noise to linear light and apply saturation and tone curve; display values 0 to 255."""
     height, width = image.shape[:2]
     out = np.empty_like(image)
     mask = tile.shape[0] - 1
@@ -304,7 +315,7 @@ def _record(
     shared = np.float32(np.sqrt(1.0 - noise_colour))
     sat, rest = np.float32(saturation), np.float32(1.0 - saturation)
     fall = np.float32(vignetting / (0.25 * (width * width + height * height)))
-    # A row at a time in plain passes, which the compiler turns into vector instructions.
+    # Several plain passes over each row, which the compiler vectorises.
     light = np.empty((width, 3), dtype=np.float32)
     x2 = ((np.arange(width) + 0.5 - width / 2) ** 2).astype(np.float32)
     for y in range(height):
@@ -335,8 +346,8 @@ def _record(
     return out
 
 
-def _deliver(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
-    """Sharpen, quantise, shrink, compress and enlarge, as a camera and a video call do."""
+def _compress_and_resample(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
+    """Sharpen, quantise, downscale, compress and upscale, as cameras and video calls do."""
     height, width = image.shape[:2]
     if params.sharpening > 0:
         soft = blur(image, 0.005 * width + 0.4, passes=1)
@@ -347,17 +358,17 @@ def _deliver(image: FloatImage, params: SensorParams) -> NDArray[np.uint8]:
     pixels = _round_to_bytes(image)
     if params.downscale <= 1.0 and params.jpeg_quality is None:
         return pixels
-    picture = Image.fromarray(pixels)
+    resampled = Image.fromarray(pixels)
     small = (max(2, round(width / params.downscale)), max(2, round(height / params.downscale)))
     is_small = small != (width, height)
     if is_small:
-        picture = picture.resize(small, _DOWNSCALERS[params.downscale_filter])
+        resampled = resampled.resize(small, _DOWNSCALERS[params.downscale_filter])
         if params.jpeg_before_upscale:
-            picture = _compress(picture, params.jpeg_quality)
-        picture = picture.resize((width, height), _UPSCALERS[params.upscale_filter])
+            resampled = _compress(resampled, params.jpeg_quality)
+        resampled = resampled.resize((width, height), _UPSCALERS[params.upscale_filter])
     if not (is_small and params.jpeg_before_upscale):
-        picture = _compress(picture, params.jpeg_quality)
-    return np.array(picture)
+        resampled = _compress(resampled, params.jpeg_quality)
+    return np.array(resampled)
 
 
 @strict_kernel
@@ -371,11 +382,11 @@ def _round_to_bytes(image: FloatImage) -> NDArray[np.uint8]:  # pragma: no cover
     return out
 
 
-def _compress(picture: Image.Image, quality: int | None) -> Image.Image:
+def _compress(resampled: Image.Image, quality: int | None) -> Image.Image:
     if quality is None:
-        return picture
+        return resampled
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    resampled.save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as compressed:
         compressed.load()
         return compressed
