@@ -148,7 +148,7 @@ def test_visibility_tells_front_from_back():
     assert not seen[looking < -0.2].any()
     outside = np.array([[0.0, 0.0, -0.5], [9.0, 0.0, 0.5]])
     assert not visible_vertices(drawn, outside, cam).any()
-    with pytest.raises(ValueError, match="expected the one that was rendered"):
+    with pytest.raises(ValueError, match="expected the one used for rendering"):
         visible_vertices(drawn, points, camera(50, 192.0))
 
 

@@ -1,4 +1,4 @@
-"""Many surfaces as one mesh, and its smooth normals."""
+"""Packing of surfaces into one mesh, vertex transforms and smooth normals."""
 
 from __future__ import annotations
 
@@ -13,40 +13,39 @@ from trglab.synth.kernels import inlined, kernel
 from trglab.synth.render.surface import Surface
 
 WELD_COSINE = 0.2
-"""Vertices at one place share their normal if their own normals agree at least this well."""
+"""Coincident vertices share a normal if the cosine between their own normals exceeds this."""
 
 NO_ALPHA = np.full((1, 1), 255, np.uint8)
-"""Stands in for the alpha of textures without holes."""
+"""Alpha mask of textures without holes."""
 
 
 class PackedMesh(NamedTuple):
-    """Surfaces one after the other, in the frames that they are in themselves."""
+    """Concatenated surfaces, each in its own frame."""
 
     vertices_m: NDArray[np.float32]
     """``(n, 3)``."""
     triangles: NDArray[np.int32]
-    """``(m, 3)``, counting the vertices of the whole mesh."""
+    """``(m, 3)`` into ``vertices_m``."""
     uv: NDArray[np.float32]
     """``(n, 2)``."""
     occlusion: NDArray[np.float32]
     """``(n,)``."""
     first_vertex: NDArray[np.int32]
-    """``(s + 1,)``: surface i owns the vertices from ``first_vertex[i]`` to ``[i + 1] - 1``."""
+    """``(s + 1,)``: first vertex of each surface, then the number of vertices."""
     first_triangle: NDArray[np.int32]
-    """``(s + 1,)``, likewise."""
+    """``(s + 1,)``: likewise for triangles."""
 
 
 def pack_surfaces(surfaces: Sequence[Surface]) -> PackedMesh:
-    """Check surfaces and put them into one mesh.
+    """Validate surfaces and concatenate them.
 
     Raises
     ------
     ValueError
-        A surface whose arrays do not fit each other; its name is in the message.
+        A surface is inconsistent; the message names it.
     """
     for surface in surfaces:
-        if not _has_valid_arrays(surface):
-            _check(surface)
+        _check_shapes(surface)
     first_vertex = np.cumsum([0, *(len(s.vertices_m) for s in surfaces)], dtype=np.int32)
     first_triangle = np.cumsum([0, *(len(s.triangles) for s in surfaces)], dtype=np.int32)
     vertices = np.empty((first_vertex[-1], 3), np.float32)
@@ -67,14 +66,14 @@ def pack_surfaces(surfaces: Sequence[Surface]) -> PackedMesh:
         )
     mesh = PackedMesh(vertices, triangles, uv, occlusion, first_vertex, first_triangle)
     if not _has_valid_values(mesh):
-        for surface in surfaces:
-            _check(surface)
+        for surface in surfaces:  # find the surface to name in the message
+            _check_values(surface)
     return mesh
 
 
 @kernel
 def _has_valid_values(mesh):
-    """Whether all numbers are finite, and all triangles name vertices of their own surface."""
+    """Return whether numbers are finite and triangles refer to vertices of their own surface."""
     for i in range(len(mesh.vertices_m)):
         total = mesh.vertices_m[i, 0] + mesh.vertices_m[i, 1] + mesh.vertices_m[i, 2]
         if not np.isfinite(total + mesh.uv[i, 0] + mesh.uv[i, 1] + mesh.occlusion[i]):
@@ -89,15 +88,15 @@ def _has_valid_values(mesh):
 
 
 def alpha_mask(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """Return where a texture ``(h, w, 4)`` has holes: its alpha ``(h, w)``, and whether any."""
+    """Return the alpha ``(h, w)`` of a texture ``(h, w, 4)`` and whether it has holes."""
     if not has_holes(texture):
         return NO_ALPHA, False
     return np.ascontiguousarray(texture[..., 3]), True
 
 
 def has_holes(texture: NDArray[np.uint8]) -> bool:
-    """Whether any texel of an ``(h, w, 4)`` texture is less than opaque."""
-    # Whole texels at once, as one number each: this looks at every texture of every picture.
+    """Return whether any texel of a texture ``(h, w, 4)`` is not opaque."""
+    # Compares 32-bit texels: this runs on every texture of every image.
     return not _all_opaque(np.ascontiguousarray(texture).view("<u4")[..., 0])
 
 
@@ -107,67 +106,54 @@ def _all_opaque(texels):
         common = np.uint32(0xFFFFFFFF)
         for column in range(texels.shape[1]):
             common &= texels[row, column]
-        if common < np.uint32(0xFF000000):  # alpha is the last byte, so the highest
+        if common < np.uint32(0xFF000000):  # alpha is the highest byte
             return False
     return True
 
 
-def _has_valid_arrays(surface: Surface) -> bool:
-    """Whether a surface's arrays have the right shapes and types; quick, and silent on why not."""
-    triangles, texture, height = surface.triangles, surface.texture, surface.height
+def _check_shapes(surface: Surface) -> None:
+    """Raise ValueError if an array has the wrong shape or type."""
     count = len(surface.vertices_m)
-    return (
-        np.shape(surface.vertices_m) == (count, 3)
-        and np.shape(surface.uv) == (count, 2)
-        and (surface.occlusion is None or np.shape(surface.occlusion) == (count,))
-        and triangles.dtype == np.int32
-        and triangles.shape == (len(triangles), 3)
-        and texture.dtype == np.uint8
-        and texture.ndim == 3
-        and texture.shape[2] == 4
-        and texture.size > 0
-        and (height is None or (height.dtype == np.uint8 and height.ndim == 2 and height.size > 0))
-    )
+    for name, array, shape, dtype in (
+        ("vertices_m", surface.vertices_m, (count, 3), None),
+        ("uv", surface.uv, (count, 2), None),
+        ("occlusion", surface.occlusion, (count,), None),
+        ("triangles", surface.triangles, (None, 3), np.dtype(np.int32)),
+        ("texture", surface.texture, (None, None, 4), np.dtype(np.uint8)),
+        ("height", surface.height, (None, None), np.dtype(np.uint8)),
+    ):
+        if array is None:
+            continue
+        fits = array.ndim == len(shape) and all(
+            wanted in (None, size) for wanted, size in zip(shape, array.shape, strict=True)
+        )
+        is_empty_image = name in ("texture", "height") and not array.size
+        if not fits or is_empty_image or dtype not in (None, array.dtype):
+            wanted = ", ".join("n" if size is None else str(size) for size in shape)
+            raise ValueError(
+                f"surface {surface.name!r} {name}: expected shape ({wanted})"
+                f"{f' of {dtype}' if dtype else ''}, got {array.shape} of {array.dtype}"
+            )
 
 
-def _check(surface: Surface) -> None:
-    """Raise ValueError that says what is wrong with a surface, if anything is."""
-    name = f"surface {surface.name!r}"
-    vertices = finite_array(f"{name} vertices_m", surface.vertices_m, (None, 3), np.float32)
-    count = len(vertices)
+def _check_values(surface: Surface) -> None:
+    """Raise ValueError if a number is not finite or a triangle refers to a missing vertex."""
+    name, triangles = f"surface {surface.name!r}", surface.triangles
+    count = len(surface.vertices_m)
+    finite_array(f"{name} vertices_m", surface.vertices_m, (count, 3), np.float32)
     finite_array(f"{name} uv", surface.uv, (count, 2), np.float32)
     if surface.occlusion is not None:
         finite_array(f"{name} occlusion", surface.occlusion, (count,), np.float32)
-    _check_triangles(f"{name} triangles", surface.triangles, count)
-    texture, height = surface.texture, surface.height
-    if texture.dtype != np.uint8 or texture.ndim != 3 or texture.shape[2] != 4 or not texture.size:
-        raise ValueError(
-            f"{name} texture: expected an (h, w, 4) uint8 array, "
-            f"got shape {texture.shape} of {texture.dtype}"
-        )
-    if height is not None and (height.dtype != np.uint8 or height.ndim != 2 or not height.size):
-        raise ValueError(
-            f"{name} height: expected an (h, w) uint8 array or None, "
-            f"got shape {height.shape} of {height.dtype}"
-        )
-
-
-def _check_triangles(name: str, triangles: NDArray[np.int32], count: int) -> None:
-    if triangles.ndim != 2 or triangles.shape[1] != 3 or triangles.dtype != np.int32:
-        raise ValueError(
-            f"{name}: expected an (m, 3) int32 array, "
-            f"got shape {triangles.shape} of {triangles.dtype}"
-        )
     if triangles.size and not (triangles.min() >= 0 and triangles.max() < count):
         raise ValueError(
-            f"{name}: expected vertex numbers from 0 to {count - 1}, "
+            f"{name} triangles: expected vertex numbers from 0 to {count - 1}, "
             f"got {triangles.min()} to {triangles.max()}"
         )
 
 
 @kernel
 def transform_points(vertices, rotation, translation, points):
-    """Write ``rotation @ v + translation`` of each vertex ``(n, 3)`` to ``points``."""
+    """Write ``rotation @ v + translation`` of all vertices ``(n, 3)`` to ``points``."""
     r00, r01, r02 = rotation[0, 0], rotation[0, 1], rotation[0, 2]
     r10, r11, r12 = rotation[1, 0], rotation[1, 1], rotation[1, 2]
     r20, r21, r22 = rotation[2, 0], rotation[2, 1], rotation[2, 2]
@@ -181,21 +167,21 @@ def transform_points(vertices, rotation, translation, points):
 
 @inlined
 def edge_vector(points, i, j):
-    """Return the vector from point i to point j as three numbers."""
+    """Return the vector from point i to point j as a tuple."""
     return points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
 
 
 @kernel
 def smooth_normals(points, triangles):
-    """Return unit normals ``(n, 3)`` float32, the area-weighted mean of the triangles' around.
+    """Return unit normals ``(n, 3)`` float32, area-weighted over the adjacent triangles.
 
-    Vertices at exactly one place (both sides of a texture seam) share one normal, unless theirs
-    disagree strongly (the two faces of a sheet). A vertex without triangles gets (0, 0, 0).
+    Coincident vertices (both sides of a texture seam) share a normal, unless their own normals
+    differ strongly (both faces of a sheet). Vertices without triangles get (0, 0, 0).
 
     Parameters
     ----------
     points, triangles
-        ``(n, 3)`` float32 and ``(m, 3)`` int32, C-contiguous; not checked.
+        ``(n, 3)`` float32 and ``(m, 3)`` int32, C-contiguous; not validated.
     """
     own = np.zeros(points.shape, np.float32)
     for t in range(len(triangles)):
@@ -208,19 +194,19 @@ def smooth_normals(points, triangles):
             own[i, 1] += ny
             own[i, 2] += nz
     shared = own.copy()
-    twin = _first_coincident_vertex(points)
+    representative = _first_coincident_vertex(points)
     leader = np.arange(len(points))
     for i in range(len(points)):
-        if _squared_length(own[i]) > _squared_length(own[leader[twin[i]]]):
-            leader[twin[i]] = i
-    twin = leader[twin]
+        if _squared_length(own[i]) > _squared_length(own[leader[representative[i]]]):
+            leader[representative[i]] = i
+    representative = leader[representative]
     for i in range(len(points)):
-        j = twin[i]
+        j = representative[i]
         if j != i and _normals_agree(own[i], own[j]):
             for k in range(3):
                 shared[j, k] += own[i, k]
     for i in range(len(points)):
-        j = twin[i]
+        j = representative[i]
         if j != i and _normals_agree(own[i], own[j]):
             shared[i] = shared[j]
     for i in range(len(points)):
@@ -239,7 +225,7 @@ def _squared_length(a):
 
 @kernel
 def _normals_agree(a, b):
-    """Whether two normals may be one; a vertex of empty triangles has none, and takes any."""
+    """Return whether two normals may be merged; a zero normal merges with any."""
     squares = _squared_length(a) * _squared_length(b)
     dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
     return squares == 0.0 or (dot > 0.0 and dot * dot > WELD_COSINE**2 * squares)
@@ -247,7 +233,7 @@ def _normals_agree(a, b):
 
 @kernel
 def _first_coincident_vertex(points):
-    """Return ``(n,)``: the first vertex with exactly the same coordinates (open addressing)."""
+    """Return the first vertex with the same coordinates, ``(n,)``; hashing with open addressing."""
     bits = points.view(np.uint32)
     size = 16
     while size < 2 * len(points):

@@ -1,4 +1,4 @@
-"""The renderer: surfaces, a head pose, a camera and a light become a linear picture.
+"""The renderer: draws surfaces with a head pose, a camera and a light into a linear image.
 
     surfaces --pack--> mesh --transform, project--> screen --rasterize--> depth buffer
                               |                                              |
@@ -8,8 +8,8 @@
                                                      |
                           background --------> composite <-- transparent surfaces, far to near
 
-Visibility is tested at ``supersample`` x ``supersample`` points per pixel, colour is worked out
-once per pixel and sheet. One thread, no randomness: the same input gives the same picture.
+Visibility is tested at ``supersample`` x ``supersample`` samples per pixel; shading happens once
+per pixel and surface layer (multisampling). Single-threaded and deterministic.
 """
 
 from __future__ import annotations
@@ -61,33 +61,33 @@ __all__ = [
 ]
 
 MAX_SUPERSAMPLE = 5
-"""A pixel's samples are kept as the bits of one number."""
+"""The samples of a pixel are the bits of one integer."""
 
-SEEN_BEHIND_M, SEEN_BEHIND_SHARE = 0.004, 0.01
-"""How far behind what is drawn, in metres or as a share of its depth, a point still is seen."""
+VISIBLE_BEHIND_M, VISIBLE_BEHIND_SHARE = 0.004, 0.01
+"""Depth tolerance of visible points, in metres and as a share of the depth."""
 
 MIPMAP_TEXELS_PER_PIXEL = 1.7
-"""From this many texels per pixel on a texture of half the size loses nothing."""
+"""Above this many texels per pixel, the next smaller mipmap loses no detail."""
 
 
 class Rendering(NamedTuple):
-    """A picture and what is known about each place in it; s is ``supersample``.
+    """An image with its geometry buffers; s is ``supersample``.
 
-    Blended surfaces (lenses, tears) are in ``rgb`` only: the rest sees through them.
+    Transparent surfaces (lenses, tears) appear in ``rgb`` only.
     """
 
     rgb: NDArray[np.float32]
     """``(h, w, 3)``, linear."""
     coverage: NDArray[np.float32]
-    """``(h, w)``: share of the pixel that surfaces cover."""
+    """``(h, w)``: share of each pixel that surfaces cover."""
     surface_id: NDArray[np.int16]
-    """``(h, w)``: the surface that covers most of the pixel, -1 for the background."""
+    """``(h, w)``: surface that covers most of the pixel, -1 for the background."""
     depth_m: NDArray[np.float32]
     """``(h * s, w * s)``: z in the camera frame, infinity for the background."""
     triangle_id: NDArray[np.int32]
-    """``(h * s, w * s)``: the triangle's number over all surfaces, -1 for the background."""
+    """``(h * s, w * s)``: index of the triangle over all surfaces, -1 for the background."""
     first_triangle: NDArray[np.int32]
-    """``(n_surfaces + 1,)``: triangle t of surface i has the number ``first_triangle[i] + t``."""
+    """``(n_surfaces + 1,)``: triangle t of surface i has the index ``first_triangle[i] + t``."""
 
 
 def render(
@@ -105,23 +105,23 @@ def render(
     Parameters
     ----------
     surfaces
-        In head or camera space, as each says; the order settles exact ties of depth only
-        (those without holes come first).
+        In the head or camera frame. Their order matters for exact ties of depth only (surfaces
+        without holes come first).
     cam_from_head_R, cam_from_head_T
         ``(3, 3)`` rotation and ``(3,)`` translation in metres.
     camera
-        Size, focal lengths, principal point and distortion of the picture.
+        Image size and intrinsics, including distortion.
     light
         In the camera frame.
     background_rgb
-        ``(h, w, 3)`` linear, of the camera's size.
+        ``(h, w, 3)`` linear, of the camera's image size.
     supersample
-        Samples per pixel and axis, 1 to 5.
+        Samples per pixel along each axis, 1 to 5.
 
     Raises
     ------
     ValueError
-        An array of a wrong shape, a surface whose parts do not fit each other.
+        An array has the wrong shape, or a surface is inconsistent.
     """
     R = finite_array("cam_from_head_R", cam_from_head_R, (3, 3), np.float64)
     T = finite_array("cam_from_head_T", cam_from_head_T, (3,), np.float64)
@@ -144,10 +144,10 @@ def render(
     for i in scene.opaque:
         if first[i] < first[i + 1]:
             _add_opaque(fragments, first[i], scene.shade(i, fragments, first), rgb)
-    for i in scene.blended:
+    for i in scene.transparent:
         over, over_ids = inverse_depth.copy(), np.full_like(ids, -1)
         scene.draw(i, over, over_ids)
-        window = scene.window(i, everywhere)
+        window = scene.screen_bounds(i, everywhere)
         fragments, first = resolve_fragments(
             over, over_ids, supersample, scene.mesh.first_triangle, window
         )
@@ -161,36 +161,36 @@ def render(
 def visible_vertices(
     rendering: Rendering, points_cam: ArrayLike, camera: Camera
 ) -> NDArray[np.bool_]:
-    """Return ``(n,)``: which points ``(n, 3)``, in the camera frame, the camera sees.
+    """Return which points ``(n, 3)`` in the camera frame are visible, ``(n,)``.
 
-    A point is seen if it lies in the picture and not more than 4 mm (or 1 % of its distance, if
-    that is more) behind what is drawn at one of the four samples around it. Points on a
-    silhouette are seen; a point in front of everything that is drawn is, too.
+    A point is visible if it lies in the image and at most 4 mm (or 1 % of its depth, if that is
+    more) behind the depth buffer at one of the four nearest samples. Points on a silhouette and
+    points in front of all surfaces are therefore visible.
     """
     points = finite_array("points_cam", points_cam, (None, 3), np.float64)
     rows, columns = rendering.depth_m.shape
     scale = columns // camera.width
     if (rows, columns) != (camera.height * scale, camera.width * scale):
         raise ValueError(
-            f"camera: expected the one that was rendered with ({columns} x {rows} samples), "
+            f"camera: expected the one used for rendering ({columns} x {rows} samples), "
             f"got {camera.width} x {camera.height} px"
         )
     in_front = points[:, 2] > 0
-    places = np.full((len(points), 2), -1.0)
-    places[in_front] = camera.project(points[in_front])
-    inside = in_front & (places >= 0).all(-1) & (places < (camera.width, camera.height)).all(-1)
-    corner = np.floor(np.where(inside[:, None], places, 0.0) * scale - 0.5).astype(np.int64)
+    pixels = np.full((len(points), 2), -1.0)
+    pixels[in_front] = camera.project(points[in_front])
+    inside = in_front & (pixels >= 0).all(-1) & (pixels < (camera.width, camera.height)).all(-1)
+    corner = np.floor(np.where(inside[:, None], pixels, 0.0) * scale - 0.5).astype(np.int64)
     farthest = np.zeros(len(points))
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
         column = np.clip(corner[:, 0] + dx, 0, columns - 1)
         row = np.clip(corner[:, 1] + dy, 0, rows - 1)
         farthest = np.maximum(farthest, rendering.depth_m[row, column])
-    slack = np.maximum(SEEN_BEHIND_M, SEEN_BEHIND_SHARE * points[:, 2])
+    slack = np.maximum(VISIBLE_BEHIND_M, VISIBLE_BEHIND_SHARE * points[:, 2])
     return inside & (points[:, 2] <= farthest + slack)
 
 
 class _Scene:
-    """Surfaces after the vertex work, ready to be drawn and shaded one by one."""
+    """Surfaces after vertex processing, to be rasterised and shaded one by one."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class _Scene:
         points = _points_in_camera_frame(surfaces, self.mesh, R, T)
         screen = project(points, raster_camera(camera, supersample))
         normals = smooth_normals(points, self.mesh.triangles)
-        self.geometry = VertexBuffers(
+        self.buffers = VertexBuffers(
             screen, points, normals, self.mesh.uv, self.mesh.occlusion, self.mesh.triangles
         )
         self.textures = [np.ascontiguousarray(s.texture) for s in surfaces]
@@ -217,18 +217,20 @@ class _Scene:
         ]
         self.alpha = [alpha for alpha, _ in masks]
         self.holes = [has_holes for _, has_holes in masks]
-        # Solid ones first: what they hide needs no look at its texture for holes.
+        # Surfaces without holes first: fragments that they hide need no alpha test.
         self.opaque = sorted(
             (i for i, s in enumerate(surfaces) if not s.material.blend), key=self.holes.__getitem__
         )
-        self.blended = self._far_to_near([i for i, s in enumerate(surfaces) if s.material.blend])
-        self.lamp: ShadingLight = shading_light(light)
+        self.transparent = self._far_to_near(
+            [i for i, s in enumerate(surfaces) if s.material.blend]
+        )
+        self.light: ShadingLight = shading_light(light)
         self.shadow = self._shadow_map(T)
 
     def draw(self, i: int, inverse_depth: NDArray[np.float32], ids: NDArray[np.int32]) -> None:
-        """Draw surface i into a depth picture."""
+        """Rasterise surface i into a depth buffer."""
         rasterize(
-            self.geometry.screen,
+            self.buffers.screen,
             self.mesh.triangles,
             self._triangles_near_to_far(i) if self.holes[i] else self._triangle_numbers(i),
             not self.surfaces[i].material.two_sided,
@@ -240,25 +242,25 @@ class _Scene:
         )
 
     def shade(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return light and opacity ``(n, 4)`` of surface i's fragments."""
+        """Return radiance and opacity ``(n, 4)`` of surface i's fragments."""
         surface = self.surfaces[i]
         colours: NDArray[np.float32] = shade(
             fragments,
             first[i],
             first[i + 1],
-            self.geometry,
+            self.buffers,
             self.supersample,
             self._texture(i, fragments, first),
             height_map(surface),
             shading_material(surface.material),
-            self.lamp,
+            self.light,
             self.shadow,
         )
         return colours
 
-    def window(self, i: int, within: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        """Return left, top, right, bottom in pixels of the part of ``within`` it may cover."""
-        own = self.geometry.screen[self.mesh.first_vertex[i] : self.mesh.first_vertex[i + 1]]
+    def screen_bounds(self, i: int, within: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Return left, top, right, bottom of surface i in pixels, clipped to ``within``."""
+        own = self.buffers.screen[self.mesh.first_vertex[i] : self.mesh.first_vertex[i + 1]]
         own = own[own[:, 2] > 0, :2]
         if not len(own):
             return (0, 0, 0, 0)
@@ -267,15 +269,15 @@ class _Scene:
         return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
     def _texture(self, i: int, fragments: Fragments, first: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the size of surface i's texture whose texels are about as large as pixels."""
+        """Return the mipmap of surface i whose texels are about as large as pixels."""
         texture = self.textures[i]
         if self.surfaces[i].mipmaps:
-            part = (first[i], first[i + 1], self.geometry, self.supersample)
+            part = (first[i], first[i + 1], self.buffers, self.supersample)
             spanned = texels_per_pixel(fragments, *part, texture)
-            for smaller in self.surfaces[i].mipmaps:
+            for mipmap in self.surfaces[i].mipmaps:
                 if spanned < MIPMAP_TEXELS_PER_PIXEL:
                     break
-                texture, spanned = smaller, 0.5 * spanned
+                texture, spanned = mipmap, 0.5 * spanned
         return texture
 
     def _triangle_numbers(self, i: int) -> NDArray[np.int32]:
@@ -283,12 +285,12 @@ class _Scene:
         return np.arange(start, stop, dtype=np.int32)
 
     def _triangles_near_to_far(self, i: int) -> NDArray[np.int32]:
-        """Return surface i's triangles so that few samples need a look at the texture's holes."""
+        """Return surface i's triangles from near to far, which minimises alpha tests."""
         numbers = self._triangle_numbers(i)
-        near = self.geometry.screen[:, 2]
+        near = self.buffers.screen[:, 2]
         corners = self.mesh.triangles[self.mesh.first_triangle[i] : self.mesh.first_triangle[i + 1]]
         inverse_depth = near[corners[:, 0]] + near[corners[:, 1]] + near[corners[:, 2]]
-        # About right is enough, and NumPy sorts short integers several times as fast.
+        # An approximate order suffices, and NumPy sorts 16-bit integers several times as fast.
         least, most = inverse_depth.min(initial=np.inf), inverse_depth.max(initial=0.0)
         rank = (most - inverse_depth) * (65535.0 / max(most - least, 1e-9))
         return numbers[np.argsort(rank.astype(np.uint16), kind="stable")]
@@ -296,15 +298,15 @@ class _Scene:
     def _far_to_near(self, numbers: list[int]) -> list[int]:
         def distance(i: int) -> float:
             own = slice(self.mesh.first_vertex[i], self.mesh.first_vertex[i + 1])
-            return float(self.geometry.points[own, 2].mean()) if own.start < own.stop else 0.0
+            return float(self.buffers.points[own, 2].mean()) if own.start < own.stop else 0.0
 
         return sorted(numbers, key=distance, reverse=True)
 
     def _shadow_map(self, centre_m: NDArray[np.float64]) -> ShadowMap:
-        softness = min(max(self.lamp.softness, 0.0), 1.0)
+        softness = min(max(self.light.softness, 0.0), 1.0)
         size = round(SHARP_MAP_SIZE * (SOFT_MAP_SIZE / SHARP_MAP_SIZE) ** softness)
-        shadow_map = empty_shadow_map(self.lamp.direction, centre_m, SHADOW_RADIUS_M, size)
-        if self.lamp.rgb.max() > 0.0:
+        shadow_map = empty_shadow_map(self.light.direction, centre_m, SHADOW_RADIUS_M, size)
+        if self.light.rgb.max() > 0.0:
             casters = [
                 ShadowCaster(
                     self._triangle_numbers(i),
@@ -315,14 +317,14 @@ class _Scene:
                 for i in self.opaque
             ]
             mesh = self.mesh
-            draw_shadow_casters(shadow_map, self.geometry.points, mesh.uv, mesh.triangles, casters)
+            draw_shadow_casters(shadow_map, self.buffers.points, mesh.uv, mesh.triangles, casters)
         return shadow_map
 
 
 def _points_in_camera_frame(
     surfaces: Sequence[Surface], mesh: PackedMesh, R: NDArray[np.float64], T: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Return all vertices in the camera frame, ``(n, 3)``."""
+    """Return all vertices ``(n, 3)`` in the camera frame."""
     points = np.empty_like(mesh.vertices_m)
     for i, surface in enumerate(surfaces):
         own = slice(mesh.first_vertex[i], mesh.first_vertex[i + 1])
@@ -335,7 +337,7 @@ def _points_in_camera_frame(
 
 @kernel
 def _composite_background(fragments, first, rgb, coverage, surface_id):
-    """Dim the background behind fragments, and note who covers each pixel."""
+    """Dim the background behind fragments; compute coverage and surface ids."""
     colour, share, owner = rgb.reshape(-1, 3), coverage.reshape(-1), surface_id.reshape(-1)
     most = np.zeros(len(share), np.float32)
     for i in range(len(first) - 1):
@@ -357,20 +359,20 @@ def _composite_background(fragments, first, rgb, coverage, surface_id):
 
 @kernel
 def _add_opaque(fragments, start, colours, rgb):
-    """Add opaque fragments, ``colours (n, 4)`` of those from ``start``, by their weight."""
-    picture = rgb.reshape(-1, 3)
+    """Add the weighted ``colours (n, 4)`` of opaque fragments, which begin at ``start``."""
+    pixels = rgb.reshape(-1, 3)
     for i in range(len(colours)):
         pixel, weight = fragments.pixel[start + i], fragments.weight[start + i]
         for c in range(3):
-            picture[pixel, c] += weight * colours[i, c]
+            pixels[pixel, c] += weight * colours[i, c]
 
 
 @kernel
 def _blend(fragments, colours, rgb):
-    """Put semi-transparent fragments, ``colours (n, 4)``, in front of what is there."""
-    picture = rgb.reshape(-1, 3)
+    """Blend transparent fragments with ``colours (n, 4)`` over the image."""
+    pixels = rgb.reshape(-1, 3)
     for i in range(len(colours)):
         pixel, weight = fragments.pixel[i], fragments.weight[i]
         through = np.float32(1.0) - weight * colours[i, 3]
         for c in range(3):
-            picture[pixel, c] = picture[pixel, c] * through + weight * colours[i, c]
+            pixels[pixel, c] = pixels[pixel, c] * through + weight * colours[i, c]

@@ -1,4 +1,4 @@
-"""What is known about a point inside a triangle: its place, normal, texture and bump."""
+"""Interpolation of vertex attributes, texture filtering, mipmaps and bump mapping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trglab.synth.render.mesh import edge_vector
 from trglab.synth.render.surface import Surface
 
 MAX_TAPS = 4
-"""Texture samples per pixel and axis, where texels are smaller than pixels."""
+"""Texture samples per pixel along each axis where texels are smaller than pixels."""
 
 _SRGB = np.arange(256) / 255.0
 SRGB_TO_LINEAR: NDArray[np.float32] = np.where(
@@ -20,15 +20,13 @@ SRGB_TO_LINEAR: NDArray[np.float32] = np.where(
 ).astype(np.float32)
 """Linear value of each sRGB byte (IEC 61966-2-1)."""
 
-
-FOOTPRINTS = 48
-"""How many pixels of a surface are asked how many texels they span."""
+FOOTPRINT_SAMPLES = 48
+"""Pixels of a surface at which the texels per pixel are measured."""
 
 NO_HEIGHT: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
-
 SMALLEST_MIPMAPPED = 128
-"""Textures with a shorter side than this are not worth halving."""
+"""Textures with a shorter side get no mipmaps."""
 
 LINEAR_STEPS = 4096
 _STEPS = np.arange(LINEAR_STEPS + 1) / LINEAR_STEPS
@@ -39,12 +37,12 @@ LINEAR_TO_SRGB: NDArray[np.uint8] = np.rint(
 
 
 class VertexBuffers(NamedTuple):
-    """All vertices of the scene, and the triangles that count them."""
+    """Vertex attributes and triangles of the scene."""
 
     screen: NDArray[np.float32]
-    """``(n, 3)``: x, y in samples and inverse_depth."""
+    """``(n, 3)``: x, y in samples and inverse depth."""
     points: NDArray[np.float32]
-    """``(n, 3)`` m."""
+    """``(n, 3)`` in the camera frame, metres."""
     normals: NDArray[np.float32]
     """``(n, 3)``."""
     uv: NDArray[np.float32]
@@ -56,7 +54,7 @@ class VertexBuffers(NamedTuple):
 
 
 class ShadingPoint(NamedTuple):
-    """One shaded point: its place, normal, texture coordinates and how fast those change."""
+    """A point to be shaded: position, normal, texture coordinates and their screen derivatives."""
 
     x: float
     y: float
@@ -74,24 +72,24 @@ class ShadingPoint(NamedTuple):
 
 
 def height_map(surface: Surface) -> NDArray[np.uint8]:
-    """Return the surface's height map, or a flat one."""
+    """Return the height map of a surface, or a flat one."""
     if surface.height is None:
         return NO_HEIGHT
     return np.ascontiguousarray(surface.height)
 
 
 def mipmaps(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-    """Return a texture ``(h, w, 4)`` at half its size, a quarter and so on, if it is large."""
-    smaller: list[NDArray[np.uint8]] = []
+    """Return a texture ``(h, w, 4)`` at half size, quarter size and so on."""
+    levels: list[NDArray[np.uint8]] = []
     while min(texture.shape[:2]) >= SMALLEST_MIPMAPPED:
         texture = _downsample(np.ascontiguousarray(texture))
-        smaller.append(texture)
-    return tuple(smaller)
+        levels.append(texture)
+    return tuple(levels)
 
 
 @kernel
 def _downsample(texture):
-    """Average each two by two texels, as light; a last odd row or column is left out."""
+    """Average 2 x 2 texels in linear light; an odd last row or column is dropped."""
     rows, columns = texture.shape[0] // 2, texture.shape[1] // 2
     half = np.empty((rows, columns, 4), np.uint8)
     to_step = np.float32(0.25 * LINEAR_STEPS)
@@ -106,7 +104,7 @@ def _downsample(texture):
                 half[row, column, c] = LINEAR_TO_SRGB[
                     int((upper + lower) * to_step + np.float32(0.5))
                 ]
-            alpha = 2  # rounds
+            alpha = 2  # for rounding
             for dy in range(2):
                 alpha += texture[y + dy, x, 3] + np.int64(texture[y + dy, x + 1, 3])
             half[row, column, 3] = alpha // 4
@@ -114,25 +112,25 @@ def _downsample(texture):
 
 
 @kernel
-def texels_per_pixel(fragments, start, stop, geometry, pixel_samples, texture):
-    """Return how many texels a typical pixel spans in its closer direction."""
+def texels_per_pixel(fragments, start, stop, buffers, pixel_samples, texture):
+    """Return the lower quartile of the texels per pixel, along the denser axis of each pixel."""
     height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
     size = np.float32(pixel_samples)
-    spans = np.empty(min(stop - start, FOOTPRINTS), np.float32)
+    spans = np.empty(min(stop - start, FOOTPRINT_SAMPLES), np.float32)
     for i in range(len(spans)):
         k = start + i * (stop - start) // len(spans)
-        spot = interpolate(geometry, fragments.triangle[k], fragments.x[k], fragments.y[k])
-        across = np.hypot(spot.u_per_x * width, spot.v_per_x * height)
-        down = np.hypot(spot.u_per_y * width, spot.v_per_y * height)
+        point = interpolate(buffers, fragments.triangle[k], fragments.x[k], fragments.y[k])
+        across = np.hypot(point.u_per_x * width, point.v_per_x * height)
+        down = np.hypot(point.u_per_y * width, point.v_per_y * height)
         spans[i] = min(across, down) * size
     return np.sort(spans)[len(spans) // 4]
 
 
 @inlined
-def interpolate(geometry, t, x, y):
-    """Return the :class:`ShadingPoint` of triangle t that is seen at sample position (x, y)."""
-    i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
-    screen, points, normals, uv = geometry.screen, geometry.points, geometry.normals, geometry.uv
+def interpolate(buffers, t, x, y):
+    """Return the :class:`ShadingPoint` of triangle t at sample position (x, y)."""
+    i0, i1, i2 = buffers.triangles[t, 0], buffers.triangles[t, 1], buffers.triangles[t, 2]
+    screen, points, normals, uv = buffers.screen, buffers.points, buffers.normals, buffers.uv
     x0, y0 = screen[i0, 0], screen[i0, 1]
     x1, y1 = screen[i1, 0] - x0, screen[i1, 1] - y0
     x2, y2 = screen[i2, 0] - x0, screen[i2, 1] - y0
@@ -162,7 +160,7 @@ def interpolate(geometry, t, x, y):
         nz * scale,
         u,
         v,
-        w0 * geometry.occlusion[i0] + w1 * geometry.occlusion[i1] + w2 * geometry.occlusion[i2],
+        w0 * buffers.occlusion[i0] + w1 * buffers.occlusion[i1] + w2 * buffers.occlusion[i2],
         z * (b0x * u0 + b1x * u1 + b2x * u2),
         z * (b0x * v0 + b1x * v1 + b2x * v2),
         z * (b0y * u0 + b1y * u1 + b2y * u2),
@@ -171,13 +169,13 @@ def interpolate(geometry, t, x, y):
 
 
 @inlined
-def sample_texture(texture, spot, pixel_samples):
+def sample_texture(texture, point, pixel_samples):
     """Return linear red, green, blue and alpha, averaged over the pixel's footprint."""
     height, width = np.float32(texture.shape[0]), np.float32(texture.shape[1])
     size = np.float32(pixel_samples)
-    ux, vx = spot.u_per_x * size * width, spot.v_per_x * size * height
-    uy, vy = spot.u_per_y * size * width, spot.v_per_y * size * height
-    x, y = spot.u * width - np.float32(0.5), spot.v * height - np.float32(0.5)
+    ux, vx = point.u_per_x * size * width, point.v_per_x * size * height
+    uy, vy = point.u_per_y * size * width, point.v_per_y * size * height
+    x, y = point.u * width - np.float32(0.5), point.v * height - np.float32(0.5)
     across = min(max(int(np.sqrt(ux * ux + vx * vx) + np.float32(0.5)), 1), MAX_TAPS)
     down = min(max(int(np.sqrt(uy * uy + vy * vy) + np.float32(0.5)), 1), MAX_TAPS)
     if across == 1 and down == 1:
@@ -238,15 +236,15 @@ def _mix(texture, channel, left, top, right, bottom, a, b, c, d):
 
 
 @inlined
-def tangent_frame(geometry, t):
+def tangent_frame(buffers, t):
     """Return the gradients of u and of v on triangle t, in 1 / m, and the unit vector along v."""
-    i0, i1, i2 = geometry.triangles[t, 0], geometry.triangles[t, 1], geometry.triangles[t, 2]
-    points, uv = geometry.points, geometry.uv
+    i0, i1, i2 = buffers.triangles[t, 0], buffers.triangles[t, 1], buffers.triangles[t, 2]
+    points, uv = buffers.points, buffers.uv
     ax, ay, az = edge_vector(points, i0, i1)
     bx, by, bz = edge_vector(points, i0, i2)
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     per_area = np.float32(1.0) / (nx * nx + ny * ny + nz * nz + np.float32(1e-24))
-    # Cross products b x n and n x a: the gradients of the two barycentric coordinates.
+    # b x n and n x a are the gradients of the two barycentric coordinates, times the squared area.
     px, py, pz = by * nz - bz * ny, bz * nx - bx * nz, bx * ny - by * nx
     qx, qy, qz = ny * az - nz * ay, nz * ax - nx * az, nx * ay - ny * ax
     u1, u2 = (uv[i1, 0] - uv[i0, 0]) * per_area, (uv[i2, 0] - uv[i0, 0]) * per_area
@@ -262,14 +260,14 @@ def tangent_frame(geometry, t):
 
 
 @inlined
-def bump_normal(height, spot, pixel_samples, bump_m, grad_u, grad_v):
-    """Return the normal tilted by the height map's slope (Mikkelsen 2010, surface gradients)."""
+def bump_normal(height, point, pixel_samples, bump_m, grad_u, grad_v):
+    """Return the normal perturbed by the height map (surface gradients, Mikkelsen 2010)."""
     rows, columns = np.float32(height.shape[0]), np.float32(height.shape[1])
     size = np.float32(0.5 * pixel_samples)
-    reach_u = size * (abs(spot.u_per_x) + abs(spot.u_per_y)) * columns
-    reach_v = size * (abs(spot.v_per_x) + abs(spot.v_per_y)) * rows
+    reach_u = size * (abs(point.u_per_x) + abs(point.u_per_y)) * columns
+    reach_v = size * (abs(point.v_per_x) + abs(point.v_per_y)) * rows
     reach_u, reach_v = max(reach_u, np.float32(0.5)), max(reach_v, np.float32(0.5))
-    x, y = spot.u * columns - np.float32(0.5), spot.v * rows - np.float32(0.5)
+    x, y = point.u * columns - np.float32(0.5), point.v * rows - np.float32(0.5)
     step = np.float32(bump_m / 510.0)
     slope_u = _height(height, x + reach_u, y) - _height(height, x - reach_u, y)
     slope_v = _height(height, x, y + reach_v) - _height(height, x, y - reach_v)
@@ -282,14 +280,14 @@ def bump_normal(height, spot, pixel_samples, bump_m, grad_u, grad_v):
     if steep > 1.0:
         limit = np.float32(1.0) / np.sqrt(steep)
         gx, gy, gz = gx * limit, gy * limit, gz * limit
-    nx, ny, nz = spot.nx - gx, spot.ny - gy, spot.nz - gz
+    nx, ny, nz = point.nx - gx, point.ny - gy, point.nz - gz
     scale = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
     return nx * scale, ny * scale, nz * scale
 
 
 @inlined
 def _height(height, x, y):
-    """Bilinear height, 0 to 255."""
+    """Return the bilinear height, 0 to 255."""
     last_x, last_y = height.shape[1] - 1, height.shape[0] - 1
     x = min(max(x, np.float32(0.0)), np.float32(last_x))
     y = min(max(y, np.float32(0.0)), np.float32(last_y))

@@ -1,9 +1,9 @@
-"""How a point of a surface looks: texture, bump, diffuse light, highlights, reflections.
+"""Shading of fragments: diffuse light, highlights and reflections.
 
-All colours are linear; directions are in the camera frame. Sources: spherical harmonics of
-diffuse light after Ramamoorthi and Hanrahan 2001, GGX with Schlick's Fresnel, the split-sum
-fit for the surroundings after Karis 2014, hair after Kajiya and Kay 1989 and Scheuermann 2004,
-coloured occlusion after Jimenez et al. 2016, wrapped light for skin after Green 2004.
+All colours are linear; directions are in the camera frame. Methods: spherical harmonics of
+irradiance (Ramamoorthi and Hanrahan 2001), GGX with Schlick's Fresnel term, the split-sum fit for
+reflected environment light (Karis 2014), hair (Kajiya and Kay 1989, Scheuermann 2004), coloured
+ambient occlusion (Jimenez et al. 2016), wrapped diffuse light for skin (Green 2004).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trglab.synth.render.shadow import BIAS_M, BIAS_TEXELS, light_visibility
 from trglab.synth.render.surface import Material
 
 SCATTER_RGB = (1.0, 0.42, 0.28)
-"""How far red, green and blue light travel in skin, relative to each other."""
+"""Relative scattering distances of red, green and blue light in skin."""
 
 
 class ShadingLight(NamedTuple):
-    """A :class:`~trglab.synth.environment.light.Light` as the kernels want it."""
+    """A :class:`~trglab.synth.environment.light.Light` in the form the kernels use."""
 
     sh: NDArray[np.float32]
     """``(9, 3)``."""
@@ -38,7 +38,7 @@ class ShadingLight(NamedTuple):
 
 
 class ShadingMaterial(NamedTuple):
-    """A :class:`~trglab.synth.render.surface.Material` as the kernels want it."""
+    """A :class:`~trglab.synth.render.surface.Material` in the form the kernels use."""
 
     roughness: float
     specular: float
@@ -50,7 +50,7 @@ class ShadingMaterial(NamedTuple):
 
 
 def shading_light(light: Light) -> ShadingLight:
-    """Return the light's numbers as float32 arrays."""
+    """Convert a light for the kernels."""
     return ShadingLight(
         np.ascontiguousarray(light.irradiance_sh, np.float32),
         np.ascontiguousarray(light.key_direction, np.float32),
@@ -61,7 +61,7 @@ def shading_light(light: Light) -> ShadingLight:
 
 
 def shading_material(material: Material) -> ShadingMaterial:
-    """Return the material's numbers in the order of :class:`ShadingMaterial`."""
+    """Convert a material for the kernels."""
     return ShadingMaterial(
         max(float(material.roughness), 0.04),
         float(material.specular),
@@ -74,51 +74,52 @@ def shading_material(material: Material) -> ShadingMaterial:
 
 
 @kernel
-def shade(fragments, start, stop, geometry, pixel_samples, texture, height, material, lamp, shadow):
-    """Return ``(stop - start, 4)`` float32: light per fragment, and its opacity.
+def shade(fragments, start, stop, buffers, pixel_samples, texture, height, material, light, shadow):
+    """Return radiance and opacity of the fragments ``start`` to ``stop - 1``, ``(n, 4)`` float32.
 
-    The first three numbers hold the diffuse light times opacity, plus highlights, which are not
-    dimmed by transparency: a clear lens still glints.
+    Radiance is diffuse light times opacity plus highlights, which transparency does not dim.
     """
     out = np.empty((stop - start, 4), np.float32)
     off = np.float32(BIAS_M + BIAS_TEXELS * shadow.texel_m)
     half, one = np.float32(0.5), np.float32(1.0)
-    light = (lamp.direction[0], lamp.direction[1], lamp.direction[2])
-    lx, ly, lz = light
+    to_light = (light.direction[0], light.direction[1], light.direction[2])
+    lx, ly, lz = to_light
     nought = np.float32(0.0)
-    # How far past the terminator the key light is felt, as a cosine; nobody asks further out.
-    reach = np.float32(material.scatter + 0.4 * lamp.softness)
+    # Cosine beyond the terminator up to which the key light has an effect.
+    reach = np.float32(material.scatter + 0.4 * light.softness)
     if material.anisotropy > 0.0:
         reach = np.float32(2.0)
     for k in range(start, stop):
         t = fragments.triangle[k]
-        spot = interpolate(geometry, t, fragments.x[k], fragments.y[k])
-        red, green, blue, alpha = sample_texture(texture, spot, pixel_samples)
-        scale = -one / np.sqrt(spot.x**2 + spot.y**2 + spot.z**2)
-        view = (spot.x * scale, spot.y * scale, spot.z * scale)
-        normal = (spot.nx, spot.ny, spot.nz)
+        point = interpolate(buffers, t, fragments.x[k], fragments.y[k])
+        red, green, blue, alpha = sample_texture(texture, point, pixel_samples)
+        scale = -one / np.sqrt(point.x**2 + point.y**2 + point.z**2)
+        view = (point.x * scale, point.y * scale, point.z * scale)
+        normal = (point.nx, point.ny, point.nz)
         side = -one if material.two_sided and _dot(normal, view) < 0.0 else one
         strand = normal
         if material.bump_m > 0.0 or material.anisotropy > 0.0:
-            grad_u, grad_v, strand = tangent_frame(geometry, t)
+            grad_u, grad_v, strand = tangent_frame(buffers, t)
             if material.bump_m > 0.0:
-                normal = bump_normal(height, spot, pixel_samples, material.bump_m, grad_u, grad_v)
+                normal = bump_normal(height, point, pixel_samples, material.bump_m, grad_u, grad_v)
         normal = (normal[0] * side, normal[1] * side, normal[2] * side)
-        seen = nought
-        if reach > -_dot(normal, light):
-            seen = light_visibility(
+        lit = nought
+        if reach > -_dot(normal, to_light):
+            lit = light_visibility(
                 shadow,
-                spot.x + off * (spot.nx * side + half * lx),
-                spot.y + off * (spot.ny * side + half * ly),
-                spot.z + off * (spot.nz * side + half * lz),
+                point.x + off * (point.nx * side + half * lx),
+                point.y + off * (point.ny * side + half * ly),
+                point.z + off * (point.nz * side + half * lz),
             )
-        occlusion = min(max(spot.occlusion, np.float32(0.0)), one)
+        occlusion = min(max(point.occlusion, np.float32(0.0)), one)
         albedo = (red, green, blue)
-        diffuse = _diffuse(albedo, normal, light, strand, seen, occlusion, material, lamp)
-        gloss = _specular(albedo, normal, view, light, strand, seen, occlusion, material, lamp)
-        out[k - start, 0] = diffuse[0] * alpha + gloss[0]
-        out[k - start, 1] = diffuse[1] * alpha + gloss[1]
-        out[k - start, 2] = diffuse[2] * alpha + gloss[2]
+        diffuse = _diffuse(albedo, normal, to_light, strand, lit, occlusion, material, light)
+        specular = _specular(
+            albedo, normal, view, to_light, strand, lit, occlusion, material, light
+        )
+        out[k - start, 0] = diffuse[0] * alpha + specular[0]
+        out[k - start, 1] = diffuse[1] * alpha + specular[1]
+        out[k - start, 2] = diffuse[2] * alpha + specular[2]
         out[k - start, 3] = alpha
     return out
 
@@ -130,7 +131,7 @@ def _dot(a, b):
 
 @inlined
 def irradiance(sh, x, y, z):
-    """Return the diffuse light, three numbers, on a white surface with unit normal (x, y, z)."""
+    """Return the RGB radiance of a white surface with unit normal (x, y, z)."""
     basis = (x * y, y * z, np.float32(3.0) * z * z - np.float32(1.0), x * z, x * x - y * y)
     return (
         _harmonics(sh, 0, x, y, z, basis),
@@ -147,73 +148,73 @@ def _harmonics(sh, c, x, y, z, basis):
 
 
 @inlined
-def _diffuse(albedo, normal, light, strand, seen, occlusion, material, lamp):
-    """Return the light sent back evenly: the sky's by harmonics, the key's by wrapped cosine."""
+def _diffuse(albedo, normal, to_light, strand, lit, occlusion, material, light):
+    """Return diffuse light: spherical harmonics, and the key light with a wrapped cosine."""
     one, nought = np.float32(1.0), np.float32(0.0)
-    facing = _dot(normal, light)
-    # Where a surface turns away, its own shadow must not cut off what scatters past the edge.
-    ramp = min(max((facing + np.float32(0.1)) * np.float32(4.0), nought), one)
+    n_dot_l = _dot(normal, to_light)
+    # On the far side of the terminator, self-shadowing must not remove scattered light.
+    ramp = min(max((n_dot_l + np.float32(0.1)) * np.float32(4.0), nought), one)
     spill = (one - ramp) * min(np.float32(3.0 * material.scatter), one)
-    seen = seen + (one - seen) * spill
-    hair, lit_around = np.float32(material.anisotropy), nought
+    lit = lit + (one - lit) * spill
+    hair, lobe = np.float32(material.anisotropy), nought
     if hair > nought:
-        along = _dot(strand, light)
-        lit_around = np.sqrt(max(one - along * along, nought))
-    sky = irradiance(lamp.sh, normal[0], normal[1], normal[2])
+        along = _dot(strand, to_light)
+        lobe = np.sqrt(max(one - along * along, nought))
+    sky = irradiance(light.sh, normal[0], normal[1], normal[2])
     return (
-        _diffuse_channel(0, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
-        _diffuse_channel(1, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
-        _diffuse_channel(2, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp),
+        _diffuse_channel(0, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, material, light),
+        _diffuse_channel(1, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, material, light),
+        _diffuse_channel(2, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, material, light),
     )
 
 
 @inlined
-def _diffuse_channel(c, albedo, sky, facing, seen, occlusion, hair, lit_around, material, lamp):
+def _diffuse_channel(c, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, material, light):
     one = np.float32(1.0)
     bleed = np.float32(material.scatter * SCATTER_RGB[c])
-    wrap = min(bleed + np.float32(0.4 * lamp.softness), one)
-    cosine = max((facing + wrap) / (one + wrap), np.float32(0.0))
+    wrap = min(bleed + np.float32(0.4 * light.softness), one)
+    cosine = max((n_dot_l + wrap) / (one + wrap), np.float32(0.0))
     cosine *= one - wrap + wrap * cosine  # no kink at the terminator
-    cosine += hair * (lit_around * (np.float32(0.25) + np.float32(0.6) * cosine) - cosine)
-    seen += bleed * seen * (one - seen)
-    # Light that is caught in a crease bounces there, and takes the skin's colour.
+    cosine += hair * (lobe * (np.float32(0.25) + np.float32(0.6) * cosine) - cosine)
+    lit += bleed * lit * (one - lit)
+    # Interreflection in creases: occlusion is weaker for channels with a high albedo.
     open_ = occlusion / (one - (one - occlusion) * albedo[c])
-    return albedo[c] * (sky[c] * open_ + lamp.rgb[c] * cosine * seen)
+    return albedo[c] * (sky[c] * open_ + light.rgb[c] * cosine * lit)
 
 
 @inlined
-def _specular(albedo, normal, view, light, strand, seen, occlusion, material, lamp):
-    """Return highlights of the key, the sky's sheen, and the mirrored surroundings."""
+def _specular(albedo, normal, view, to_light, strand, lit, occlusion, material, light):
+    """Return specular light: key highlight, environment sheen and environment map reflection."""
     dot = _dot(normal, view)
-    looking = max(dot, np.float32(0.02))
+    n_dot_v = max(dot, np.float32(0.02))
     two = np.float32(2.0) * dot
     rx, ry, rz = two * normal[0] - view[0], two * normal[1] - view[1], two * normal[2] - view[2]
-    key = _ggx_highlight(normal, view, light, material, lamp.softness, looking) * seen
-    sheen = _environment_specular(material, looking) * occlusion * occlusion
-    sky = irradiance(lamp.sh, rx, ry, rz)
+    key = _ggx_highlight(normal, view, to_light, material, light.softness, n_dot_v) * lit
+    sheen = _environment_specular(material, n_dot_v) * occlusion * occlusion
+    sky = irradiance(light.sh, rx, ry, rz)
     red, green, blue = sky[0] * sheen, sky[1] * sheen, sky[2] * sheen
     if material.mirror > 0.0:
         share = np.float32(material.mirror) * occlusion
-        share *= _fresnel(np.float32(material.specular), looking)
-        image = _sample_environment(lamp.environment_map, rx, ry, rz)
+        share *= _fresnel(np.float32(material.specular), n_dot_v)
+        image = _sample_environment(light.environment_map, rx, ry, rz)
         red, green, blue = red + image[0] * share, green + image[1] * share, blue + image[2] * share
     tint = (np.float32(0.0), np.float32(0.0), np.float32(0.0))
     if material.anisotropy > 0.0:
-        white, coloured = _hair_highlights(normal, view, light, strand, material, lamp.softness)
+        white, coloured = _hair_highlights(normal, view, to_light, strand, material, light.softness)
         hair = np.float32(material.anisotropy)
-        key += hair * (white * seen - key)
-        coloured *= hair * seen
+        key += hair * (white * lit - key)
+        coloured *= hair * lit
         tint = (albedo[0] * coloured, albedo[1] * coloured, albedo[2] * coloured)
     return (
-        red + lamp.rgb[0] * (key + tint[0]),
-        green + lamp.rgb[1] * (key + tint[1]),
-        blue + lamp.rgb[2] * (key + tint[2]),
+        red + light.rgb[0] * (key + tint[0]),
+        green + light.rgb[1] * (key + tint[1]),
+        blue + light.rgb[2] * (key + tint[2]),
     )
 
 
 @inlined
 def _fresnel(at_normal, cosine):
-    """Schlick's reflectance; surfaces that reflect nothing head-on do not at grazing angles."""
+    """Return Schlick's reflectance; zero at all angles if it is zero at normal incidence."""
     grazing = np.float32(1.0) - cosine
     square = grazing * grazing
     return at_normal + (_at_grazing(at_normal) - at_normal) * square * square * grazing
@@ -225,13 +226,13 @@ def _at_grazing(at_normal):
 
 
 @inlined
-def _ggx_highlight(normal, view, light, material, softness, looking):
-    """Return GGX's highlight for a light of irradiance pi, as ``key_rgb`` is scaled."""
+def _ggx_highlight(normal, view, to_light, material, softness, n_dot_v):
+    """Return the GGX highlight of a light with irradiance pi, the scale of ``key_rgb``."""
     one = np.float32(1.0)
-    facing = _dot(normal, light)
-    if facing <= 0.0:
+    n_dot_l = _dot(normal, to_light)
+    if n_dot_l <= 0.0:
         return np.float32(0.0)
-    hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
+    hx, hy, hz = view[0] + to_light[0], view[1] + to_light[1], view[2] + to_light[2]
     scale = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
     width = min(np.float32(material.roughness**2 + 0.3 * softness), one)
@@ -239,36 +240,36 @@ def _ggx_highlight(normal, view, light, material, softness, looking):
     across = _dot(normal, half)
     spread = across * across * (square - one) + one
     k = width * np.float32(0.5)
-    masking = (facing * (one - k) + k) * (looking * (one - k) + k)
+    masking = (n_dot_l * (one - k) + k) * (n_dot_v * (one - k) + k)
     reflectance = _fresnel(np.float32(material.specular), max(_dot(view, half), np.float32(0.0)))
-    return np.float32(0.25) * square * reflectance * facing / (spread * spread * masking)
+    return np.float32(0.25) * square * reflectance * n_dot_l / (spread * spread * masking)
 
 
 @inlined
-def _environment_specular(material, looking):
-    """Return the share of evenly bright surroundings that the surface reflects."""
+def _environment_specular(material, n_dot_v):
+    """Return the share of a uniform environment that the surface reflects."""
     rough, one = np.float32(material.roughness), np.float32(1.0)
     x = one - rough
     y = np.float32(0.0425) - np.float32(0.0275) * rough
     z = np.float32(1.04) - np.float32(0.572) * rough
     w = np.float32(0.022) * rough - np.float32(0.04)
-    a = min(x * x, np.exp(np.float32(-6.4324) * looking)) * x + y
+    a = min(x * x, np.exp(np.float32(-6.4324) * n_dot_v)) * x + y
     head_on = np.float32(material.specular)
     share = head_on * (z - np.float32(1.04) * a) + _at_grazing(head_on) * (w + np.float32(1.04) * a)
     return max(share, np.float32(0.0)) * (one - np.float32(material.mirror))
 
 
 @inlined
-def _hair_highlights(normal, view, light, strand, material, softness):
-    """Return hair's white highlight and the tinted one nearer to the tips, for irradiance pi."""
-    hx, hy, hz = view[0] + light[0], view[1] + light[1], view[2] + light[2]
+def _hair_highlights(normal, view, to_light, strand, material, softness):
+    """Return the white primary and tinted secondary highlight of hair, for irradiance pi."""
+    hx, hy, hz = view[0] + to_light[0], view[1] + to_light[1], view[2] + to_light[2]
     scale = np.float32(1.0) / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
     half = (hx * scale, hy * scale, hz * scale)
     along, across = _dot(strand, half), _dot(normal, half)
     width = max(np.float32(material.roughness**2 + 0.2 * softness), np.float32(0.02))
     power = np.float32(2.0) / (width * width)
-    facing = _dot(normal, light)
-    open_ = min(max(np.float32(0.3) + np.float32(0.9) * facing, np.float32(0.0)), np.float32(1.0))
+    n_dot_l = _dot(normal, to_light)
+    open_ = min(max(np.float32(0.3) + np.float32(0.9) * n_dot_l, np.float32(0.0)), np.float32(1.0))
     strength = open_ * np.float32(material.specular) * np.float32(0.25) / width
     white = strength * _strand_lobe(along - np.float32(0.08) * across, power)
     coloured = (
@@ -281,14 +282,14 @@ def _hair_highlights(normal, view, light, strand, material, softness):
 
 @inlined
 def _strand_lobe(along, power):
-    """Sine to a power of the angle to the strand, ``(1 - along^2)^(power / 2)``, as a Gaussian."""
+    """Return ``(1 - along^2)^(power / 2)``, a power of the sine to the strand, as a Gaussian."""
     return np.exp(np.float32(-0.5) * power * along * along)
 
 
 @inlined
-def _sample_environment(surroundings, x, y, z):
-    """Bilinear radiance of the equirectangular surroundings in direction (x, y, z)."""
-    rows, columns = surroundings.shape[0], surroundings.shape[1]
+def _sample_environment(environment_map, x, y, z):
+    """Return the bilinear radiance of an equirectangular map in direction (x, y, z)."""
+    rows, columns = environment_map.shape[0], environment_map.shape[1]
     turn = np.arctan2(x, z) * np.float32(0.5 / np.pi) + np.float32(0.5)
     rise = np.arctan2(y, np.sqrt(x * x + z * z)) * np.float32(1.0 / np.pi) + np.float32(0.5)
     column = turn * np.float32(columns) - np.float32(0.5)
@@ -300,13 +301,13 @@ def _sample_environment(surroundings, x, y, z):
     gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
     a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
     return (
-        _weighted_sum(surroundings, 0, left, top, right, below, a, b, c, d),
-        _weighted_sum(surroundings, 1, left, top, right, below, a, b, c, d),
-        _weighted_sum(surroundings, 2, left, top, right, below, a, b, c, d),
+        _weighted_sum(environment_map, 0, left, top, right, below, a, b, c, d),
+        _weighted_sum(environment_map, 1, left, top, right, below, a, b, c, d),
+        _weighted_sum(environment_map, 2, left, top, right, below, a, b, c, d),
     )
 
 
 @inlined
-def _weighted_sum(picture, channel, left, top, right, below, a, b, c, d):
-    upper = a * picture[top, left, channel] + b * picture[top, right, channel]
-    return upper + c * picture[below, left, channel] + d * picture[below, right, channel]
+def _weighted_sum(image, channel, left, top, right, below, a, b, c, d):
+    upper = a * image[top, left, channel] + b * image[top, right, channel]
+    return upper + c * image[below, left, channel] + d * image[below, right, channel]

@@ -1,7 +1,7 @@
-"""What light cannot reach: cast shadows and ambient occlusion, from depth maps.
+"""Shadow maps for cast shadows and ambient occlusion.
 
-A depth map looks at a ball around the head from 4 m away, so its rays are nearly parallel, and
-the same code draws it as draws the picture.
+A shadow map views a sphere around the head from 4 m away, so its rays are nearly parallel. It is
+rasterised by the same code as the image.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from trglab.synth.render.mesh import alpha_mask, pack_surfaces, smooth_normals, 
 from trglab.synth.render.surface import Surface
 from trglab.synth.render.zbuffer import RasterCamera, project, rasterize
 
-LAMP_DISTANCE_M = 4.0
+LIGHT_DISTANCE_M = 4.0
 SHADOW_RADIUS_M = 0.24
-"""Radius of the ball around the head's origin that receives and casts shadows."""
+"""Radius of the sphere around the head's origin that receives and casts shadows."""
 
 SHARP_MAP_SIZE, SOFT_MAP_SIZE = 256, 40
-"""Side of the shadow map, in texels, for a light of softness 0 and from 1: the filter is a few
-texels wide, so a coarse map is a soft shadow."""
+"""Side of the shadow map in texels for softness 0 and 1.
+
+The filter is a few texels wide, so a coarse map gives a soft shadow."""
 
 BIAS_M = 0.0015
 BIAS_TEXELS = 0.9
@@ -33,31 +34,31 @@ AO_BIAS_TEXELS = 1.2
 
 
 class ShadowMap(NamedTuple):
-    """The scene seen from a lamp."""
+    """Depth buffer of the scene as seen from a light."""
 
-    lamp_from_scene: NDArray[np.float32]
+    light_from_scene: NDArray[np.float32]
     """``(3, 3)`` rotation."""
     shift_m: NDArray[np.float32]
-    """``(3,)`` translation that goes with it."""
+    """``(3,)`` translation."""
     focal: float
-    """In texels; the map's middle is where the ball's centre is seen."""
+    """In texels; the principal point is the centre of the map."""
     texel_m: float
-    """Side of a texel at the ball."""
+    """Side of a texel at the centre of the sphere."""
     inverse_depth: NDArray[np.float32]
-    """``(size, size)``, 1 / distance along the lamp's axis, 0 for nothing."""
+    """``(size, size)``: 1 / depth along the light's axis, 0 for the background."""
 
 
 def empty_shadow_map(
     direction: ArrayLike, centre_m: NDArray[np.float64], radius_m: float, size: int
 ) -> ShadowMap:
-    """Return a map without casters, seen from ``centre_m + direction * 4 m`` (unit direction)."""
+    """Return an empty map seen from ``centre_m + 4 m * direction`` (a unit vector)."""
     forward = -np.asarray(direction, np.float64)
     helper = np.eye(3)[int(np.argmin(np.abs(forward)))]
     right = np.cross(helper, forward)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(forward, right), forward])
-    shift = np.array([0.0, 0.0, LAMP_DISTANCE_M]) - rotation @ centre_m
-    focal = 0.5 * size * LAMP_DISTANCE_M / radius_m
+    shift = np.array([0.0, 0.0, LIGHT_DISTANCE_M]) - rotation @ centre_m
+    focal = 0.5 * size * LIGHT_DISTANCE_M / radius_m
     return ShadowMap(
         rotation.astype(np.float32),
         shift.astype(np.float32),
@@ -68,14 +69,14 @@ def empty_shadow_map(
 
 
 class ShadowCaster(NamedTuple):
-    """One surface's part in a depth map."""
+    """A surface to be drawn into a shadow map."""
 
     numbers: NDArray[np.int32]
-    """``(m,)``: which triangles of the mesh."""
+    """``(m,)``: triangles of the mesh."""
     one_sided: bool
-    """Only what faces the lamp is drawn; what lies behind that is no nearer in a closed surface."""
+    """Draw only triangles that face the light, which suffices for closed surfaces."""
     alpha: NDArray[np.uint8]
-    """``(h, w)``: where the texture has holes, if it has any."""
+    """``(h, w)``: alpha mask of the texture."""
     cutout: bool
 
 
@@ -86,14 +87,14 @@ def draw_shadow_casters(
     triangles: NDArray[np.int32],
     casters: Sequence[ShadowCaster],
 ) -> None:
-    """Draw casters, parts of the mesh of ``points (n, 3)``, into ``shadow_map``."""
+    """Rasterise casters, parts of the mesh over ``points (n, 3)``, into ``shadow_map``."""
     size = len(shadow_map.inverse_depth)
-    seen = np.empty_like(points)
-    transform_points(points, shadow_map.lamp_from_scene, shadow_map.shift_m, seen)
+    points_in_light = np.empty_like(points)
+    transform_points(points, shadow_map.light_from_scene, shadow_map.shift_m, points_in_light)
     raster_camera = RasterCamera(
         np.array([shadow_map.focal] * 2 + [0.5 * size] * 2), np.zeros(5), np.inf
     )
-    screen = project(seen, raster_camera)
+    screen = project(points_in_light, raster_camera)
     ids = np.empty((size, size), np.int32)
     for numbers, one_sided, alpha, cutout in casters:
         rasterize(
@@ -103,13 +104,12 @@ def draw_shadow_casters(
 
 @inlined
 def light_visibility(shadow_map, x, y, z):
-    """Return the share of the lamp, 0 to 1, that the point sees; 1 outside the map.
+    """Return the share of the light visible from a point, 0 to 1; 1 outside the map.
 
-    Compares a 4 x 4 neighbourhood with smooth weights (percentage-closer filtering). The caller
-    moves the point off its surface first.
+    Percentage-closer filtering over 4 x 4 texels. The caller offsets the point from its surface.
     """
     turn, shift, inverse_depth = (
-        shadow_map.lamp_from_scene,
+        shadow_map.light_from_scene,
         shadow_map.shift_m,
         shadow_map.inverse_depth,
     )
@@ -138,7 +138,7 @@ def light_visibility(shadow_map, x, y, z):
 
 @inlined
 def _pcf_weight(offset, fraction):
-    """Weight of a tap in a box of three texels that slides with ``fraction``."""
+    """Return the weight of a texel in a box of three texels that is shifted by ``fraction``."""
     weight = np.float32(1.0 / 3.0)
     if offset == -1:
         weight *= np.float32(1.0) - fraction
@@ -150,16 +150,16 @@ def _pcf_weight(offset, fraction):
 def ambient_occlusion(
     surfaces: Sequence[Surface], *, directions: int = 32
 ) -> list[NDArray[np.float32]]:
-    """Return the cosine-weighted share of the sky that each vertex of each surface sees.
+    """Return the cosine-weighted share of the environment visible from each vertex.
 
-    Surfaces hide each other, hair through its holes; blended ones (lenses) hide nothing.
+    Surfaces occlude each other, with holes taken into account; transparent ones occlude nothing.
 
     Parameters
     ----------
     surfaces
-        All in one frame, whatever their ``frame`` says.
+        In one common frame; ``Surface.frame`` is ignored.
     directions
-        How many depth maps, spread evenly over the sphere.
+        Number of shadow maps, evenly distributed over the sphere.
 
     Returns
     -------
@@ -195,13 +195,15 @@ def _vertex_visibility(
         return np.zeros(0, np.float32)
     low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
     centre, radius = (low + high) / 2.0, 0.5 * float(np.linalg.norm(high - low)) + 1e-4
-    seen = np.zeros(len(points), np.float32)
-    whole = np.zeros(len(points), np.float32)
+    visible = np.zeros(len(points), np.float32)
+    total = np.zeros(len(points), np.float32)
     for direction in _fibonacci_directions(directions):
-        sky = empty_shadow_map(direction, centre, radius, AO_MAP_SIZE)
-        draw_shadow_casters(sky, points, uv, triangles, casters)
-        _accumulate_visibility(sky, direction.astype(np.float32), points, normals, seen, whole)
-    return np.divide(seen, whole, out=np.ones_like(seen), where=whole > 1e-6)
+        shadow_map = empty_shadow_map(direction, centre, radius, AO_MAP_SIZE)
+        draw_shadow_casters(shadow_map, points, uv, triangles, casters)
+        _accumulate_visibility(
+            shadow_map, direction.astype(np.float32), points, normals, visible, total
+        )
+    return np.divide(visible, total, out=np.ones_like(visible), where=total > 1e-6)
 
 
 def _fibonacci_directions(count: int) -> NDArray[np.float64]:
@@ -214,8 +216,8 @@ def _fibonacci_directions(count: int) -> NDArray[np.float64]:
 
 
 @kernel
-def _accumulate_visibility(sky, direction, points, normals, seen, whole):
-    offset = np.float32(AO_BIAS_TEXELS * sky.texel_m)
+def _accumulate_visibility(shadow_map, direction, points, normals, visible, total):
+    offset = np.float32(AO_BIAS_TEXELS * shadow_map.texel_m)
     for i in range(len(points)):
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
         cosine = nx * direction[0] + ny * direction[1] + nz * direction[2]
@@ -224,5 +226,5 @@ def _accumulate_visibility(sky, direction, points, normals, seen, whole):
         x = points[i, 0] + offset * (nx + direction[0])
         y = points[i, 1] + offset * (ny + direction[1])
         z = points[i, 2] + offset * (nz + direction[2])
-        whole[i] += cosine
-        seen[i] += cosine * light_visibility(sky, x, y, z)
+        total[i] += cosine
+        visible[i] += cosine * light_visibility(shadow_map, x, y, z)

@@ -1,4 +1,4 @@
-"""What the renderer draws: textured triangle surfaces with a material."""
+"""Textured triangle surfaces and their materials."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """How a surface answers light. All numbers from 0 to 1 unless said otherwise."""
+    """Reflection properties of a surface; numbers lie in 0 to 1 unless noted."""
 
     roughness: float = 0.6
     specular: float = 0.04
     """Reflectance at normal incidence; 0.028 for skin, 0.04 for most plastics and hair."""
     scatter: float = 0.0
-    """Light that bleeds past the terminator, reddish: about 0.3 for skin, 0 for hard things."""
+    """Subsurface scattering: reddish light past the terminator; about 0.3 for skin."""
     mirror: float = 0.0
-    """Share of the blurred surroundings reflected, times Fresnel: eyes, lenses, visors."""
+    """Factor of the reflected environment map, times Fresnel: eyes, lenses, visors."""
     anisotropy: float = 0.0
-    """Hair: highlights stretch across the strands, which run along the texture's v axis."""
+    """Hair: highlights are elongated across the strands, which follow the texture's v axis."""
     blend: bool = False
-    """Alpha mixes with what lies behind (lenses). Otherwise alpha below a half cuts a hole."""
+    """Transparent: alpha blending (lenses). Otherwise alpha below a half is a hole."""
     two_sided: bool = False
     bump_m: float = 0.0
-    """Height in metres that a full step of the surface's ``height`` map stands for."""
+    """Height in metres of a step from 0 to 255 in the surface's ``height`` map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Surface:
     Attributes
     ----------
     name
-        For messages and debug pictures.
+        For messages and to find parts.
     vertices_m
         ``(n, 3)`` float32 in the frame that ``frame`` names.
     triangles
@@ -47,13 +47,12 @@ class Surface:
     height
         ``(h, w)`` uint8 bump map or None.
     occlusion
-        ``(n,)`` float32: the share of the surroundings that each vertex sees, or None for 1.
+        ``(n,)`` float32: share of the environment visible from each vertex; None: 1.
     frame
-        ``head`` moves with the head; ``camera`` stays where it is.
+        ``head``: moves with the head pose; ``camera``: fixed in the camera frame.
     mipmaps
-        The texture at half size, a quarter and so on, from
-        :func:`~trglab.synth.render.sampling.mipmaps`: quicker to average where texels are smaller
-        than pixels. May be empty.
+        The texture at half size, quarter size and so on, from
+        :func:`~trglab.synth.render.sampling.mipmaps`. May be empty.
     """
 
     name: str

@@ -16,44 +16,44 @@ from trg.geometry.camera import Camera
 from trglab.synth.kernels import inlined, kernel
 
 NEAR_PLANE_M = 0.02
-"""Triangles with a vertex nearer than this to the camera's plane are not drawn."""
+"""Triangles with a vertex in front of this plane are not drawn."""
 
 EDGE_TOLERANCE = 1e-5
-"""Barycentric slack, so that rounding opens no pinholes between neighbouring triangles."""
+"""Barycentric tolerance that prevents pinholes between adjacent triangles."""
 
 TILE = 8
-"""Side in samples of the tiles that tell quickly that something is hidden."""
+"""Side in samples of the tiles of the coarse occlusion test."""
 
-SAME_LAYER = 0.015
-"""Samples of one surface and pixel whose depths differ by less than this share are shaded once."""
+SAME_LAYER_DEPTH_SHARE = 0.015
+"""Samples of one surface in one pixel form a layer if their relative depths differ by less."""
 
 
 class RasterCamera(NamedTuple):
-    """A camera's numbers as the kernels want them, scaled to samples."""
+    """Camera parameters in the form the kernels use, scaled to samples."""
 
     focal_and_centre: NDArray[np.float64]
     """``(4,)``: fx, fy, cx, cy in samples."""
     distortion: NDArray[np.float64]
     """``(5,)``: k1, k2, p1, p2, k3."""
     max_radius_squared: float
-    """Rays further out than this are beyond the point where the lens model folds over."""
+    """Squared radius of normalised coordinates beyond which the distortion is not monotonic."""
 
 
 class Fragments(NamedTuple):
-    """What is shaded: one entry per pixel and sheet of a surface in it, grouped by surface."""
+    """One entry per pixel and surface layer, grouped by surface."""
 
     pixel: NDArray[np.int32]
-    """Number of the pixel, row by row."""
+    """Index of the pixel, row-major."""
     triangle: NDArray[np.int32]
     x: NDArray[np.float32]
-    """Where to shade, in samples: the middle of the covered samples, inside the triangle."""
+    """Shading position in samples: the centre of the covered samples."""
     y: NDArray[np.float32]
     weight: NDArray[np.float32]
     """Share of the pixel."""
 
 
 def raster_camera(camera: Camera, scale: float) -> RasterCamera:
-    """Return the kernel parameters of ``camera`` for a picture ``scale`` times as large."""
+    """Return the kernel parameters of ``camera`` for an image ``scale`` times as large."""
     k1, k2, _, _, k3 = camera.distortion
     max_radius_squared = np.inf
     if camera.is_distorted:
@@ -90,7 +90,7 @@ def project(points, raster_camera):
 
 @kernel
 def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth, ids):
-    """Draw triangles into a depth picture; nearer ones win, and the earlier one of two equals.
+    """Rasterise triangles into a depth buffer; the closer one wins, the earlier one if equal.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
     triangles
         ``(n_triangles, 3)`` int32, of the whole scene.
     numbers
-        ``(m,)`` int32: which triangles to draw, in this order, and what is written for each.
+        ``(m,)`` int32: triangles to draw, in this order; their indices are written to ``ids``.
     cull
-        Leave out the triangles that turn their back.
+        Skip back faces.
     uv, alpha, cutout
-        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are left out.
+        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are discarded.
     """
     height, width = inverse_depth.shape
     half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
@@ -163,7 +163,7 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
 
 @kernel
 def _tile_farthest(inverse_depth):
-    """Return the least inverse_depth in each tile of the picture, tiles at its border cut short."""
+    """Return the smallest inverse depth in each tile; tiles at the border are smaller."""
     height, width = inverse_depth.shape
     tiles = np.empty(((height - 1) // TILE + 1, (width - 1) // TILE + 1), np.float32)
     tiles[:] = np.inf
@@ -178,7 +178,7 @@ def _tile_farthest(inverse_depth):
 
 @inlined
 def _box_is_hidden(farthest, near, low_x, low_y, high_x, high_y):
-    """Whether something nearer than ``near`` fills all tiles that a box of samples touches."""
+    """Return whether all tiles that a box of samples touches are closer than ``near``."""
     for row in range(int(low_y) // TILE, int(high_y) // TILE + 1):
         for column in range(int(low_x) // TILE, int(high_x) // TILE + 1):
             if farthest[row, column] < near:
@@ -188,13 +188,13 @@ def _box_is_hidden(farthest, near, low_x, low_y, high_x, high_y):
 
 @inlined
 def _inverse(slope):
-    """Return 1 / slope, or 0 for an edge that runs along the rows."""
+    """Return 1 / slope, or 0 for edges parallel to the rows."""
     return np.float32(1.0) / slope if abs(slope) > np.float32(1e-12) else np.float32(0.0)
 
 
 @inlined
 def _narrow(first, last, inverse, offset, shift):
-    """Cut the columns down to where ``(column - shift) / inverse + offset`` is not below 0."""
+    """Clip the columns to where ``(column - shift) / inverse + offset`` is not negative."""
     zero = shift - offset * inverse
     if inverse > 0.0:
         first = max(first, np.ceil(zero))
@@ -207,7 +207,7 @@ def _narrow(first, last, inverse, offset, shift):
 
 @inlined
 def _bilinear_alpha(alpha, u, v):
-    """Bilinear alpha, 0..255, of an ``(h, w)`` picture; clamped at its borders."""
+    """Return the bilinear alpha, 0 to 255, of an ``(h, w)`` mask; clamped at its borders."""
     height, width = alpha.shape
     x, y = u * np.float32(width) - np.float32(0.5), v * np.float32(height) - np.float32(0.5)
     x = min(max(x, np.float32(0.0)), np.float32(width - 1))
@@ -224,34 +224,36 @@ def _bilinear_alpha(alpha, u, v):
 
 @kernel
 def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
-    """Turn a depth picture into :class:`Fragments`, the way multisampling hardware does.
+    """Resolve a depth buffer into :class:`Fragments`, as multisampling hardware does.
 
-    A pixel is shaded once per surface and sheet in it, not once per sample.
+    A pixel is shaded once per surface layer, not once per sample.
 
     Parameters
     ----------
     first_triangle
-        ``(s + 1,)`` int32: where the triangles of each surface start.
+        ``(s + 1,)`` int32: first triangle of each surface.
     window
-        Left, top, right, bottom in pixels: where to look.
+        Left, top, right, bottom of the region in pixels.
 
     Returns
     -------
     fragments, first_fragment
-        The fragments, and where those of each surface start ``(s + 1,)``.
+        The fragments, and the first one of each surface ``(s + 1,)``.
     """
     columns = ids.shape[1] // supersample
-    room = supersample * supersample * max(window[2] - window[0], 0) * max(window[3] - window[1], 0)
+    capacity = (
+        supersample * supersample * max(window[2] - window[0], 0) * max(window[3] - window[1], 0)
+    )
     owner = np.empty(first_triangle[-1], np.int16)
     for s in range(len(first_triangle) - 1):
         owner[first_triangle[s] : first_triangle[s + 1]] = s
-    pixel = np.empty(room, np.int32)
-    triangle = np.empty(room, np.int32)
-    place = np.empty((room, 3), np.float32)
+    pixel = np.empty(capacity, np.int32)
+    triangle = np.empty(capacity, np.int32)
+    position = np.empty((capacity, 3), np.float32)
     counts = np.zeros(len(first_triangle), np.int64)
     per_sample = np.float32(1.0 / (supersample * supersample))
     total = 0
-    # Where each sample of a pixel lies; divisions inside the loop would take most of its time.
+    # Position of each sample in its pixel; divisions inside the loop would dominate its time.
     samples = np.arange(supersample * supersample)
     down, across = samples // supersample, samples % supersample
     for row in range(window[1], window[3]):
@@ -270,7 +272,7 @@ def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
                     other = ids[yb, xb]
                     if other < 0 or taken >> b & 1 or owner[other] != surface:
                         continue
-                    if abs(inverse_depth[yb, xb] - near) > SAME_LAYER * near:
+                    if abs(inverse_depth[yb, xb] - near) > SAME_LAYER_DEPTH_SHARE * near:
                         continue
                     taken |= 1 << b
                     covered += 1
@@ -280,9 +282,9 @@ def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
                         sum_y += yb
                 pixel[total] = row * columns + column
                 triangle[total] = leader
-                place[total, 0] = np.float32(sum_x) / np.float32(same) + np.float32(0.5)
-                place[total, 1] = np.float32(sum_y) / np.float32(same) + np.float32(0.5)
-                place[total, 2] = np.float32(covered) * per_sample
+                position[total, 0] = np.float32(sum_x) / np.float32(same) + np.float32(0.5)
+                position[total, 1] = np.float32(sum_y) / np.float32(same) + np.float32(0.5)
+                position[total, 2] = np.float32(covered) * per_sample
                 counts[surface + 1] += 1
                 total += 1
     first_fragment = np.cumsum(counts)
@@ -300,5 +302,9 @@ def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
         cursor[surface] += 1
         sorted_.pixel[k] = pixel[i]
         sorted_.triangle[k] = triangle[i]
-        sorted_.x[k], sorted_.y[k], sorted_.weight[k] = place[i, 0], place[i, 1], place[i, 2]
+        sorted_.x[k], sorted_.y[k], sorted_.weight[k] = (
+            position[i, 0],
+            position[i, 1],
+            position[i, 2],
+        )
     return sorted_, first_fragment
