@@ -37,17 +37,17 @@ def seeded_network(config: TRGConfig, topology: FaceTopology, seed: int = 0) -> 
         return TRGNetwork(config, topology)
 
 
-def wake_heads(network: TRGNetwork) -> TRGNetwork:
-    """Make an untrained network's answers depend visibly on its input, and return it.
+def wake_heads(network: TRGNetwork, gain: float = 20.0) -> TRGNetwork:
+    """Make an untrained network's output depend visibly on its input, and return the network.
 
-    Its batch norms take the statistics of some crops, and its small output layers grow.
+    Its batch norms take the statistics of some crops; its output layers are multiplied by ``gain``.
     """
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     crops, targets = labelled_batch(network.topology, network.config.crop_size, 16)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if "head" in name and name.endswith("weight"):
-                parameter *= 20.0
+                parameter *= gain
         for norm in norms:
             norm.momentum = 1.0
         network.train()(crops, targets.bbox_info)

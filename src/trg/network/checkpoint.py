@@ -1,4 +1,4 @@
-"""Checkpoints that describe themselves: the configuration and the mesh lie beside the weights."""
+"""Weights in files of torch: self-describing checkpoints, and torchvision's ImageNet weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from trg._util.atomic import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trg.network.config import TRGConfig
-from trg.network.feature_extractor import load_state_strictly
+from trg.network.feature_extractor import ResNet
 from trg.network.trg import TRGNetwork
 
 FORMAT = "trg-checkpoint"
@@ -22,28 +23,28 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A network, and whatever was saved with it."""
+    """A network, and what was saved with it."""
 
     network: TRGNetwork
     """On the CPU, in training mode."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Plain values and tensors: optimiser state, step count, scores."""
+    """Plain values and tensors, such as optimiser state, step count and scores."""
 
 
 def save_checkpoint(
     path: str | PathLike[str], network: TRGNetwork, extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a network to one file; the file is either whole or not there.
+    """Write a network, its configuration and its mesh to one file, atomically.
 
     Parameters
     ----------
     extra
-        Plain containers, numbers, strings and tensors, kept beside the weights.
+        Containers, numbers, strings and tensors to save with the weights.
 
     Raises
     ------
     OSError
-        The disk is full or the folder cannot be written; an older file is left as it was.
+        The file cannot be written; an existing file is left unchanged.
     """
     contents = {
         "format": FORMAT,
@@ -59,16 +60,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
-    """Build the network that a checkpoint describes and fill it.
+    """Build the network described by a checkpoint and load its weights.
 
-    Only tensors and plain values are read; a file cannot run code.
+    Reads tensors and plain values only (``weights_only=True``): a file cannot execute code.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     ValueError
-        The file is no checkpoint, is of another version, or its weights do not fit its own
+        The file is not a checkpoint, has another version, or its weights do not match its
         configuration; the message names the keys and shapes.
     """
     contents = _read(Path(path))
@@ -81,20 +82,73 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return Checkpoint(network, contents["extra"])
 
 
+def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
+    """Load torchvision's resnet18 weights into the trunk, without the classifier.
+
+    Parameters
+    ----------
+    path
+        A state dict as torchvision publishes it, such as ``resnet18-f37072fd.pth``.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file does not exist.
+    ValueError
+        The file is not a state dict, or a name or shape differs from the trunk's.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected torchvision's resnet18 weights, found no file")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for foreign files
+        raise ValueError(
+            f"{path}: expected a state dict of tensors, as torchvision publishes it, got a file "
+            f"that cannot be read safely as one ({type(error).__name__})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
+    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    load_state_strictly(backbone, trunk, str(path))
+
+
+def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load ``state`` into ``module`` if all names and shapes agree.
+
+    Raises
+    ------
+    ValueError
+        Lists missing and unexpected keys and differing shapes.
+    """
+    own = module.state_dict()
+    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    shapes = [
+        f"{name}: expected {tuple(own[name].shape)}, got {tuple(state[name].shape)}"
+        for name in sorted(set(own) & set(state))
+        if own[name].shape != state[name].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"{source}: weights do not match the network. Missing: {missing}. "
+            f"Unexpected: {unexpected}. Shapes: {shapes}"
+        )
+    module.load_state_dict(dict(state))
+
+
 def _read(path: Path) -> dict[str, Any]:
-    """Return the parts of a checkpoint file, or say what the file is instead."""
+    """Return the verified contents of a checkpoint file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a checkpoint file, found none")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not its own
+    except Exception as error:  # torch raises many types for foreign files
         raise ValueError(
             f"{path}: expected a checkpoint of trg, got a file that cannot be read safely as one "
             f"({type(error).__name__}). Exported weights (.trg) load with "
             "trg.inference.bundle.read_bundle"
         ) from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected a checkpoint of trg, got another file of torch's")
+        raise ValueError(f"{path}: expected a checkpoint of trg, got another torch file")
     if contents.get("version") != VERSION:
         raise ValueError(
             f"{path}: expected checkpoint version {VERSION}, got {contents.get('version')}"

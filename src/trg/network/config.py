@@ -1,4 +1,4 @@
-"""What a network is made of: nested frozen configurations, the presets and the rows of Table 1."""
+"""Network configurations: nested frozen dataclasses, presets, and the variants of Table 1."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
 Features = Literal["aligned", "grid"]
-"""Where maps are read after the first step: at the projected landmarks, or on the first grid."""
+"""Sampling points after the first step: the projected landmarks, or the grid P_0."""
 
 TranslationForm = Literal["correction", "direct"]
-"""What is regressed: the correction of the box (Eq. 2), or the translation itself."""
+"""What the regressor estimates: the bounding box correction of Eq. 2, or the translation itself."""
 
 GRID_SIDE = 18
-"""P_0 is an 18 x 18 grid over the crop (section 4.1)."""
+"""Side of P_0, an 18 x 18 grid over the crop (section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneConfig:
-    """The ResNet trunk. Its stages have 1, 2, 4 and 8 times ``width`` channels."""
+    """The ResNet trunk, whose stages have 1, 2, 4 and 8 times ``width`` channels."""
 
     width: int = 64
-    """Channels of the first stage. Only 64, with two blocks a stage, is torchvision's resnet18."""
+    """Channels of the first stage; 64, with two blocks per stage, is torchvision's resnet18."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
-    """Residual blocks of each of the four stages."""
+    """Residual blocks per stage."""
 
     def __post_init__(self) -> None:
         _check("backbone width", self.width >= 1, "at least 1", self.width)
@@ -37,12 +37,12 @@ class BackboneConfig:
 
 @dataclass(frozen=True, slots=True)
 class SamplerConfig:
-    """How a map's bilinear sample at one point becomes a few numbers (Eq. 1)."""
+    """The feature sampler's dimension reduction layer (section 3.3, Eq. 1)."""
 
     hidden: tuple[int, ...] = (128, 64)
-    """Hidden layers of the point MLP, with Leaky ReLU between."""
+    """Hidden layers of the point MLP, each followed by Leaky ReLU."""
     features: int = 5
-    """Numbers per point: small, because 305 points of them enter the regressor side by side."""
+    """Features per point; small, because those of 305 points are concatenated."""
 
     def __post_init__(self) -> None:
         _check("sampler features", self.features >= 1, "at least 1", self.features)
@@ -50,22 +50,22 @@ class SamplerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RegressorConfig:
-    """The MLP that turns point features and the last guess into a better guess (section 3.4)."""
+    """The face regressor's MLP (section 3.4)."""
 
     hidden: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.5
-    """After each hidden layer. PyMAF's value; endless synthetic data does not need it."""
+    """After each hidden layer. PyMAF's value; not needed with unlimited synthetic data."""
     nonlinear: bool = True
-    """Leaky ReLU after each hidden layer. The paper writes MLP; the authors' release leaves the
-    non-linearity out, which makes the step a product of matrices."""
+    """Leaky ReLU after each hidden layer. The paper says MLP; the authors' release has no
+    non-linearity, which makes a step linear."""
     vertex_rank: int | None = None
-    """Width of a linear bottleneck before the vertices, which then learns a shape basis. None: each
-    vertex straight from the last hidden layer, as in the paper. Faces have few degrees of freedom,
-    and 3660 x 1024 weights cost a third of a small network."""
+    """Width of a linear bottleneck before the vertices, which learns a shape basis. None: vertices
+    from the last hidden layer, as in the paper. Faces have few degrees of freedom, and 3660 x 1024
+    weights are a third of a small network."""
     vertex_unit_m: float = 1.0
-    """The unit of length in which vertices enter and leave the MLP. Metres in the paper, where
-    one step of Adam moves a vertex by centimetres, as far as faces differ. With decimetres early
-    training is calmer and as fast; with centimetres it is slow."""
+    """Unit of length of the MLP's vertices. Metres in the paper: one step of Adam then moves a
+    vertex by centimetres, as much as faces differ. Decimetres make early training smoother and as
+    fast, centimetres slow it down."""
 
     def __post_init__(self) -> None:
         _check("regressor hidden", len(self.hidden) >= 1, "at least one layer", self.hidden)
@@ -77,37 +77,37 @@ class RegressorConfig:
 
 @dataclass(frozen=True, slots=True)
 class TRGConfig:
-    """A whole network. The defaults are the paper's (sections 3 and 4.1)."""
+    """The TRG network. The defaults are the paper's (sections 3 and 4.1)."""
 
     crop_size: int = 192
     """Side of the square crop, px; a multiple of 32, the trunk's stride."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     decoder: tuple[int, ...] = (256, 256, 256)
-    """Channels of the transposed convolutions; each doubles the map: 1/16, 1/8, 1/4 of the crop."""
+    """Channels of the deconvolutions; each doubles the resolution: 1/16, 1/8, 1/4 of the crop."""
     skips: bool = False
-    """Whether the trunk's maps join the decoder's of the same side. Not in the paper, where all
-    that the heatmaps and samplers see passes through the coarsest map: that is enough for where a
-    face is and how it is turned, and little of what its mouth does comes through."""
+    """Whether the trunk's maps are added to the decoder's of the same resolution. Not in the paper,
+    where all features pass through the coarsest map: enough for the pose, but little detail of, for
+    example, the mouth."""
     heatmap_gain: float = 1.0
-    """Heatmaps times this enter the softmax. Above 1 they sharpen sooner from their flat start;
-    with 10 and Adam, L_L falls about twice as fast."""
+    """Factor on the heatmaps before the softmax. Values above 1 sharpen them earlier: with 10 and
+    Adam, L_L falls about twice as fast."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     regressor: RegressorConfig = field(default_factory=RegressorConfig)
     iterations: int = 3
     multi_scale: bool = True
-    """Step t reads map t. Otherwise every step reads the first, coarsest map ("w/o MS")."""
+    """Step t samples map t; otherwise all steps sample the first, coarsest map ("w/o MS")."""
     features: Features = "aligned"
     geometry: bool = True
-    """Whether vertices are estimated. Without, the template stands in for the face everywhere."""
+    """Whether to estimate vertices; otherwise the template is used."""
     reprojection_residual: bool = False
-    """Whether each step also reads how far the heatmaps' 68 points lie from where the last step put
-    them, turned into the head's axes. Not in the paper, whose regressors must find that out from
+    """Whether the regressors also get the difference between the heatmaps' 68 landmarks and the
+    projected ones, rotated into the head's axes. Not in the paper, where they must infer it from
     the features."""
     translation: TranslationForm = "correction"
     start_depth_m: float = 0.6
-    """Where "direct" translation starts from, on the optical axis: an arm's length."""
+    """Initial depth with "direct" translation: an arm's length."""
     box_centre_gain: float = 4.0
-    """The regressor reads the box centre times this (the release's 4), the box side as it is."""
+    """Factor on the box centre at the regressor's input; 4 as in the authors' release."""
 
     def __post_init__(self) -> None:
         _check(
@@ -152,34 +152,38 @@ class TRGConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested dicts, lists and numbers, for checkpoints and cards."""
+        """Return nested dicts, lists and numbers, for checkpoints and cards."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, numbers: Mapping[str, Any]) -> TRGConfig:
-        """Build from what :meth:`to_dict` gave.
+    def from_dict(cls, values: Mapping[str, Any]) -> TRGConfig:
+        """Build a configuration from the result of :meth:`to_dict`.
 
         Raises
         ------
         ValueError
             A key is unknown or missing, or a value is out of range.
         """
-        current = {_FORMER_NAMES.get(name, name): value for name, value in numbers.items()}
-        return _from_dict(cls, {**_FORMER_DEFAULTS, **current}, "network config")
+        renamed = {_LEGACY_NAMES.get(name, name): value for name, value in values.items()}
+        return _from_dict(cls, {**_LEGACY_DEFAULTS, **renamed}, "network config")
 
 
-_FORMER_NAMES = {"misfit": "reprojection_residual"}
-_FORMER_DEFAULTS = {"skips": False, "reprojection_residual": False}
-"""So that weights saved by earlier versions still load."""
+_LEGACY_NAMES = {"misfit": "reprojection_residual"}
+"""Keys of weights saved before version 0.2, by their present names."""
+
+_LEGACY_DEFAULTS = {"skips": False, "reprojection_residual": False}
+"""Keys that weights of earlier versions lack."""
 
 
 def trg_r18() -> TRGConfig:
-    """Return the paper's network: ResNet-18, 192 px, 12/24/48 px maps, 1024-wide regressors."""
+    """Return the paper's network: ResNet-18, 192 px crops, 12/24/48 px maps, 1024-wide
+    regressors.
+    """
     return TRGConfig()
 
 
 def trg_s() -> TRGConfig:
-    """Return the network for one CPU core: half the width, 128 px, 8/16/32 px maps."""
+    """Return the network for one CPU core: half the width, 128 px crops, 8/16/32 px maps."""
     return TRGConfig(
         crop_size=128,
         backbone=BackboneConfig(width=32),
@@ -195,9 +199,9 @@ def trg_s() -> TRGConfig:
 
 
 def trg_m() -> TRGConfig:
-    """Return the paper's trunk and crop with half the decoder, slim regressors, and trg_s' ways.
+    """Return trg_s with the paper's trunk and crop size, half its decoder, and 512-wide regressors.
 
-    19 M parameters instead of 38 M, most of them the trunk's: in eight bits a file of 17 MB.
+    19 M parameters instead of the paper's 38 M, most of them in the trunk; 17 MB in eight bits.
     """
     return replace(
         trg_s(),
@@ -216,13 +220,13 @@ PRESETS = {"trg_r18": trg_r18, "trg_m": trg_m, "trg_s": trg_s}
 
 
 def preset(name: str) -> TRGConfig:
-    """Return the preset of that name, or raise ValueError that lists the names."""
+    """Return a preset by name; raises ValueError for unknown names."""
     _check("preset", name in PRESETS, f"one of {sorted(PRESETS)}", name)
     return PRESETS[name]()
 
 
 def table1_variants(base: TRGConfig) -> dict[str, TRGConfig]:
-    """Return each row of the paper's Table 1 as a change to ``base``, the full network."""
+    """Return the variants of the paper's Table 1, derived from the full network ``base``."""
     return {
         "1-iter": replace(base, iterations=1, multi_scale=False),
         "2-iter": replace(base, iterations=2, multi_scale=False),
@@ -247,18 +251,18 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _from_dict(cls: type, numbers: Mapping[str, Any], where: str) -> Any:
-    """Build a dataclass from nested dicts; the field's default tells which class it holds."""
+def _from_dict(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """Build a dataclass from nested dicts; default factories give the nested classes."""
     expected = {f.name: f for f in fields(cls)}
-    unknown, missing = sorted(set(numbers) - set(expected)), sorted(set(expected) - set(numbers))
+    unknown, missing = sorted(set(values) - set(expected)), sorted(set(expected) - set(values))
     if unknown or missing:
         raise ValueError(
             f"{where}: unknown keys {unknown}, missing keys {missing}; expected {sorted(expected)}"
         )
-    values: dict[str, Any] = {}
-    for name, value in numbers.items():
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
         nested = expected[name].default_factory
         if isinstance(nested, type) and is_dataclass(nested):
             value = _from_dict(nested, value, f"{where}, {name}")
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)
+        arguments[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**arguments)

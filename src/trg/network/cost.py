@@ -1,52 +1,41 @@
-"""What a network costs to run, counted on its layers."""
+"""Size and cost of a network, as weight cards and tables state them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from trg.network.trg import TRGNetwork
+_LAYER_OPS = (
+    torch.ops.aten.convolution,
+    torch.ops.aten.addmm,
+    torch.ops.aten.mm,
+)
+"""Operators of convolutions and linear layers."""
 
 
-def parameter_count(network: TRGNetwork) -> int:
-    """Return how many numbers training may change."""
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def multiply_adds(network: TRGNetwork) -> int:
-    """Count the multiply-adds of one face through all convolutions and linear layers.
+def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Count the multiply-adds of convolutions and linear layers in one forward pass.
 
-    Interpolation, activations, normalisation (folded away at export) and projection are left out,
-    as is usual; together they are below one percent.
+    Interpolation, activations, normalisation (folded at export) and projection are not counted, as
+    is usual; together they are below one percent.
+
+    Parameters
+    ----------
+    inputs
+        Arguments of the forward pass, usually with a batch size of 1.
     """
-    total = 0
-
-    def count(layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.ConvTranspose2d):
-            # Each input cell meets each weight once; the output has stride^2 as many cells.
-            stride = layer.stride[0] * layer.stride[1]
-            total += layer.weight.numel() * output[0, 0].numel() // stride
-        elif isinstance(layer, nn.Conv2d):
-            total += layer.weight.numel() * output[0, 0].numel()
-        elif isinstance(layer, nn.Linear):
-            total += layer.weight.numel() * output[0, ..., 0].numel()
-
-    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
-    layers = [layer for layer in network.modules() if isinstance(layer, kinds)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
     was_training = network.training
-    size = network.config.crop_size
-    device = network.start_vertices_m.device
+    counter = FlopCounterMode(display=False)
     try:
-        with torch.inference_mode():
-            network.eval()(
-                torch.zeros(1, 3, size, size, device=device), torch.ones(1, 3, device=device)
-            )
+        with torch.no_grad(), counter:
+            network.eval()(*inputs)
     finally:
         network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return total
+    flops = counter.get_flop_counts()["Global"]
+    return sum(flops.get(op, 0) for op in _LAYER_OPS) // 2

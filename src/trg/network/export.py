@@ -1,43 +1,49 @@
-"""From a trained network to a weight bundle: one ONNX graph, checked against the network."""
+"""Trained networks to weight bundles, and back to networks that can be trained on."""
 
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
 import torch
 from jaxtyping import Float, UInt8
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from trg.inference.bundle import WeightBundle, WeightCard, write_bundle
-from trg.inference.runtime import INPUTS, PoseArrays, PoseRuntime
+from trg.inference.runtime import INPUTS, PoseArrays
+from trg.network.config import TRGConfig
 from trg.network.cost import multiply_adds, parameter_count
+from trg.network.onnx_graph import (
+    Storage,
+    export_graph,
+    measure_graph_parity,
+    quantize_weights,
+    random_patches,
+)
 from trg.network.trg import TRGNetwork
 
-OPSET = 20
 PARITY_LIMIT = 1e-4
-"""Largest difference from torch that an export may have, in metres and rotation entries."""
+"""Largest difference between a float32 export and the network, in metres and rotation entries."""
 
-LIMITED = ("rotation", "translation_m", "vertices_m")
-SMALL_TENSOR = 10_000
-"""Tensors with fewer numbers stay float32: little to gain, and some to lose. The last step's pose
-head, 2304 numbers, costs 0.05 % of NME-11 in eight bits, most of what all weights together do."""
+LIMITED_OUTPUTS = ("rotation", "translation_m", "vertices_m")
+"""Outputs that :data:`PARITY_LIMIT` holds for."""
 
-Storage = Literal["float32", "float16", "int8"]
+GRAPH_PREFIX = "network."
+"""Prefix of the network's parameter names in an exported graph."""
+
+_NORM_AFTER = {"conv1": "bn1", "conv2": "bn2", "0": "1"}
+"""Name of the batch normalisation after a convolution, by the convolution's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportFacts:
-    """What only the person who exports knows; it goes onto the card."""
+    """Metadata of the weight card that the network does not contain."""
 
     name: str
     licence: str = "unknown"
@@ -46,7 +52,7 @@ class ExportFacts:
 
 
 class ExportedForward(nn.Module):
-    """The network as the runtime calls it: uint8 images in, the last step's arrays out."""
+    """The network with the runtime's interface: uint8 crops in, the last step's arrays out."""
 
     def __init__(self, network: TRGNetwork) -> None:
         super().__init__()
@@ -55,9 +61,9 @@ class ExportedForward(nn.Module):
     def forward(
         self, crops: UInt8[Tensor, "b s s 3"], bbox_info: Float[Tensor, "b 3"]
     ) -> tuple[Tensor, ...]:
-        """Return the arrays of ``PoseArrays``."""
+        """Return the arrays of :class:`~trg.inference.runtime.PoseArrays`."""
         output = self.network(crops.permute(0, 3, 1, 2), bbox_info)
-        last = output.stages[-1]
+        last = output.steps[-1]
         return (
             last.rotation,
             last.translation_m,
@@ -74,19 +80,19 @@ def export_bundle(
     facts: ExportFacts,
     storage: Storage = "float32",
 ) -> WeightBundle:
-    """Write a network to a weight bundle and return it.
+    """Export a network to a weight bundle, write it and return it.
 
     Parameters
     ----------
     storage
         "float16" halves the file, "int8" quarters it; the graph still computes in float32. The
-        rounding's effect is measured and written to the card, not limited.
+        effect of the rounding is measured and written to the card; it is not limited.
 
     Raises
     ------
     ValueError
-        The exported graph differs from the network by more than :data:`PARITY_LIMIT` (in float32),
-        or the storage is unknown.
+        The float32 graph differs from the network by more than :data:`PARITY_LIMIT`, or the
+        storage is unknown.
     """
     if storage not in get_args(Storage):
         raise ValueError(f"storage: expected one of {get_args(Storage)}, got {storage!r}")
@@ -101,16 +107,16 @@ def export_bundle(
         training=facts.training,
         storage=storage,
         parameters=parameter_count(network),
-        multiply_adds=multiply_adds(network),
+        multiply_adds=multiply_adds(network, torch.zeros(1, 3, size, size), torch.ones(1, 3)),
     )
     graph = onnx_graph(network)
     bundle = WeightBundle(graph.SerializeToString(), network.topology, card)
     parity = measure_parity(network, bundle)
-    too_far = {name: parity[name] for name in LIMITED if not parity[name] < PARITY_LIMIT}
-    if too_far:
+    above = {name: parity[name] for name in LIMITED_OUTPUTS if not parity[name] < PARITY_LIMIT}
+    if above:
         raise ValueError(
             f"export of {facts.name!r}: expected the graph to agree with the network within "
-            f"{PARITY_LIMIT}, got {too_far}; the network may hold extreme or NaN weights"
+            f"{PARITY_LIMIT}, got {above}; the network may hold extreme or NaN weights"
         )
     if storage != "float32":
         quantize_weights(graph, storage)
@@ -121,108 +127,136 @@ def export_bundle(
     return bundle
 
 
-@contextmanager
-def exporter_kept_quiet() -> Iterator[None]:
-    """Hide what the exporter says of its own internals and of a torchvision that nobody needs."""
-    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = registry.level
-    registry.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        registry.setLevel(level)
-
-
 def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
-    """Trace a network in evaluation mode into one ONNX graph with any batch size."""
+    """Trace a network in evaluation mode into one ONNX graph for any batch size."""
     size = network.config.crop_size
     batch = torch.export.Dim("batch")
-    crops = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with exporter_kept_quiet():
-        program = torch.onnx.export(
-            ExportedForward(network),
-            (crops, torch.ones(2, 3)),
-            input_names=INPUTS,
-            output_names=PoseArrays._fields,
-            dynamic_shapes=({0: batch}, {0: batch}),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    strip_metadata(graph)
-    onnx.checker.check_model(graph)
-    return graph
+    examples = (torch.zeros(2, size, size, 3, dtype=torch.uint8), torch.ones(2, 3))
+    return export_graph(
+        ExportedForward(network),
+        dict(zip(INPUTS, examples, strict=True)),
+        PoseArrays._fields,
+        ({0: batch}, {0: batch}),
+    )
 
 
 def measure_parity(network: TRGNetwork, bundle: WeightBundle, count: int = 4) -> dict[str, float]:
     """Return each output's largest absolute difference between a bundle and its network.
 
-    Measured on ``count`` fixed patchworks of colour, the same every time: fine noise would average
-    out, and a network's answers to it hardly differ.
+    Measured on ``count`` fixed crops of random patches.
     """
-    rng = np.random.default_rng(0)
     size = network.config.crop_size
-    crops = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    crops = crops.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
+    rng = np.random.default_rng(1)
     centre, side = rng.uniform(-0.3, 0.3, (count, 2)), rng.uniform(0.1, 0.6, (count, 1))
-    boxes = np.concatenate([centre, side], 1).astype(np.float32)
-    got = PoseRuntime(bundle)(crops, boxes)
-    with torch.inference_mode():
-        expected = ExportedForward(network)(torch.from_numpy(crops), torch.from_numpy(boxes))
-    return {
-        name: float(np.abs(a - b.numpy()).max())
-        for name, a, b in zip(PoseArrays._fields, got, expected, strict=True)
-    }
+    crops = random_patches(count, size, size, size // 8)
+    bbox_info = np.concatenate([centre, side], 1).astype(np.float32)
+    forward = ExportedForward(network)
+    return measure_graph_parity(forward, bundle.model, (crops, bbox_info), PoseArrays._fields)
 
 
-def quantize_weights(graph: onnx.ModelProto, storage: Storage) -> None:
-    """Store a graph's weight matrices in fewer bytes, in place; it computes in float32 as before.
+def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
+    """Restore a bundle's network, in evaluation mode, with the weights as the bundle stores them.
 
-    float16 weights are followed by a Cast; int8 weights by a Cast and a multiplication with one
-    scale per row, the largest magnitude over 127. The runtime folds both when it loads the graph.
-    Biases, the template and everything else that is small stays float32.
+    The exported graph has its batch normalisations folded into the convolutions. The restored
+    ones have neutral statistics: call :func:`recalibrate_batchnorm` before training.
+
+    Raises
+    ------
+    ValueError
+        The graph is not one that :func:`~trg.network.export.export_bundle` writes.
     """
-    restored = []
-    for tensor in list(graph.graph.initializer):
-        size = int(np.prod(tensor.dims))
-        is_weight = tensor.name.endswith(".weight") and len(tensor.dims) >= 2
-        if tensor.data_type != TensorProto.FLOAT or size < SMALL_TENSOR or not is_weight:
+    network = TRGNetwork(TRGConfig.from_dict(bundle.card.config), bundle.topology)
+    weights = _weights(onnx.load_from_string(bundle.model).graph)
+
+    def stored(name: str, like: Tensor) -> Tensor:
+        array = weights.get(name)
+        if array is None or array.shape != tuple(like.shape):
+            got = "none" if array is None else f"one of shape {array.shape}"
+            raise ValueError(
+                f"bundle {bundle.card.name!r}: expected weights {name} of shape "
+                f"{tuple(like.shape)}, got {got}; its graph was not exported by this package"
+            )
+        return torch.tensor(array)
+
+    with torch.no_grad():
+        for layer_name, layer in network.named_modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                continue  # restored with the convolution it was folded into
+            for name, parameter in layer.named_parameters(layer_name, recurse=False):
+                parameter.copy_(stored(name, parameter))
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.bias is None:
+                norm = _norm_after(network, layer_name)
+                norm.weight.fill_((1.0 + norm.eps) ** 0.5)  # cancels the initial variance of 1
+                norm.bias.copy_(stored(f"{layer_name}.weight_bias", norm.bias))
+    return network.eval()
+
+
+@torch.no_grad()
+def recalibrate_batchnorm(
+    network: TRGNetwork, crops: Float[Tensor, "b 3 s s"], bbox_info: Float[Tensor, "b 3"]
+) -> None:
+    """Set the statistics of all batch normalisations from some crops; outputs stay the same.
+
+    Scale and shift are changed to compensate for the new mean and variance, so that the network in
+    training mode, with a batch's own statistics, gives nearly the outputs of evaluation mode.
+
+    Parameters
+    ----------
+    crops, bbox_info
+        Inputs of the network; a few hundred faces.
+    """
+
+    def recalibrate(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        offset = norm.bias - norm.running_mean * gain
+        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(gain * (variance + norm.eps).sqrt())
+        norm.bias.copy_(offset + gain * mean)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(recalibrate) for norm in norms]
+    was_training = network.training
+    try:
+        network.eval()(crops, bbox_info)
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _norm_after(network: TRGNetwork, convolution: str) -> nn.BatchNorm2d:
+    parent, _, own = convolution.rpartition(".")
+    norm = network.get_submodule(f"{parent}.{_NORM_AFTER[own]}")
+    assert isinstance(norm, nn.BatchNorm2d)
+    return norm
+
+
+def _weights(graph: onnx.GraphProto) -> dict[str, NDArray[np.float32]]:
+    """Return a graph's weights by parameter name, in float32 and torch's layout."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producer = {output: node for node in graph.node for output in node.output}
+    weights = {}
+    for full_name, array in arrays.items():
+        name, _, storage = full_name.removeprefix(GRAPH_PREFIX).rpartition(".")
+        if not full_name.startswith(GRAPH_PREFIX):
             continue
-        name, stored = tensor.name, f"{tensor.name}.{storage}"
-        weight = numpy_helper.to_array(tensor)
-        cast_to = name
         if storage == "int8":
-            scale = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True) / 127.0
-            scale = np.maximum(scale, np.finfo(np.float32).tiny)
-            small = np.rint(weight / scale).astype(np.int8)
-            cast_to = f"{name}.steps"
-            graph.graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+            weights[name] = array.astype(np.float32) * arrays[f"{GRAPH_PREFIX}{name}.scale"]
+        elif storage == "float16":
+            weights[name] = array.astype(np.float32)
         else:
-            small = weight.astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(small, stored))
-        restored.append(helper.make_node("Cast", [stored], [cast_to], to=TensorProto.FLOAT))
-        if storage == "int8":
-            restored.append(helper.make_node("Mul", [cast_to, f"{name}.scale"], [name]))
-    nodes = restored + list(graph.graph.node)
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    onnx.checker.check_model(graph)
-
-
-def strip_metadata(graph: onnx.ModelProto) -> None:
-    """Remove the exporter's notes: source paths of the machine, and a third of a small file."""
-    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info):
-        del part.metadata_props[:]
-    for part in (
-        *graph.graph.node,
-        *graph.graph.input,
-        *graph.graph.output,
-        *graph.graph.initializer,
-    ):
-        part.ClearField("doc_string")
-        if hasattr(part, "metadata_props"):
-            del part.metadata_props[:]
+            weights[f"{name}.{storage}"] = array
+    # The exporter writes a Linear on 3D input as MatMul with an unnamed, transposed matrix and Add
+    # of the named bias.
+    for node in graph.node:
+        biases = [name for name in node.input if name in arrays and name.endswith(".bias")]
+        products = [producer[name] for name in node.input if name in producer]
+        if node.op_type == "Add" and biases and products and products[0].op_type == "MatMul":
+            name = biases[0].removeprefix(GRAPH_PREFIX).replace(".bias", ".weight")
+            weights[name] = np.ascontiguousarray(arrays[products[0].input[1]].T)
+    return weights

@@ -1,14 +1,12 @@
-"""The convolutions: a trunk and a decoder that turns its maps into finer ones.
+"""Section 3.2, the feature extractor: ResNet trunk, deconvolutions, heatmaps to landmarks.
 
-The trunk is ResNet-18 (He et al. 2016) without its pooling and classifier, named as torchvision
-names it.
+The trunk is ResNet-18 (He et al. 2016) without pooling and classifier; its parameter names are
+torchvision's. :class:`~trg.network.trg.TRGNetwork` holds the parts, and the 1x1 convolution between
+the last feature map and the heatmaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -19,7 +17,7 @@ from trg.network.config import BackboneConfig
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; the map shrinks by the stride."""
+    """Residual block of two 3x3 convolutions; the first has the stride."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -42,9 +40,12 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The trunk: normalised crops ``(b, 3, s, s)`` to ``(b, 8 width, s / 32, s / 32)``.
+    """ResNet trunk: normalised crops ``(b, 3, s, s)`` to feature maps of four stages.
 
-    ``channels`` counts those of its four stages.
+    Attributes
+    ----------
+    channels
+        Of the feature maps of the four stages.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -64,7 +65,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Return the maps of the four stages: 1/4, 1/8, 1/16 and 1/32 of the crop's side."""
+        """Return the feature maps of the four stages, at strides 4, 8, 16 and 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -74,9 +75,9 @@ class ResNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Transposed convolutions, each doubling the map; gives all maps, the coarsest first.
+    """Deconvolutions that each double the resolution: the feature maps phi_1, phi_2, phi_3.
 
-    With ``skips``, each map is joined by the trunk's map of its side, through a 1x1 convolution.
+    With ``skips``, the trunk's map of equal resolution is added through a 1x1 convolution.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Decoder(nn.Module):
             deconvolution = nn.ConvTranspose2d(
                 channels_in, channels_out, 4, stride=2, padding=1, bias=False
             )
-            # He et al.'s variance: with stride 2, 4 of the 16 taps reach each output.
+            # Kaiming initialisation: with stride 2, 4 of the 16 taps contribute to each output.
             nn.init.normal_(deconvolution.weight, std=(2.0 / (4 * channels_in)) ** 0.5)
             self.layers.append(
                 nn.Sequential(deconvolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
@@ -98,19 +99,19 @@ class Decoder(nn.Module):
             channels_in = channels_out
             if skips:
                 skip = nn.Conv2d(shallow.pop(), channels_out, 1)
-                # Training starts from the network without skips, and lets details in as they pay.
+                # Zero: training starts from the network without skips.
                 for parameter in skip.parameters():
                     nn.init.zeros_(parameter)
                 self.skips.append(skip)
 
     def forward(self, trunk_maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b _ _ _"]]:
-        """Return maps of 2, 4, 8, ... times the side of the trunk's last."""
+        """Return maps of 2, 4, 8, ... times the resolution of the trunk's last, coarsest first."""
         *shallow, x = trunk_maps
         maps = []
-        for step, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers):
             x = layer(x)
             if self.skips:
-                x = x + self.skips[step](shallow.pop())
+                x = x + self.skips[index](shallow.pop())
             maps.append(x)
         return maps
 
@@ -120,54 +121,26 @@ def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequ
     return nn.Sequential(BasicBlock(channels_in, channels, stride), *rest)
 
 
-def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
-    """Fill a trunk from a file of torchvision's resnet18 weights; its classifier is left out.
+def cell_centres(count: int) -> Float[Tensor, " count"]:
+    """Return the centres of ``count`` equal cells of [-1, 1].
 
-    Parameters
-    ----------
-    path
-        A state dict as torchvision publishes it, such as ``resnet18-f37072fd.pth``.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is not such a state dict, or a name or shape differs from the trunk's.
+    The convention of ``grid_sample(align_corners=False)``: -1 and 1 are the outer borders.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected torchvision's resnet18 weights, found no file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(
-            f"{path}: expected a state dict of tensors, as torchvision publishes it, got a file "
-            f"that cannot be read safely as one ({type(error).__name__})"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
-    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    load_state_strictly(backbone, trunk, str(path))
+    return (torch.arange(count, dtype=torch.float32) * 2.0 + 1.0) / count - 1.0
 
 
-def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load ``state`` into ``module``; names and shapes must all agree.
+def soft_argmax(
+    heatmaps: Float[Tensor, "b k h w"],
+) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """Return the soft-argmax of each heatmap in crop coordinates, and its peak.
 
-    Raises
-    ------
-    ValueError
-        Names the missing and unexpected keys and the shapes that differ.
+    The soft-argmax is the mean of the cell centres weighted by the heatmap's softmax (Sun et al.
+    2018, reference 42 of the paper); the peak is the largest softmax value, 0 to 1.
     """
-    own = module.state_dict()
-    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    shapes = [
-        f"{name}: expected {tuple(own[name].shape)}, got {tuple(state[name].shape)}"
-        for name in sorted(set(own) & set(state))
-        if own[name].shape != state[name].shape
-    ]
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"{source}: weights do not fit the network. Missing: {missing}. "
-            f"Unexpected: {unexpected}. Shapes: {shapes}"
-        )
-    module.load_state_dict(dict(state))
+    height, width = heatmaps.shape[-2:]
+    weights = heatmaps.flatten(2).softmax(-1)
+    peaks = weights.amax(-1)
+    grid = weights.unflatten(2, (height, width))
+    x = (grid.sum(2) * cell_centres(width).to(heatmaps)).sum(-1)
+    y = (grid.sum(3) * cell_centres(height).to(heatmaps)).sum(-1)
+    return torch.stack([x, y], -1), peaks

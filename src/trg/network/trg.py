@@ -1,36 +1,40 @@
 """The TRG network: 6DoF head pose and dense landmarks from a face crop (section 3 of the paper).
 
-Everything happens in normalised rays: the crop is what an ideal pinhole sees through a square box,
-and three *box numbers* ``(tau_x / f, tau_y / f, b / f)`` say where that box lies. No pixel and no
-focal length appears below.
+Section 3.2, the feature extractor, is in :mod:`trg.network.feature_extractor`. Here are section
+3.3, :class:`FeatureSampler`; section 3.4, :class:`FaceRegressor` with Eq. 2 and 3; and the loop
+over three steps, :class:`TRGNetwork`. Section 3.5, the losses, is in :mod:`trg.network.losses`.
+
+The network works in normalised image coordinates ("rays"): the crop is an ideal pinhole image of a
+square box, and ``bbox_info`` ``(tau_x / f, tau_y / f, b / f)`` is the box's centre and side. Pixels
+and focal lengths do not appear below.
 
 ::
 
-    crop (B, 3, S, S)                            box numbers I (B, 3)
+    crop (B, 3, S, S)                            bbox_info I (B, 3)
       |                                                   |
-      |  ResNet trunk, S/4 to S/32 (its maps join those   |
-      |    below that have their side: ``skips``)         |
-      |  deconvolution 1 --> map 1, S/16 ----+            |
-      |  deconvolution 2 --> map 2, S/8  ----|---+        |
-      |  deconvolution 3 --> map 3, S/4  ----|---|---+    |
+      |  ResNet trunk, S/4 to S/32 (with ``skips``, its   |
+      |    maps are added to phi of the same resolution)  |
+      |  deconvolution 1 --> phi_1, S/16 ----+            |
+      |  deconvolution 2 --> phi_2, S/8  ----|---+        |
+      |  deconvolution 3 --> phi_3, S/4  ----|---|---+    |
       |                                      |   |   |    |
       |  1x1 convolution, soft-argmax        |   |   |    |
       v                                      |   |   |    |
     L (B, 68, 2), peaks (B, 68)              |   |   |    |
                                              v   v   v    |
     P_0: 18x18 grid -----------------> step  1,  2,  3 <--+
-    Theta_0: V_0 template,                   |   ^   ^
-             R_0 identity, c_0 (1, 0, 0)     +---+---+   Theta_t = (R_t, c_t, V_t),
-                                                         P_t = 305 projected vertices
+    Theta_0: R_0 identity,                   |   ^   ^
+             c_0 (1, 0, 0),                  +---+---+   Theta_t = (R_t, c_t, V_t),
+             V_0 template                                P_t = 305 projected vertices
 
-    step t:   map t, P_{t-1} --bilinear--> (B, N_P, C) --point MLP--> (B, N_P, 5) --flat--+
-              Theta_{t-1}: 305 vertices, R as 6D, c -------------------------------------+|
-              L - its 68 projected vertices, in head axes (``reprojection_residual``) ---+|
-              I -------------------------------------------------------------------------+|
-                                                                                          v
-              Theta_t = Theta_{t-1} + MLP_t(all of it)                    (residuals, section 3.4)
+    step t:   phi_t, P_{t-1} --bilinear--> (B, N_P, C) --point MLP--> (B, N_P, 5) --flatten--+
+              Theta_{t-1}: 305 vertices, R as 6D, c ----------------------------------------+|
+              L - 68 projected vertices, in head axes (``reprojection_residual``) ----------+|
+              I ----------------------------------------------------------------------------+|
+                                                                                             v
+              Theta_t = Theta_{t-1} + MLP_t(concatenation)
               T_t = Eq. 2 (c_t, I)
-              V_t --R_t, T_t--> camera --/z--> rays --I--> crop coordinates --305--> P_t  (Eq. 3)
+              V_t --R_t, T_t--> camera --/z--> rays --I--> crop coordinates --305--> P_t   (Eq. 3)
 """
 
 from __future__ import annotations
@@ -51,63 +55,63 @@ from trg.geometry.projection import (
 )
 from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
 from trg.network.config import GRID_SIDE, RegressorConfig, SamplerConfig, TRGConfig
-from trg.network.feature_extractor import Decoder, ResNet
+from trg.network.feature_extractor import Decoder, ResNet, cell_centres, soft_argmax
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MIN_DEPTH_M = 0.05
-"""Nearest depth that a projected vertex may have; an untrained guess may lie behind the camera."""
+"""Depth clamp of the projection: an untrained network may put vertices behind the camera."""
 
 HEAD_GAIN = 0.01
-"""Xavier gain of the output layers: training starts from the template, facing the camera."""
+"""Xavier gain of the output layers: training starts at the template, facing the camera."""
 
 LANDMARK_COUNT = 68
 
 
-class State(NamedTuple):
-    """Theta_t: what one step hands to the next."""
+class Theta(NamedTuple):
+    """Theta_t of section 3.4: the parameters that each step refines."""
 
     rotation_6d: Tensor
-    """``(b, 6)``: the first two columns of R, not yet orthonormal."""
+    """R_t, ``(b, 6)``: the first two columns of the rotation, not yet orthonormal."""
     correction: Tensor
-    """``(b, 3)``: s and the two offsets of Eq. 2; with "direct" translation, T in metres."""
+    """c_t, ``(b, 3)``: s and the two offsets of Eq. 2; with "direct" translation, T in metres."""
     vertices_m: Tensor
-    """``(b, n, 3)`` in head space."""
+    """V_t, ``(b, n, 3)`` in the head frame."""
 
 
-class StageOutput(NamedTuple):
-    """What one step estimates. ``b`` faces, ``n`` vertices."""
+class StepOutput(NamedTuple):
+    """Estimates of one step, for ``b`` faces and ``n`` vertices."""
 
     rotation_6d: Tensor
-    """``(b, 6)``"""
+    """``(b, 6)``, as in :class:`Theta`"""
     rotation: Tensor
     """``(b, 3, 3)``, ``cam_from_head``"""
     correction: Tensor
-    """``(b, 3)``, as in :class:`State`"""
+    """``(b, 3)``, as in :class:`Theta`"""
     translation_m: Tensor
     """``(b, 3)``, the head's origin in the camera frame"""
     vertices_m: Tensor
-    """``(b, n, 3)`` in head space"""
+    """``(b, n, 3)`` in the head frame"""
     vertices_crop: Tensor
-    """``(b, n, 2)`` in crop coordinates: -1 to 1 over the box, outside where the box cuts off"""
+    """``(b, n, 2)`` in crop coordinates: -1 to 1 over the box, beyond that outside"""
 
 
 class NetworkOutput(NamedTuple):
-    """All that a forward pass estimates."""
+    """Estimates of a forward pass."""
 
-    stages: tuple[StageOutput, ...]
-    """One per iteration, the best last."""
+    steps: tuple[StepOutput, ...]
+    """One per step; the last is the result."""
     landmarks68_crop: Tensor
-    """``(b, 68, 2)``: L, from the heatmaps, in crop coordinates"""
+    """L, ``(b, 68, 2)``: the heatmaps' landmarks in crop coordinates"""
     peaks: Tensor
-    """``(b, 68)``: the largest share of each heatmap in one cell, 0 to 1"""
+    """``(b, 68)``: the largest softmax value of each heatmap, 0 to 1"""
     heatmaps: Tensor
-    """``(b, 68, h, w)``: whose softmax over the cells L is the mean of"""
+    """``(b, 68, h, w)``: logits; L is the soft-argmax"""
 
 
-class PointSampler(nn.Module):
-    """Eq. 1: reads a map at points, and reduces each reading to a few numbers."""
+class FeatureSampler(nn.Module):
+    """Section 3.3: landmark-aligned features of one feature map (Eq. 1)."""
 
     def __init__(self, channels: int, config: SamplerConfig) -> None:
         super().__init__()
@@ -120,13 +124,13 @@ class PointSampler(nn.Module):
     def forward(
         self, feature_map: Float[Tensor, "b c h w"], points_crop: Float[Tensor, "b p 2"]
     ) -> Float[Tensor, "b features"]:
-        """Sample a map at points in crop coordinates; the result is ``(b, p * features)``."""
+        """Sample a feature map at points in crop coordinates; returns ``(b, p * features)``."""
         sampled = functional.grid_sample(feature_map, points_crop[:, None], align_corners=False)
         return cast(Tensor, self.mlp(sampled[:, :, 0].transpose(1, 2)).flatten(1))
 
 
 class FaceRegressor(nn.Module):
-    """One step's MLP: features, the last state and box numbers to the state's residual."""
+    """Section 3.4: the MLP of one step, which estimates the residual of Theta."""
 
     def __init__(
         self, inputs: int, vertex_count: int, config: RegressorConfig, geometry: bool
@@ -139,21 +143,21 @@ class FaceRegressor(nn.Module):
             layers += [nn.Dropout(config.dropout)] if config.dropout else []
             inputs = hidden
         self.trunk = nn.Sequential(*layers)
-        self.pose_head = _small_linear(inputs, 9)
+        self.pose_head = _output_layer(inputs, 9)
         self.vertex_head: nn.Module | None = None
         self.vertex_unit_m = config.vertex_unit_m
         if geometry and config.vertex_rank is not None:
             self.vertex_head = nn.Sequential(
                 nn.Linear(inputs, config.vertex_rank, bias=False),
-                _small_linear(config.vertex_rank, 3 * vertex_count),
+                _output_layer(config.vertex_rank, 3 * vertex_count),
             )
         elif geometry:
-            self.vertex_head = _small_linear(inputs, 3 * vertex_count)
+            self.vertex_head = _output_layer(inputs, 3 * vertex_count)
 
     def forward(
         self, inputs: Float[Tensor, "b inputs"]
     ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 3"], Float[Tensor, "b n 3"] | None]:
-        """Return the residuals of R, as 6D, of c, and of V in metres."""
+        """Return the residuals of R (6D), c, and V in metres (None without geometry)."""
         hidden = self.trunk(inputs)
         pose = self.pose_head(hidden)
         vertices_m = None
@@ -163,16 +167,16 @@ class FaceRegressor(nn.Module):
 
 
 class TRGNetwork(nn.Module):
-    """The whole network.
+    """The TRG network of section 3.
 
     Parameters
     ----------
     config
-        What to build.
+        Layers, sizes and variants.
     topology
         The landmark mesh; its template is V_0.
     start_rotation
-        ``(3, 3)``: R_0. None: facing the camera.
+        R_0, ``(3, 3)``. None: identity, facing the camera.
     """
 
     start_vertices_m: Tensor
@@ -196,7 +200,8 @@ class TRGNetwork(nn.Module):
         self.samplers = nn.ModuleList()
         self.regressors = nn.ModuleList()
         for step in range(config.iterations):
-            self.samplers.append(PointSampler(config.decoder[self._map_of(step)], config.sampler))
+            channels = config.decoder[self._map_index(step)]
+            self.samplers.append(FeatureSampler(channels, config.sampler))
             self.regressors.append(
                 FaceRegressor(
                     self._regressor_inputs(step),
@@ -208,108 +213,114 @@ class TRGNetwork(nn.Module):
         self._register_constants(torch.eye(3) if start_rotation is None else start_rotation)
 
     def forward(self, crop: Tensor, bbox_info: Tensor) -> NetworkOutput:
-        """Estimate from crops ``(b, 3, s, s)``, RGB 0 to 255, and box numbers ``(b, 3)``.
+        """Estimate faces.
 
-        Crops may be uint8 or floating point. Normalisation happens here.
+        Parameters
+        ----------
+        crop
+            ``(b, 3, s, s)`` RGB, 0 to 255, uint8 or floating point; normalised here.
+        bbox_info
+            ``(b, 3)``: box centre and side in normalised image coordinates.
 
         Raises
         ------
         ValueError
-            A shape is not this network's, or there are not as many crops as box numbers.
+            A shape is not the network's, or the batch sizes differ.
         """
         size = self.config.crop_size
         if crop.shape[1:] != (3, size, size) or bbox_info.shape != (crop.shape[0], 3):
             raise ValueError(
-                f"network: expected crops (b, 3, {size}, {size}) and box numbers (b, 3), "
+                f"network: expected crops (b, 3, {size}, {size}) and bbox_info (b, 3), "
                 f"got {tuple(crop.shape)} and {tuple(bbox_info.shape)}"
             )
         pixels = (crop.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         maps = self.decoder(self.backbone(pixels))
         heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
         landmarks68_crop, peaks = soft_argmax(heatmaps)
-        stage = self._place(self._start(bbox_info), bbox_info)
-        stages = []
+        output = self._step_output(self._theta_0(bbox_info), bbox_info)
+        steps = []
         for step in range(self.config.iterations):
-            # Each step learns from its own losses: gradients through where the last step looked,
-            # or through what it said, make three networks in a row chase each other.
-            last = StageOutput(*(tensor.detach() for tensor in stage))
-            features = self.samplers[step](maps[self._map_of(step)], self._look_at(step, last))
-            state = self._refine(step, features, last, landmarks68_crop.detach(), bbox_info)
-            stage = self._place(state, bbox_info)
-            stages.append(stage)
-        return NetworkOutput(tuple(stages), landmarks68_crop, peaks, heatmaps)
+            # Each step learns from its own losses only. With gradients through the sampling points
+            # or Theta_{t-1}, the steps adapt to each other and training becomes unstable.
+            previous = StepOutput(*(tensor.detach() for tensor in output))
+            points_crop = self._sampling_points(step, previous)
+            features = self.samplers[step](maps[self._map_index(step)], points_crop)
+            theta = self._regress(step, features, previous, landmarks68_crop.detach(), bbox_info)
+            output = self._step_output(theta, bbox_info)
+            steps.append(output)
+        return NetworkOutput(tuple(steps), landmarks68_crop, peaks, heatmaps)
 
-    def _look_at(self, step: int, last: StageOutput) -> Float[Tensor, "b p 2"]:
-        """Return where a step reads its map: a grid at first, then the projected vertices."""
-        if step > 0 and self.config.features == "aligned":
-            return last.vertices_crop[:, self.subsample]
-        return self.grid_crop.expand(last.vertices_crop.shape[0], -1, -1)
-
-    def _refine(
-        self,
-        step: int,
-        features: Float[Tensor, "b features"],
-        last: StageOutput,
-        landmarks68_crop: Float[Tensor, "b 68 2"],
-        bbox_info: Float[Tensor, "b 3"],
-    ) -> State:
-        """Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
-        regressor = cast(FaceRegressor, self.regressors[step])
-        inputs = [features]
-        if self.config.geometry:
-            # Relative to the template, so that what differs between faces is not a small ripple
-            # on a large constant; the first layer's bias makes this the same function.
-            change_m = (last.vertices_m - self.start_vertices_m)[:, self.subsample]
-            inputs.append(change_m.flatten(1) / regressor.vertex_unit_m)
-        centre = bbox_info[:, :2] * self.config.box_centre_gain
-        inputs += [last.rotation_6d, last.correction, centre, bbox_info[:, 2:]]
-        if self.config.reprojection_residual:
-            residual_crop = landmarks68_crop - last.vertices_crop[:, self.landmarks68]
-            inputs.append((residual_crop @ last.rotation[:, :2]).flatten(1))  # in the head's axes
-        rotation_6d, correction, vertices_m = regressor(torch.cat(inputs, 1))
-        return State(
-            last.rotation_6d + rotation_6d,
-            last.correction + correction,
-            last.vertices_m if vertices_m is None else last.vertices_m + vertices_m,
-        )
-
-    def _place(self, state: State, bbox_info: Float[Tensor, "b 3"]) -> StageOutput:
-        """Turn a state into rotation, translation (Eq. 2) and projected vertices (Eq. 3)."""
-        rotation = rotation_from_6d(state.rotation_6d)
-        translation_m = state.correction
-        if self.config.translation == "correction":
-            translation_m = translation_from_correction(state.correction, bbox_info)
-        rays = rays_from_points(transform(state.vertices_m, rotation, translation_m), MIN_DEPTH_M)
-        return StageOutput(
-            state.rotation_6d,
-            rotation,
-            state.correction,
-            translation_m,
-            state.vertices_m,
-            crop_from_rays(rays, bbox_info),
-        )
-
-    def _start(self, bbox_info: Float[Tensor, "b 3"]) -> State:
-        """Return Theta_0 for as many faces as there are box numbers."""
+    def _theta_0(self, bbox_info: Float[Tensor, "b 3"]) -> Theta:
         batch = bbox_info.shape[0]
-        return State(
+        return Theta(
             self.start_rotation_6d.expand(batch, -1),
             self.start_correction.expand(batch, -1),
             self.start_vertices_m.expand(batch, -1, -1),
         )
 
-    def _map_of(self, step: int) -> int:
+    def _sampling_points(self, step: int, previous: StepOutput) -> Float[Tensor, "b p 2"]:
+        """Return P_{t-1}: the grid at the first step, then the projected, subsampled vertices."""
+        if step > 0 and self.config.features == "aligned":
+            return previous.vertices_crop[:, self.subsample]
+        return self.grid_crop.expand(previous.vertices_crop.shape[0], -1, -1)
+
+    def _regress(
+        self,
+        step: int,
+        features: Float[Tensor, "b features"],
+        previous: StepOutput,
+        landmarks68_crop: Float[Tensor, "b 68 2"],
+        bbox_info: Float[Tensor, "b 3"],
+    ) -> Theta:
+        """Return Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
+        regressor = cast(FaceRegressor, self.regressors[step])
+        inputs = [features]
+        if self.config.geometry:
+            # Relative to the template: the difference between faces is small beside the
+            # coordinates themselves. The first layer's bias makes the two forms equivalent.
+            change_m = (previous.vertices_m - self.start_vertices_m)[:, self.subsample]
+            inputs.append(change_m.flatten(1) / regressor.vertex_unit_m)
+        centre = bbox_info[:, :2] * self.config.box_centre_gain
+        inputs += [previous.rotation_6d, previous.correction, centre, bbox_info[:, 2:]]
+        if self.config.reprojection_residual:
+            residual_crop = landmarks68_crop - previous.vertices_crop[:, self.landmarks68]
+            # Rotated into the head's axes, in which a residual means the same for every pose.
+            inputs.append((residual_crop @ previous.rotation[:, :2]).flatten(1))
+        rotation_6d, correction, vertices_m = regressor(torch.cat(inputs, 1))
+        return Theta(
+            previous.rotation_6d + rotation_6d,
+            previous.correction + correction,
+            previous.vertices_m if vertices_m is None else previous.vertices_m + vertices_m,
+        )
+
+    def _step_output(self, theta: Theta, bbox_info: Float[Tensor, "b 3"]) -> StepOutput:
+        """Compute rotation, translation (Eq. 2) and projected vertices (Eq. 3) from Theta_t."""
+        rotation = rotation_from_6d(theta.rotation_6d)
+        translation_m = theta.correction
+        if self.config.translation == "correction":
+            translation_m = translation_from_correction(theta.correction, bbox_info)
+        rays = rays_from_points(transform(theta.vertices_m, rotation, translation_m), MIN_DEPTH_M)
+        return StepOutput(
+            theta.rotation_6d,
+            rotation,
+            theta.correction,
+            translation_m,
+            theta.vertices_m,
+            crop_from_rays(rays, bbox_info),
+        )
+
+    def _map_index(self, step: int) -> int:
         return step if self.config.multi_scale else 0
 
     def _regressor_inputs(self, step: int) -> int:
         aligned = step > 0 and self.config.features == "aligned"
         points = len(self.topology.subsample) if aligned else GRID_SIDE**2
         vertices = 3 * len(self.topology.subsample) if self.config.geometry else 0
-        reprojection_residual = 3 * LANDMARK_COUNT if self.config.reprojection_residual else 0
-        return points * self.config.sampler.features + vertices + 6 + 3 + 3 + reprojection_residual
+        residual = 3 * LANDMARK_COUNT if self.config.reprojection_residual else 0
+        return points * self.config.sampler.features + vertices + 6 + 3 + 3 + residual
 
     def _register_constants(self, start_rotation: Tensor) -> None:
-        """Keep what is fixed as buffers, so that it moves with the module and is saved with it."""
+        """Register constants as buffers: they move with the module and are saved with it."""
         correction = (1.0, 0.0, 0.0)
         if self.config.translation == "direct":
             correction = (0.0, 0.0, self.config.start_depth_m)
@@ -329,32 +340,8 @@ class TRGNetwork(nn.Module):
             self.register_buffer(name, tensor)
 
 
-def cell_centres(count: int) -> Float[Tensor, " count"]:
-    """Return the centres of ``count`` equal cells of [-1, 1].
-
-    The same convention as ``grid_sample(align_corners=False)``: -1 and 1 are outer borders.
-    """
-    return (torch.arange(count, dtype=torch.float32) * 2.0 + 1.0) / count - 1.0
-
-
-def soft_argmax(
-    heatmaps: Float[Tensor, "b k h w"],
-) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-    """Return the mean position under each heatmap, and its peak.
-
-    Positions are crop coordinates, the mean of the cell centres under the heatmap's softmax (Sun
-    et al. 2018, reference 42 of the paper); a peak is the largest softmax value.
-    """
-    height, width = heatmaps.shape[-2:]
-    share = heatmaps.flatten(2).softmax(-1)
-    peaks = share.amax(-1)
-    grid = share.unflatten(2, (height, width))
-    x = (grid.sum(2) * cell_centres(width).to(heatmaps)).sum(-1)
-    y = (grid.sum(3) * cell_centres(height).to(heatmaps)).sum(-1)
-    return torch.stack([x, y], -1), peaks
-
-
-def _small_linear(inputs: int, outputs: int) -> nn.Linear:
+def _output_layer(inputs: int, outputs: int) -> nn.Linear:
+    """Return a linear layer with small weights and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight, gain=HEAD_GAIN)
     nn.init.zeros_(layer.bias)

@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import torch
 from jaxtyping import UInt8
 from onnx import ModelProto, StringStringEntryProto
@@ -20,9 +18,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from trg._util.atomic import write_atomic
 from trg.inference.detector import CARD, INPUTS, MULTIPLE, OUTPUTS, UNIT_SIDE_PX
-from trg.inference.onnx_session import open_session
-from trg.network.export import OPSET, exporter_kept_quiet, quantize_weights, strip_metadata
-from trglab.detector.network import DetectorNetwork, multiply_adds
+from trg.network.cost import multiply_adds, parameter_count
+from trg.network.onnx_graph import (
+    export_graph,
+    measure_graph_parity,
+    quantize_weights,
+    random_patches,
+)
+from trglab.detector.network import DetectorNetwork
 
 PARITY_LIMIT = 1e-3
 """Largest difference of a score, or of a box in its own sides, that float32 export may make."""
@@ -84,8 +87,10 @@ def export_detector(
         **card,
         "storage": "float16",
         "parity": measure_parity(network, graph),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
-        "multiply_adds_320x256": multiply_adds(network),
+        "parameters": parameter_count(network),
+        "multiply_adds_320x256": multiply_adds(
+            network, torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
+        ),
         "config": network.config.to_dict(),
         "graph_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -98,44 +103,27 @@ def export_detector(
 
 
 def detector_graph(network: DetectorNetwork) -> ModelProto:
-    """Trace a network into one ONNX graph for any number of pictures of any size."""
-    network = _without_normalisation(network)
+    """Trace a network into one ONNX graph for any number of images of any size."""
     batch = torch.export.Dim("batch")
     rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
     images = torch.zeros(2, 3 * MULTIPLE, 2 * MULTIPLE, 3, dtype=torch.uint8)
-    with exporter_kept_quiet():
-        program = torch.onnx.export(
-            ExportedDetector(network),
-            (images,),
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=({0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    strip_metadata(graph)
-    onnx.checker.check_model(graph)
-    return graph
+    return export_graph(
+        ExportedDetector(_fold_batchnorm(network)),
+        {INPUTS[0]: images},
+        OUTPUTS,
+        ({0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns},),
+    )
 
 
 def measure_parity(network: DetectorNetwork, graph: ModelProto) -> dict[str, float]:
-    """Return each output's largest difference between a graph and its network, on patchworks."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (2, 8, 12, 3), dtype=np.uint8).repeat(24, 1).repeat(24, 2)
-    session = open_session("detector", graph.SerializeToString(), 1, None)
-    got = session.run(OUTPUTS, {INPUTS[0]: images})
-    with torch.inference_mode():
-        expected = ExportedDetector(network)(torch.from_numpy(images))
-    return {
-        name: float(np.abs(a - b.numpy()).max())
-        for name, a, b in zip(OUTPUTS, got, expected, strict=True)
-    }
+    """Return each output's largest absolute difference between a graph and its network."""
+    images = random_patches(2, 192, 288, 24)
+    return measure_graph_parity(
+        ExportedDetector(network), graph.SerializeToString(), (images,), OUTPUTS
+    )
 
 
-def _without_normalisation(network: DetectorNetwork) -> DetectorNetwork:
+def _fold_batchnorm(network: DetectorNetwork) -> DetectorNetwork:
     """Return a copy whose batch normalisations are folded into the convolutions before them."""
     folded = copy.deepcopy(network).eval()
     for block in folded.modules():

@@ -255,33 +255,3 @@ def detection_losses(
     box = box_weight * error[..., :3].sum() / faces
     points = points_weight * error[..., 3:].sum() / (POINT_COUNT * faces)
     return DetectionLosses(heat + box + points, heat, box, points)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return how many numbers training may change."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def multiply_adds(network: DetectorNetwork, height: int = 256, width: int = 320) -> int:
-    """Count the multiply-adds of all convolutions for one picture of this size."""
-    total = 0
-
-    def count(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(layer, nn.Conv2d)
-        total += layer.weight.numel() * output[0, 0].numel()
-
-    hooks = [
-        layer.register_forward_hook(count)
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    was_training = network.training
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, height, width, 3, dtype=torch.uint8))
-    finally:
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return total

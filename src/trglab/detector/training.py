@@ -6,7 +6,6 @@ checkpoint along the same path.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from trglab.detector.network import (
     detection_losses,
     detection_targets,
 )
-from trglab.training.optim import learning_rate, make_optimizer
+from trglab.training.optim import learning_rate, make_optimizer, moving_average
 from trglab.training.photometric import degrade, jitter_colours
 from trglab.training.recipes import OptimConfig
 from trglab.training.state import LAST, RunLog
@@ -88,7 +87,7 @@ class DetectionRun:
         torch.manual_seed(recipe.seed)
         network = DetectorNetwork(recipe.model).to(self.device)
         self.network: DetectorNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.average = moving_average(self.network, recipe.optim.ema_decay)
         self.optimizer = make_optimizer(self.network, recipe.optim)
         self.step = 0
         """Steps done."""
@@ -122,7 +121,7 @@ class DetectionRun:
             raise RuntimeError(f"step {self.step}: expected finite losses, got {numbers}")
         self.optimizer.step()
         self.step += 1
-        self._average()
+        self.average.update_parameters(self.network)
         return numbers
 
     def batch(self, step: int) -> tuple[Tensor, DetectionTargets]:
@@ -144,18 +143,6 @@ class DetectionRun:
         pixels = torch.from_numpy(np.stack([scene.image for scene in scenes])).to(self.device)
         return _degraded(pixels, recipe, np.random.default_rng((recipe.seed, 1, step))), targets
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Take the weights into their moving average; young averages forget faster."""
-        limit = self.recipe.optim.ema_decay or 0.0
-        decay = min(limit, (1.0 + self.step) / (10.0 + self.step))
-        current = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1.0 - decay)
-            else:
-                value.copy_(current[name])
-
     def save(self, folder: Path) -> None:
         """Write the whole state, whole or not at all."""
         contents = {
@@ -164,7 +151,7 @@ class DetectionRun:
             "steps_before": self.steps_before,
             "recipe": self.recipe.to_dict(),
             "weights": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         write_atomic(folder / LAST, lambda file: torch.save(contents, file))
@@ -186,16 +173,17 @@ class DetectionRun:
                 f"{folder / LAST}: expected a training by the same recipe, {sorted(changed)} differ"
             )
         self.network.load_state_dict(saved["weights"])
-        self.average.load_state_dict(saved["average"])
+        self.average.module.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step = saved["step"]
+        self.average.n_averaged.fill_(self.step)
         self.steps_before = saved["steps_before"]
 
     def start_from(self, checkpoint: Path) -> None:
         """Begin with the averaged weights of another training of the same network."""
         saved = _read(checkpoint)
         self.network.load_state_dict(saved["average"])
-        self.average.load_state_dict(saved["average"])
+        self.average.module.load_state_dict(saved["average"])
         self.steps_before = saved["steps_before"] + saved["step"]
 
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from trg.inference.bundle import WeightBundle
 from trg.network.checkpoint import load_checkpoint
-from trg.network.export import ExportFacts, Storage, export_bundle
+from trg.network.export import ExportFacts, export_bundle
+from trg.network.onnx_graph import Storage
 from trg.network.trg import TRGNetwork
 from trglab.datasets.codecs import ImageFormat
 from trglab.datasets.store_writer import SHARD_SIZE, StoreReport

@@ -31,19 +31,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import SUFFIX
-from trg.network.checkpoint import save_checkpoint
-from trg.network.feature_extractor import load_imagenet_weights
+from trg.network.checkpoint import load_imagenet_weights, save_checkpoint
+from trg.network.export import recalibrate_batchnorm
 from trg.network.losses import Losses, Targets, TRGLoss
-from trg.network.restore import recalibrate_batchnorm
 from trg.network.trg import TRGNetwork
 from trglab.datasets.batches import BatchShare, Mixture
 from trglab.datasets.view import Views, ViewSpec
 from trglab.training.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
 from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
 from trglab.training.optim import (
-    MovingAverage,
     learning_rate,
     make_optimizer,
+    moving_average,
     use_bf16_in_layers,
 )
 from trglab.training.recipes import Recipe
@@ -163,7 +162,7 @@ class _Run:
         if recipe.features_from is not None:
             freeze_features(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's gap
-        average = MovingAverage(network, recipe.optim.ema_decay)
+        average = moving_average(network, recipe.optim.ema_decay)
         self.state = TrainingState(network, average, make_optimizer(network, recipe.optim))
         if recipe.precision == "bf16":
             use_bf16_in_layers(network, device.type)
@@ -209,7 +208,7 @@ class _Run:
         if not (math.isfinite(numbers["total"]) and math.isfinite(numbers["gradient"])):
             self._stop_on_nan(step, batch, numbers)
         optimizer.step()
-        self.state.average.update(self.state.network, step)
+        self.state.average.update_parameters(self.state.network)
         self.state.step = step + 1
         return {**numbers, "learning_rate": rate}
 
@@ -224,7 +223,7 @@ class _Run:
         """Give the norms that a bundle's graph has lost the statistics of the first batch."""
         batch = self._batch(0, self.batches.share(0, self.rank, self.world))
         recalibrate_batchnorm(self.state.network, batch.crops, batch.bbox_info)
-        self.state.average.network.load_state_dict(self.state.network.state_dict())
+        self.state.averaged_network.load_state_dict(self.state.network.state_dict())
 
     def keep(self, numbers: dict[str, float], last: bool) -> None:
         """Log, measure and save what is due after this step."""
@@ -248,7 +247,7 @@ class _Run:
         return bool(flag.item())
 
     def _validate(self, step: int) -> None:
-        network = self.state.average.network
+        network = self.state.averaged_network
         sheets: dict[str, Image.Image | None] = {}
         self.figures = {}
         if self.holdout is not None:

@@ -1,13 +1,13 @@
-"""How the weights move: optimiser, learning rate, mixed precision and the moving average."""
+"""Optimiser, learning rate schedule, mixed precision, and moving average of the weights."""
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from trg.network.trg import TRGNetwork
 from trglab.training.recipes import OptimConfig
@@ -39,26 +39,31 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
 
 
-class MovingAverage:
-    """An exponential moving average of a network's weights, and of its batch statistics.
+def moving_average(network: nn.Module, decay: float | None) -> AveragedModel:
+    """Return an exponential moving average of a network's weights and batch statistics.
 
-    ``network`` is an ordinary network that can be measured, saved and exported.
+    Call ``update_parameters(network)`` after each optimiser step. ``module`` is an ordinary network
+    in evaluation mode. The first update copies the weights; then the decay warms up from 2/11 as
+    ``(1 + n) / (10 + n)`` over the updates n, so that early averages forget early weights.
+
+    Parameters
+    ----------
+    decay
+        After the warm-up. None: no average; the module follows the network.
     """
 
-    def __init__(self, network: TRGNetwork, decay: float | None) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.decay = decay
+    def update(averaged: Any, current: Any, updates: Any) -> None:
+        count = float(updates)
+        warm_up = min(decay or 0.0, (1.0 + count) / (10.0 + count))
+        for average, value in zip(averaged, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1.0 - warm_up)
+            else:  # index buffers and step counts
+                average.copy_(value)
 
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after ``step``; young averages forget faster."""
-        decay = 0.0 if self.decay is None else min(self.decay, (1.0 + step) / (10.0 + step))
-        averaged, current = self.network.state_dict(), network.state_dict()
-        for name, value in averaged.items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1.0 - decay)
-            else:
-                value.copy_(current[name])
+    average = AveragedModel(network, multi_avg_fn=torch.no_grad()(update), use_buffers=True)
+    average.module.eval().requires_grad_(False)
+    return average
 
 
 def use_bf16_in_layers(network: TRGNetwork, device_type: str) -> None:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from trg._util.atomic import write_atomic
 from trg.inference.bundle import SUFFIX, read_bundle
-from trg.network.checkpoint import load_checkpoint, save_checkpoint
-from trg.network.feature_extractor import load_state_strictly
-from trg.network.restore import network_from_bundle
+from trg.network.checkpoint import load_checkpoint, load_state_strictly, save_checkpoint
+from trg.network.export import network_from_bundle
 from trg.network.trg import TRGNetwork
-from trglab.training.optim import MovingAverage
 
 LAST = "last.pt"
 """The training's whole state, to be resumed."""
@@ -41,16 +40,21 @@ class TrainingState:
     """What changes while a training runs."""
 
     network: TRGNetwork
-    average: MovingAverage
+    average: AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Steps done."""
     best_score: float = float("inf")
 
+    @property
+    def averaged_network(self) -> TRGNetwork:
+        """The network with the averaged weights, in evaluation mode."""
+        return cast(TRGNetwork, self.average.module)
+
     def save(self, folder: Path, recipe: dict[str, Any]) -> None:
         """Write :data:`LAST`, whole or not at all."""
         extra = {
-            "average": self.average.network.state_dict(),
+            "average": self.averaged_network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "best_score": self.best_score,
@@ -97,7 +101,7 @@ class TrainingState:
             if weights[name].shape != tensor.shape:
                 weights[name].zero_()
             weights[name][tuple(slice(size) for size in tensor.shape)] = tensor
-        self.average.network.load_state_dict(weights)
+        self.averaged_network.load_state_dict(weights)
 
     def take_features(self, path: Path) -> None:
         """Take over the :data:`FEATURES` of a checkpoint or a bundle.
@@ -116,7 +120,7 @@ class TrainingState:
                 f"features_from {path}: expected a heatmap_gain of {gain}, got {its_gain}"
             )
         for name in FEATURES:
-            for network in (self.network, self.average.network):
+            for network in (self.network, self.averaged_network):
                 part, its = getattr(network, name), getattr(other, name)
                 load_state_strictly(part, its.state_dict(), f"features_from {path}, {name}")
 
@@ -141,9 +145,10 @@ class TrainingState:
                 f"{[recipe[name] for name in changed]} now"
             )
         self.network.load_state_dict(checkpoint.network.state_dict())
-        self.average.network.load_state_dict(checkpoint.extra["average"])
+        self.averaged_network.load_state_dict(checkpoint.extra["average"])
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
         self.step = checkpoint.extra["step"]
+        self.average.n_averaged.fill_(self.step)
         self.best_score = checkpoint.extra["best_score"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.rotations import rotation_to_euler
-from trg.network.trg import StageOutput, TRGNetwork
+from trg.network.trg import StepOutput, TRGNetwork
 from trglab.datasets.view import Views, select_views
 from trglab.evaluation.metrics import add_mm, geodesic_error_deg, landmark_error_mm, mae_r_deg
 from trglab.training.augment import AugmentConfig, Augmenter, TrainingBatch, draw
@@ -90,7 +90,7 @@ def predict(network: TRGNetwork, crops: Tensor, bbox_info: Tensor) -> Prediction
     was_training = network.training
     network.eval()
     try:
-        last: StageOutput = network(crops, bbox_info).stages[-1]
+        last: StepOutput = network(crops, bbox_info).steps[-1]
     finally:
         network.train(was_training)
     kept = (last.rotation, last.translation_m, last.vertices_m, last.vertices_crop)

@@ -14,19 +14,21 @@ from trg.geometry.rotations import rotation_from_euler
 from trg.network.config import table1_variants, trg_s
 from trg.network.losses import (
     FIVE_POINTS,
-    HEATMAP_SPREAD,
+    HEATMAP_SIGMA,
     REFERENCE_FOCAL_PX,
     Losses,
     LossWeights,
     Targets,
     TRGLoss,
 )
-from trg.network.trg import NetworkOutput, StageOutput
+from trg.network.trg import NetworkOutput, StepOutput
 
 TOPOLOGY = ellipsoid_topology()
 
 
-def _output(targets: Targets, seed: int = 0, stages: int = 3, noise: float = 1.0) -> NetworkOutput:
+def _output(
+    targets: Targets, seed: int = 0, step_count: int = 3, noise: float = 1.0
+) -> NetworkOutput:
     """Return the labels, disturbed by ``noise``, as a network would put them."""
     rng = np.random.default_rng(seed)
 
@@ -34,7 +36,7 @@ def _output(targets: Targets, seed: int = 0, stages: int = 3, noise: float = 1.0
         return tensor + torch.as_tensor(rng.normal(0, noise * sigma, tensor.shape)).to(tensor)
 
     steps = []
-    for _ in range(stages):
+    for _ in range(step_count):
         euler = rng.normal(0, 5 * noise, (len(targets.rotation), 3))
         rotation = targets.rotation @ torch.as_tensor(rotation_from_euler(euler)).to(
             targets.rotation
@@ -43,7 +45,7 @@ def _output(targets: Targets, seed: int = 0, stages: int = 3, noise: float = 1.0
         vertices_m = disturbed(targets.vertices_m, 0.005)
         rays = rays_from_points(transform(vertices_m, rotation, translation_m))
         steps.append(
-            StageOutput(
+            StepOutput(
                 rotation_6d=rotation.mT[:, :2].flatten(1),
                 rotation=rotation,
                 correction=translation_m,
@@ -62,7 +64,7 @@ def _ideal_heatmaps(points_crop: Tensor, side: int = 8) -> Tensor:
     cells = (points_crop + 1.0) * side / 2.0 - 0.5
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     off = cells[:, :, None, None] - torch.stack([x, y], -1)
-    return -0.5 * (off / HEATMAP_SPREAD).square().sum(-1)
+    return -0.5 * (off / HEATMAP_SIGMA).square().sum(-1)
 
 
 def _batch(count: int = 4, dtype: torch.dtype = torch.float64) -> Targets:
@@ -73,11 +75,11 @@ def _batch(count: int = 4, dtype: torch.dtype = torch.float64) -> Targets:
 def _naive(output: NetworkOutput, targets: Targets, weights: LossWeights) -> dict[str, float]:
     """Eq. 4 to 7 in loops, from what the paper says."""
     parts = dict.fromkeys(Losses._fields[1:], 0.0)
-    count, last = len(targets.rotation), len(output.stages)
+    count, last = len(targets.rotation), len(output.steps)
     for b in range(count):
         truth = {name: getattr(targets, name)[b].numpy() for name in Targets._fields}
         cam_true = truth["vertices_m"] @ truth["rotation"].T + truth["translation_m"]
-        for t, stage in enumerate(output.stages, start=1):
+        for t, stage in enumerate(output.steps, start=1):
             w = 2.0 ** (t - last) / count
             V, R, T = (
                 x[b].numpy() for x in (stage.vertices_m, stage.rotation, stage.translation_m)
@@ -92,7 +94,7 @@ def _naive(output: NetworkOutput, targets: Targets, weights: LossWeights) -> dic
             points = stage.vertices_crop[b].numpy()[TOPOLOGY.landmarks68]
             off = np.abs(points - truth["landmarks68_crop"]).sum(1)
             parts["five_points"] += w * off[list(FIVE_POINTS)].mean()
-        V = output.stages[-1].vertices_m[b].numpy()
+        V = output.steps[-1].vertices_m[b].numpy()
         for i, j, k in TOPOLOGY.triangles:
             for n, m in ((i, j), (j, k), (k, i)):
                 length = np.linalg.norm(V[n] - V[m])
@@ -133,13 +135,13 @@ def test_gradients_agree_with_finite_differences() -> None:
     targets = _batch(count=2)
     targets = targets._replace(has_vertices=torch.tensor([True, False]))
     loss = TRGLoss(TOPOLOGY, LossWeights(five_points=0.1, heatmaps=0.5))
-    output = _output(targets, stages=2)
-    leaves = [t.clone().requires_grad_() for stage in output.stages for t in stage]
+    output = _output(targets, step_count=2)
+    leaves = [t.clone().requires_grad_() for stage in output.steps for t in stage]
     leaves += [t.clone().requires_grad_() for t in (output.landmarks68_crop, output.heatmaps)]
 
     def total(*tensors: Tensor) -> Tensor:
-        stages = (StageOutput(*tensors[:6]), StageOutput(*tensors[6:12]))
-        answer = NetworkOutput(stages, tensors[12], output.peaks, tensors[13])
+        steps = (StepOutput(*tensors[:6]), StepOutput(*tensors[6:12]))
+        answer = NetworkOutput(steps, tensors[12], output.peaks, tensors[13])
         return loss(answer, targets).total
 
     # fast_mode compares along random directions; the full Jacobian has 15,000 columns
@@ -188,7 +190,7 @@ def test_missing_labels_leave_only_what_remains() -> None:
     only_2d = loss(output, targets._replace(has_pose=nobody, has_vertices=nobody))
     assert only_2d.head == only_2d.camera == only_2d.rotation == only_2d.edge == 0
     expected = 0.0
-    for t, stage in enumerate(output.stages):
+    for t, stage in enumerate(output.steps):
         off = stage.vertices_crop[:, TOPOLOGY.landmarks68.astype(int)] - targets.landmarks68_crop
         pixels = off * targets.bbox_info[:, None, 2:] / 2 * REFERENCE_FOCAL_PX
         expected += 2.0 ** (t - 2) * pixels.abs().sum(-1).mean().item()
@@ -234,8 +236,8 @@ def test_a_batch_is_the_mean_of_its_samples() -> None:
     loss = TRGLoss(TOPOLOGY)
     each = []
     for i in range(4):
-        stages = tuple(StageOutput(*(t[i : i + 1] for t in stage)) for stage in output.stages)
-        one = NetworkOutput(stages, *(t[i : i + 1] for t in output[1:]))
+        steps = tuple(StepOutput(*(t[i : i + 1] for t in stage)) for stage in output.steps)
+        one = NetworkOutput(steps, *(t[i : i + 1] for t in output[1:]))
         each.append(loss(one, Targets(*(t[i : i + 1] for t in mixed))).total)
     assert loss(output, mixed).total.item() == pytest.approx(torch.stack(each).mean().item())
 
@@ -248,9 +250,9 @@ def test_image_loss_does_not_know_the_cameras_resolution() -> None:
         vertices_m=2 * targets.vertices_m, translation_m=2 * targets.translation_m
     )
     far_output = output._replace(
-        stages=tuple(
+        steps=tuple(
             stage._replace(vertices_m=2 * stage.vertices_m, translation_m=2 * stage.translation_m)
-            for stage in output.stages
+            for stage in output.steps
         )
     )
     loss = TRGLoss(TOPOLOGY)
@@ -287,7 +289,7 @@ def _train(config, steps: int, learning_rate: float, count: int) -> tuple[list[f
         schedule.step()
         trace.append(losses.total.item())
     with torch.no_grad():
-        last = network.eval()(crops, targets.bbox_info).stages[-1]
+        last = network.eval()(crops, targets.bbox_info).steps[-1]
     error_m = torch.linalg.vector_norm(last.vertices_m - targets.vertices_m, dim=-1).mean()
     return trace, 1000.0 * error_m.item()
 

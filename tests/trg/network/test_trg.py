@@ -15,6 +15,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import bbox_info_from_box
 from trg.geometry.projection import correction_from_translation, rays_from_crop
 from trg.geometry.rotations import rotation_from_euler
+from trg.network.checkpoint import load_imagenet_weights
 from trg.network.config import (
     PRESETS,
     BackboneConfig,
@@ -26,15 +27,21 @@ from trg.network.config import (
     trg_s,
 )
 from trg.network.cost import multiply_adds, parameter_count
-from trg.network.feature_extractor import ResNet, load_imagenet_weights
+from trg.network.feature_extractor import ResNet, cell_centres, soft_argmax
 from trg.network.losses import TRGLoss
-from trg.network.trg import PointSampler, TRGNetwork, cell_centres, soft_argmax
+from trg.network.trg import FeatureSampler, TRGNetwork
 
 TOPOLOGY = ellipsoid_topology()
 VARIANTS = table1_variants(tiny_config())
 WITH_ADDITIONS = VARIANTS | {
     "additions": replace(tiny_config(), skips=True, reprojection_residual=True)
 }
+
+
+def example_inputs(network: TRGNetwork) -> tuple[torch.Tensor, torch.Tensor]:
+    """One black crop and its bbox_info."""
+    size = network.config.crop_size
+    return torch.zeros(1, 3, size, size), torch.ones(1, 3)
 
 
 def _shapes_of(network: TRGNetwork, *modules: nn.Module) -> list[tuple[int, ...]]:
@@ -77,7 +84,7 @@ def test_the_small_network_stays_small() -> None:
     maps = _shapes_of(network, *network.decoder.layers)
     assert [shape[-1] for shape in maps] == [8, 16, 32]
     assert parameter_count(network) <= 8_000_000
-    assert multiply_adds(network) <= 250_000_000
+    assert multiply_adds(network, *example_inputs(network)) == 196_833_120  # as on the bundled card
 
 
 def test_multiply_adds_agree_with_a_count_by_hand() -> None:
@@ -90,7 +97,10 @@ def test_multiply_adds_agree_with_a_count_by_hand() -> None:
     heatmaps = 8 * 68 * 8**2
     points = 324 * (8 * 8 + 8 * 2)
     regressor = (648 + 915 + 12) * 16 + 16 * 16 + 16 * 9 + 16 * 8 + 8 * 3660
-    assert multiply_adds(network) == trunk + decoder + heatmaps + points + regressor
+    assert (
+        multiply_adds(network, *example_inputs(network))
+        == trunk + decoder + heatmaps + points + regressor
+    )
 
 
 @pytest.mark.parametrize("name", WITH_ADDITIONS)
@@ -99,8 +109,8 @@ def test_every_variant_gives_every_output(name: str) -> None:
     network = wake_heads(seeded_network(config, TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, config.crop_size, 3)
     output = network(crops, targets.bbox_info)
-    assert len(output.stages) == config.iterations
-    for stage in output.stages:
+    assert len(output.steps) == config.iterations
+    for stage in output.steps:
         shapes = [tuple(tensor.shape[1:]) for tensor in stage]
         assert shapes == [(6,), (3, 3), (3,), (3,), (1220, 3), (1220, 2)]
         assert all(len(tensor) == 3 and tensor.isfinite().all() for tensor in stage)
@@ -108,7 +118,7 @@ def test_every_variant_gives_every_output(name: str) -> None:
         torch.testing.assert_close(identity, torch.eye(3).expand_as(identity), atol=1e-5, rtol=0)
     assert output.landmarks68_crop.shape == (3, 68, 2)
     assert output.peaks.shape == (3, 68)
-    moved = output.stages[-1].vertices_m - network.start_vertices_m
+    moved = output.steps[-1].vertices_m - network.start_vertices_m
     assert bool(moved.abs().max() > 0) == config.geometry
 
 
@@ -141,17 +151,17 @@ def test_variants_differ_as_table_1_says() -> None:
 def test_without_multi_scale_every_step_reads_the_first_map() -> None:
     network = wake_heads(seeded_network(VARIANTS["3-iter"], TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, 32, 2)
-    before = network(crops, targets.bbox_info).stages[-1].vertices_m
+    before = network(crops, targets.bbox_info).steps[-1].vertices_m
     with torch.no_grad():
         network.decoder.layers[1][0].weight.zero_()
-    after = network(crops, targets.bbox_info).stages[-1].vertices_m
+    after = network(crops, targets.bbox_info).steps[-1].vertices_m
     assert torch.equal(before, after)
 
 
 def test_training_starts_near_the_template_facing_the_camera() -> None:
     network = seeded_network(trg_s(), TOPOLOGY).eval()
     crops, targets = labelled_batch(TOPOLOGY, 128, 2)
-    for stage in network(crops, targets.bbox_info).stages:
+    for stage in network(crops, targets.bbox_info).steps:
         assert (stage.vertices_m - network.start_vertices_m).abs().max() < 2e-3
         assert (stage.rotation - torch.eye(3)).abs().max() < 0.1
         assert (stage.correction - torch.tensor([1.0, 0.0, 0.0])).abs().max() < 0.1
@@ -161,8 +171,8 @@ def test_faces_do_not_see_each_other() -> None:
     network = wake_heads(seeded_network(tiny_config(), TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, 32, 3)
     with torch.no_grad():
-        together = network(crops, targets.bbox_info).stages[-1]
-        alone = network(crops[1:2], targets.bbox_info[1:2]).stages[-1]
+        together = network(crops, targets.bbox_info).steps[-1]
+        alone = network(crops[1:2], targets.bbox_info[1:2]).steps[-1]
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a[1:2], b, atol=1e-5, rtol=1e-4)
 
@@ -171,8 +181,8 @@ def test_uint8_and_float_crops_are_the_same() -> None:
     network = wake_heads(seeded_network(tiny_config(), TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, 32, 2)
     whole = crops.round().to(torch.uint8)
-    a = network(whole, targets.bbox_info).stages[-1].vertices_m
-    b = network(whole.float(), targets.bbox_info).stages[-1].vertices_m
+    a = network(whole, targets.bbox_info).steps[-1].vertices_m
+    b = network(whole.float(), targets.bbox_info).steps[-1].vertices_m
     assert torch.equal(a, b)
 
 
@@ -191,7 +201,7 @@ def test_true_labels_land_on_the_true_pixels_through_any_camera() -> None:
         correction = correction_from_translation(translation_m, bbox_info)
         network.start_correction.copy_(torch.tensor(correction))
         boxes = torch.tensor(bbox_info, dtype=torch.float32)[None]
-        stage = network(torch.zeros(1, 3, 32, 32), boxes).stages[-1]
+        stage = network(torch.zeros(1, 3, 32, 32), boxes).steps[-1]
     np.testing.assert_allclose(stage.translation_m[0], translation_m, atol=1e-6)
     rays = rays_from_crop(stage.vertices_crop[0].double().numpy(), bbox_info)
     expected = camera.project(TOPOLOGY.template_m @ rotation.T + translation_m)
@@ -201,12 +211,12 @@ def test_true_labels_land_on_the_true_pixels_through_any_camera() -> None:
 def test_start_rotation_is_where_the_first_step_starts() -> None:
     rotation = torch.tensor(rotation_from_euler(np.array([30.0, 5.0, -20.0])))
     network = TRGNetwork(tiny_config(), TOPOLOGY, start_rotation=rotation).eval()
-    stage = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3)).stages[0]
+    stage = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3)).steps[0]
     assert (stage.rotation[0] - rotation).abs().max() < 0.1
 
 
 def test_sampling_follows_the_crop_convention() -> None:
-    sampler = PointSampler(2, tiny_config().sampler)
+    sampler = FeatureSampler(2, tiny_config().sampler)
     sampler.mlp = nn.Identity()
     y, x = torch.meshgrid(cell_centres(8), cell_centres(6), indexing="ij")
     points = torch.rand(1, 50, 2, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
@@ -304,4 +314,4 @@ def test_shape_annotations_are_executed() -> None:
     with pytest.raises(TypeCheckError, match="heatmaps"):
         soft_argmax(torch.zeros(68, 8, 8))
     with pytest.raises(TypeCheckError, match="points_crop"):
-        PointSampler(2, tiny_config().sampler)(torch.zeros(3, 2, 4, 4), torch.zeros(2, 5, 2))
+        FeatureSampler(2, tiny_config().sampler)(torch.zeros(3, 2, 4, 4), torch.zeros(2, 5, 2))

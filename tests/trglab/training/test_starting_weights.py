@@ -12,8 +12,8 @@ from tests.support.dot_faces import TOPOLOGY
 from tests.trglab.training.test_training import dots, train
 from trg.inference.bundle import read_bundle
 from trg.network.checkpoint import load_checkpoint
+from trg.network.export import network_from_bundle
 from trg.network.feature_extractor import ResNet
-from trg.network.restore import network_from_bundle
 from trg.network.trg import TRGNetwork
 from trglab.training.api import export
 from trglab.training.overrides import with_overrides
@@ -56,7 +56,7 @@ def test_a_training_starts_from_a_bundle_and_gains_parts(
     assert new.config.skips
     crops, boxes = torch.rand(3, 3, 64, 64) * 255, torch.tensor([[0.1, 0.0, 0.3]]).expand(3, 3)
     with torch.no_grad():
-        a, b = old(crops, boxes).stages[-1], new(crops, boxes).stages[-1]
+        a, b = old(crops, boxes).steps[-1], new(crops, boxes).steps[-1]
     # One step has moved the norms' running statistics a little towards its batch.
     torch.testing.assert_close(b.rotation, a.rotation, atol=0.02, rtol=0.0)
     less = dots(start_from=str(tmp_path / "second" / LAST))

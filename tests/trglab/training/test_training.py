@@ -26,7 +26,7 @@ from trglab.training import loop
 from trglab.training.augment import AugmentConfig, Augmenter, draw
 from trglab.training.data import open_dataset, recipe_topology
 from trglab.training.loop import NotFiniteError, run_training, targets_of
-from trglab.training.optim import MovingAverage, use_bf16_in_layers
+from trglab.training.optim import moving_average, use_bf16_in_layers
 from trglab.training.overrides import with_overrides
 from trglab.training.progress import training_bar
 from trglab.training.recipes import DatasetConfig, Recipe, stored_views, tiny
@@ -238,7 +238,7 @@ def test_bf16_keeps_the_geometry_exact() -> None:
     boxes = torch.tensor([[0.1, -0.1, 0.3], [0.0, 0.2, 0.2]])
     output = network(crops.float(), boxes)
     assert not torch.is_autocast_enabled("cpu")
-    for stage in output.stages:
+    for stage in output.steps:
         points = transform(stage.vertices_m, stage.rotation, stage.translation_m)
         projected = crop_from_rays(rays_from_points(points), boxes)
         torch.testing.assert_close(stage.vertices_crop, projected, atol=1e-5, rtol=1e-5)
@@ -256,16 +256,16 @@ def test_perfect_predictions_cost_nothing() -> None:
     network = TRGNetwork(dots().model, TOPOLOGY)
     output = network(batch.crops, batch.bbox_info)
     rays = rays_from_points(transform(batch.vertices_m, batch.rotation, batch.translation_m))
-    stages = tuple(
+    steps = tuple(
         stage._replace(
             rotation=batch.rotation,
             translation_m=batch.translation_m,
             vertices_m=batch.vertices_m,
             vertices_crop=crop_from_rays(rays, batch.bbox_info),
         )
-        for stage in output.stages
+        for stage in output.steps
     )
-    output = output._replace(stages=stages, landmarks68_crop=batch.landmarks68_crop)
+    output = output._replace(steps=steps, landmarks68_crop=batch.landmarks68_crop)
     result = TRGLoss(TOPOLOGY)(output, targets)
     assert result.total < 1e-3
     assert result.five_points < 1e-4
@@ -285,20 +285,28 @@ def test_hidden_and_outside_landmarks_weigh_less() -> None:
     assert (weight[batch.landmarks68_visible[0]].sum() - weight.gt(0.9).sum()).abs() < 1e-6
 
 
-def test_the_average_is_an_average() -> None:
+def test_the_moving_average_copies_then_averages_with_a_rising_decay() -> None:
     network = TRGNetwork(dots().model, TOPOLOGY)
-    average = MovingAverage(network, 0.5)
-    name = "heatmaps.weight"
-    start = average.network.state_dict()[name].clone()
-    with torch.no_grad():
-        network.heatmaps.weight += 1.0
-    average.update(network, 1000)
-    torch.testing.assert_close(average.network.state_dict()[name], start + 0.5)
-    young = MovingAverage(network, None)
-    with torch.no_grad():
-        network.heatmaps.weight += 1.0
-    young.update(network, 0)
-    torch.testing.assert_close(young.network.heatmaps.weight, network.heatmaps.weight)
+    average = moving_average(network, 0.25)
+    follower = moving_average(network, None)
+    expected = network.heatmaps.weight.detach().clone()
+    for decay in (0.0, 2 / 11, 0.25, 0.25):
+        with torch.no_grad():
+            network.heatmaps.weight += 1.0
+            network.backbone.bn1.running_mean += 1.0
+            network.backbone.bn1.num_batches_tracked += 1
+        for each in (average, follower):
+            each.update_parameters(network)
+        expected = decay * expected + (1 - decay) * network.heatmaps.weight.detach()
+        averaged = average.module
+        torch.testing.assert_close(averaged.heatmaps.weight, expected)
+        mean = averaged.backbone.bn1.running_mean - network.backbone.bn1.running_mean
+        offset = averaged.heatmaps.weight - network.heatmaps.weight
+        torch.testing.assert_close(mean, offset.mean().expand_as(mean), atol=1e-5, rtol=0)
+        assert averaged.backbone.bn1.num_batches_tracked == network.backbone.bn1.num_batches_tracked
+        torch.testing.assert_close(follower.module.heatmaps.weight, network.heatmaps.weight)
+    assert torch.equal(average.module.subsample, network.subsample)
+    assert not average.module.training
 
 
 def test_datasets_are_called_by_name() -> None:
