@@ -1,4 +1,4 @@
-"""Export of a trained detector to the ONNX file that :mod:`trg.inference.detector` runs."""
+"""Export of a trained detector to the ONNX file of :mod:`trg.inference.detector`."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from trg.network.onnx_graph import (
 from trglab.detector.network import DetectorNetwork
 
 PARITY_LIMIT = 1e-3
-"""Largest difference of a score, or of a box in its own sides, that float32 export may make."""
+"""Largest accepted difference between graph and network in float32, in scores or box sides."""
 
-SURE_SIDE_PX = 128.0
-SMALL_DISCOUNT, MOST_OCTAVES = 0.05, 3.0
-"""Each octave below :data:`SURE_SIDE_PX` costs this share of the score. On pictures of nobody the
-highest scores of small boxes exceed those of large ones by about 7 % an octave, and one threshold
-serves all."""
+FULL_SCORE_SIDE_PX = 128.0
+DISCOUNT_PER_OCTAVE, MAX_OCTAVES = 0.05, 3.0
+"""Scores of boxes below :data:`FULL_SCORE_SIDE_PX` are reduced by this share per octave. On
+negatives the highest scores of small boxes exceed those of large ones by about 7 % per octave, and
+one threshold serves all sizes."""
 
 
 class ExportedDetector(nn.Module):
-    """The network as the runtime calls it: pictures in, scores and faces of all cells out."""
+    """The network with the interface of the runtime."""
 
     def __init__(self, network: DetectorNetwork) -> None:
         super().__init__()
@@ -48,31 +48,30 @@ class ExportedDetector(nn.Module):
         """Return scores ``(b, h / 8, w / 8)`` from 0 to 1, and faces ``(b, h / 8, w / 8, 13)``."""
         output = self.network(images)
         octaves_above_unit = output.faces[..., 2] / math.log(2.0)
-        octaves_small = math.log2(SURE_SIDE_PX / UNIT_SIDE_PX) - octaves_above_unit
-        discount = SMALL_DISCOUNT * octaves_small.clamp(0.0, MOST_OCTAVES)
+        octaves_below = math.log2(FULL_SCORE_SIDE_PX / UNIT_SIDE_PX) - octaves_above_unit
+        discount = DISCOUNT_PER_OCTAVE * octaves_below.clamp(0.0, MAX_OCTAVES)
         return torch.sigmoid(output.logits) * (1.0 - discount), output.faces
 
 
 def export_detector(
     network: DetectorNetwork, path: str | PathLike[str], card: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write a network to one ONNX file with its card, and return the card as written.
+    """Write a network to one ONNX file with its model card, and return the card.
 
-    Weights are stored as float16; the graph computes in float32. The file is the graph's bytes,
-    whose number and SHA-256 the card holds, and after them the card as ONNX metadata: the same
-    protobuf message in two pieces.
+    Weights are stored as float16; the graph computes in float32. The file consists of the graph,
+    whose length and SHA-256 are in the card, followed by the card as ONNX metadata. Concatenated
+    protobuf messages are one message, so the file is a valid ONNX model.
 
     Parameters
     ----------
     card
-        What is known: name, licence, attribution, training, figures, and ``threshold``, the score
-        from which on a face counts.
+        Name, licence, attribution, training, figures, and ``threshold``, the detection threshold.
 
     Raises
     ------
     ValueError
-        The graph differs from the network by more than :data:`PARITY_LIMIT`, or there is no
-        threshold.
+        The graph differs from the network by more than :data:`PARITY_LIMIT`, or the card has no
+        valid threshold.
     """
     if not 0.0 < float(card.get("threshold", 0.0)) < 1.0:
         raise ValueError(f"card: expected a threshold from 0 to 1, got {card.get('threshold')}")

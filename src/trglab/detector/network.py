@@ -1,18 +1,18 @@
-"""The face detector's network, its targets and its losses.
+"""Network, targets and losses of the face detector.
 
-One shot, no anchors: every cell of an 8-pixel grid says whether a face's centre lies in it, and
-where the face's box and five points are if so::
+Anchor-free and single-stage: each cell of a stride-8 grid predicts whether it contains the centre
+of a face, and the box and five points of that face::
 
-    picture (h, w, 3) uint8, h and w multiples of 32
+    image (h, w, 3) uint8, h and w multiples of 32
       | stem                 3 -> 16 -> 32          1/4
       | stride 8    48 channels, residual blocks    1/8  ------------- + -- smooth -- head --> 14
-      | stride 16   64 channels                     1/16 ---- + -- smooth --^ twice as large
-      | stride 32   72 channels                     1/32 -----^ twice as large
+      | stride 16   64 channels                     1/16 ---- + -- smooth --^ upsampled x2
+      | stride 32   72 channels                     1/32 -----^ upsampled x2
 
-The 14 numbers of a cell are one logit and thirteen numbers that are counted from the cell's
-centre: two for the box's centre and ten for the points, in sides of the box, and the logarithm of
-the side over :data:`UNIT_SIDE_PX`. So faces of all sizes weigh the same in the loss. The box is
-the paper's square, 1.5 times the larger side of the 68 landmarks' bounding rectangle.
+The 14 channels are a logit, the offset of the box centre from the cell centre (2) and of the points
+(10) in sides of the box, and the logarithm of the side over :data:`UNIT_SIDE_PX`. These units give
+faces of all sizes the same weight in the loss. The box is the paper's square, 1.5 times the larger
+side of the 68 landmarks' bounding box.
 """
 
 from __future__ import annotations
@@ -31,38 +31,37 @@ from trg.inference.detections import POINT_COUNT
 from trg.inference.detector import FACE_CHANNELS, STRIDE, UNIT_SIDE_PX
 
 PRIOR = 0.01
-"""Share of cells that hold a face, as the untrained network believes; keeps the first steps calm
-(Lin et al. 2017)."""
+"""Initial face probability of a cell, which stabilises early training (Lin et al. 2017)."""
 
 SIGMA_SIDES = 0.06
-"""Width of a face's bump in the heatmap, in sides of its box: shifted by that much, the box still
-overlaps the true one by 0.85."""
+"""Standard deviation of a face's Gaussian in the heatmap, in box sides: a box shifted by that much
+has an IoU of about 0.85."""
 
 SIGMA_MIN_CELLS = 0.6
-RESPONSIBLE = 0.3
-"""Cells where the bump is at least this high learn the face's box and points."""
+REGRESSION_FROM = 0.3
+"""Cells with at least this heatmap value regress the box and points of the face."""
 
 MIN_SIDE_PX = 12.0
-"""Smaller boxes are neither faces nor background to a detector that looks at every 8th pixel."""
+"""Smaller boxes are ignored: they are too small for a stride of 8 px."""
 
 FULL_SIDE_PX = 48.0
-LEAST_SHARE = 0.25
-"""Boxes below :data:`FULL_SIDE_PX` count in proportion to their side, but at least this much: at
-16 px little tells a face from a blob, and whoever must be sure of those sees faces everywhere."""
+MIN_WEIGHT = 0.25
+"""Boxes below :data:`FULL_SIDE_PX` have a weight in proportion to their side, but at least this.
+Full weight on faces that are barely recognisable causes false positives."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """The network's shape."""
+    """Architecture of the network."""
 
     stem: tuple[int, int] = (16, 32)
     """Channels at strides 2 and 4."""
     channels: tuple[int, int, int] = (48, 64, 72)
     """At strides 8, 16 and 32."""
     blocks: tuple[int, int, int] = (2, 2, 1)
-    """Residual blocks there."""
+    """Residual blocks at those strides."""
     width: int = 40
-    """Channels of the fused maps and of the head."""
+    """Channels of the fused feature maps and of the head."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a checkpoint."""
@@ -70,7 +69,7 @@ class DetectorConfig:
 
 
 class DetectorOutput(NamedTuple):
-    """What the network says of each cell; ``rows`` and ``columns`` are the picture's over 8."""
+    """Predictions per cell; ``rows`` and ``columns`` are the image size divided by 8."""
 
     logits: Tensor
     """``(b, rows, columns)``"""
@@ -79,22 +78,20 @@ class DetectorOutput(NamedTuple):
 
 
 class DetectionTargets(NamedTuple):
-    """What the network should say, as arrays of one picture or as a batch of tensors."""
+    """Training targets: arrays of one image, or tensors of a batch."""
 
     heat: Any
-    """``(rows, columns)`` float32: 1 in a face's central cell, falling around it"""
+    """``(rows, columns)`` float32: Gaussians, 1 in the central cell of each face"""
     weight: Any
-    """``(rows, columns)`` float32: 0 where nobody knows whether there is a face, a face's
-    importance in its central cell, 1 elsewhere"""
+    """``(rows, columns)`` float32: 0 in ignored cells, a face's weight in its centre, else 1"""
     faces: Any
     """``(rows, columns, 13)`` float32"""
     faces_weight: Any
-    """``(rows, columns, 13)`` float32; each face's cells sum to its importance in each number that
-    it has: 1, or less for a small face"""
+    """``(rows, columns, 13)`` float32: sums to a face's weight over its cells in known channels"""
 
 
 class DetectionLosses(NamedTuple):
-    """Losses of a batch, already weighted; ``total`` is their sum."""
+    """Weighted losses of a batch; ``total`` is their sum."""
 
     total: Tensor
     heat: Tensor
@@ -103,7 +100,7 @@ class DetectionLosses(NamedTuple):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions and a way around them."""
+    """Residual block of two 3x3 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -117,7 +114,7 @@ class _Block(nn.Module):
 
 
 class DetectorNetwork(nn.Module):
-    """The network; see the module's drawing."""
+    """The detector network; the module docstring has a diagram."""
 
     def __init__(self, config: DetectorConfig | None = None) -> None:
         super().__init__()
@@ -147,7 +144,7 @@ class DetectorNetwork(nn.Module):
             last.bias[0] = -float(np.log(1.0 / PRIOR - 1.0))
 
     def forward(self, images: UInt8[Tensor, "b h w 3"]) -> DetectorOutput:
-        """Look for faces in pictures; ``h`` and ``w`` are multiples of 32."""
+        """Predict faces in images; ``h`` and ``w`` are multiples of 32."""
         x = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
         x = self.stem(x)
         maps = []
@@ -175,19 +172,19 @@ def detection_targets(
     points: NDArray[np.float64],
     ignore_xyxy: NDArray[np.float64],
 ) -> DetectionTargets:
-    """Turn one picture's labels into what each cell should say.
+    """Convert the labels of one image to targets.
 
     Parameters
     ----------
     size
-        ``(height, width)`` of the picture, px.
+        ``(height, width)`` of the image, px.
     boxes_xyxy
-        ``(k, 4)`` px, square. Faces below :data:`MIN_SIDE_PX`, and faces whose centre lies outside
-        the picture, are ignored.
+        ``(k, 4)`` px, square. Faces below :data:`MIN_SIDE_PX` or with a centre outside the image
+        are ignored.
     points
-        ``(k, 5, 2)`` px; NaN where a point is unknown.
+        ``(k, 5, 2)`` px; NaN for unknown points.
     ignore_xyxy
-        ``(j, 4)`` px: regions that teach nothing, but for the faces that are labelled there.
+        ``(j, 4)`` px: regions excluded from the loss, except for labelled faces inside.
     """
     rows, columns = size[0] // STRIDE, size[1] // STRIDE
     heat = np.zeros((rows, columns), np.float32)
@@ -198,19 +195,20 @@ def detection_targets(
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2.0
     sides = boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
     inside = ((centres >= 0) & (centres < (size[1], size[0]))).all(1)
-    learnt = inside & (sides >= MIN_SIDE_PX)
-    for box in (*ignore_xyxy, *boxes_xyxy[~learnt]):
+    trained = inside & (sides >= MIN_SIDE_PX)
+    for box in (*ignore_xyxy, *boxes_xyxy[~trained]):
         across = (x >= box[0]) & (x < box[2])
         down = (y >= box[1]) & (y < box[3])
         weight[np.ix_(down, across)] = 0.0
-    for k in np.flatnonzero(learnt)[np.argsort(-sides[learnt])]:  # small ones on top
-        side = sides[k]
-        importance = np.clip(side / FULL_SIDE_PX, LEAST_SHARE, 1.0)
-        bump = np.outer(_bump(y, centres[k, 1], side), _bump(x, centres[k, 0], side))
-        own = (bump >= RESPONSIBLE) & (bump >= heat)
-        heat = np.maximum(heat, bump)
-        weight[bump >= 0.05] = 1.0
-        weight[bump == 1.0] = importance
+    # From large to small, so that small faces overwrite large ones.
+    for k in np.flatnonzero(trained)[np.argsort(-sides[trained])]:
+        side, (centre_x, centre_y) = sides[k], centres[k]
+        face_weight = np.clip(side / FULL_SIDE_PX, MIN_WEIGHT, 1.0)
+        gaussian = np.outer(_gaussian_1d(y, centre_y, side), _gaussian_1d(x, centre_x, side))
+        own = (gaussian >= REGRESSION_FROM) & (gaussian >= heat)
+        heat = np.maximum(heat, gaussian)
+        weight[gaussian >= 0.05] = 1.0
+        weight[gaussian == 1.0] = face_weight
         cell = np.stack(np.meshgrid(x, y), -1)[own]
         values = np.concatenate(
             [
@@ -220,18 +218,18 @@ def detection_targets(
             ],
             1,
         )
-        share = importance * (bump[own] / max(bump[own].sum(), 1e-6))[:, None]
+        share = face_weight * (gaussian[own] / max(gaussian[own].sum(), 1e-6))[:, None]
         faces[own] = np.nan_to_num(values)
         faces_weight[own] = np.where(np.isfinite(values), share, 0.0)
     return DetectionTargets(heat, weight, faces, faces_weight)
 
 
-def _bump(cells: NDArray[np.floating], centre: float, side: float) -> NDArray[np.float32]:
-    """Return one axis of a face's bump: 1 in the cell that holds the centre."""
+def _gaussian_1d(cells: NDArray[np.floating], centre: float, side: float) -> NDArray[np.float32]:
+    """Return one axis of the Gaussian: 1 in the cell that contains the centre."""
     peak = (np.floor(centre / STRIDE) + 0.5) * STRIDE
     sigma = max(SIGMA_MIN_CELLS * STRIDE, SIGMA_SIDES * side)
-    bump: NDArray[np.float32] = np.exp(-0.5 * ((cells - peak) / sigma) ** 2).astype(np.float32)
-    return bump
+    values: NDArray[np.float32] = np.exp(-0.5 * ((cells - peak) / sigma) ** 2).astype(np.float32)
+    return values
 
 
 def detection_losses(
@@ -240,16 +238,16 @@ def detection_losses(
     box_weight: float = 4.0,
     points_weight: float = 2.0,
 ) -> DetectionLosses:
-    """Compare a batch with its targets; all losses are per face.
+    """Return the losses of a batch, normalised by the number of faces.
 
-    The heatmap's is the focal loss of CenterNet (Zhou et al. 2019, Eq. 1), the others are L1.
+    The heatmap loss is the focal loss of CenterNet (Zhou et al. 2019, Eq. 1), the others are L1.
     """
     faces = (targets.heat == 1.0).sum().clamp(min=1.0)
-    log_yes = functional.logsigmoid(output.logits)
-    log_no = functional.logsigmoid(-output.logits)
-    yes, no = log_yes.exp(), log_no.exp()
-    hit = torch.where(targets.heat == 1.0, -log_yes * no.square(), 0.0)
-    miss = -log_no * yes.square() * (1.0 - targets.heat) ** 4
+    log_face = functional.logsigmoid(output.logits)
+    log_background = functional.logsigmoid(-output.logits)
+    face, background = log_face.exp(), log_background.exp()
+    hit = torch.where(targets.heat == 1.0, -log_face * background.square(), 0.0)
+    miss = -log_background * face.square() * (1.0 - targets.heat) ** 4
     heat = ((hit + miss) * targets.weight).sum() / faces
     error = (output.faces - targets.faces).abs() * targets.faces_weight
     box = box_weight * error[..., :3].sum() / faces

@@ -1,7 +1,6 @@
-"""The detector's training: one readable loop on one device.
+"""Training loop of the detector, on one device.
 
-A step depends on (recipe, step) only, so that a training that was killed goes on from its last
-checkpoint along the same path.
+Each step depends on (recipe, step) only, so a resumed training continues exactly.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ OnStep = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class DetectionRecipe:
-    """A whole training of the detector."""
+    """Hyperparameters of a training."""
 
     steps: int = 5000
     batch_size: int = 16
     canvas_px: int = 256
-    """Side of the training scenes; the network runs at any size afterwards."""
+    """Side of the training scenes; the trained network accepts any size."""
     model: DetectorConfig = field(default_factory=DetectorConfig)
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(
@@ -54,7 +53,7 @@ class DetectionRecipe:
     blur_share: float = 0.2
     noise_share: float = 0.15
     shrink_share: float = 0.1
-    """Share of the scenes that are shown at half or a third of their resolution."""
+    """Share of the scenes at one half or one third of their resolution."""
     seed: int = 0
     log_every: int = 20
     checkpoint_every: int = 250
@@ -65,14 +64,14 @@ class DetectionRecipe:
 
 
 class DetectionRun:
-    """A training that can be stepped, saved and restored.
+    """State of a training, with steps, checkpoints and restore.
 
     Parameters
     ----------
     mixer
-        Makes the scenes.
+        Composes the scenes.
     device
-        Where it runs; None: the CPU.
+        None: the CPU.
     """
 
     def __init__(
@@ -90,12 +89,12 @@ class DetectionRun:
         self.average = moving_average(self.network, recipe.optim.ema_decay)
         self.optimizer = make_optimizer(self.network, recipe.optim)
         self.step = 0
-        """Steps done."""
+        """Completed steps."""
         self.steps_before = 0
-        """Steps of the trainings that this one began with."""
+        """Completed steps of the trainings whose weights this one started with."""
 
     def train_step(self) -> dict[str, float]:
-        """Move the weights once; return the losses and the gradient's norm.
+        """Run one optimiser step; return the losses and the norm of the gradient.
 
         Raises
         ------
@@ -125,7 +124,7 @@ class DetectionRun:
         return numbers
 
     def batch(self, step: int) -> tuple[Tensor, DetectionTargets]:
-        """Return a step's pictures ``(b, s, s, 3)`` uint8 and their targets."""
+        """Return the images ``(b, s, s, 3)`` uint8 and targets of a step."""
         recipe = self.recipe
         first = step * recipe.batch_size
         scenes = [self.mixer.scene(first + k) for k in range(recipe.batch_size)]
@@ -144,7 +143,7 @@ class DetectionRun:
         return _degraded(pixels, recipe, np.random.default_rng((recipe.seed, 1, step))), targets
 
     def save(self, folder: Path) -> None:
-        """Write the whole state, whole or not at all."""
+        """Write the state atomically."""
         contents = {
             "format": FORMAT,
             "step": self.step,
@@ -157,12 +156,12 @@ class DetectionRun:
         write_atomic(folder / LAST, lambda file: torch.save(contents, file))
 
     def restore(self, folder: Path) -> None:
-        """Go back to what :meth:`save` wrote.
+        """Restore the state written by :meth:`save`.
 
         Raises
         ------
         ValueError
-            It was saved by another recipe, or is no detector's.
+            The checkpoint has another recipe, or is not one of a detector.
         """
         saved = _read(folder / LAST)
         changed = {
@@ -180,7 +179,7 @@ class DetectionRun:
         self.steps_before = saved["steps_before"]
 
     def start_from(self, checkpoint: Path) -> None:
-        """Begin with the averaged weights of another training of the same network."""
+        """Start with the averaged weights of another training of the same network."""
         saved = _read(checkpoint)
         self.network.load_state_dict(saved["average"])
         self.average.module.load_state_dict(saved["average"])
@@ -198,23 +197,23 @@ def train_detector(
     max_minutes: float | None = None,
     on_step: OnStep | None = None,
 ) -> int:
-    """Train a detector, leave ``last.pt`` and the log in ``folder``, and return the steps done.
+    """Train a detector; write ``last.pt`` and the log to ``folder`` and return the completed steps.
 
     Parameters
     ----------
     resume
-        Go on where the folder's checkpoint stands; start anew when there is none.
+        Continue from the checkpoint in the folder, if there is one.
     start_from
-        ``last.pt`` of another training whose averaged weights this one begins with.
+        ``last.pt`` of another training whose averaged weights this one starts with.
     max_minutes
-        Stop cleanly after this time, with a checkpoint.
+        Stop after this time, with a checkpoint.
     on_step
-        Told of every step's losses.
+        Called with the step and its losses.
 
     Raises
     ------
     FileExistsError
-        The folder holds a training, and ``resume`` is False.
+        The folder contains a training, and ``resume`` is False.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     if not resume and (folder / LAST).exists():
@@ -241,7 +240,7 @@ def train_detector(
 
 
 def trained_network(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
-    """Return the averaged network of a training, ready to run, and the training's facts."""
+    """Return the averaged network of a checkpoint in evaluation mode, and the training settings."""
     saved = _read(checkpoint)
     model: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -261,7 +260,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _degraded(pixels: Tensor, recipe: DetectionRecipe, rng: np.random.Generator) -> Tensor:
-    """Change pictures' colours and sharpness, each by its own draw."""
+    """Augment colour and sharpness of each image."""
     count = len(pixels)
 
     def some(share: float, values: np.ndarray, otherwise: float) -> Tensor:
