@@ -1,4 +1,4 @@
-"""Scenes whose faces are bright discs on dark ground: what a network of any size learns at once."""
+"""Scenes whose faces are bright discs on a dark background, which small networks learn quickly."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from trglab.detector.scenes import DetectionScene
 
 FIVE = np.array([(-0.2, -0.15), (0.2, -0.15), (0.0, 0.0), (-0.12, 0.2), (0.12, 0.2)])
-"""The points, in sides of the box from its centre."""
+"""The five points relative to the box centre, in box sides."""
 
 
 class DotScenes:
-    """Pictures of ``count`` discs; the disc's diameter is half the box's side."""
+    """Scenes of ``faces`` discs, whose diameter is half the side of the box."""
 
     def __init__(self, seed: int, faces: int, size: tuple[int, int] = (160, 128)) -> None:
         self.seed, self.faces, self.size = seed, faces, size

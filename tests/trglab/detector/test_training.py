@@ -1,4 +1,4 @@
-"""The detector's targets, losses, scenes, training and export."""
+"""Targets, losses, scene mixing, training and export of the detector."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from trglab.training.optim import learning_rate
 from trglab.training.state import read_log
 
 TINY = DetectorConfig(stem=(4, 8), channels=(12, 12, 12), blocks=(1, 1, 1), width=12)
-NOTHING = np.zeros((0, 4))
+NO_BOXES = np.zeros((0, 4))
 
 
 def one_face(centre: tuple[float, float], side: float) -> tuple[np.ndarray, np.ndarray]:
@@ -42,26 +42,26 @@ def one_face(centre: tuple[float, float], side: float) -> tuple[np.ndarray, np.n
     return box[None], (middle + side * np.linspace(-0.3, 0.3, 10).reshape(5, 2))[None]
 
 
-def targets_for(boxes, points, ignore=NOTHING, size=(96, 128)) -> DetectionTargets:
+def targets_for(boxes, points, ignore=NO_BOXES, size=(96, 128)) -> DetectionTargets:
     return detection_targets(size, boxes, points, ignore)
 
 
 @pytest.mark.parametrize(
     ("centre", "side"), [((50.0, 41.0), 16.0), ((3.0, 90.0), 40.0), ((64.0, 48.0), 170.0)]
 )
-def test_targets_give_back_the_face_in_every_cell_that_learns_it(centre, side) -> None:
+def test_targets_encode_the_face_in_every_regression_cell(centre, side) -> None:
     boxes, points = one_face(centre, side)
     targets = targets_for(boxes, points)
     row, column = np.unravel_index(targets.heat.argmax(), targets.heat.shape)
     assert (column, row) == (centre[0] // STRIDE, centre[1] // STRIDE)
     assert (targets.heat == 1.0).sum() == 1
-    importance = np.clip(side / 48.0, 0.25, 1.0)
-    assert targets.weight[row, column] == pytest.approx(importance)
+    face_weight = np.clip(side / 48.0, 0.25, 1.0)
+    assert targets.weight[row, column] == pytest.approx(face_weight)
     assert (np.delete(targets.weight.ravel(), targets.heat.argmax()) == 1.0).all()
-    learning = np.argwhere(targets.faces_weight[..., 0] > 0)
-    assert len(learning) >= 1
-    np.testing.assert_allclose(targets.faces_weight.sum((0, 1)), importance, rtol=1e-5)
-    for row, column in learning:
+    cells = np.argwhere(targets.faces_weight[..., 0] > 0)
+    assert len(cells) >= 1
+    np.testing.assert_allclose(targets.faces_weight.sum((0, 1)), face_weight, rtol=1e-5)
+    for row, column in cells:
         cell = (np.array([column, row]) + 0.5) * STRIDE
         numbers = targets.faces[row, column].astype(float)
         decoded = UNIT_SIDE_PX * np.exp(numbers[2])
@@ -70,7 +70,7 @@ def test_targets_give_back_the_face_in_every_cell_that_learns_it(centre, side) -
         np.testing.assert_allclose(cell + decoded * numbers[3:].reshape(5, 2), points[0], atol=1e-3)
 
 
-def test_what_is_too_small_outside_or_unknown_is_ignored() -> None:
+def test_small_outside_and_unlabelled_faces_are_ignored() -> None:
     small, points = one_face((20.0, 20.0), 9.0)
     targets = targets_for(small, points)
     assert targets.heat.max() == 0.0
@@ -87,7 +87,7 @@ def test_what_is_too_small_outside_or_unknown_is_ignored() -> None:
     assert targets.weight[0, 0] == 0.0
 
 
-def test_an_unknown_point_teaches_nothing() -> None:
+def test_an_unknown_point_has_no_weight() -> None:
     box, points = one_face((64.0, 48.0), 32.0)
     points[0, 2] = np.nan
     targets = targets_for(box, points)
@@ -100,7 +100,7 @@ def as_batch(targets: DetectionTargets) -> DetectionTargets:
     return DetectionTargets(*(torch.from_numpy(array)[None] for array in targets))
 
 
-def test_losses_equal_their_naive_twins() -> None:
+def test_losses_equal_a_loop_over_cells() -> None:
     rng = np.random.default_rng(0)
     boxes = np.vstack([one_face((30.0, 30.0), 30.0)[0], one_face((90.0, 60.0), 60.0)[0]])
     points = np.vstack([one_face((30.0, 30.0), 30.0)[1], one_face((90.0, 60.0), 60.0)[1]])
@@ -131,18 +131,18 @@ def test_losses_equal_their_naive_twins() -> None:
     assert got.total == pytest.approx(float(got.heat + got.box + got.points), rel=1e-6)
 
 
-def test_the_perfect_answer_costs_next_to_nothing_and_an_empty_picture_is_fine() -> None:
+def test_a_perfect_prediction_has_no_loss_and_a_negative_is_accepted() -> None:
     targets = as_batch(targets_for(*one_face((64.0, 48.0), 32.0)))
     logits = torch.where(targets.heat == 1.0, 20.0, -20.0)
     assert detection_losses(DetectorOutput(logits, targets.faces), targets).total < 1e-4
-    empty = as_batch(targets_for(NOTHING, np.zeros((0, 5, 2))))
-    zeros = torch.zeros_like(empty.heat)
-    losses = detection_losses(DetectorOutput(zeros, empty.faces), empty)
+    negative = as_batch(targets_for(NO_BOXES, np.zeros((0, 5, 2))))
+    zeros = torch.zeros_like(negative.heat)
+    losses = detection_losses(DetectorOutput(zeros, negative.faces), negative)
     assert float(losses.heat) == pytest.approx(zeros.numel() * 0.25 * np.log(2), rel=1e-5)
     assert losses.box == losses.points == 0.0
 
 
-def test_the_real_network_keeps_to_its_budget() -> None:
+def test_the_network_stays_in_its_budget() -> None:
     network = DetectorNetwork()
     assert parameter_count(network) <= 500_000
     picture = torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
@@ -158,8 +158,8 @@ def bright_region(image: np.ndarray) -> np.ndarray:
     return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float)
 
 
-def test_labels_lie_on_their_faces_however_a_scene_was_mixed() -> None:
-    """Where a scene shows one whole disc, its label is the square twice as large around it."""
+def test_mixed_scenes_have_correct_labels() -> None:
+    """If a scene shows one complete disc, its box is twice as large and concentric."""
     mixer = SceneMixer(3, 96, negatives=DotScenes(1, 0), scenes=DotScenes(2, 1))
     checked = 0
     for number in range(120):
@@ -179,7 +179,7 @@ def test_labels_lie_on_their_faces_however_a_scene_was_mixed() -> None:
     assert checked >= 15
 
 
-def test_scenes_are_a_function_of_seed_and_number() -> None:
+def test_scenes_are_a_function_of_seed_and_index() -> None:
     mixers = [
         SceneMixer(s, 96, negatives=DotScenes(1, 0), scenes=DotScenes(2, 3)) for s in (0, 0, 1)
     ]
@@ -189,17 +189,17 @@ def test_scenes_are_a_function_of_seed_and_number() -> None:
     assert not np.array_equal(a.image, c.image)
 
 
-def test_a_mirror_twice_is_the_scene() -> None:
+def test_flipping_twice_restores_a_scene() -> None:
     scene = DotScenes(0, 2).scene(0)
     once, twice = flip_scene(scene), flip_scene(flip_scene(scene))
     np.testing.assert_array_equal(twice.image, scene.image)
     np.testing.assert_allclose(twice.boxes_xyxy, scene.boxes_xyxy)
     np.testing.assert_allclose(twice.points, scene.points)
-    assert (once.points[:, 0, 0] < once.points[:, 1, 0]).all()  # still from the picture's left
+    assert (once.points[:, 0, 0] < once.points[:, 1, 0]).all()  # from left to right
     assert (once.boxes_xyxy[:, 0] < once.boxes_xyxy[:, 2]).all()
 
 
-def test_a_mixer_wants_faces() -> None:
+def test_a_mixer_needs_faces() -> None:
     with pytest.raises(ValueError, match="expected images with faces"):
         SceneMixer(0, 96, negatives=DotScenes(0, 0))
 
@@ -240,7 +240,7 @@ def dots_mixer() -> SceneMixer:
     return SceneMixer(0, 64, negatives=DotScenes(1, 0), scenes=DotScenes(2, 2))
 
 
-def test_a_killed_training_goes_on_along_the_same_path(tmp_path) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path) -> None:
     class Killed(BaseException):
         pass
 
@@ -263,7 +263,7 @@ def test_a_killed_training_goes_on_along_the_same_path(tmp_path) -> None:
         train_detector(replace(recipe, steps=9), dots_mixer(), tmp_path / "cut", resume=True)
 
 
-def test_a_training_can_begin_with_anothers_weights_and_stop_in_time(tmp_path) -> None:
+def test_a_training_can_start_from_other_weights_and_stop_after_a_time_limit(tmp_path) -> None:
     recipe = tiny_recipe(2)
     train_detector(recipe, dots_mixer(), tmp_path / "first")
     done = train_detector(
@@ -282,7 +282,7 @@ def test_a_training_can_begin_with_anothers_weights_and_stop_in_time(tmp_path) -
     assert learning_rate(recipe.optim, 0, 2) < recipe.optim.learning_rate
 
 
-def test_batches_of_a_wrong_size_and_broken_losses_are_refused(monkeypatch) -> None:
+def test_scenes_of_a_wrong_size_and_nonfinite_losses_are_refused(monkeypatch) -> None:
     with pytest.raises(ValueError, match="expected scenes of 256 px"):
         DetectionRun(DetectionRecipe(model=TINY), dots_mixer())
     run = DetectionRun(tiny_recipe(), dots_mixer())
@@ -293,11 +293,11 @@ def test_batches_of_a_wrong_size_and_broken_losses_are_refused(monkeypatch) -> N
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
-    """A tiny detector that has learnt to find discs, exported."""
-    folder = tmp_path_factory.mktemp("learnt")
+def trained(tmp_path_factory):
+    """A tiny detector trained to find discs, and its exported file."""
+    folder = tmp_path_factory.mktemp("trained")
     recipe = replace(
-        tiny_recipe(100), batch_size=8, blur_share=0.0, noise_share=0.0, shrink_share=0.0
+        tiny_recipe(60), batch_size=8, blur_share=0.0, noise_share=0.0, shrink_share=0.0
     )
     train_detector(recipe, dots_mixer(), folder)
     network, facts = trained_network(folder / "last.pt")
@@ -305,21 +305,21 @@ def learnt(tmp_path_factory):
     return network, folder / "dots.onnx", card
 
 
-def test_what_was_learnt_is_found_through_the_exported_file(learnt) -> None:
-    _, path, _ = learnt
+def test_the_exported_file_finds_what_was_trained(trained) -> None:
+    _, path, _ = trained
     detector = FaceDetector(path, side_px=160)
     scenes = [DotScenes(9, 1).scene(k) for k in range(12)]
-    pictures = [LabelledImage("x", s.image, s.boxes_xyxy[0]) for s in scenes]
-    found = positive_scores(detector, pictures)
-    empty = negative_scores(detector, [DotScenes(9, 0).scene(k).image for k in range(12)])
-    assert np.median(found) > 0.3 > empty.max()
+    images = [LabelledImage("x", s.image, s.boxes_xyxy[0]) for s in scenes]
+    positives = positive_scores(detector, images)
+    negatives = negative_scores(detector, [DotScenes(9, 0).scene(k).image for k in range(12)])
+    assert np.median(positives) > 0.3 > negatives.max()
 
 
-def test_the_file_says_what_it_is_and_names_no_place(learnt) -> None:
-    network, path, card = learnt
+def test_the_file_holds_the_card_and_no_paths(trained) -> None:
+    network, path, card = trained
     assert FaceDetector(path).card == json.loads(json.dumps(card))
     assert card["parameters"] == sum(p.numel() for p in network.parameters())
-    assert card["training"]["step"] == 100
+    assert card["training"]["step"] == 60
     assert card["storage"] == "float16"
     assert 0 < max(card["parity"].values()) < 0.05
     data = path.read_bytes()
@@ -328,8 +328,8 @@ def test_the_file_says_what_it_is_and_names_no_place(learnt) -> None:
     onnx.checker.check_model(onnx.load_from_string(data))
 
 
-def test_the_graph_agrees_with_the_network_at_any_size(learnt) -> None:
-    network, path, _ = learnt
+def test_the_graph_agrees_with_the_network_at_any_size(trained) -> None:
+    network, path, _ = trained
     detector = FaceDetector(path)
     for shape in ((1, 32, 32, 3), (3, 64, 160, 3), (2, 96, 32, 3)):
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -343,17 +343,19 @@ def test_the_graph_agrees_with_the_network_at_any_size(learnt) -> None:
         np.testing.assert_allclose(scores, expected, atol=0.02)
 
 
-def test_export_wants_a_threshold(learnt, tmp_path) -> None:
+def test_export_needs_a_threshold(trained, tmp_path) -> None:
     for card in ({}, {"threshold": 0.0}, {"threshold": 1.5}):
         with pytest.raises(ValueError, match="expected a threshold"):
-            export_detector(learnt[0], tmp_path / "x.onnx", card)
+            export_detector(trained[0], tmp_path / "x.onnx", card)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_verb_trains_from_packs(tmp_path) -> None:
-    write_scenes(tmp_path / "empty", DotScenes(1, 0).scene, 3)
+def test_the_command_trains_from_stores(tmp_path) -> None:
+    write_scenes(tmp_path / "negatives", DotScenes(1, 0).scene, 3)
     write_scenes(tmp_path / "scenes", DotScenes(2, 2).scene, 3)
     with pytest.raises(ValueError, match="expected images with faces"):
-        train_verb(tmp_path / "run", negatives=tmp_path / "empty", steps=1)
-    train_verb(tmp_path / "run", negatives=tmp_path / "empty", scenes=tmp_path / "scenes", steps=1)
+        train_verb(tmp_path / "run", negatives=tmp_path / "negatives", steps=1)
+    train_verb(
+        tmp_path / "run", negatives=tmp_path / "negatives", scenes=tmp_path / "scenes", steps=1
+    )
     assert read_log(tmp_path / "run")[-1]["step"] == 1
