@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from trg._util.checks import finite_array, rgb_image
+from trg._util.checks import box_array, rgb_image
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, is_single_camera, resolve_camera
@@ -315,7 +315,7 @@ class HeadPoseEstimator:
             wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
             found = self._detector.detect(read.pixels, max_faces=wanted).boxes_xyxy
         else:
-            found = _checked_boxes(boxes)
+            found = box_array("boxes", boxes)
         requests = [FaceRequest(read.pixels, image_camera, box) for box in found]
         return _PreparedImage(read.pixels, requests, boxes is None, max_faces)
 
@@ -367,15 +367,6 @@ def _check_installed(device: str, provider: str, package: str) -> None:
             f"{package} in place of onnxruntime (`pip uninstall onnxruntime`, then "
             f"`pip install {package}`)"
         )
-
-
-def _checked_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
-    if np.size(boxes) == 0:
-        return np.zeros((0, 4))
-    checked = finite_array("boxes", boxes, (None, 4))
-    if not (checked[:, :2] < checked[:, 2:]).all():
-        raise ValueError(f"boxes: expected x0 < x1 and y0 < y1 in each, got {checked.tolist()}")
-    return checked
 
 
 def _video_frames(source: Any, fps: float) -> Iterator[VideoFrame]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trg.app.selftest import PICTURE, SELF_TEST
+from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled_names
 from trg.inference.detector import BUNDLED
 from trg.io.video_writer import VideoWriter
@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
     """A folder with the photo and the clip that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     wide = Image.new("RGB", (640, 360), (90, 90, 90))
-    wide.paste(Image.open(SELF_TEST / PICTURE), (80, 0))
+    wide.paste(Image.open(SELFTEST_FOLDER / IMAGE_NAME), (80, 0))
     wide.resize((1280, 720)).save("photo.jpg", quality=95)
     with VideoWriter("clip.mp4", 640, 360, 25.0) as clip:
         for index in range(3):

@@ -50,5 +50,15 @@ def rgb_image(name: str, value: Any) -> NDArray[np.uint8]:
     return array
 
 
+def box_array(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return boxes ``x0, y0, x1, y1`` as an array ``(k, 4)``, or raise ValueError; k may be 0."""
+    if np.size(value) == 0:
+        return np.zeros((0, 4))
+    boxes = finite_array(name, value, (None, 4))
+    if not (boxes[:, :2] < boxes[:, 2:]).all():
+        raise ValueError(f"{name}: expected x0 < x1 and y0 < y1 in each, got {boxes.tolist()}")
+    return boxes
+
+
 def _show(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("n" if side is None else str(side) for side in shape) + ")"

@@ -1,11 +1,12 @@
-"""The loop over sources: what cannot be read is reported, and the rest goes on.
+"""The loop of ``trg predict``: failed inputs are reported, and the others are processed.
 
 ::
 
-    photos ──> read ──> estimator.batch ──┐                     ┌──> records
-    videos ──> read ──> estimator.stream ─┴──> eye distance ────┴──> drawings, meshes
+    photos ──> read ──> estimator.batch ──┐                    ┌──> records
+    videos ──> read ──> estimator.stream ─┴──> known eye       ├──> drawings
+                                               distance ───────┴──> meshes
 
-A source counts as finished when all of it is written.
+An input is finished when all its outputs are written.
 """
 
 from __future__ import annotations
@@ -16,83 +17,87 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trg.app.outputs import Outputs
 from trg.estimator import HeadPoseEstimator
 from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, resolve_camera
-from trg.io.boxes import PictureBoxes, boxes_of
+from trg.io.boxes import PhotoBoxes, boxes_for
 from trg.io.images import UprightImage, read_image
-from trg.io.inputs import MediaInput
+from trg.io.inputs import MediaInput, PhotoInput, VideoInput
+from trg.io.records.frame_record import FrameFaces
 from trg.io.records.writers import RecordWriter
 from trg.io.video import VideoReader
 
 _Item = TypeVar("_Item")
 
-UNREADABLE = (OSError, ValueError)
-"""What readers of photos and videos raise for bad files."""
+READ_ERRORS = (OSError, ValueError)
+"""What the readers of photos and videos raise for bad files."""
 
 
-class Listener(Protocol):
-    """Is told how it goes; the command line shows it."""
+class PredictionObserver(Protocol):
+    """Receives the progress of a run; the command line shows it."""
 
-    def begins(self, source: MediaInput, frame_count: int | None) -> None:
-        """Note that a video begins, of about so many frames."""
+    def on_video_start(self, video: VideoInput, frame_count: int | None) -> None:
+        """Handle the start of a video with about this many frames."""
 
-    def done(self, source: MediaInput, faces: Sequence[Face]) -> None:
-        """Note the faces of a photo, or of one frame of a video."""
+    def on_result(self, item: MediaInput, faces: Sequence[Face]) -> None:
+        """Handle the faces of a photo or of one video frame."""
 
-    def failed(self, source: MediaInput, message: str) -> None:
-        """Note that a source could not be read, or not to its end."""
+    def on_error(self, item: MediaInput, message: str) -> None:
+        """Handle an input that could not be read completely."""
 
-    def noted(self, source: MediaInput, message: str) -> None:
-        """Note what is not as it should be with a source's files."""
+    def on_warning(self, item: MediaInput, message: str) -> None:
+        """Handle a shortcoming of an input's outputs."""
 
     def should_stop(self) -> bool:
-        """Say whether the user wants to stop; asked after every photo and frame."""
+        """Return whether the user wants to stop; called after every photo and frame."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run came to."""
+    """Counts of a run."""
 
     photos: int = 0
     frames: int = 0
     """Of videos, webcams and streams."""
     faces: int = 0
     failed: int = 0
-    """Sources that could not be read, or not to their end."""
+    """Inputs that could not be read completely."""
     skipped: int = 0
-    """Sources that an earlier run had finished."""
+    """Inputs that an earlier run had finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """How sources are looked at.
+    """How inputs are processed.
 
     Attributes
     ----------
     camera
-        The camera that took all of them. None: each picture's EXIF tells, or else it is assumed.
+        The camera of all inputs. None: from each photo's EXIF, or else assumed.
     boxes
         Face boxes of the photos, in place of a detector. None: faces are detected.
     max_faces
-        In one picture at most.
+        Maximum per image.
     interpupillary_m
-        A known distance between the eyes, which sets size and distance of each face.
+        A known distance between the pupils, by which each face is scaled.
     smooth
         Whether poses are smoothed over the frames of a video.
     batch_size
-        Photos that share the network's calls.
+        Photos that are processed together.
 
     Raises
     ------
     ValueError
-        A number makes no sense.
+        ``interpupillary_m`` is out of range.
     """
 
     camera: CameraLike | None = None
-    boxes: PictureBoxes | None = None
+    boxes: PhotoBoxes | None = None
     max_faces: int | None = None
     interpupillary_m: float | None = None
     smooth: bool = True
@@ -106,25 +111,25 @@ class PredictOptions:
                 f"got {1000 * self.interpupillary_m:g}"
             )
 
-    def check(self, sources: Sequence[MediaInput]) -> None:
-        """Raise ValueError where the options do not fit the sources."""
-        if self.boxes is not None and any(source.kind != "photo" for source in sources):
-            raise ValueError("boxes: are for photos; expected no video among the sources")
+    def check(self, inputs: Sequence[MediaInput]) -> None:
+        """Raise ValueError if the options do not apply to the inputs."""
+        if self.boxes is not None and any(isinstance(item, VideoInput) for item in inputs):
+            raise ValueError("boxes: are for photos; expected no video among the inputs")
 
 
 class Predictor:
-    """Takes sources one after the other.
+    """Processes inputs one after another.
 
     Parameters
     ----------
     estimator
-        What finds faces.
+        Finds the faces.
     records
-        Where results go.
-    listener
-        Is told how it goes.
+        Receives the results.
+    observer
+        Receives the progress.
     options
-        How sources are looked at.
+        How inputs are processed.
     outputs
         Which files are written beside the records.
     """
@@ -133,196 +138,193 @@ class Predictor:
         self,
         estimator: HeadPoseEstimator,
         records: RecordWriter,
-        listener: Listener,
+        observer: PredictionObserver,
         options: PredictOptions,
         outputs: Outputs,
     ) -> None:
         self._estimator = estimator
         self._records = records
-        self._listener = listener
+        self._observer = observer
         self._options = options
         self._outputs = outputs
         self.summary = Summary()
 
-    def run(self, sources: Sequence[MediaInput]) -> Summary:
-        """Take all sources that are not yet finished, in their order.
+    def run(self, inputs: Sequence[MediaInput]) -> Summary:
+        """Process all inputs that are not yet finished, in their order.
 
         Raises
         ------
         ValueError
-            An output would overwrite a source, or cannot hold a video.
+            An output would overwrite an input, or does not support videos.
         OSError
-            Results cannot be written, or the package has no detector.
+            Results are not writable, or the package has no detector.
         KeyboardInterrupt
-            The listener wanted to stop. All files are whole; a video that was not at its end is
-            not among the finished sources, and nothing is drawn of it.
+            The observer wanted to stop. All files are complete; an interrupted video is not
+            listed as finished and has no drawing or mesh.
         """
-        self._options.check(sources)
-        self._outputs.check(sources)
-        left = [source for source in sources if source.name not in self._records.finished]
-        self.summary = Summary(skipped=len(sources) - len(left))
-        for is_photo, group in groupby(left, key=lambda source: source.kind == "photo"):
-            if is_photo:
-                self._run_photos(group)
-            else:
-                for source in group:
-                    self._run_video(source)
+        self._options.check(inputs)
+        self._outputs.check(inputs)
+        remaining = [item for item in inputs if item.name not in self._records.finished]
+        self.summary = Summary(skipped=len(inputs) - len(remaining))
+        for _, group in groupby(remaining, key=type):
+            items = list(group)
+            self._run_photos([item for item in items if isinstance(item, PhotoInput)])
+            for item in items:
+                if isinstance(item, VideoInput):
+                    self._run_video(item)
         return self.summary
 
-    def _run_photos(self, sources: Iterable[MediaInput]) -> None:
-        """Read ahead as far as a batch goes; results leave in the order of the sources."""
-        waiting: deque[_Waiting] = deque()
-        pictures = self._read_photos(sources, waiting)
+    def _run_photos(self, photos: Sequence[PhotoInput]) -> None:
+        """Process photos; results are written in the order of the inputs."""
+        # The estimator reads ahead by a batch; the queue holds what is read but not yet written.
+        queue: deque[_ReadPhoto] = deque()
+        images = self._read_photos(photos, queue)
+        max_faces = self._options.max_faces
+        results: Iterable[list[Face]]
         if self._options.boxes is None:
             results = self._estimator.batch(
-                pictures, batch_size=self._options.batch_size, max_faces=self._options.max_faces
+                images, batch_size=self._options.batch_size, max_faces=max_faces
             )
         else:
-            results = (self._within_boxes(waiting[-1], picture) for picture in pictures)
+            results = (
+                self._estimator(image, boxes=queue[-1].boxes, max_faces=max_faces)
+                for image in images
+            )
         for found in results:
-            self._report_failures(waiting)
-            source, picture, _ = waiting.popleft()
-            assert picture is not None
+            self._report_failed(queue)
+            photo, image, _, _ = queue.popleft()
+            assert image is not None
+            assert image.camera is not None
             faces = self._scaled(found)
-            self._write(source, None, None, picture.pixels.shape, picture.camera, faces)
-            self._outputs.write_photo(source, picture.pixels, faces)
-            self._records.finish(source.name)
-            self._listener.done(source, faces)
-        self._report_failures(waiting)
-        self._stop_if_wanted()
+            self._record(FrameFaces(photo.name, image.camera, faces))
+            self._outputs.write_photo(photo, image.pixels, faces)
+            self._records.finish(photo.name)
+            self._observer.on_result(photo, faces)
+        self._report_failed(queue)
+        self._raise_if_stopped()
 
     def _read_photos(
-        self, sources: Iterable[MediaInput], waiting: deque[_Waiting]
+        self, photos: Sequence[PhotoInput], queue: deque[_ReadPhoto]
     ) -> Iterator[UprightImage]:
-        """Yield pictures with their cameras; note each, or why it cannot be read."""
-        for source in sources:
-            if self._listener.should_stop():
+        """Yield images with their cameras; append each photo, or its error, to the queue."""
+        boxes = None
+        for photo in photos:
+            if self._observer.should_stop():
                 return
             try:
-                picture = read_image(str(source.path))
-                height, width = picture.pixels.shape[:2]
-                camera = self._camera(source, width, height, picture.camera)
+                image = read_image(photo.path)
+                height, width = image.pixels.shape[:2]
+                image = image._replace(camera=self._camera(photo, width, height, image.camera))
                 if self._options.boxes is not None:
-                    boxes_of(self._options.boxes, source.name)
-            except UNREADABLE as error:
-                waiting.append(_Waiting(source, None, str(error)))
-                continue
-            picture = UprightImage(picture.pixels, camera)
-            waiting.append(_Waiting(source, picture))
-            yield picture
+                    boxes = boxes_for(self._options.boxes, photo.name)
+            except READ_ERRORS as error:
+                queue.append(_ReadPhoto(photo, error=str(error)))
+            else:
+                queue.append(_ReadPhoto(photo, image, boxes))
+                yield image
+
+    def _report_failed(self, queue: deque[_ReadPhoto]) -> None:
+        """Report the failed photos at the head of the queue."""
+        while queue and queue[0].image is None:
+            failed = queue.popleft()
+            self._fail(failed.photo, failed.error)
+
+    def _run_video(self, video: VideoInput) -> None:
+        try:
+            reader = VideoReader(video.address)
+        except READ_ERRORS as error:
+            self._fail(video, str(error))
+            return
+        with reader:
+            error_message = self._run_frames(video, reader)
+        if error_message is None:
+            self._records.finish(video.name)
+        else:
+            self._fail(video, error_message)
+
+    def _run_frames(self, video: VideoInput, reader: VideoReader) -> str | None:
+        """Process the frames of a video; return why they ended early, None if they did not."""
+        options = self._options
+        try:
+            camera = self._camera(video, reader.width, reader.height)
+        except ValueError as error:
+            return str(error)
+        self._observer.on_video_start(video, reader.frame_count)
+        results = _UntilError(
+            self._estimator.stream(
+                reader, camera, smooth=options.smooth, max_faces=options.max_faces
+            )
+        )
+        try:
+            with self._outputs.open_video(video, reader) as files:
+                if files.warning:
+                    self._observer.on_warning(video, files.warning)
+                for frame in results:
+                    faces = self._scaled(frame.faces)
+                    self._record(FrameFaces(video.name, camera, faces, frame.index, frame.time_s))
+                    files.add(frame.pixels, faces, frame.time_s)
+                    self._observer.on_result(video, faces)
+                    if video.is_live and self._observer.should_stop():
+                        break  # the regular end of a live input
+                    self._raise_if_stopped()
+        except ValueError as error:  # no video can hold the size or times, or there is no frame
+            return results.error or str(error)
+        return results.error
 
     def _camera(
-        self, source: MediaInput, width: int, height: int, exif: Camera | None = None
+        self, item: MediaInput, width: int, height: int, exif: Camera | None = None
     ) -> Camera:
         try:
             return resolve_camera(width, height, self._options.camera, exif)
         except ValueError as error:
-            raise ValueError(f"{source.name}: {error}") from error
+            raise ValueError(f"{item.name}: {error}") from error
 
-    def _within_boxes(self, waiting: _Waiting, picture: UprightImage) -> list[Face]:
-        assert self._options.boxes is not None
-        boxes = boxes_of(self._options.boxes, waiting.source.name)
-        return self._estimator(picture, boxes=boxes, max_faces=self._options.max_faces)
-
-    def _report_failures(self, waiting: deque[_Waiting]) -> None:
-        """Report the failures before the next picture that was read."""
-        while waiting and waiting[0].picture is None:
-            failed = waiting.popleft()
-            self._fail(failed.source, failed.failure)
-
-    def _run_video(self, source: MediaInput) -> None:
-        try:
-            reader = VideoReader(source.path)
-        except UNREADABLE as error:
-            self._fail(source, str(error))
-            return
-        with reader:
-            try:
-                camera = self._camera(source, reader.width, reader.height)
-            except ValueError as error:
-                self._fail(source, str(error))
-                return
-            self._listener.begins(source, reader.frame_count)
-            failure = self._run_frames(source, reader, camera)
-        if failure is None:
-            self._records.finish(source.name)
-        else:
-            self._fail(source, failure)
-
-    def _run_frames(self, source: MediaInput, reader: VideoReader, camera: Camera) -> str | None:
-        """Take a video's frames; return why they broke off, None if they did not."""
-        is_live = source.kind != "video"
-        stream = self._estimator.stream(
-            reader, camera, smooth=self._options.smooth, max_faces=self._options.max_faces
-        )
-        frames = _Guarded(stream)
-        try:
-            with self._outputs.open_video(source, reader) as files:
-                if files.note:
-                    self._listener.noted(source, files.note)
-                for frame in frames:
-                    faces = self._scaled(frame.faces)
-                    shape = frame.pixels.shape
-                    self._write(source, frame.index, frame.time_s, shape, camera, faces)
-                    files.add(frame.pixels, faces, frame.time_s)
-                    self._listener.done(source, faces)
-                    if is_live and self._listener.should_stop():
-                        break  # that is how those end
-                    self._stop_if_wanted()
-        except ValueError as error:  # no video can hold its size or times, or it gave no frame
-            return frames.failure or str(error)
-        return frames.failure
-
-    def _write(
-        self,
-        source: MediaInput,
-        frame: int | None,
-        time_s: float | None,
-        shape: tuple[int, ...],
-        camera: Camera | None,
-        faces: Sequence[Face],
-    ) -> None:
-        assert camera is not None
-        self._records.write(source.name, frame, time_s, (shape[1], shape[0]), camera, faces)
-        if frame is None:
+    def _record(self, found: FrameFaces) -> None:
+        self._records.write(found)
+        if found.frame is None:
             self.summary.photos += 1
         else:
             self.summary.frames += 1
-        self.summary.faces += len(faces)
+        self.summary.faces += len(found.faces)
 
     def _scaled(self, faces: Sequence[Face]) -> list[Face]:
         if self._options.interpupillary_m is None:
             return list(faces)
         return [face.with_interpupillary(self._options.interpupillary_m) for face in faces]
 
-    def _fail(self, source: MediaInput, message: str) -> None:
-        self._records.write_error(source.name, message)
+    def _fail(self, item: MediaInput, message: str) -> None:
+        self._records.write_error(item.name, message)
         self.summary.failed += 1
-        self._listener.failed(source, message)
+        self._observer.on_error(item, message)
 
-    def _stop_if_wanted(self) -> None:
-        if self._listener.should_stop():
+    def _raise_if_stopped(self) -> None:
+        if self._observer.should_stop():
             raise KeyboardInterrupt
 
 
-class _Waiting(NamedTuple):
-    """A photo that was read, or could not be, and whose result is not written yet."""
+class _ReadPhoto(NamedTuple):
+    """A photo whose result is not yet written; ``image`` is None if reading failed."""
 
-    source: MediaInput
-    picture: UprightImage | None
-    failure: str = ""
+    photo: PhotoInput
+    image: UprightImage | None = None
+    boxes: NDArray[np.float64] | None = None
+    error: str = ""
 
 
-class _Guarded(Iterator[_Item]):
-    """An iterator that ends where its source breaks off, and remembers why."""
+class _UntilError(Iterator[_Item]):
+    """Iterates until reading fails, and keeps the message.
+
+    This separates errors of the input, which end it, from errors of the outputs, which end the
+    run.
+    """
 
     def __init__(self, items: Iterator[_Item]) -> None:
         self._items = items
-        self.failure: str | None = None
+        self.error: str | None = None
 
     def __next__(self) -> _Item:
         try:
             return next(self._items)
-        except UNREADABLE as error:
-            self.failure = str(error)
+        except READ_ERRORS as error:
+            self.error = str(error)
             raise StopIteration from None

@@ -1,4 +1,4 @@
-"""What the user points at: photos, folders, globs, videos, webcams and streams, in order."""
+"""The inputs of a command line: photos, folders, globs, videos, webcams and network streams."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from PIL import Image
-
-AssetKind = Literal["photo", "video", "webcam", "stream"]
 
 # fmt: off
 PHOTO_SUFFIXES = frozenset({
@@ -27,96 +25,113 @@ VIDEO_SUFFIXES = frozenset({
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp")
 
 
-class MediaInput(NamedTuple):
-    """One thing to read."""
+class PhotoInput(NamedTuple):
+    """A still image."""
 
     name: str
-    """For records and messages: the path as it was given, "webcam 0", or the URL without its
+    """For records and messages: the path as the user gave it."""
+    path: str
+
+
+class VideoInput(NamedTuple):
+    """A video file, a webcam or a network stream."""
+
+    name: str
+    """For records and messages: the path as the user gave it, "webcam 0", or the URL without its
     password."""
-    kind: AssetKind
-    path: str | int
-    """For ``read_image`` (photos) or ``VideoReader`` (the rest)."""
+    address: str | int
+    """For :class:`~trg.io.video.VideoReader`: a path, a URL or the number of a webcam."""
+    is_live: bool = False
+    """Whether it is a webcam or stream, which ends when the user stops it."""
+
+    @property
+    def path(self) -> str | None:
+        """The file; None for a webcam or stream."""
+        return None if self.is_live else str(self.address)
+
+
+MediaInput: TypeAlias = PhotoInput | VideoInput
 
 
 def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:
-    """Turn what stands on a command line into the media it names, each once, in that order.
+    """Return the inputs that command line arguments name, in their order, without duplicates.
 
-    An argument is a photo or video; a folder, taken with all its folders, in the order of the
-    paths, hidden files left out; a glob (``**`` goes into folders); the number of a webcam; or
-    the URL of a stream (``STREAM_SCHEMES``). A file whose name does not tell its kind is a photo
-    if Pillow knows it, and otherwise taken for a video.
+    An argument is a photo or video; a folder, which is searched recursively in the order of the
+    paths, without hidden files; a glob (``**`` matches subfolders); the number of a webcam; or
+    the URL of a stream (``STREAM_SCHEMES``). A file with an unknown ending is a photo if Pillow
+    recognises its content, and otherwise a video.
 
     Raises
     ------
     FileNotFoundError
-        An argument names nothing, or a folder or glob without a photo or video. All such
-        arguments are named.
+        An argument matches nothing, or a folder or glob without a photo or video. All such
+        arguments are listed.
     """
-    sources: dict[str | int, MediaInput] = {}
-    missing = []
+    inputs: dict[str | int, MediaInput] = {}
+    unmatched = []
     for argument in arguments:
-        found = list(_sources_of(argument))
-        if not found:
-            missing.append(argument)
-        for source in found:
-            sources.setdefault(source.path, source)
-    if missing:
+        matches = list(_expand(argument))
+        if not matches:
+            unmatched.append(argument)
+        for match in matches:
+            key = match.path if isinstance(match, PhotoInput) else match.address
+            inputs.setdefault(key, match)
+    if unmatched:
         raise FileNotFoundError(
             "expected photos, videos, folders, globs, webcam numbers or stream URLs; "
-            f"found nothing at {', '.join(map(repr, missing))}"
+            f"found nothing at {', '.join(map(repr, unmatched))}"
         )
-    return list(sources.values())
+    return list(inputs.values())
 
 
 def is_stream_url(text: str) -> bool:
-    """Say whether this is the URL of a stream rather than a path."""
+    """Return whether this is the URL of a stream rather than a path."""
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme.lower() in STREAM_SCHEMES
 
 
 def without_password(url: str) -> str:
-    """Return the URL as it may be shown."""
+    """Return the URL without its user name and password."""
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
-def _sources_of(argument: str) -> Iterator[MediaInput]:
+def _expand(argument: str) -> Iterator[MediaInput]:
     if is_stream_url(argument):
-        yield MediaInput(without_password(argument), "stream", argument)
+        yield VideoInput(without_password(argument), argument, is_live=True)
     elif os.path.isdir(argument):
         yield from _in_folder(argument)
     elif os.path.exists(argument):
-        yield MediaInput(argument, _kind_by_name(argument) or _kind_by_content(argument), argument)
+        yield _by_name(argument) or _by_content(argument)
     elif argument.isascii() and argument.isdigit():
-        yield MediaInput(f"webcam {int(argument)}", "webcam", int(argument))
+        yield VideoInput(f"webcam {int(argument)}", int(argument), is_live=True)
     elif glob.has_magic(argument):
         for path in sorted(glob.glob(argument, recursive=True)):
             if os.path.isdir(path):
-                # With ** the folders' files are matched by themselves.
+                # With ** the glob itself matches the files in folders.
                 yield from () if "**" in argument else _in_folder(path)
-            elif kind := _kind_by_name(path):
-                yield MediaInput(path, kind, path)
+            elif match := _by_name(path):
+                yield match
 
 
 def _in_folder(folder: str) -> Iterator[MediaInput]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            kind = None if name.startswith(".") else _kind_by_name(name)
-            if kind:
-                path = os.path.join(parent, name)
-                yield MediaInput(path, kind, path)
+            match = None if name.startswith(".") else _by_name(os.path.join(parent, name))
+            if match:
+                yield match
 
 
-def _kind_by_name(path: str) -> Literal["photo", "video"] | None:
+def _by_name(path: str) -> MediaInput | None:
     suffix = Path(path).suffix.lower()
     if suffix in PHOTO_SUFFIXES:
-        return "photo"
-    return "video" if suffix in VIDEO_SUFFIXES else None
+        return PhotoInput(path, path)
+    return VideoInput(path, path) if suffix in VIDEO_SUFFIXES else None
 
 
-def _kind_by_content(path: str) -> Literal["photo", "video"]:
+def _by_content(path: str) -> MediaInput:
     try:
         with Image.open(path):
-            return "photo"
-    except Exception:  # Pillow raises anything on bytes it does not know; so it is no photo
-        return "video"
+            return PhotoInput(path, path)
+    except Exception:  # Pillow raises any exception for content that it does not recognise
+        return VideoInput(path, path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +14,17 @@ from PIL import Image
 import trg
 from tests.support.made_faces import make_face
 from tests.support.synthetic_topology import ellipsoid_topology
-from trg.app import selftest
+from trg.app import installation, selftest
 from trg.app.cli import main
-from trg.app.cli.predict import predict
+from trg.app.cli.predict import CameraOptions, FaceOptions, ProcessingOptions, ResultOptions
+from trg.app.installation import bundled_models, package_versions
 from trg.app.selftest import (
-    PICTURE,
-    SELF_TEST,
-    TRUTH,
-    SelfTest,
+    IMAGE_NAME,
+    SELFTEST_FOLDER,
+    TRUTH_NAME,
+    SelfTestResult,
     compare,
-    models,
-    self_test,
-    versions,
+    run_selftest,
 )
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
@@ -100,10 +99,10 @@ def test_the_comparison_measures_what_it_says():
 
 
 def test_the_bundled_picture_fits_its_truth():
-    assert (SELF_TEST / PICTURE).stat().st_size <= 30_000
-    truth = json.loads((SELF_TEST / TRUTH).read_text())
+    assert (SELFTEST_FOLDER / IMAGE_NAME).stat().st_size <= 30_000
+    truth = json.loads((SELFTEST_FOLDER / TRUTH_NAME).read_text())
     camera = Camera(**{**truth["camera"], "distortion": tuple(truth["camera"]["distortion"])})
-    assert Image.open(SELF_TEST / PICTURE).size == (camera.width, camera.height)
+    assert Image.open(SELFTEST_FOLDER / IMAGE_NAME).size == (camera.width, camera.height)
     np.testing.assert_allclose(
         face_box(np.array(truth["landmarks68_px"])), truth["box_xyxy"], atol=0.1
     )
@@ -112,7 +111,7 @@ def test_the_bundled_picture_fits_its_truth():
 
 
 def test_models_say_what_is_on_their_cards(capsys, monkeypatch, made_bundle):
-    (note,) = models()
+    (note,) = bundled_models()
     assert note.sha256 == made_bundle
     assert note.figures == {"ge_deg_mean": 5.25, "hidden_ge_deg_mean": 7.5}
     code, out, _ = run(capsys, monkeypatch, "models")
@@ -148,15 +147,15 @@ def test_the_doctor_speaks_of_a_damaged_model_and_of_all_else(
 @pytest.mark.parametrize(
     ("result", "code", "text"),
     [
-        (SelfTest(1, 2.0, 0.05, 0.01), 0, "rotation off by 2.0 degrees, distance by 5.0 %"),
-        (SelfTest(1, 42.0, 0.05, 0.01), 1, "failed"),
-        (SelfTest(0, np.inf, np.inf, np.inf), 1, "no face"),
+        (SelfTestResult(1, 2.0, 0.05, 0.01), 0, "rotation off by 2.0 degrees, distance by 5.0 %"),
+        (SelfTestResult(1, 42.0, 0.05, 0.01), 1, "failed"),
+        (SelfTestResult(0, np.inf, np.inf, np.inf), 1, "no face"),
     ],
 )
 def test_the_doctors_verdict(capsys, monkeypatch, made_bundle, result, code, text):
     monkeypatch.setattr("trg.inference.detector.bundled_model", lambda: Path("detector.onnx"))
-    monkeypatch.setattr(selftest, "self_test", lambda model: result)
-    monkeypatch.setattr(selftest, "models", list)
+    monkeypatch.setattr(selftest, "run_selftest", lambda model: result)
+    monkeypatch.setattr(installation, "bundled_models", list)
     done = run(capsys, monkeypatch, "doctor")
     assert done[0] == code
     assert text in done[1]
@@ -164,7 +163,7 @@ def test_the_doctors_verdict(capsys, monkeypatch, made_bundle, result, code, tex
 
 
 def test_versions_name_what_matters():
-    found = versions()
+    found = package_versions()
     assert found["trg"] == trg.__version__
     assert {"Python", "numpy", "pillow", "onnxruntime", "av"} <= found.keys()
 
@@ -174,13 +173,13 @@ def test_versions_name_what_matters():
     reason="this copy of the package has no weights or no face detector",
 )
 def test_this_package_passes_its_self_test():
-    result = self_test()
+    result = run_selftest()
     assert result.passed, result
 
 
-def test_every_option_is_on_its_page():
+def test_every_option_is_in_the_docs():
     page = (DOCS / "cli.md").read_text()
-    renamed = {"record_format": "format", "smooth": "no-smooth", "sources": "SRC"}
-    for name in inspect.signature(predict).parameters:
-        flag = renamed.get(name, name.replace("_", "-"))
-        assert (flag if flag == "SRC" else f"`--{flag}") in page, name
+    flags = {"record_format": "format", "smooth": "no-smooth"}
+    for group in (ResultOptions, CameraOptions, FaceOptions, ProcessingOptions):
+        for name in (field.name for field in fields(group)):
+            assert f"`--{flags.get(name, name.replace('_', '-'))}" in page, name

@@ -30,7 +30,7 @@ from tests.support.oracle_network import OracleNetwork
 from trg.app.outputs import output_stems
 from trg.estimator import CANDIDATE_THRESHOLD
 from trg.geometry.camera import Camera
-from trg.io.boxes import boxes_of, read_boxes
+from trg.io.boxes import boxes_for, read_boxes
 from trg.io.inputs import find_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
@@ -75,7 +75,7 @@ def test_bad_files_are_reported_in_their_place_and_the_rest_goes_on(cli, tmp_pat
     assert ["error" in record for record in done.records] == [True, False, False, True, True]
     assert set(done.records[0]) == {"source", "error"}
     assert done.err.count("error:") == 3
-    assert "3 sources failed" in done.err
+    assert "3 inputs failed" in done.err
 
 
 def test_results_in_a_folder(cli, tmp_path):  # noqa: F811
@@ -130,7 +130,7 @@ def test_resuming_skips_what_is_finished_and_tries_failures_again(cli, tmp_path)
     calls = len(cli.network.calls)
     done = cli.predict(*arguments, "--resume")
     assert done.code == 0
-    assert "2 faces in 1 photo (2 sources finished earlier)" in done.err
+    assert "2 faces in 1 photo (2 inputs finished earlier)" in done.err
     assert sum(cli.network.calls[calls:]) == 2
     good = [record for record in lines_of(out / "in.jsonl") if "faces" in record]
     assert sorted(record["source"] for record in good) == [str(photo) for photo in photos]
@@ -231,8 +231,8 @@ def test_boxes_replace_the_detector(cli, tmp_path):  # noqa: F811
     rows = [f"0.png,{','.join(map(str, box))}", f"{photos[1]},,,,"]
     table.write_text("\n".join(["source,x0,y0,x1,y1", *rows]))
     for name in ("0.png", str(photos[1])):
-        expected = boxes_of(read_boxes(file), name)
-        np.testing.assert_array_equal(boxes_of(read_boxes(table), name), expected)
+        expected = boxes_for(read_boxes(file), name)
+        np.testing.assert_array_equal(boxes_for(read_boxes(table), name), expected)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import pytest
 from PIL import Image
 
-from trg.io.inputs import MediaInput, find_inputs, without_password
+from trg.io.inputs import PhotoInput, VideoInput, find_inputs, without_password
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def album(tmp_path, monkeypatch):
 
 
 def names(arguments: list[str]) -> list[str]:
-    return [source.name.replace(os.sep, "/") for source in find_inputs(arguments)]
+    return [item.name.replace(os.sep, "/") for item in find_inputs(arguments)]
 
 
 def test_a_folder_with_its_folders_in_order(album):
     everything = ["a.PNG", "b.jpg", "clip.MP4", "in/c.jpeg", "in/z/d.tif"]
     assert names(["album"]) == [f"album/{name}" for name in everything]
-    kinds = [source.kind for source in find_inputs(["album"])]
-    assert kinds == ["photo", "photo", "video", "photo", "photo"]
+    kinds = [type(item) for item in find_inputs(["album"])]
+    assert kinds == [PhotoInput, PhotoInput, VideoInput, PhotoInput, PhotoInput]
 
 
 def test_globs_files_and_no_doubles(album):
@@ -55,19 +55,19 @@ def test_globs_files_and_no_doubles(album):
 def test_webcams_and_streams(album):
     url = "rtsp://me:secret@camera/1"
     assert find_inputs(["0", url]) == [
-        MediaInput("webcam 0", "webcam", 0),
-        MediaInput("rtsp://camera/1", "stream", url),
+        VideoInput("webcam 0", 0, is_live=True),
+        VideoInput("rtsp://camera/1", url, is_live=True),
     ]
     (album.parent / "0").write_bytes(b"a file of that name wins")
-    assert find_inputs(["0"])[0].kind == "video"
+    assert find_inputs(["0"]) == [VideoInput("0", "0")]
     assert without_password("https://camera/a@b") == "https://camera/a@b"
 
 
 def test_names_that_tell_nothing_are_looked_into(album):
     Image.new("RGB", (2, 2)).save("photo", "png")
-    assert [source.kind for source in find_inputs(["photo", "album/notes.txt"])] == [
-        "photo",
-        "video",
+    assert [type(item) for item in find_inputs(["photo", "album/notes.txt"])] == [
+        PhotoInput,
+        VideoInput,
     ]
 
 

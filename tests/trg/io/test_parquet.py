@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.support.posed_faces import VGA, random_faces
+from trg.io.records.frame_record import FrameFaces
+from trg.io.records.journal import read_journal
 from trg.io.records.parquet import ParquetWriter
-from trg.io.records.writers import finished_sources, open_records
+from trg.io.records.writers import open_records
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, of the extra `data`")
-
-SIZE = (640, 480)
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def stacked(table, name):
 def test_a_row_per_face(tmp_path, faces):
     folder = tmp_path / "faces.parquet"
     with open_records("parquet", folder, landmarks=True) as records:
-        records.write("a.mp4", 7, 0.25, SIZE, VGA, faces)
-        records.write("none.jpg", None, None, SIZE, VGA, [])
+        records.write(FrameFaces("a.mp4", VGA, faces, 7, 0.25))
+        records.write(FrameFaces("none.jpg", VGA, []))
         records.write_error("bad.jpg", "not a picture")
     table = parquet.read_table(folder)
     assert table["source"].to_pylist() == ["a.mp4", "a.mp4", "bad.jpg"]
@@ -59,29 +59,29 @@ def test_a_row_per_face(tmp_path, faces):
 
 def test_dense_landmarks_only_when_asked(tmp_path, faces):
     with open_records("parquet", tmp_path / "faces") as records:
-        records.write("a.jpg", None, None, SIZE, VGA, faces)
+        records.write(FrameFaces("a.jpg", VGA, faces))
     assert "landmarks_m" not in parquet.read_table(tmp_path / "faces").column_names
 
 
 def test_no_faces_make_an_empty_table(tmp_path):
     with open_records("parquet", tmp_path / "faces") as records:
-        records.write("a.jpg", None, None, SIZE, VGA, [])
+        records.write(FrameFaces("a.jpg", VGA, []))
         records.finish("a.jpg")
     assert len(parquet.read_table(tmp_path / "faces")) == 0
-    assert finished_sources(tmp_path / "faces") == {"a.jpg"}
+    assert read_journal(tmp_path / "faces").finished == {"a.jpg"}
 
 
 def test_parts_fill_up_and_a_killed_run_loses_only_the_last(tmp_path, faces):
     folder = tmp_path / "faces"
     records = ParquetWriter(folder, landmarks=False, resume=False, part_rows=6)
     for number in range(5):
-        records.write(f"{number}.jpg", None, None, SIZE, VGA, faces)
+        records.write(FrameFaces(f"{number}.jpg", VGA, faces))
         records.finish(f"{number}.jpg")
     # No close: the process would be gone here, with two pictures' rows in memory.
     assert parts(folder) == ["part-000000.parquet"]
     table = parquet.read_table(folder)
     assert len(table) == 6
-    assert finished_sources(folder) == {"0.jpg", "1.jpg", "2.jpg"}
+    assert read_journal(folder).finished == {"0.jpg", "1.jpg", "2.jpg"}
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 4, 5, 7, 8])
@@ -97,7 +97,7 @@ def test_resume_takes_back_a_half_done_video(tmp_path, faces, stop_at):
             for frame in range(frames):
                 if written == stop_at:
                     return records.close() if close else None
-                records.write(name, frame, frame / 10, SIZE, VGA, faces)
+                records.write(FrameFaces(name, VGA, faces, frame, frame / 10))
                 written += 1
             records.finish(name)
         return records.close()
@@ -113,7 +113,7 @@ def test_resume_takes_back_a_half_done_video(tmp_path, faces, stop_at):
         run(resume=False, stop_at=stop_at, close=close)
         run(resume=True)
         assert content() == whole
-        assert finished_sources(folder) == {"a.jpg", "b.mp4", "c.jpg", "d.mp4"}
+        assert read_journal(folder).finished == {"a.jpg", "b.mp4", "c.jpg", "d.mp4"}
 
 
 def test_a_new_run_replaces_the_old_parts_and_nothing_else(tmp_path, faces):
@@ -121,7 +121,7 @@ def test_a_new_run_replaces_the_old_parts_and_nothing_else(tmp_path, faces):
     for count in (9, 1):
         with ParquetWriter(folder, landmarks=False, resume=False, part_rows=4) as records:
             for number in range(count):
-                records.write(f"{number}.jpg", None, None, SIZE, VGA, faces)
+                records.write(FrameFaces(f"{number}.jpg", VGA, faces))
         (folder / "notes.txt").write_text("keep")
     assert parts(folder) == ["notes.txt", "part-000000.parquet"]
 

@@ -19,9 +19,10 @@ from scipy.spatial.transform import Rotation
 from tests.support.posed_faces import VGA, random_faces
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
-from trg.io.records.writers import error_record, finished_sources, frame_record, open_records
+from trg.io.records.frame_record import FrameFaces, error_record, frame_record
+from trg.io.records.journal import read_journal
+from trg.io.records.writers import open_records
 
-SIZE = (640, 480)
 LINE_FORMATS = ("jsonl", "csv", "openface")
 
 
@@ -32,7 +33,7 @@ def faces():
 
 def written(path, record_format, faces, **more):
     with open_records(record_format, path, **more) as records:
-        records.write("a.mp4", 7, 0.25, SIZE, VGA, faces)
+        records.write(FrameFaces("a.mp4", VGA, faces, 7, 0.25))
         records.finish("a.mp4")
     return path
 
@@ -42,7 +43,7 @@ def rows_of(path):
 
 
 def test_the_json_object_is_as_promised(faces):
-    record = frame_record("a.jpg", None, None, SIZE, VGA, faces)
+    record = frame_record(FrameFaces("a.jpg", VGA, faces))
     assert json.loads(json.dumps(record)) == record
     assert list(record) == ["source", "frame", "time_s", "size", "camera", "faces"]
     assert record["size"] == [640, 480]
@@ -57,7 +58,7 @@ def test_the_json_object_is_as_promised(faces):
 
 
 def test_json_is_exact_to_a_micrometre_and_a_microradian(faces):
-    record = frame_record("a", 3, 1 / 3, SIZE, VGA, faces, landmarks=True)
+    record = frame_record(FrameFaces("a", VGA, faces, 3, 1 / 3), landmarks=True)
     assert record["time_s"] == pytest.approx(1 / 3, abs=1e-6)
     for face, read in zip(faces, record["faces"], strict=True):
         assert read["translation_m"] == pytest.approx(face.translation_m, abs=1e-6)
@@ -72,13 +73,15 @@ def test_json_is_exact_to_a_micrometre_and_a_microradian(faces):
 
 
 def test_json_lines_are_short(faces):
-    plain = json.dumps(frame_record("a.mp4", 7, 0.25, SIZE, VGA, faces[:1]), separators=(",", ":"))
+    plain = json.dumps(
+        frame_record(FrameFaces("a.mp4", VGA, faces[:1], 7, 0.25)), separators=(",", ":")
+    )
     assert len(plain) < 2000
 
 
 def test_a_bent_lens_is_told():
     bent = replace(VGA, distortion=(-0.2, 0.05, 0.004, -0.003, 0.0))
-    assert frame_record("a", None, None, SIZE, bent, [])["camera"]["distortion"] == [
+    assert frame_record(FrameFaces("a", bent, []))["camera"]["distortion"] == [
         *(-0.2, 0.05, 0.004, -0.003, 0.0)
     ]
 
@@ -87,18 +90,18 @@ def test_a_bent_lens_is_told():
 def test_json_lines_file_holds_the_records(tmp_path, faces, landmarks):
     path = tmp_path / "faces.jsonl"
     with open_records("jsonl", path, landmarks=landmarks) as records:
-        records.write("a.mp4", 7, 0.25, SIZE, VGA, faces)
-        records.write("a.mp4", 8, 0.29, SIZE, VGA, [])
+        records.write(FrameFaces("a.mp4", VGA, faces, 7, 0.25))
+        records.write(FrameFaces("a.mp4", VGA, [], 8, 0.29))
         records.write_error("naïve\n.jpg", "not a picture")
     read = [json.loads(line) for line in path.read_text().splitlines()]
-    assert read[0] == frame_record("a.mp4", 7, 0.25, SIZE, VGA, faces, landmarks=landmarks)
+    assert read[0] == frame_record(FrameFaces("a.mp4", VGA, faces, 7, 0.25), landmarks=landmarks)
     assert read[1]["faces"] == []
     assert read[2] == {"source": "naïve\n.jpg", "error": "not a picture"}
 
 
 def test_standard_output_gets_each_line_at_once(faces, capfdbinary):
     with open_records("jsonl", None) as records:
-        records.write("a.jpg", None, None, SIZE, VGA, faces)
+        records.write(FrameFaces("a.jpg", VGA, faces))
         assert capfdbinary.readouterr().out.count(b"\n") == 1
         records.finish("a.jpg")
     assert capfdbinary.readouterr().out == b""
@@ -107,8 +110,8 @@ def test_standard_output_gets_each_line_at_once(faces, capfdbinary):
 def test_csv_has_a_flat_row_per_face(tmp_path, faces):
     path = tmp_path / "faces.csv"
     with open_records("csv", path) as records:
-        records.write("a, b.mp4", 7, 0.25, SIZE, VGA, faces)
-        records.write("none.jpg", None, None, SIZE, VGA, [])
+        records.write(FrameFaces("a, b.mp4", VGA, faces, 7, 0.25))
+        records.write(FrameFaces("none.jpg", VGA, []))
         records.write_error("bad.jpg", "not a picture")
     assert path.read_text().splitlines()[0] == ",".join(CSV_COLUMNS)
     *rows, error = rows_of(path)
@@ -159,7 +162,7 @@ def test_openface_columns_rebuild_the_head_by_its_conventions(tmp_path, faces):
 def test_openface_rows_without_faces_say_so(tmp_path):
     path = tmp_path / "none.csv"
     with open_records("openface", path) as records:
-        records.write("a.mp4", 0, 0.0, SIZE, VGA, [])
+        records.write(FrameFaces("a.mp4", VGA, [], 0, 0.0))
         records.write_error("bad.jpg", "not a picture")
     for row in rows_of(path):
         assert (row["success"], float(row["pose_Tz"]), row["frame"]) == ("0", 0.0, "1")
@@ -175,7 +178,7 @@ def test_resume_goes_on_behind_the_last_finished_source(tmp_path, faces, record_
                 if name in records.finished:
                     continue
                 for frame in range(3):
-                    records.write(name, frame, frame / 10, SIZE, VGA, faces)
+                    records.write(FrameFaces(name, VGA, faces, frame, frame / 10))
                     if name == stop_in and frame == 1:
                         return
                 records.finish(name)
@@ -187,10 +190,10 @@ def test_resume_goes_on_behind_the_last_finished_source(tmp_path, faces, record_
         file.write(b'{"source": "torn')
     with (tmp_path / "faces.txt.finished").open("ab") as file:
         file.write(b'{"source": "b.mp4", "ext')
-    assert finished_sources(path) == {"a.mp4"}
+    assert read_journal(path).finished == {"a.mp4"}
     run(resume=True)
     assert path.read_bytes() == whole
-    assert finished_sources(path) == {"a.mp4", "b.mp4", "c.mp4"}
+    assert read_journal(path).finished == {"a.mp4", "b.mp4", "c.mp4"}
     run(resume=True)
     assert path.read_bytes() == whole
 
@@ -201,7 +204,7 @@ def test_resume_without_earlier_records_starts(tmp_path, faces, record_format):
     resumed = written(tmp_path / "resumed", record_format, faces, resume=True)
     assert resumed.read_bytes() == fresh
     resumed.unlink()  # the list of finished sources is left, its records are gone
-    assert finished_sources(resumed) == set()
+    assert read_journal(resumed).finished == set()
     assert written(resumed, record_format, faces, resume=True).read_bytes() == fresh
 
 
@@ -209,9 +212,9 @@ def test_a_failed_source_is_tried_again(tmp_path, faces):
     path = tmp_path / "faces.jsonl"
     with open_records("jsonl", path) as records:
         records.write_error("a.jpg", "gone")
-        records.write("b.jpg", None, None, SIZE, VGA, faces)
+        records.write(FrameFaces("b.jpg", VGA, faces))
         records.finish("b.jpg")
-    assert finished_sources(path) == {"b.jpg"}
+    assert read_journal(path).finished == {"b.jpg"}
 
 
 def test_resume_refuses_records_of_another_kind(tmp_path, faces):
@@ -221,8 +224,8 @@ def test_resume_refuses_records_of_another_kind(tmp_path, faces):
         open_records("jsonl", path, landmarks=True, resume=True)
     assert path.read_bytes() == before
     (tmp_path / "faces.jsonl.finished").write_text("what is this\n")
-    with pytest.raises(ValueError, match="line 1: expected an entry of finished sources"):
-        finished_sources(path)
+    with pytest.raises(ValueError, match="line 1: expected an entry of finished inputs"):
+        read_journal(path)
 
 
 def test_names_that_are_no_text_survive(tmp_path, faces):
@@ -230,9 +233,9 @@ def test_names_that_are_no_text_survive(tmp_path, faces):
     for record_format in LINE_FORMATS:
         path = tmp_path / record_format
         with open_records(record_format, path) as records:
-            records.write(name, None, None, SIZE, VGA, faces)
+            records.write(FrameFaces(name, VGA, faces))
             records.finish(name)
-        assert finished_sources(path) == {name}
+        assert read_journal(path).finished == {name}
     assert json.loads((tmp_path / "jsonl").read_text())["source"] == name
     assert b"caf\xe9.jpg" in (tmp_path / "csv").read_bytes()
 
@@ -243,22 +246,26 @@ def test_a_killed_run_leaves_whole_lines(tmp_path):
     code = """
         import os, signal, sys
         from tests.support.posed_faces import VGA, posed_face
+        from trg.io.records.frame_record import FrameFaces
         from trg.io.records.writers import open_records
         records = open_records("jsonl", sys.argv[1])
         for frame in range(5):
-            records.write("a.mp4", frame, frame / 30, (640, 480), VGA, [posed_face()])
+            records.write(FrameFaces("a.mp4", VGA, [posed_face()], frame, frame / 30))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     path = tmp_path / "faces.jsonl"
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), os.fspath(path)],
-        env={**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[3])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path]),
+        },
         check=False,
     )
     text = path.read_text()
     assert text.endswith("\n")
     assert [json.loads(line)["frame"] for line in text.splitlines()] == [0, 1, 2, 3, 4]
-    assert finished_sources(path) == set()
+    assert read_journal(path).finished == set()
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path, faces):
@@ -266,7 +273,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, faces):
     path = tmp_path / "faces.jsonl"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     records = open_records("jsonl", path)
-    records.write("a.jpg", None, None, SIZE, VGA, faces)
+    records.write(FrameFaces("a.jpg", VGA, faces))
     whole = path.read_bytes()
     import signal
 
@@ -274,12 +281,12 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, faces):
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            records.write("b.jpg", None, None, SIZE, VGA, faces)
+            records.write(FrameFaces("b.jpg", VGA, faces))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, earlier)
     assert path.read_bytes() == whole
-    records.write("b.jpg", None, None, SIZE, VGA, faces)
+    records.write(FrameFaces("b.jpg", VGA, faces))
     records.close()
     assert [json.loads(line)["source"] for line in path.read_text().splitlines()] == [
         "a.jpg",

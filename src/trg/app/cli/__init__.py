@@ -1,44 +1,116 @@
-"""The command line. Each verb imports what it needs when it is called."""
+"""The command line. Each verb imports what it needs when it runs."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import NamedTuple
 
+from cyclopts import Group
 from rich.markup import escape
 
-from trg.app.cli import doctor, predict  # noqa: F401  (they add their verbs)
-from trg.app.cli.shared import EVALUATION, RESEARCH, app, messages
+from trg.app.cli import doctor, predict  # noqa: F401  (importing them registers their verbs)
+from trg.app.cli.shared import EVALUATION, TRAINING, app, messages
 
 __all__ = ["app", "main"]
 
-RESEARCH_VERBS = {
-    "train": ("trglab.cli.train:train", RESEARCH),
-    "export": ("trglab.cli.train:export", RESEARCH),
-    "calibrate": ("trglab.cli.train:calibrate", RESEARCH),
-    "bench": ("trglab.cli.train:bench", RESEARCH),
-    "synth": ("trglab.cli.synth:synth", RESEARCH),
-    "source": ("trglab.cli.synth:source", RESEARCH),
-    "data": ("trglab.cli.data:data", RESEARCH),
-    "detector": ("trglab.cli.detector:detector", RESEARCH),
-    "eval": ("trglab.cli.evaluate:evaluate", EVALUATION),
-    "table": ("trglab.cli.table:table", EVALUATION),
-}
-"""Research verbs by import path: their package is loaded only when one of them is called."""
 
-for _name, (_path, _group) in RESEARCH_VERBS.items():
-    app.command(_path, name=_name, group=_group)
+class LazyVerb(NamedTuple):
+    """A verb of the research package, which is imported only when the verb runs."""
+
+    import_path: str
+    group: Group
+    help: str
+    """First line of the verb's docstring; repeated here because the verb is not imported."""
+
+
+RESEARCH_VERBS = {
+    "data": LazyVerb(
+        "trglab.cli.data:data",
+        TRAINING,
+        "Check and pack data sets.",
+    ),
+    "source": LazyVerb(
+        "trglab.cli.synth:source",
+        TRAINING,
+        "Register an asset of the synthetic faces, after reading it once.",
+    ),
+    "synth": LazyVerb(
+        "trglab.cli.synth:synth",
+        TRAINING,
+        "Render labelled synthetic faces into a folder, a contact sheet, or both.",
+    ),
+    "train": LazyVerb(
+        "trglab.cli.train:train",
+        TRAINING,
+        "Train a network with a named recipe.",
+    ),
+    "export": LazyVerb(
+        "trglab.cli.train:export",
+        TRAINING,
+        "Export a checkpoint as a weight bundle, which runs without torch.",
+    ),
+    "calibrate": LazyVerb(
+        "trglab.cli.train:calibrate",
+        TRAINING,
+        "Calibrate a weight bundle's confidence on synthetic faces.",
+    ),
+    "bench": LazyVerb(
+        "trglab.cli.train:bench",
+        TRAINING,
+        "Measure the speed of a network, of the whole pipeline, or of the renderer.",
+    ),
+    "detector": LazyVerb(
+        "trglab.cli.detector:detector",
+        TRAINING,
+        "Train, export and evaluate face detectors.",
+    ),
+    "eval": LazyVerb(
+        "trglab.cli.evaluate:evaluate",
+        EVALUATION,
+        "Evaluate a network on a data set, and print the paper's rows beside it.",
+    ),
+    "table": LazyVerb(
+        "trglab.cli.table:table",
+        EVALUATION,
+        "Reproduce a table or figure of the paper: train, evaluate, and print both side by side.",
+    ),
+}
+"""In the order of use, which is also the order of the help page."""
+
+for _index, (_name, _verb) in enumerate(RESEARCH_VERBS.items()):
+    app.command(_verb.import_path, name=_name, group=_verb.group, help=_verb.help, sort_key=_index)
+
+EXTRA_OF_PACKAGE = {
+    **dict.fromkeys(
+        ("torch", "numba", "jaxtyping", "onnx", "onnxscript", "fast_simplification"), "train"
+    ),
+    "matplotlib": "plots",
+    "pyarrow": "data",
+}
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are one line on stderr, exit code 2."""
+    """Run the command line; user errors are one line on stderr and exit code 2."""
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
             raise
-        messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        messages.print(f"[bold red]error:[/] {escape(_message(error))}", highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         messages.print("stopped")
         sys.exit(130)
+
+
+def _message(error: Exception) -> str:
+    """Return the error's message; for a missing package, how to install it."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if extra := EXTRA_OF_PACKAGE.get(package):
+            return (
+                f"this needs the package {package}, of the extra `{extra}`; install it with: "
+                f"pip install 'trg-headpose[{extra}]'"
+            )
+    return str(error)

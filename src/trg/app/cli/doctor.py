@@ -1,4 +1,4 @@
-"""Verbs about the installation: is it sound, and which models does it have?"""
+"""The verbs ``trg doctor`` and ``trg models``, about the installation."""
 
 from __future__ import annotations
 
@@ -11,75 +11,79 @@ from rich.markup import escape
 from trg.app.cli.shared import app, messages
 
 if TYPE_CHECKING:
-    from trg.app.selftest import ModelNote, SelfTest
+    from trg.app.installation import ModelSummary
+    from trg.app.selftest import SelfTestResult
+
+HEADLINES = ("mae_r_deg", "ge_deg", "tz_relative", "landmarks_mm", "add_mm", "stills_nme11")
+"""Prefixes of the head pose figures that are shown by default."""
 
 
-@app.command
+@app.command(sort_key=1)
 def doctor(*, model: str | None = None) -> None:
-    """Say what is installed, and test it on a synthetic face that the package holds.
+    """Show what is installed, and test it on a bundled synthetic face.
 
     The exit code is 1 if something is missing or the test fails.
 
     Parameters
     ----------
     model
-        The weights to test: a name that ``trg models`` lists, or a .trg file.
+        The weights to test: a name listed by ``trg models``, or a .trg file.
     """
-    from trg.app import selftest
+    from trg.app import installation
 
     results = Console(soft_wrap=True, highlight=False)
-    rows = list(selftest.versions().items())
-    rows.append(("providers", ", ".join(selftest.providers())))
+    rows = list(installation.package_versions().items())
+    rows.append(("providers", ", ".join(installation.execution_providers())))
     problem = None
     try:
-        for note in selftest.models():
-            rows += [(note.kind, f"{note.name}, {note.path}"), ("", f"SHA-256 {note.sha256}")]
-    except (OSError, ValueError) as error:  # one is damaged: what else there is helps to find out
+        for each in installation.bundled_models():
+            rows += [(each.kind, f"{each.name}, {each.path}"), ("", f"SHA-256 {each.sha256}")]
+    except (OSError, ValueError) as error:  # a damaged model; the versions are still of use
         problem = str(error)
     _print_rows(results, rows)
     if problem is None:
-        problem = _self_test_problem(results, model)
+        problem = _run_selftest(results, model)
     if problem is not None:
         messages.print(f"[bold red]error:[/] {escape(problem)}", highlight=False)
         sys.exit(1)
 
 
-def _self_test_problem(results: Console, model: str | None) -> str | None:
-    """Run the self-test and print its verdict; return what is wrong, None if nothing is."""
-    from trg.app import selftest
-    from trg.inference.detector import bundled_model
-
-    try:
-        bundled_model()
-        test = selftest.self_test(model)
-    except (OSError, ValueError) as error:
-        return str(error)
-    results.print(_verdict(test))
-    if test.passed:
-        return None
-    return "the self-test failed: the model or ONNX Runtime does not work as it should"
-
-
-@app.command
+@app.command(sort_key=2)
 def models(*, all_figures: bool = False) -> None:
-    """List the models inside the package: size, licence, and what they reach.
+    """List the bundled models: size, licence and accuracy.
 
     Parameters
     ----------
     all_figures
         Show every figure of the models' cards.
     """
-    from trg.app import selftest
+    from trg.app.installation import bundled_models
 
-    notes = selftest.models()
-    if not notes:
+    found = bundled_models()
+    if not found:
         raise FileNotFoundError("models: this copy of the package has none")
     results = Console(soft_wrap=True, highlight=False)
-    for note in notes:
-        results.print(f"[bold]{escape(note.name)}[/], {note.kind}")
-        shown = note.figures if all_figures else _headlines(note)
+    for model in found:
+        results.print(f"[bold]{escape(model.name)}[/], {model.kind}")
+        shown = model.figures if all_figures else _headlines(model)
         figures = [(name, f"{value:.4g}") for name, value in shown.items()]
-        _print_rows(results, _facts(note) + figures, indent="  ")
+        _print_rows(results, _facts(model) + figures, indent="  ")
+
+
+def _run_selftest(results: Console, model: str | None) -> str | None:
+    """Run the self-test and print its verdict; return the problem, None if it passed."""
+    from trg.app import selftest
+    from trg.inference.detector import bundled_model
+
+    try:
+        bundled_model()
+        result = selftest.run_selftest(model)
+    except (OSError, ValueError) as error:
+        return str(error)
+    results.print(_verdict(result))
+    if result.passed:
+        return None
+    return "the self-test failed: the model or ONNX Runtime does not work correctly"
 
 
 def _print_rows(console: Console, rows: list[tuple[str, str]], indent: str = "") -> None:
@@ -88,37 +92,33 @@ def _print_rows(console: Console, rows: list[tuple[str, str]], indent: str = "")
         console.print(f"{indent}[cyan]{escape(name):<{width}}[/]  {escape(value)}")
 
 
-def _facts(note: ModelNote) -> list[tuple[str, str]]:
-    facts = [("licence", note.licence)]
-    facts += [("attribution", each) for each in note.attribution]
-    facts.append(("file", f"{note.path}, {note.bytes / 1e6:.1f} MB"))
-    facts.append(("SHA-256", note.sha256))
-    if note.parameters is not None:
-        facts.append(("parameters", f"{note.parameters / 1e6:.2f} M"))
-    if note.multiply_adds is not None:
-        facts.append(("multiply-adds", f"{note.multiply_adds / 1e9:.2f} G"))
-    if note.crop_size is not None:
-        facts.append(("crop", f"{note.crop_size} px"))
+def _facts(model: ModelSummary) -> list[tuple[str, str]]:
+    facts = [("licence", model.licence)]
+    facts += [("attribution", each) for each in model.attribution]
+    facts.append(("file", f"{model.path}, {model.size_bytes / 1e6:.1f} MB"))
+    facts.append(("SHA-256", model.sha256))
+    if model.parameters is not None:
+        facts.append(("parameters", f"{model.parameters / 1e6:.2f} M"))
+    if model.multiply_adds is not None:
+        facts.append(("multiply-adds", f"{model.multiply_adds / 1e9:.2f} G"))
+    if model.crop_size is not None:
+        facts.append(("crop", f"{model.crop_size} px"))
     return facts
 
 
-HEADLINES = ("mae_r_deg", "ge_deg", "tz_relative", "landmarks_mm", "add_mm", "stills_nme11")
-"""What the figures of head pose models that are shown begin with."""
+def _headlines(model: ModelSummary) -> dict[str, float]:
+    """Return the main figures; a detector has only a few, which are all shown."""
+    if model.kind != "head pose":
+        return dict(model.figures)
+    return {name: value for name, value in model.figures.items() if name.startswith(HEADLINES)}
 
 
-def _headlines(note: ModelNote) -> dict[str, float]:
-    """Return the figures worth a first look: a detector's are few."""
-    if note.kind != "head pose":
-        return dict(note.figures)
-    return {name: value for name, value in note.figures.items() if name.startswith(HEADLINES)}
-
-
-def _verdict(test: SelfTest) -> str:
-    if not test.faces:
+def _verdict(result: SelfTestResult) -> str:
+    if not result.faces:
         return "self-test: [bold red]failed[/], the detector found no face"
-    outcome = "[bold green]passed[/]" if test.passed else "[bold red]failed[/]"
+    outcome = "[bold green]passed[/]" if result.passed else "[bold red]failed[/]"
     return (
-        f"self-test: {outcome}, {test.faces} found of 1 face, rotation off by "
-        f"{test.rotation_error_deg:.1f} degrees, distance by {100 * test.distance_error:.1f} %, "
-        f"landmarks by {100 * test.landmark_error:.1f} % of the face box"
+        f"self-test: {outcome}, {result.faces} found of 1 face, rotation off by "
+        f"{result.rotation_error_deg:.1f} degrees, distance by {100 * result.distance_error:.1f} "
+        f"%, landmarks by {100 * result.landmark_error:.1f} % of the face box"
     )

@@ -1,4 +1,4 @@
-"""What all verbs share: the application, its groups, and where messages go."""
+"""The application object, its groups of verbs, and what all verbs share."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from trg import __version__
 
 app = App(
     name="trg",
-    help="6DoF head pose and dense 3D face landmarks from one picture.",
+    help="6DoF head pose and dense 3D face landmarks from a single image.",
     version=__version__,
 )
-RESEARCH = Group("Training and synthetic data (needs the `train` extra)")
-EVALUATION = Group("Evaluation (needs the `train` extra)")
+TRAINING = Group("Training and synthetic data (needs the extra `train`)", sort_key=1)
+EVALUATION = Group("Evaluation (needs the extra `train`)", sort_key=2)
 messages = Console(stderr=True, soft_wrap=True)
-"""Everything that is not a result."""
+"""For everything that is not a result."""
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
 def key_values(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` arguments."""
-    numbers = {}
+    """Parse ``NAME=VALUE`` arguments."""
+    values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"override: expected NAME=VALUE, got {pair!r}")
-        numbers[name] = value
-    return numbers
+        values[name] = value
+    return values

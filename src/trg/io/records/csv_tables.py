@@ -1,22 +1,24 @@
-"""Faces as rows of comma-separated values: our own columns, and OpenFace's."""
+"""Faces as rows of CSV: this package's columns, and OpenFace's."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trg.face import Face
 from trg.geometry.projection import transform
+from trg.geometry.rotations import rotation_to_euler
 from trg.io.records.frame_record import (
     ANGLE_DECIMALS,
     CONFIDENCE_DECIMALS,
     DISTORTION_NAMES,
     INTRINSIC_DECIMALS,
+    INTRINSIC_NAMES,
     LENGTH_DECIMALS,
     PIXEL_DECIMALS,
     ROTATION_DECIMALS,
@@ -28,149 +30,132 @@ from trg.io.records.frame_record import (
 LANDMARKS = range(68)
 MM_DECIMALS = LENGTH_DECIMALS - 3
 
+_ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
+_TRANSLATION = ("tx_m", "ty_m", "tz_m")
+_BOX = ("box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px")
+_ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
+_POINTS_PX = tuple(f"{axis}{point}_px" for point in LANDMARKS for axis in "xy")
+
 CSV_COLUMNS = (
     *("source", "frame", "time_s", "width_px", "height_px"),
-    *("fx_px", "fy_px", "cx_px", "cy_px", *DISTORTION_NAMES, "camera_source"),
-    *("face_id", "confidence", "box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px"),
-    *("yaw_deg", "pitch_deg", "roll_deg", "tx_m", "ty_m", "tz_m"),
-    *(f"r{row}{column}" for row in range(3) for column in range(3)),
-    *("distance_m", "interpupillary_m"),
-    *(f"{axis}{point}_px" for point in LANDMARKS for axis in "xy"),
+    *(f"{name}_px" for name in INTRINSIC_NAMES),
+    *(*DISTORTION_NAMES, "camera_source"),
+    *("face_id", "confidence", *_BOX, *_ANGLES, *_TRANSLATION, *_ROTATION),
+    *("distance_m", "interpupillary_m", *_POINTS_PX),
     "error",
 )
-"""One row per face; a source that failed has a row with its error and nothing else."""
+"""One row per face; a failed input has a row with its error and nothing else."""
+
+_POSE_T = ("pose_Tx", "pose_Ty", "pose_Tz")
+_POSE_R = ("pose_Rx", "pose_Ry", "pose_Rz")
 
 OPENFACE_COLUMNS = (
-    *("frame", "face_id", "timestamp", "confidence", "success"),
-    *("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz"),
+    *("frame", "face_id", "timestamp", "confidence", "success", *_POSE_T, *_POSE_R),
     *(f"{axis}_{point}" for axis in "xyXYZ" for point in LANDMARKS),
     "source",
 )
-"""OpenFace's names, without its gaze and action units; ours is the last.
+"""OpenFace's columns without gaze and action units, and ``source``.
 
-OpenFace's conventions, as far as they differ from ours:
+OpenFace's conventions, where they differ from this package's:
 
 * ``frame`` counts from 1; ``success`` is 0 in the row of a frame without faces.
-* Lengths are millimetres in the camera frame, which is ours: x right, y down, z forward.
+* Lengths are millimetres in the camera frame, whose axes are the same: x right, y down, z forward.
 * ``pose_R`` are radians with R = Rx(pose_Rx) @ Ry(pose_Ry) @ Rz(pose_Rz), about the same axes.
-* ``pose_T`` is where the mean of the 68 landmarks is: the origin of OpenFace's face model.
-* ``x_i``, ``y_i`` count pixel centres from 0, half a pixel less than ours.
+* ``pose_T`` is the mean of the 68 landmarks, the origin of OpenFace's face model.
+* ``x_i``, ``y_i`` have pixel centres at integers, half a pixel less than here.
 """
 
 Row = Mapping[str, Any]
 
-
-class Table(Protocol):
-    """Turns frames into rows with the given columns."""
-
-    columns: tuple[str, ...]
-
-    def rows(self, found: FrameFaces) -> Iterable[Row]:
-        """Return the rows of one picture or frame."""
-
-    def error_row(self, source: str, message: str) -> Row:
-        """Return the row of a source that failed."""
-
-
-class FaceTable:
-    """Our own columns, :data:`CSV_COLUMNS`."""
-
-    columns = CSV_COLUMNS
-
-    def rows(self, found: FrameFaces) -> Iterable[Row]:
-        """Return a row per face."""
-        camera = found.camera
-        shared: dict[str, Any] = {
-            "source": found.source,
-            "frame": found.frame,
-            "time_s": rounded(found.time_s, TIME_DECIMALS),
-            "width_px": found.size[0],
-            "height_px": found.size[1],
-            "camera_source": camera.source,
-            **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
-        }
-        for name in ("fx", "fy", "cx", "cy"):
-            shared[f"{name}_px"] = rounded(getattr(camera, name), INTRINSIC_DECIMALS)
-        return [{**shared, **_face_row(face)} for face in found.faces]
-
-    def error_row(self, source: str, message: str) -> Row:
-        """Return a row with the source and its error."""
-        return {"source": source, "error": message}
-
-
-class OpenFaceTable:
-    """OpenFace's columns and conventions, :data:`OPENFACE_COLUMNS`."""
-
-    columns = OPENFACE_COLUMNS
-
-    def rows(self, found: FrameFaces) -> Iterable[Row]:
-        """Return a row per face, or one that says that there is none."""
-        shared = {
-            "frame": 1 if found.frame is None else found.frame + 1,
-            "timestamp": rounded(found.time_s or 0.0, TIME_DECIMALS),
-            "source": found.source,
-        }
-        if not len(found.faces):
-            return [{**_NO_FACE, **shared}]
-        return [
-            {**shared, "face_id": number if face.id is None else face.id, **_openface_row(face)}
-            for number, face in enumerate(found.faces)
-        ]
-
-    def error_row(self, source: str, message: str) -> Row:
-        """Return a row without success; OpenFace has no place for a message."""
-        return {**_NO_FACE, "frame": 1, "timestamp": 0.0, "source": source}
-
-
-def csv_lines(columns: tuple[str, ...], rows: Iterable[Row]) -> bytes:
-    """Return rows as comma-separated values; what a row lacks stays empty."""
-    text = io.StringIO()
-    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
-    # A file's name may hold bytes that are no text; they come out as they are on the disk.
-    return text.getvalue().encode("utf-8", "surrogateescape")
-
-
 _NO_FACE: Row = {**dict.fromkeys(OPENFACE_COLUMNS, 0.0), "face_id": 0, "success": 0}
 
 
-def _face_row(face: Face) -> dict[str, Any]:
-    row: dict[str, Any] = {
+class CsvTable(NamedTuple):
+    """Columns of a CSV file, and the rows of a photo or frame and of a failed input."""
+
+    columns: tuple[str, ...]
+    frame_rows: Callable[[FrameFaces], list[Row]]
+    error_row: Callable[[str, str], Row]
+
+    def to_csv(self, rows: Iterable[Row]) -> bytes:
+        """Return rows as CSV without a header; missing values stay empty."""
+        text = io.StringIO()
+        csv.DictWriter(text, self.columns, restval="", lineterminator="\n").writerows(rows)
+        # File names may contain bytes that are not UTF-8; they are written as on the disk.
+        return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _face_rows(found: FrameFaces) -> list[Row]:
+    camera = found.camera
+    shared: dict[str, Any] = {
+        "source": found.source,
+        "frame": found.frame,
+        "time_s": rounded(found.time_s, TIME_DECIMALS),
+        "width_px": camera.width,
+        "height_px": camera.height,
+        "camera_source": camera.source,
+        **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
+    }
+    for name in INTRINSIC_NAMES:
+        shared[f"{name}_px"] = rounded(getattr(camera, name), INTRINSIC_DECIMALS)
+    return [{**shared, **_face_values(face)} for face in found.faces]
+
+
+def _face_values(face: Face) -> dict[str, Any]:
+    return {
         "face_id": face.id,
         "confidence": rounded(face.confidence, CONFIDENCE_DECIMALS),
         "distance_m": rounded(face.distance_m, LENGTH_DECIMALS),
         "interpupillary_m": rounded(face.interpupillary_m, LENGTH_DECIMALS),
+        **_named(_ANGLES, face.euler(), ANGLE_DECIMALS),
+        **_named(_TRANSLATION, face.translation_m, LENGTH_DECIMALS),
+        **_named(_BOX, face.box_xyxy, PIXEL_DECIMALS),
+        **_named(_ROTATION, face.rotation, ROTATION_DECIMALS),
+        **_named(_POINTS_PX, face.landmarks68_px, PIXEL_DECIMALS),
     }
-    angles = ("yaw_deg", "pitch_deg", "roll_deg")
-    row.update(_named(angles, face.euler(), ANGLE_DECIMALS))
-    row.update(_named(("tx_m", "ty_m", "tz_m"), face.translation_m, LENGTH_DECIMALS))
-    corners = ("box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px")
-    row.update(_named(corners, face.box_xyxy, PIXEL_DECIMALS))
-    entries = [f"r{row_}{column}" for row_ in range(3) for column in range(3)]
-    row.update(_named(entries, face.rotation, ROTATION_DECIMALS))
-    points = [f"{axis}{point}_px" for point in LANDMARKS for axis in "xy"]
-    row.update(_named(points, face.landmarks68_px, PIXEL_DECIMALS))
-    return row
 
 
-def _openface_row(face: Face) -> dict[str, Any]:
+def _openface_rows(found: FrameFaces) -> list[Row]:
+    """Return a row per face, or one with ``success`` 0 if there is none."""
+    shared = {
+        "frame": 1 if found.frame is None else found.frame + 1,
+        "timestamp": rounded(found.time_s or 0.0, TIME_DECIMALS),
+        "source": found.source,
+    }
+    if not found.faces:
+        return [{**_NO_FACE, **shared}]
+    return [
+        {**shared, "face_id": index if face.id is None else face.id, **_openface_values(face)}
+        for index, face in enumerate(found.faces)
+    ]
+
+
+def _openface_values(face: Face) -> dict[str, Any]:
     landmarks_m = face.landmarks_m[face.topology.landmarks68]
-    landmarks_cam_m = transform(landmarks_m, face.rotation, face.translation_m)
-    row: dict[str, Any] = {
+    landmarks_cam_mm = 1000.0 * transform(landmarks_m, face.rotation, face.translation_m)
+    angles_rad = np.radians(rotation_to_euler(face.rotation, "XYZ"))
+    points_px = [f"{axis}_{point}" for point in LANDMARKS for axis in "xy"]
+    points_mm = [f"{axis}_{point}" for point in LANDMARKS for axis in "XYZ"]
+    return {
         "confidence": rounded(face.confidence, CONFIDENCE_DECIMALS),
         "success": 1,
+        **_named(_POSE_T, landmarks_cam_mm.mean(0), MM_DECIMALS),
+        **_named(_POSE_R, angles_rad, ROTATION_DECIMALS),
+        **_named(points_px, face.landmarks68_px - 0.5, PIXEL_DECIMALS),
+        **_named(points_mm, landmarks_cam_mm, MM_DECIMALS),
     }
-    place = ("pose_Tx", "pose_Ty", "pose_Tz")
-    row.update(_named(place, landmarks_cam_m.mean(0) * 1000.0, MM_DECIMALS))
-    turn = ("pose_Rx", "pose_Ry", "pose_Rz")
-    row.update(_named(turn, np.radians(face.euler("XYZ")), ROTATION_DECIMALS))
-    in_picture = [f"{axis}_{point}" for point in LANDMARKS for axis in "xy"]
-    row.update(_named(in_picture, face.landmarks68_px - 0.5, PIXEL_DECIMALS))
-    in_space = [f"{axis}_{point}" for point in LANDMARKS for axis in "XYZ"]
-    row.update(_named(in_space, landmarks_cam_m * 1000.0, MM_DECIMALS))
-    return row
 
 
-def _named(
-    names: Iterable[str], values: NDArray[np.float64], decimals: int
-) -> Iterable[tuple[str, float]]:
-    return zip(names, rounded(values.ravel(), decimals), strict=True)
+def _named(names: Iterable[str], values: NDArray[np.float64], decimals: int) -> dict[str, float]:
+    return dict(zip(names, rounded(values.ravel(), decimals), strict=True))
+
+
+FACE_TABLE = CsvTable(
+    CSV_COLUMNS, _face_rows, lambda source, message: {"source": source, "error": message}
+)
+OPENFACE_TABLE = CsvTable(
+    OPENFACE_COLUMNS,
+    _openface_rows,
+    # OpenFace has no column for a message.
+    lambda source, message: {**_NO_FACE, "frame": 1, "timestamp": 0.0, "source": source},
+)

@@ -1,6 +1,6 @@
-"""What is recorded of one picture or frame, and its JSON form.
+"""The record of one image or video frame, and its JSON form.
 
-Numbers are rounded so that lines stay short, yet exact to a micrometre and a microradian:
+Values are rounded to keep lines short, and remain exact to a micrometre and a microradian:
 
 ==============================  ========  ==========
 rotation                        7 digits  after the point
@@ -26,8 +26,9 @@ LENGTH_DECIMALS = TIME_DECIMALS = 6
 ROTATION_DECIMALS = 7
 PIXEL_DECIMALS = 2
 
+INTRINSIC_NAMES = ("fx", "fy", "cx", "cy")
 DISTORTION_NAMES = ("k1", "k2", "p1", "p2", "k3")
-"""Of the numbers in :attr:`Camera.distortion`, for tables."""
+"""Names of the coefficients in :attr:`Camera.distortion`."""
 
 _FACE_DECIMALS = {
     "confidence": CONFIDENCE_DECIMALS,
@@ -44,61 +45,50 @@ _FACE_DECIMALS = {
 
 
 class FrameFaces(NamedTuple):
-    """The faces of one picture or of one frame of a video, and where they were found.
-
-    ``frame`` counts from 0 and ``time_s`` from the start of the video; both are None for a single
-    picture. ``size`` is ``(width, height)`` in pixels.
-    """
+    """The faces of one photo or video frame, as record writers take them."""
 
     source: str
-    frame: int | None
-    time_s: float | None
-    size: tuple[int, int]
+    """Name of the photo or video."""
     camera: Camera
+    """The camera of the whole image; its width and height are the image's."""
     faces: Sequence[Face]
+    frame: int | None = None
+    """Index of the frame, from 0; None for a photo."""
+    time_s: float | None = None
+    """From the start of the video; None for a photo."""
 
 
-def frame_record(
-    source: str,
-    frame: int | None,
-    time_s: float | None,
-    size: tuple[int, int],
-    camera: Camera,
-    faces: Sequence[Face],
-    landmarks: bool = False,
-) -> dict[str, Any]:
-    """Return the JSON object of one picture or frame, of plain rounded values.
+def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
+    """Return the JSON object of a photo or frame, with rounded values.
 
-    The camera's distortion is there only if the lens has any. ``landmarks`` adds the dense
-    landmarks of each face, in the picture and in the head frame.
+    ``distortion`` is present only if the lens has any. ``landmarks`` adds the dense landmarks of
+    each face, in the image and in the head frame.
     """
-    intrinsics = {name: rounded(getattr(camera, name), INTRINSIC_DECIMALS) for name in _INTRINSICS}
+    camera = found.camera
+    values = {name: rounded(getattr(camera, name), INTRINSIC_DECIMALS) for name in INTRINSIC_NAMES}
     lens = {"distortion": list(camera.distortion)} if camera.is_distorted else {}
     return {
-        "source": source,
-        "frame": frame,
-        "time_s": rounded(time_s, TIME_DECIMALS),
-        "size": [int(side) for side in size],
-        "camera": {**intrinsics, **lens, "source": camera.source},
-        "faces": [_face_record(face, landmarks) for face in faces],
+        "source": found.source,
+        "frame": found.frame,
+        "time_s": rounded(found.time_s, TIME_DECIMALS),
+        "size": [int(camera.width), int(camera.height)],
+        "camera": {**values, **lens, "source": camera.source},
+        "faces": [_face_record(face, landmarks) for face in found.faces],
     }
 
 
 def error_record(source: str, message: str) -> dict[str, Any]:
-    """Return the JSON object of a source that could not be read, or not to its end."""
+    """Return the JSON object of an input that could not be read completely."""
     return {"source": source, "error": message}
 
 
 def rounded(value: Any, decimals: int) -> Any:
-    """Round a number, or all numbers in an array, a list or a dict, to plain values; keep None."""
+    """Round a number, or all numbers in an array, list or dict, to plain values; keep None."""
     if value is None:
         return None
     if isinstance(value, dict):
         return {key: rounded(each, decimals) for key, each in value.items()}
     return (np.round(value, decimals) + 0.0).tolist()  # the sum turns -0.0 into 0.0
-
-
-_INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
 def _face_record(face: Face, landmarks: bool) -> dict[str, Any]:

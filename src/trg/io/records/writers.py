@@ -1,19 +1,19 @@
-"""Writers of results: JSON Lines, CSV, OpenFace's CSV, Parquet; streaming and resumable.
+"""Record writers: JSON Lines, CSV, OpenFace's CSV and Parquet; streaming and resumable.
 
-Whatever the format, memory stays flat, a killed run leaves whole records only, and a run that is
-told to resume goes on behind the last source that was finished (:mod:`trg.io.records.journal`). A
-source is a photo or a video; all of a video's records count, or none::
+In every format memory use is constant, a killed run leaves complete records only, and a resuming
+run continues after the last finished input (:mod:`trg.io.records.journal`). All records of an input
+count, or none::
 
     with open_records("jsonl", "faces.jsonl", resume=True) as records:
         for source in sources:
             if source in records.finished:
                 continue
             for each frame:
-                records.write(source, frame, time_s, size, camera, faces)
+                records.write(FrameFaces(source, camera, faces, frame, time_s))
             records.finish(source)          # or write_error(source, message), and no finish
 
-Records that were written before an error stay. A resumed run tries that source again, from its
-start: of a source with an error count the records behind its last one.
+Records written before an error remain. A resumed run processes that input again from its start: of
+an input with an error, the records after its last error are valid.
 """
 
 from __future__ import annotations
@@ -21,58 +21,42 @@ from __future__ import annotations
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
-from trg.face import Face
-from trg.geometry.camera import Camera
-from trg.io.records.csv_tables import FaceTable, OpenFaceTable, Table, csv_lines
+from trg.io.records.csv_tables import FACE_TABLE, OPENFACE_TABLE, CsvTable
 from trg.io.records.frame_record import FrameFaces, error_record, frame_record
-from trg.io.records.journal import GrowingFile, Journal, finished_sources
-
-__all__ = [
-    "RecordFormat",
-    "RecordWriter",
-    "error_record",
-    "finished_sources",
-    "frame_record",
-    "open_records",
-]
+from trg.io.records.journal import AppendOnlyFile, Journal
 
 RecordFormat = Literal["jsonl", "csv", "openface", "parquet"]
 
 
-class RecordWriter(Protocol):
-    """Takes the results of one source after the other; a context manager."""
+class RecordWriter(ABC):
+    """Writes the results of one input after another; a context manager."""
 
-    finished: frozenset[str]
-    """The sources that an earlier run finished; empty unless this one resumes it."""
+    finished: frozenset[str] = frozenset()
+    """The inputs that an earlier run finished; empty unless this run resumes it."""
 
-    def write(
-        self,
-        source: str,
-        frame: int | None,
-        time_s: float | None,
-        size: tuple[int, int],
-        camera: Camera,
-        faces: Sequence[Face],
-    ) -> None:
-        """Add one picture or one frame of a video; ``size`` is its width and height."""
+    @abstractmethod
+    def write(self, found: FrameFaces) -> None:
+        """Write the record of one photo or video frame."""
 
+    @abstractmethod
     def write_error(self, source: str, message: str) -> None:
-        """Add that a source could not be read, or not to its end."""
+        """Write that an input could not be read completely."""
 
-    def finish(self, source: str) -> None:
-        """Note that all records of a source are written."""
+    def finish(self, source: str) -> None:  # noqa: B027 (only resumable writers need it)
+        """Mark an input as finished, after all its records."""
 
-    def close(self) -> None:
-        """Bring everything to the disk; a second time does nothing."""
+    def close(self) -> None:  # noqa: B027
+        """Flush everything to the disk; does nothing if already closed."""
 
     def __enter__(self) -> RecordWriter:
         """Return the writer."""
+        return self
 
     def __exit__(
         self,
@@ -81,6 +65,7 @@ class RecordWriter(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Close the writer, also after an error."""
+        self.close()
 
 
 def open_records(
@@ -90,31 +75,31 @@ def open_records(
     landmarks: bool = False,
     resume: bool = False,
 ) -> RecordWriter:
-    """Open a writer of results.
+    """Open a record writer.
 
     Parameters
     ----------
     record_format
-        ``jsonl``: one object per picture or frame. ``csv``: a row per face
+        ``jsonl``: one object per photo or frame. ``csv``: a row per face
         (:data:`~trg.io.records.csv_tables.CSV_COLUMNS`). ``openface``: a row per face with
         OpenFace's names and conventions (:data:`~trg.io.records.csv_tables.OPENFACE_COLUMNS`).
         ``parquet``: a row per face, in a folder of parts (:mod:`trg.io.records.parquet`).
     path
-        The file, or Parquet's folder; what was there is replaced, unless ``resume``. None: the
-        standard output.
+        The file, or Parquet's folder; replaced if it exists, unless ``resume``. None: standard
+        output.
     landmarks
-        With the dense landmarks; only ``jsonl`` and ``parquet`` have room for them.
+        Include the dense landmarks; only in ``jsonl`` and ``parquet``.
     resume
-        Go on with what an earlier run wrote there.
+        Continue an earlier run's records.
 
     Raises
     ------
     ValueError
-        The format is unknown, or cannot do what is asked.
+        The format is unknown, or does not support the options.
     ImportError
         Parquet needs the package pyarrow, of the extra ``data``.
     OSError
-        The path cannot be written.
+        The path is not writable.
     """
     if record_format not in get_args(RecordFormat):
         raise ValueError(
@@ -132,105 +117,66 @@ def open_records(
 
         return ParquetWriter(Path(path or ""), landmarks=landmarks, resume=resume)
     if record_format == "jsonl":
-        lines: _LineFormat = _JsonLines(landmarks)
+        serializer = _json_serializer(landmarks)
     else:
-        lines = _CsvLines(FaceTable() if record_format == "csv" else OpenFaceTable())
+        serializer = _csv_serializer(FACE_TABLE if record_format == "csv" else OPENFACE_TABLE)
     if path is None:
-        return _StreamWriter(sys.stdout.buffer, lines)
+        return _StreamWriter(sys.stdout.buffer, serializer)
     content = {"records": record_format, "landmarks": landmarks}
-    return _FileWriter(Path(path), lines, Journal(Path(path), content, resume))
+    return _FileWriter(Path(path), serializer, Journal(Path(path), content, resume))
 
 
-class _LineFormat(Protocol):
-    """Turns results into lines, each with its end."""
+class _Serializer(NamedTuple):
+    """A text format of complete lines."""
 
     header: bytes
-
-    def frame(self, found: FrameFaces) -> bytes: ...
-
-    def error(self, source: str, message: str) -> bytes: ...
+    frame: Callable[[FrameFaces], bytes]
+    error: Callable[[str, str], bytes]
 
 
-class _JsonLines:
-    header = b""
-
-    def __init__(self, landmarks: bool) -> None:
-        self._landmarks = landmarks
-
-    def frame(self, found: FrameFaces) -> bytes:
-        return self._line(frame_record(*found, landmarks=self._landmarks))
-
-    def error(self, source: str, message: str) -> bytes:
-        return self._line(error_record(source, message))
-
-    @staticmethod
-    def _line(record: dict[str, Any]) -> bytes:
+def _json_serializer(landmarks: bool) -> _Serializer:
+    def line(record: dict[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
-
-class _CsvLines:
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self.header = ",".join(table.columns).encode() + b"\n"
-
-    def frame(self, found: FrameFaces) -> bytes:
-        return csv_lines(self._table.columns, self._table.rows(found))
-
-    def error(self, source: str, message: str) -> bytes:
-        return csv_lines(self._table.columns, [self._table.error_row(source, message)])
+    return _Serializer(
+        header=b"",
+        frame=lambda found: line(frame_record(found, landmarks)),
+        error=lambda source, message: line(error_record(source, message)),
+    )
 
 
-class _LineWriter(ABC):
-    """What the writers of lines share; they differ in where the lines go."""
+def _csv_serializer(table: CsvTable) -> _Serializer:
+    return _Serializer(
+        header=",".join(table.columns).encode() + b"\n",
+        frame=lambda found: table.to_csv(table.frame_rows(found)),
+        error=lambda source, message: table.to_csv([table.error_row(source, message)]),
+    )
 
-    finished: frozenset[str] = frozenset()
 
-    def __init__(self, lines: _LineFormat) -> None:
-        self._lines = lines
+class _LineWriter(RecordWriter):
+    """Shared by the writers of lines, which differ in the destination."""
 
-    def write(
-        self,
-        source: str,
-        frame: int | None,
-        time_s: float | None,
-        size: tuple[int, int],
-        camera: Camera,
-        faces: Sequence[Face],
-    ) -> None:
-        self._append(self._lines.frame(FrameFaces(source, frame, time_s, size, camera, faces)))
+    def __init__(self, serializer: _Serializer) -> None:
+        self._serializer = serializer
+
+    def write(self, found: FrameFaces) -> None:
+        self._append(self._serializer.frame(found))
 
     def write_error(self, source: str, message: str) -> None:
-        self._append(self._lines.error(source, message))
-
-    def finish(self, source: str) -> None:  # noqa: B027  (nothing to do is an answer)
-        """Nothing is kept of what is finished, unless a subclass does."""
-
-    def close(self) -> None:  # noqa: B027
-        """Nothing is open, unless in a subclass."""
-
-    def __enter__(self) -> _LineWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._append(self._serializer.error(source, message))
 
     @abstractmethod
     def _append(self, lines: bytes) -> None:
-        """Write whole lines, for good when this returns."""
+        """Write complete lines, without buffering."""
 
 
 class _StreamWriter(_LineWriter):
-    """Lines to a stream that somebody may be reading right now."""
+    """Writes to a stream and flushes after each record, for readers that follow it live."""
 
-    def __init__(self, stream: BinaryIO, lines: _LineFormat) -> None:
-        super().__init__(lines)
+    def __init__(self, stream: BinaryIO, serializer: _Serializer) -> None:
+        super().__init__(serializer)
         self._stream = stream
-        self._append(lines.header)
+        self._append(serializer.header)
 
     def _append(self, lines: bytes) -> None:
         self._stream.write(lines)
@@ -238,13 +184,13 @@ class _StreamWriter(_LineWriter):
 
 
 class _FileWriter(_LineWriter):
-    def __init__(self, path: Path, lines: _LineFormat, journal: Journal) -> None:
-        super().__init__(lines)
+    def __init__(self, path: Path, serializer: _Serializer, journal: Journal) -> None:
+        super().__init__(serializer)
         self.finished = journal.finished
         self._journal = journal
-        self._file = GrowingFile(path, keep_bytes=journal.extent)
+        self._file = AppendOnlyFile(path, keep_bytes=journal.extent)
         if not self._file.size:
-            self._append(lines.header)
+            self._append(serializer.header)
 
     def finish(self, source: str) -> None:
         self._journal.add([source], self._file.size)

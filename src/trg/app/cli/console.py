@@ -1,0 +1,147 @@
+"""Progress and messages of ``trg predict`` on stderr, and its reaction to Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence, Set
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+
+from trg.app.cli.shared import messages
+from trg.io.inputs import MediaInput, PhotoInput, VideoInput
+
+if TYPE_CHECKING:
+    from trg.app.predict import Summary
+    from trg.face import Face
+
+
+class ConsoleObserver:
+    """Shows progress bars and messages, and requests a stop on Ctrl-C; a context manager.
+
+    Parameters
+    ----------
+    inputs
+        All inputs of the run.
+    finished
+        Names of the inputs that an earlier run finished.
+    show_progress
+        Whether progress bars may be shown; they also need a terminal.
+    """
+
+    def __init__(
+        self, inputs: Sequence[MediaInput], finished: Set[str], show_progress: bool
+    ) -> None:
+        self._progress = Progress(
+            console=messages,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not (show_progress and messages.is_terminal),
+        )
+        self._inputs_task = self._progress.add_task(
+            "inputs",
+            total=len(inputs),
+            completed=sum(item.name in finished for item in inputs),
+            visible=len(inputs) > 1,
+        )
+        self._video_task: TaskID | None = None
+        self._has_explained_camera = False
+        self._stop_requested = False
+        self._previous_handler = signal.getsignal(signal.SIGINT)
+
+    def __enter__(self) -> ConsoleObserver:
+        self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end_video()
+        self._progress.stop()
+        signal.signal(signal.SIGINT, self._previous_handler)
+
+    def on_video_start(self, video: VideoInput, frame_count: int | None) -> None:
+        """Show a progress bar for a video."""
+        self._end_video()
+        self._video_task = self._progress.add_task(escape(Path(video.name).name), total=frame_count)
+
+    def on_result(self, item: MediaInput, faces: Sequence[Face]) -> None:
+        """Advance the progress; explain an assumed camera once."""
+        if isinstance(item, PhotoInput):
+            self._end_video()
+            self._progress.advance(self._inputs_task)
+        elif self._video_task is not None:
+            self._progress.advance(self._video_task)
+        assumed = [face for face in faces if face.camera.source == "assumed"]
+        if assumed and not self._has_explained_camera:
+            self._has_explained_camera = True
+            messages.print(_assumed_camera_note(item.name, assumed[0]), highlight=False)
+
+    def on_error(self, item: MediaInput, message: str) -> None:
+        """Print the error."""
+        if self._video_task is None:
+            self._progress.advance(self._inputs_task)
+        self._end_video()
+        messages.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+
+    def on_warning(self, item: MediaInput, message: str) -> None:
+        """Print the warning."""
+        messages.print(escape(f"{item.name}: {message}"), highlight=False)
+
+    def should_stop(self) -> bool:
+        """Return whether Ctrl-C was pressed."""
+        return self._stop_requested
+
+    def _end_video(self) -> None:
+        if self._video_task is not None:
+            self._progress.remove_task(self._video_task)
+            self._video_task = None
+            self._progress.advance(self._inputs_task)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Stop after the current image; on the second Ctrl-C at once."""
+        if self._stop_requested:
+            raise KeyboardInterrupt
+        self._stop_requested = True
+
+
+def print_summary(summary: Summary, outputs: str, records: Path | None) -> None:
+    """Print what a run processed and where its results are.
+
+    ``outputs`` describes the files beside the records; empty if there are none.
+    """
+    text = f"{_count(summary.faces, 'face')} in {processed(summary)}"
+    if summary.skipped:
+        text += f" ({_count(summary.skipped, 'input')} finished earlier)"
+    if records is not None:
+        text = f"{records}: {text}"
+    if outputs:
+        text += f"; {outputs} in {'' if records is None else records.parent}{os.sep}"
+    messages.print(escape(text), highlight=False)
+    if summary.failed:
+        messages.print(f"[bold red]{_count(summary.failed, 'input')} failed[/]")
+
+
+def processed(summary: Summary) -> str:
+    """Return the numbers of photos and frames in words."""
+    counts = [_count(summary.photos, "photo")] if summary.photos or not summary.frames else []
+    counts += [_count(summary.frames, "frame")] if summary.frames else []
+    return " and ".join(counts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _assumed_camera_note(name: str, face: Face) -> str:
+    fov_deg = face.camera.fov_deg("diagonal")
+    near_m, far_m = face.distance_range_m()
+    return (
+        f"[bold]camera:[/] unknown, assuming a diagonal field of view of {fov_deg:.0f} degrees; "
+        f"distances depend on it. The first face ({escape(name)}) is at {face.distance_m:.2f} m; "
+        f"it would be at {near_m:.2f} m if the field of view were {fov_deg + 10:.0f} degrees, and "
+        f"at {far_m:.2f} m if it were {fov_deg - 10:.0f}. Specify --focal, --fov or --camera."
+    )

@@ -1,0 +1,123 @@
+"""What is installed: package versions, ONNX Runtime's providers, and the bundled models."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from trg import __version__
+from trg.inference.bundle import bundled, bundled_names, read_bundle
+from trg.inference.detector import FaceDetector, bundled_model
+
+PACKAGES = (
+    *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "av", "pyyaml", "cyclopts", "rich"),
+    *("pyarrow", "matplotlib", "torch", "numba", "onnx"),  # of the extras
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A bundled model, as described by its card."""
+
+    name: str
+    kind: Literal["head pose", "face detector"]
+    path: Path
+    sha256: str
+    """Of the whole file."""
+    size_bytes: int
+    licence: str
+    attribution: tuple[str, ...]
+    parameters: int | None
+    multiply_adds: int | None
+    """For one crop, or for an image of 320x256 px."""
+    crop_size: int | None
+    """Side of the input crops, px; None if the input is the whole image."""
+    figures: Mapping[str, float]
+    """Results on held-out data, with units in the names."""
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of the installed dependencies."""
+    versions = {"trg": __version__, "Python": f"{platform.python_version()}, {platform.platform()}"}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def execution_providers() -> tuple[str, ...]:
+    """Return the execution providers of the installed ONNX Runtime."""
+    import onnxruntime
+
+    return tuple(onnxruntime.get_available_providers())
+
+
+def bundled_models() -> list[ModelSummary]:
+    """Read and verify the models inside the package.
+
+    Raises
+    ------
+    ValueError
+        A model is damaged.
+    """
+    models = [_pose_model(name) for name in bundled_names()]
+    with suppress(FileNotFoundError):  # the detector is optional if boxes are given
+        models.append(_detector())
+    return models
+
+
+def _pose_model(name: str) -> ModelSummary:
+    path = bundled(name)
+    card = read_bundle(path).card
+    return ModelSummary(
+        name=name,
+        kind="head pose",
+        path=path,
+        sha256=_sha256(path),
+        size_bytes=path.stat().st_size,
+        licence=card.licence,
+        attribution=card.attribution,
+        parameters=card.parameters,
+        multiply_adds=card.multiply_adds,
+        crop_size=card.crop_size,
+        figures=_flatten(card.training.get("figures")),
+    )
+
+
+def _detector() -> ModelSummary:
+    path = bundled_model()
+    card = FaceDetector().card
+    return ModelSummary(
+        name=str(card.get("name", path.stem)),
+        kind="face detector",
+        path=path,
+        sha256=_sha256(path),
+        size_bytes=path.stat().st_size,
+        licence=str(card.get("licence", "unknown")),
+        attribution=tuple(card.get("attribution", ())),
+        parameters=card.get("parameters"),
+        multiply_adds=card.get("multiply_adds_320x256"),
+        crop_size=None,
+        figures=_flatten(card.get("figures")),
+    )
+
+
+def _flatten(figures: Any) -> dict[str, float]:
+    """Return the numbers of a card's figures; nested names are joined by a space."""
+    numbers: dict[str, float] = {}
+    for name, value in (figures or {}).items():
+        if isinstance(value, Mapping):
+            numbers.update({f"{name} {key}": each for key, each in _flatten(value).items()})
+        elif isinstance(value, int | float):
+            numbers[name] = float(value)
+    return numbers
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
