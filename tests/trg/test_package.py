@@ -45,7 +45,7 @@ def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_cli_shows_its_verbs_and_version():
     assert trg.__version__ in run_cli("--version").stdout
     shown = run_cli("--help").stdout
-    for verb in ("synth", "source", "bench", "train", "pack", "export"):
+    for verb in ("synth", "asset", "bench", "train", "data", "export"):
         assert verb in shown
 
 
@@ -53,7 +53,7 @@ def test_cli_shows_its_verbs_and_version():
     ("arguments", "message"),
     [
         (("synth",), "expected a folder to write"),
-        (("source", "photos", "/nowhere"), "10.6084/m9.figshare.5047666"),
+        (("asset", "photos", "/nowhere"), "10.6084/m9.figshare.5047666"),
         (("bench", "trg_xxl"), "trg_s"),
         (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
         (("train", "nonsense", "/nowhere"), "paper_single"),

@@ -72,7 +72,7 @@ class ConfidenceModel:
 
 
 UNCALIBRATED = ConfidenceModel((8.7, -0.7, -3.0, 13.3, -17.5, -3.2))
-"""For weights without a fit: ``trg calibrate --pictures 350`` on a small, half-trained network.
+"""For weights without a fit: ``trg calibrate --images 350`` on a small, half-trained network.
 It ranks estimates well; as probabilities its values are rough."""
 
 

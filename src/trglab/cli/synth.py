@@ -120,7 +120,7 @@ def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels
     contact_sheet(cells, labels=labels, edges=faces.topology.edges).save(path)
 
 
-def source(kind: Literal["face-model", "photos", "panoramas", "hair"], path: Path, /) -> None:
+def asset(kind: Literal["face-model", "photos", "panoramas", "hair"], path: Path, /) -> None:
     """Register an asset of the synthetic faces, after checking that it can be read.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Verbs that train, export and measure networks."""
+"""The verbs ``trg train``, ``export``, ``calibrate`` and ``bench``: making a network."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ def train(
     max_minutes: float | None = None,
     stills: Path | None = None,
 ) -> None:
-    """Train a network by a named recipe.
+    """Train a network with a named recipe.
 
     Parameters
     ----------
     recipe
-        ``small``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``; ``NAME/ROW`` changes
-        the network to a row of the paper's Table 1, for example ``small/landmark-free``.
+        ``small``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``; ``NAME/ROW`` selects
+        the network of a row of the paper's Table 1, for example ``small/landmark-free``.
     folder
-        Where checkpoints, the log and drawn predictions go.
+        Output folder for checkpoints, the log and drawn predictions.
     overrides
         Fields of the recipe, as ``optim.learning_rate=3e-4``.
     option
-        The recipe's own arguments, as ``--option.pack FOLDER``.
+        Arguments of the recipe, as ``--option.pack FOLDER``.
     resume
-        Go on from the folder's checkpoint.
+        Continue from the checkpoint in the folder.
     device
-        ``cpu`` or ``cuda``; chosen when not given.
+        ``cpu`` or ``cuda``; by default ``cuda`` if available.
     workers
-        Processes that render.
+        Processes that render; 0: this one.
     max_minutes
-        Stop in good order after this time.
+        Save a checkpoint and stop after this time.
     stills
-        Folder of stills with 68 landmarks to measure on, never to train on.
+        Folder of photos with 68 landmarks for validation; they are never trained on.
     """
     from trglab.training.api import configured_recipe
     from trglab.training.api import train as run
@@ -76,18 +76,18 @@ def export(
     attribution: tuple[str, ...] = (),
     storage: Literal["float32", "float16", "int8"] = "float16",
 ) -> None:
-    """Turn a checkpoint into a weight bundle: one file that runs without torch.
+    """Export a checkpoint as a weight bundle, a single file that runs without torch.
 
     Parameters
     ----------
     checkpoint
-        ``best.pt`` of a training's folder; or ``last.pt``, for its averaged weights.
+        ``best.pt`` of a training run, or ``last.pt`` for its averaged weights.
     bundle
-        The file to write, ``NAME.trg``.
+        Output file, ``NAME.trg``.
     name, licence, attribution
-        For the bundle's card.
+        Entries of the bundle's card.
     storage
-        How weights are stored; they always compute in float32.
+        Data type of the stored weights; computation is always in float32.
     """
     from trglab.training.api import export as run
 
@@ -97,29 +97,29 @@ def export(
     messages.print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
 
 
-def calibrate(bundle: Path, /, *, pictures: Positive = 1000, seed: NotNegative = 0) -> None:
-    """Fit a weight bundle's confidence on synthetic faces, and write it onto its card.
+def calibrate(bundle: Path, /, *, images: Positive = 1000, seed: NotNegative = 0) -> None:
+    """Calibrate the confidence of a weight bundle on synthetic faces.
 
     Parameters
     ----------
     bundle
-        The bundle to measure; its file is replaced.
-    pictures
-        How many pictures with a face, and how many without; a thousand take some minutes.
+        The bundle; the file is replaced by one with the new calibration on its card.
+    images
+        Number of images with a face, and of images without; 1000 take some minutes.
     seed
-        Another seed, other pictures.
+        Other seeds give other images.
     """
     from trg.inference.bundle import read_bundle, write_bundle
     from trglab.evaluation.calibration import calibrated
 
-    improved, fit = calibrated(read_bundle(bundle), pictures, seed)
+    improved, fit = calibrated(read_bundle(bundle), images, seed)
     write_bundle(bundle, improved)
     messages.print(
-        f"of boxes with a confidence above 0.5, {fit.right_above_half:.1%} lie on a face; "
-        f"of those that do, {fit.found_above_half:.1%} have one"
+        f"at confidence 0.5: precision {fit.right_above_half:.1%}, "
+        f"recall {fit.found_above_half:.1%}"
     )
     for confidence, share, count in fit.bins:
-        messages.print(f"  confidence {confidence:.2f}: {share:.2f} right, of {count}")
+        messages.print(f"  confidence {confidence:.2f}: precision {share:.2f}, {count} boxes")
 
 
 def bench(

@@ -110,7 +110,7 @@ def remember_asset(kind: str, path: str | Path) -> Path:
 def _remedy(kind: str) -> str:
     asset = ASSET_KINDS[kind]
     return (
-        f"Get it from {asset.origin}, then run `trg source {kind} PATH` or set ${asset.environment}"
+        f"Get it from {asset.origin}, then run `trg asset {kind} PATH` or set ${asset.environment}"
     )
 
 

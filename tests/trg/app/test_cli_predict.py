@@ -6,8 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from tests.support.child_process import start_python
 from tests.support.cli_predict_runs import (
     ALONE,
     CAMERA,
@@ -330,26 +329,7 @@ def test_a_reader_may_go(tmp_path):
         "    sys.argv = ['trg', 'predict', *sys.argv[1:]]\n"
         "    main()\n"
     )
-    run = subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            code,
-            str(tmp_path),
-            "--focal",
-            "500",
-            "--batch-size",
-            "1",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path]),
-        },
-    )
+    run = start_python(code, tmp_path, "--focal", 500, "--batch-size", 1)
     run.stdout.readline()
     run.stdout.close()
     assert run.wait(60) == 141

@@ -6,16 +6,15 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from tests.support.child_process import run_python
 from tests.support.posed_faces import VGA, random_faces
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
@@ -254,14 +253,7 @@ def test_a_killed_run_leaves_whole_lines(tmp_path):
         os.kill(os.getpid(), signal.SIGKILL)
     """
     path = tmp_path / "faces.jsonl"
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), os.fspath(path)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path]),
-        },
-        check=False,
-    )
+    run_python(textwrap.dedent(code), path)
     text = path.read_text()
     assert text.endswith("\n")
     assert [json.loads(line)["frame"] for line in text.splitlines()] == [0, 1, 2, 3, 4]

@@ -205,7 +205,7 @@ def test_storage_round_trip(model):
 
 def test_without_a_model_the_built_in_head_is_loaded_and_training_warns(cache):
     assert load_face_model().name == "built-in procedural head"
-    with pytest.warns(UserWarning, match="ICT-FaceKit.*trg source face-model"):
+    with pytest.warns(UserWarning, match="ICT-FaceKit.*trg asset face-model"):
         load_face_model(for_training=True)
 
 

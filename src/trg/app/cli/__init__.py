@@ -28,17 +28,17 @@ RESEARCH_VERBS = {
     "data": LazyVerb(
         "trglab.cli.data:data",
         TRAINING,
-        "Check and pack data sets.",
+        "Check data sets on disk, and pack training data.",
     ),
-    "source": LazyVerb(
-        "trglab.cli.synth:source",
+    "asset": LazyVerb(
+        "trglab.cli.synth:asset",
         TRAINING,
-        "Register an asset of the synthetic faces, after reading it once.",
+        "Register an asset of the synthetic faces, after checking that it can be read.",
     ),
     "synth": LazyVerb(
         "trglab.cli.synth:synth",
         TRAINING,
-        "Render labelled synthetic faces into a folder, a contact sheet, or both.",
+        "Render labelled synthetic faces: a folder of them, a contact sheet, or both.",
     ),
     "train": LazyVerb(
         "trglab.cli.train:train",
@@ -48,17 +48,17 @@ RESEARCH_VERBS = {
     "export": LazyVerb(
         "trglab.cli.train:export",
         TRAINING,
-        "Export a checkpoint as a weight bundle, which runs without torch.",
+        "Export a checkpoint as a weight bundle, a single file that runs without torch.",
     ),
     "calibrate": LazyVerb(
         "trglab.cli.train:calibrate",
         TRAINING,
-        "Calibrate a weight bundle's confidence on synthetic faces.",
+        "Calibrate the confidence of a weight bundle on synthetic faces.",
     ),
     "bench": LazyVerb(
         "trglab.cli.train:bench",
         TRAINING,
-        "Measure the speed of a network, of the whole pipeline, or of the renderer.",
+        "Measure the speed of a network with its pose pipeline, or of the synthetic renderer.",
     ),
     "detector": LazyVerb(
         "trglab.cli.detector:detector",
@@ -68,12 +68,12 @@ RESEARCH_VERBS = {
     "eval": LazyVerb(
         "trglab.cli.evaluate:evaluate",
         EVALUATION,
-        "Evaluate a network on a data set, and print the paper's rows beside it.",
+        "Measure a network on a data set and print the paper's rows beside it.",
     ),
     "table": LazyVerb(
         "trglab.cli.table:table",
         EVALUATION,
-        "Reproduce a table or figure of the paper: train, evaluate, and print both side by side.",
+        "Make a table or figure of the paper: train, measure, print the paper's rows beside ours.",
     ),
 }
 """In the order of use, which is also the order of the help page."""

@@ -223,7 +223,7 @@ def load_face_model(path: Path | None = None, *, for_training: bool = False) -> 
         warnings.warn(
             "training on the built-in head, which is too plain for real photographs. Get "
             "ICT-FaceKit (https://github.com/ICT-VGL/ICT-FaceKit, MIT) and name its FaceXModel "
-            "folder with `trg source face-model PATH`.",
+            "folder with `trg asset face-model PATH`.",
             stacklevel=2,
         )
     return load_procedural_head()
