@@ -239,6 +239,13 @@ def geodesic_angle_deg(rotation_a: ArrayT, rotation_b: ArrayT) -> ArrayT:
     return xp.arctan2(two_sin, two_cos) * (180.0 / np.pi)
 
 
+def is_rotation(matrix: ArrayLike) -> NDArray[np.bool_]:
+    """Return which matrices ``(..., 3, 3)`` are rotations within :data:`ORTHONORMAL_TOLERANCE`."""
+    R = np.asarray(matrix, dtype=np.float64)
+    error = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max((-1, -2))
+    return (error <= ORTHONORMAL_TOLERANCE) & (np.linalg.det(R) > 0.0)
+
+
 def checked_rotation(
     name: str, value: ArrayLike, shape: tuple[int | None, ...] = (3, 3)
 ) -> NDArray[np.float64]:
@@ -247,15 +254,16 @@ def checked_rotation(
     Raises
     ------
     ValueError
-        The shape differs, or a matrix is not a rotation (:data:`ORTHONORMAL_TOLERANCE`).
+        The shape differs, or a matrix is not a rotation (:func:`is_rotation`).
     """
     R = finite_array(name, value, shape)
-    error = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max(initial=0.0)
-    least_determinant = np.linalg.det(R).min(initial=1.0)
-    if error > ORTHONORMAL_TOLERANCE or least_determinant < 0.0:
+    is_valid = is_rotation(R)
+    if not is_valid.all():
+        invalid = R[~is_valid][0] if R.ndim > 2 else R
         raise ValueError(
-            f"{name}: expected rotations (R @ R.T = I, determinant 1), got R @ R.T off by "
-            f"{error:.2g} and determinant {least_determinant:.3g}"
+            f"{name}: expected rotations (R @ R.T = I, determinant 1), got a matrix with R @ R.T "
+            f"off by {np.abs(invalid @ invalid.T - np.eye(3)).max():.2g} and determinant "
+            f"{np.linalg.det(invalid):.3g}"
         )
     return R
 

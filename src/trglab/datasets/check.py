@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from trg.geometry.face_mesh import edges_of
-from trg.geometry.rotations import ORTHONORMAL_TOLERANCE
+from trg.geometry.rotations import is_rotation
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
@@ -178,10 +178,7 @@ def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
     box = np.asarray(sample.box_xyxy)
     yield f"the face box {box.round(1).tolist()} is empty", bool((box[2:] > box[:2]).all())
     if sample.rotation is not None:
-        R = np.asarray(sample.rotation, dtype=np.float64)
-        off = float(np.abs(R @ R.T - np.eye(3)).max())
-        is_rotation = off < ORTHONORMAL_TOLERANCE and np.linalg.det(R) > 0
-        yield f"the rotation is none (R R^T is off by {off:.2g})", bool(is_rotation)
+        yield "the rotation matrix is not a rotation", bool(is_rotation(sample.rotation))
     if sample.translation_m is not None:
         depth_m = float(sample.translation_m[2])
         yield f"the head lies {depth_m:.3g} m before the camera", 0.02 < depth_m < 20.0

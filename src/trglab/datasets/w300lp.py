@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
+from trg.geometry.rotations import rotation_from_rotvec, rotation_to_euler
 from trglab.datasets.completion import require_whole
 from trglab.datasets.files import read_picture
 from trglab.datasets.matlab import matlab_files, read_matlab
@@ -155,29 +156,16 @@ def nominal_camera(width: int, height: int) -> Camera:
 
 
 def rotation_from_pose(pitch_yaw_roll_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn ``Pose_Para``'s angles ``(3,)`` into ``cam_from_head (3, 3)``.
+    """Convert ``Pose_Para``'s angles ``(3,)`` to ``cam_from_head (3, 3)``.
 
-    The transpose of a turn by pitch, -yaw, -roll about the fixed axes x, y, z in that order.
+    The transpose of rotations by pitch, -yaw, -roll about the fixed axes x, y, z in that order.
     """
-    pitch, yaw, roll = pitch_yaw_roll_rad
-    return (_turn(2, -roll) @ _turn(1, -yaw) @ _turn(0, pitch)).T
+    signs = (1.0, -1.0, -1.0)
+    about_x, about_y, about_z = rotation_from_rotvec(np.diag(pitch_yaw_roll_rad * signs))
+    return (about_z @ about_y @ about_x).T
 
 
 def pose_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the angles that :func:`rotation_from_pose` turns into ``rotation``."""
-    # Rz(-roll) Ry(-yaw) Rx(pitch) = R^T, read off its last row and first column.
-    turned = np.asarray(rotation, dtype=np.float64).T
-    pitch = np.arctan2(turned[2, 1], turned[2, 2])
-    yaw = np.arctan2(turned[2, 0], np.hypot(turned[0, 0], turned[1, 0]))
-    roll = -np.arctan2(turned[1, 0], turned[0, 0])
-    return np.array([pitch, yaw, roll])
-
-
-def _turn(axis: int, angle_rad: float) -> NDArray[np.float64]:
-    """Turn about one fixed axis."""
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.eye(3)
-    matrix[i, i] = matrix[j, j] = np.cos(angle_rad)
-    matrix[j, i] = np.sin(angle_rad)
-    matrix[i, j] = -matrix[j, i]
-    return matrix
+    """Invert :func:`rotation_from_pose`: return pitch, yaw, roll ``(3,)`` in radians."""
+    angles_deg = rotation_to_euler(np.asarray(rotation, dtype=np.float64).T, "xyz")
+    return np.radians(angles_deg) * (1.0, -1.0, -1.0)

@@ -16,6 +16,7 @@ from trg.geometry.rotations import (
     checked_rotation,
     cross,
     geodesic_angle_deg,
+    is_rotation,
     nearest_rotation,
     normalize,
     rotation_between,
@@ -182,6 +183,7 @@ def test_rotation_between_directions_is_the_least_one(seed):
     np.testing.assert_array_equal(rotation_between(Z, 2.0 * Z), np.eye(3))
 
 
+@PROPERTY
 @given(SEEDS)
 def test_nearest_rotation_agrees_with_roma(seed):
     torch = pytest.importorskip("torch")
@@ -228,7 +230,7 @@ def test_geodesic_angle_keeps_its_digits_near_zero():
         (np.full((3, 3), np.nan), (3, 3), "finite"),
         (np.diag([1.0, 1.0, -1.0]), (3, 3), "determinant -1"),
         (np.diag([2.0, 1.0, 1.0]), (3, 3), "R @ R.T off by 3 "),
-        ([np.eye(3), 1.01 * np.eye(3)], (None, 3, 3), "expected rotations"),
+        ([np.eye(3), 1.01 * np.eye(3)], (None, 3, 3), "expected rotations.* off by 0.02 "),
     ],
 )
 def test_matrices_that_are_not_rotations_are_refused(value, shape, message):
@@ -236,8 +238,10 @@ def test_matrices_that_are_not_rotations_are_refused(value, shape, message):
         checked_rotation("head", value, shape)
 
 
-def test_rotations_with_four_decimals_pass_and_no_rotations_do():
+def test_rotations_with_four_decimals_and_empty_arrays_are_accepted():
     rounded = random_rotations(0, 100).round(4)
+    assert is_rotation(rounded).all()
+    assert not is_rotation(-rounded).any()
     np.testing.assert_array_equal(checked_rotation("head", rounded, (None, 3, 3)), rounded)
     assert checked_rotation("head", np.zeros((0, 3, 3)), (None, 3, 3)).shape == (0, 3, 3)
 

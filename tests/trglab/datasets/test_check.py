@@ -52,7 +52,7 @@ def test_faults_are_counted_by_kind_and_name_their_file(tmp_path):
     paths = [images[0], images[1], infos[2], infos[3]]
     for path, message in zip(paths, messages[:4], strict=True):
         assert str(path) in message
-    assert "train/9/synthetic/0000004: the rotation is none" in messages[4]
+    assert "train/9/synthetic/0000004: the rotation matrix is not a rotation" in messages[4]
     assert not report.is_whole
     half = check_data_set(DatasetFolder("arkitface", str(tmp_path)), every=5)
     assert (half.listed, half.tried, half.readable) == (6, 2, 1)
