@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Each of the two workers has one core; more threads would compete for it.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 SUPPORTED := import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
 	"Python 3.10 to 3.13 is needed, $(PYTHON) is %d.%d; choose one: make PYTHON=python3.12" % v)
