@@ -1,1 +1,1 @@
-"""Face models and people: shapes, sizes and expressions."""
+"""Head models, identities and expressions."""

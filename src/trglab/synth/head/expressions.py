@@ -1,7 +1,7 @@
-"""What faces do: expressions drawn with the couplings that muscles have.
+"""Sampling of plausible facial expressions, with anatomical couplings.
 
-Everything works by ARKit's expression names (``_L`` and ``_R`` for the person's own sides), so a
-model that lacks some simply does not move there.
+Expressions use ARKit's blend shape names, with ``_L`` and ``_R`` for the person's own sides. Shapes
+that a model lacks are ignored.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from trglab.synth.head.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG, GAZE_UP_DEG, FaceModel
 
 KIND_SHARES = {"neutral": 0.18, "mild": 0.27, "speech": 0.29, "smile": 0.18, "strong": 0.08}
-"""How often each kind of expression is drawn."""
+"""Probability of each kind of expression."""
 
 CLOSED_SHARE = 0.06
 HALF_BLINK_SHARE = 0.10
 WINK_SHARE = 0.015
 
 GAZE_SPREAD_DEG = (9.0, 6.0)
-"""SD of the eyes' direction against the head, sideways and up or down."""
+"""Standard deviation of the gaze relative to the head, horizontal and vertical."""
 VERGENCE_DEG = 2.0
-"""Most that each eye turns inwards to something near."""
+"""Maximum inward rotation of each eye."""
 
 ASYMMETRY = 0.12
-"""SD of the ratio between a movement's two sides."""
+"""Standard deviation of the ratio between both sides of a movement."""
 
 VISEMES: Mapping[str, Mapping[str, float]] = {
     "a": {"jawOpen": 0.5, "mouthLowerDown": 0.3, "mouthUpperUp": 0.2},
@@ -39,7 +39,7 @@ VISEMES: Mapping[str, Mapping[str, float]] = {
     "th": {"jawOpen": 0.16, "mouthLowerDown": 0.2, "mouthUpperUp": 0.12},
     "sh": {"jawOpen": 0.08, "mouthFunnel": 0.45, "mouthUpperUp": 0.15},
 }
-"""Mouth shapes of speech; a name without a side means both sides."""
+"""Mouth shapes of speech; names without a side stand for both sides."""
 
 STRONG_EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
     "surprise": {"jawOpen": 0.6, "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.8},
@@ -79,14 +79,14 @@ STRONG_EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
     "jaw_left": {"jawLeft": 0.7, "mouthLeft": 0.5},
     "jaw_right": {"jawRight": 0.7, "mouthRight": 0.5},
 }
-"""Strong expressions at full strength."""
+"""Strong expressions at full intensity."""
 
 MILD = (
     *("browInnerUp", "browOuterUp", "browDown", "eyeSquint", "eyeWide", "cheekSquint"),
     *("mouthSmile", "mouthFrown", "mouthPress", "mouthDimple", "mouthStretch", "noseSneer"),
     *("mouthShrugLower", "mouthShrugUpper", "mouthPucker", "mouthRollLower", "jawForward"),
 )
-"""What wanders a little in a resting face."""
+"""Shapes that vary slightly in a resting face."""
 
 UNSIDED = frozenset(
     {
@@ -95,9 +95,9 @@ UNSIDED = frozenset(
         *("mouthShrugLower", "mouthShrugUpper"),
     }
 )
-"""Names that have no sides."""
+"""Shapes without sides."""
 
-_Face = dict[str, float]
+_Weights = dict[str, float]
 
 
 def sample_expression(
@@ -105,66 +105,66 @@ def sample_expression(
     model: FaceModel,
     gaze_deg: tuple[float, float] | None = None,
 ) -> NDArray[np.float32]:
-    """Draw an expression ``(E,)``, 0 to 1.
+    """Draw blend shape weights ``(E,)``, 0 to 1.
 
     Parameters
     ----------
     gaze_deg
-        Where the eyes look against the head: degrees to the image's right and down. None: drawn.
+        Gaze relative to the head, in degrees to the image's right and down. None: drawn.
     """
     kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
-    face: _Face = {}
-    _DRAW[kind](rng, face)
+    weights: _Weights = {}
+    _DRAW[kind](rng, weights)
     drawn = rng.standard_normal(2) * GAZE_SPREAD_DEG
     look = np.asarray(drawn if gaze_deg is None else gaze_deg, dtype=np.float64)
-    _look(face, look, float(rng.uniform(0.0, VERGENCE_DEG)))
-    _blink(rng, face)
-    _respect_anatomy(face)
+    _set_gaze(weights, look, float(rng.uniform(0.0, VERGENCE_DEG)))
+    _blink(rng, weights)
+    _limit_combinations(weights)
     result = np.zeros(len(model.expression_names), dtype=np.float32)
-    for name, amount in face.items():
+    for name, amount in weights.items():
         index = model.expression_index.get(name)
         if index is not None:
             result[index] = min(max(amount, 0.0), 1.0)
     return result
 
 
-def _add(rng: np.random.Generator, face: _Face, movements: Mapping[str, float]) -> None:
-    """Add movements; a name without a side goes to both, with a little asymmetry."""
+def _add(rng: np.random.Generator, weights: _Weights, movements: Mapping[str, float]) -> None:
+    """Add movements; those without a side apply to both, slightly asymmetrically."""
     for name, amount in movements.items():
-        skew = 0.5 * ASYMMETRY * rng.standard_normal()
+        asymmetry = 0.5 * ASYMMETRY * rng.standard_normal()
         if name in UNSIDED:
-            face[name] = face.get(name, 0.0) + amount
+            weights[name] = weights.get(name, 0.0) + amount
         else:
-            for side, share in (("_L", 1.0 + skew), ("_R", 1.0 - skew)):
-                face[name + side] = face.get(name + side, 0.0) + amount * share
+            for side, share in (("_L", 1.0 + asymmetry), ("_R", 1.0 - asymmetry)):
+                weights[name + side] = weights.get(name + side, 0.0) + amount * share
 
 
-def _neutral(rng: np.random.Generator, face: _Face) -> None:
-    _add(rng, face, {name: 0.02 * rng.exponential() for name in MILD})
+def _neutral(rng: np.random.Generator, weights: _Weights) -> None:
+    _add(rng, weights, {name: 0.02 * rng.exponential() for name in MILD})
 
 
-def _mild(rng: np.random.Generator, face: _Face) -> None:
+def _mild(rng: np.random.Generator, weights: _Weights) -> None:
     chosen = rng.choice(MILD, size=rng.integers(2, 6), replace=False)
-    _add(rng, face, {str(name): min(0.6, 0.15 * rng.exponential()) for name in chosen})
+    _add(rng, weights, {str(name): min(0.6, 0.15 * rng.exponential()) for name in chosen})
     if rng.random() < 0.3:
-        _add(rng, face, {"jawOpen": 0.08 * rng.exponential()})
+        _add(rng, weights, {"jawOpen": 0.08 * rng.exponential()})
 
 
-def _speech(rng: np.random.Generator, face: _Face) -> None:
-    """Mix two mouth shapes, as between two sounds, over a mild upper face."""
+def _speech(rng: np.random.Generator, weights: _Weights) -> None:
+    """Blend two visemes and add mild movements of the upper face."""
     first, second = rng.choice(list(VISEMES), size=2, replace=False)
     share, strength = rng.random(), rng.uniform(0.5, 1.2)
     for viseme, part in ((first, share), (second, 1.0 - share)):
         shape = VISEMES[str(viseme)].items()
-        _add(rng, face, {name: amount * part * strength for name, amount in shape})
+        _add(rng, weights, {name: amount * part * strength for name, amount in shape})
     brows = {"browInnerUp": 0.15, "browOuterUp": 0.12, "browDown": 0.08, "mouthSmile": 0.1}
-    _add(rng, face, {name: amount * rng.exponential() for name, amount in brows.items()})
+    _add(rng, weights, {name: amount * rng.exponential() for name, amount in brows.items()})
 
 
-def _smile(rng: np.random.Generator, face: _Face) -> None:
-    """Smile with the cheeks and eyes that go with it, lips closed or open."""
+def _smile(rng: np.random.Generator, weights: _Weights) -> None:
+    """Smile with the corresponding cheeks and eyes, lips closed or open."""
     strength = rng.uniform(0.2, 1.0)
-    felt = rng.uniform(0.2, 1.0)  # how much the eyes take part
+    felt = rng.uniform(0.2, 1.0)  # involvement of the eyes (Duchenne smile)
     shape = {
         "mouthSmile": strength,
         "cheekSquint": 0.6 * strength * felt,
@@ -174,18 +174,18 @@ def _smile(rng: np.random.Generator, face: _Face) -> None:
     if rng.random() < 0.6:
         shape |= {"mouthUpperUp": 0.4 * strength, "jawOpen": 0.15 * strength * rng.random()}
         shape |= {"mouthLowerDown": 0.2 * strength * rng.random()}
-    _add(rng, face, shape)
-    if rng.random() < 0.15:  # a lopsided smile
-        face["mouthSmile" + str(rng.choice(["_L", "_R"]))] *= rng.uniform(0.0, 0.5)
+    _add(rng, weights, shape)
+    if rng.random() < 0.15:  # one-sided smile
+        weights["mouthSmile" + str(rng.choice(["_L", "_R"]))] *= rng.uniform(0.0, 0.5)
 
 
-def _strong(rng: np.random.Generator, face: _Face) -> None:
+def _strong(rng: np.random.Generator, weights: _Weights) -> None:
     shape = STRONG_EXPRESSIONS[str(rng.choice(list(STRONG_EXPRESSIONS)))].items()
     strength = rng.uniform(0.4, 1.05)
-    _add(rng, face, {name: amount * strength * rng.uniform(0.8, 1.2) for name, amount in shape})
+    _add(rng, weights, {name: amount * strength * rng.uniform(0.8, 1.2) for name, amount in shape})
 
 
-_DRAW: Mapping[str, Callable[[np.random.Generator, _Face], None]] = {
+_DRAW: Mapping[str, Callable[[np.random.Generator, _Weights], None]] = {
     "neutral": _neutral,
     "mild": _mild,
     "speech": _speech,
@@ -194,48 +194,48 @@ _DRAW: Mapping[str, Callable[[np.random.Generator, _Face], None]] = {
 }
 
 
-def _look(face: _Face, gaze_deg: NDArray[np.float64], vergence_deg: float) -> None:
-    """Turn both eyes alike, a little inwards; the lids follow in the shapes themselves."""
+def _set_gaze(weights: _Weights, gaze_deg: NDArray[np.float64], vergence_deg: float) -> None:
+    """Rotate both eyes to the gaze, slightly converging; the shapes move the lids, too."""
     right, down = gaze_deg
     for side, outward in (("_L", 1.0), ("_R", -1.0)):
         out = (outward * right - vergence_deg) / GAZE_SIDE_DEG
-        face[f"eyeLookOut{side}"], face[f"eyeLookIn{side}"] = max(out, 0.0), max(-out, 0.0)
-        face[f"eyeLookDown{side}"] = max(down, 0.0) / GAZE_DOWN_DEG
-        face[f"eyeLookUp{side}"] = max(-down, 0.0) / GAZE_UP_DEG
+        weights[f"eyeLookOut{side}"], weights[f"eyeLookIn{side}"] = max(out, 0.0), max(-out, 0.0)
+        weights[f"eyeLookDown{side}"] = max(down, 0.0) / GAZE_DOWN_DEG
+        weights[f"eyeLookUp{side}"] = max(-down, 0.0) / GAZE_UP_DEG
 
 
-def _blink(rng: np.random.Generator, face: _Face) -> None:
-    """Close the eyes now and then, more or less."""
+def _blink(rng: np.random.Generator, weights: _Weights) -> None:
+    """Close both eyes or one, fully or partially, with low probability."""
     kind, amount = rng.random(), rng.random()
     if kind < CLOSED_SHARE:
-        face["eyeBlink_L"] = face["eyeBlink_R"] = 1.0
+        weights["eyeBlink_L"] = weights["eyeBlink_R"] = 1.0
     elif kind < CLOSED_SHARE + HALF_BLINK_SHARE:
-        _add(rng, face, {"eyeBlink": 0.2 + 0.5 * amount})
+        _add(rng, weights, {"eyeBlink": 0.2 + 0.5 * amount})
     elif kind < CLOSED_SHARE + HALF_BLINK_SHARE + WINK_SHARE:
         side, other = ("_L", "_R") if amount < 0.5 else ("_R", "_L")
-        face[f"eyeBlink{side}"] = 1.0
-        face[f"cheekSquint{side}"] = face.get(f"cheekSquint{side}", 0.0) + 0.5
-        face[f"eyeSquint{other}"] = face.get(f"eyeSquint{other}", 0.0) + 0.2
+        weights[f"eyeBlink{side}"] = 1.0
+        weights[f"cheekSquint{side}"] = weights.get(f"cheekSquint{side}", 0.0) + 0.5
+        weights[f"eyeSquint{other}"] = weights.get(f"eyeSquint{other}", 0.0) + 0.2
 
 
-def _respect_anatomy(face: _Face) -> None:
-    """Take back what cannot be done at once.
+def _limit_combinations(weights: _Weights) -> None:
+    """Reduce shapes that exclude each other.
 
-    Lids: the shapes of blinking, squinting, looking down and widening add up on one lid. Lips:
-    ``mouthClose`` undoes the jaw, so it cannot exceed it; pressed or rolled lips, and a pucker,
-    fight a wide open jaw.
+    Lids: blinking, squinting, looking down and widening add up on the same lid. Lips:
+    ``mouthClose`` compensates the jaw, so it cannot exceed ``jawOpen``; pressed or rolled lips and
+    a pucker exclude a wide open jaw.
     """
     for side in ("_L", "_R"):
-        blink = min(face.get(f"eyeBlink{side}", 0.0), 1.0)
-        down = min(face.get(f"eyeLookDown{side}", 0.0), 1.0)
-        face[f"eyeBlink{side}"] = blink * (1.0 - 0.5 * down)
-        face[f"eyeSquint{side}"] = face.get(f"eyeSquint{side}", 0.0) * (1.0 - 0.7 * blink)
-        face[f"eyeWide{side}"] = face.get(f"eyeWide{side}", 0.0) * (1.0 - blink)
+        blink = min(weights.get(f"eyeBlink{side}", 0.0), 1.0)
+        down = min(weights.get(f"eyeLookDown{side}", 0.0), 1.0)
+        weights[f"eyeBlink{side}"] = blink * (1.0 - 0.5 * down)
+        weights[f"eyeSquint{side}"] = weights.get(f"eyeSquint{side}", 0.0) * (1.0 - 0.7 * blink)
+        weights[f"eyeWide{side}"] = weights.get(f"eyeWide{side}", 0.0) * (1.0 - blink)
         for name in ("mouthPress", "mouthFrown"):
-            if f"{name}{side}" in face:
-                face[f"{name}{side}"] *= 1.0 - min(face.get("jawOpen", 0.0), 1.0)
-    jaw = min(face.get("jawOpen", 0.0), 1.0)
-    face["mouthClose"] = min(face.get("mouthClose", 0.0), jaw)
+            if f"{name}{side}" in weights:
+                weights[f"{name}{side}"] *= 1.0 - min(weights.get("jawOpen", 0.0), 1.0)
+    jaw = min(weights.get("jawOpen", 0.0), 1.0)
+    weights["mouthClose"] = min(weights.get("mouthClose", 0.0), jaw)
     for name in ("mouthPucker", "mouthRollLower", "mouthRollUpper"):
-        if name in face:
-            face[name] *= 1.0 - 0.7 * jaw
+        if name in weights:
+            weights[name] *= 1.0 - 0.7 * jaw

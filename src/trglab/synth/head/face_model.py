@@ -1,7 +1,7 @@
-"""A parametric head: identity and expression shapes over one mesh, with its 1220 landmarks.
+"""Parametric head model: identity and expression blend shapes on one mesh with 1220 landmarks.
 
-The head frame is the project's: x to the image's right, y down, z away from the camera, metres.
-"Left" in part and expression names is the person's left, which is the image's right.
+Head frame: x to the image's right, y down, z away from the camera, metres. "Left" in part and
+expression names is the person's left, on the image's right.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.rotations import rotation_from_euler
 
 PARTS = ("skin", "mouth", "teeth", "eyeball_left", "eyeball_right", "eye_occlusion", "lashes")
-"""What ``FaceModel.part`` counts. Each part has one texture of its own, (0, 0) to (1, 1)."""
+"""Parts of a head; each has its own texture, (0, 0) to (1, 1)."""
 
 GAZE_SIDE_DEG = 30.0
 GAZE_UP_DEG = 22.0
 GAZE_DOWN_DEG = 28.0
-"""How far an eye turns at a coefficient of 1 of eyeLookIn/Out, eyeLookUp and eyeLookDown."""
+"""Rotation of an eye at weight 1 of eyeLookIn and eyeLookOut, eyeLookUp, and eyeLookDown."""
 
 Floats = NDArray[np.float32]
 
@@ -35,25 +35,25 @@ _ARRAYS = ("mean_m", "identity", "expression", "triangles", "uv", "part", "landm
 
 @dataclass(frozen=True, eq=False)
 class FaceModel:
-    """A head model of V vertices and F triangles, light enough to render.
+    """A head model of V vertices and F triangles.
 
     Attributes
     ----------
     name
-        Where it comes from.
+        Origin of the model.
     mean_m
-        ``(V, 3)`` float32: the mean neutral head.
+        ``(V, 3)`` float32: mean neutral head.
     identity
         ``(I, V, 3)`` float32: offsets in metres per standard deviation.
     expression
-        ``(E, V, 3)`` float32: offsets in metres at a coefficient of 1.
+        ``(E, V, 3)`` float32: offsets in metres at weight 1.
     expression_names
-        E names, those of ARKit with ``_L`` and ``_R``.
+        E ARKit names, with ``_L`` and ``_R``.
     triangles
-        ``(F, 3)`` int32, counter-clockwise from outside.
+        ``(F, 3)`` int32, counter-clockwise seen from outside.
     uv
-        ``(V, 2)`` float32: (0, 0) is the top-left of the part's texture. Vertices on a texture
-        seam are there more than once.
+        ``(V, 2)`` float32: (0, 0) is the top-left corner of the part's texture. Vertices on a
+        texture seam are duplicated.
     part
         ``(V,)`` uint8 into :data:`PARTS`. The vertices of a triangle share one part.
     landmarks68
@@ -61,7 +61,7 @@ class FaceModel:
     dense
         ``(1220,)`` int32 into V, in the topology's order.
     topology
-        The landmark mesh.
+        Landmark mesh.
     """
 
     name: str
@@ -95,19 +95,19 @@ class FaceModel:
             raise ValueError(f"face model part: expected numbers below {len(PARTS)}")
 
     def neutral(self, identity: ArrayLike, scale: float = 1.0) -> NDArray[np.float32]:
-        """Return the neutral head ``(V, 3)`` in metres; costs one pass over all identity shapes.
+        """Return the neutral head ``(V, 3)`` in metres.
 
         Parameters
         ----------
         identity
-            ``(I,)`` in standard deviations. Fewer numbers are completed with zeros.
+            Up to I coefficients in standard deviations; missing ones are zero.
         scale
-            Multiplies all lengths, about the origin.
+            Uniform scale about the origin.
 
         Raises
         ------
         ValueError
-            More than I numbers, or one that is not finite.
+            More than I coefficients, or one that is not finite.
         """
         coefficients = finite_array("identity", identity, (None,), np.float32)
         if len(coefficients) > len(self.identity):
@@ -121,16 +121,16 @@ class FaceModel:
     def express(
         self, neutral_m: NDArray[np.float32], expression: ArrayLike, scale: float = 1.0
     ) -> NDArray[np.float32]:
-        """Return a neutral head ``(V, 3)`` with the expression ``(E,)``, eyes turned with it.
+        """Apply an expression ``(E,)`` to a neutral head ``(V, 3)``, including eye rotation.
 
         Parameters
         ----------
         neutral_m
-            What :meth:`neutral` gave.
+            Result of :meth:`neutral`.
         expression
-            ``(E,)``, usually 0 to 1. Zeros cost nothing.
+            ``(E,)``: weights, usually 0 to 1.
         scale
-            The one that was given to :meth:`neutral`.
+            The scale given to :meth:`neutral`.
         """
         coefficients = finite_array(
             "expression", expression, (len(self.expression_names),), np.float32
@@ -142,27 +142,27 @@ class FaceModel:
             right, down = self._gaze_deg(coefficients, side, outward)
             if right or down:
                 ball = self.part_vertices[part]
-                result[ball] = _turn(result[ball], right, down)
+                result[ball] = _rotate_eyeball(result[ball], right, down)
         return result
 
     @cached_property
     def part_vertices(self) -> dict[str, NDArray[np.int64]]:
-        """The vertices of each part, by its name; parts that the model lacks have none."""
+        """Vertex indices of each part, by name; empty for parts that the model lacks."""
         return {name: np.flatnonzero(self.part == index) for index, name in enumerate(PARTS)}
 
     @cached_property
     def part_triangles(self) -> dict[str, NDArray[np.int32]]:
-        """The triangles of each part, by its name."""
+        """Triangles of each part, by name."""
         part = self.part[self.triangles[:, 0]]
         return {name: self.triangles[part == index] for index, name in enumerate(PARTS)}
 
     @cached_property
     def expression_index(self) -> dict[str, int]:
-        """Where each expression is in :attr:`expression_names`."""
+        """Index of each expression name."""
         return {name: index for index, name in enumerate(self.expression_names)}
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the model as arrays by name, for storage."""
+        """Return the model as named arrays, for storage."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays["name"] = np.array(self.name)
         arrays["expression_names"] = np.array(self.expression_names)
@@ -171,7 +171,7 @@ class FaceModel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> FaceModel:
-        """Build from what :meth:`to_arrays` gave; KeyError where an array is missing."""
+        """Restore a model from :meth:`to_arrays`; raises KeyError if an array is missing."""
         topology = {
             name.removeprefix("topology_"): array
             for name, array in arrays.items()
@@ -187,7 +187,7 @@ class FaceModel:
     def _gaze_deg(
         self, coefficients: NDArray[np.float32], side: str, outward: float
     ) -> tuple[float, float]:
-        """Return how far one eye looks to the image's right and down."""
+        """Return the rotation of one eye to the image's right and down."""
 
         def amount(direction: str) -> float:
             index = self.expression_index.get(f"eyeLook{direction}{side}")
@@ -199,7 +199,7 @@ class FaceModel:
 
 
 def load_face_model(path: Path | None = None, *, for_training: bool = False) -> FaceModel:
-    """Load the face model at ``path``, or the built-in plain head.
+    """Load the face model at ``path``, or the built-in head.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def load_face_model(path: Path | None = None, *, for_training: bool = False) -> 
         ICT-FaceKit's ``FaceXModel`` folder or its packed ``.npz``, as
         :func:`~trglab.synth.assets.find_asset` finds it; None: the built-in head.
     for_training
-        Warn when only the built-in head is there.
+        Warn if only the built-in head is available.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def load_face_model(path: Path | None = None, *, for_training: bool = False) -> 
         return load_ict_facekit(path)
     if for_training:
         warnings.warn(
-            "training on the built-in head, which is too plain for real photographs. Get "
+            "training on the built-in head, which is too simple for real photographs. Get "
             "ICT-FaceKit (https://github.com/ICT-VGL/ICT-FaceKit, MIT) and name its FaceXModel "
             "folder with `trg asset face-model PATH`.",
             stacklevel=2,
@@ -229,19 +229,19 @@ def load_face_model(path: Path | None = None, *, for_training: bool = False) -> 
     return load_procedural_head()
 
 
-def _turn(points_m: Floats, right_deg: float, down_deg: float) -> Floats:
-    """Turn an eyeball ``(n, 3)`` about the middle of its sphere."""
+def _rotate_eyeball(points_m: Floats, right_deg: float, down_deg: float) -> Floats:
+    """Rotate an eyeball ``(n, 3)`` about the centre of its sphere."""
     centre = _sphere_centre(points_m)
     rotation = rotation_from_euler(np.array([-right_deg, down_deg, 0.0]))
     return ((points_m - centre) @ rotation.T + centre).astype(np.float32)
 
 
 def _sphere_centre(points_m: Floats) -> NDArray[np.float64]:
-    """Return the middle of the sphere that fits ``(n, 3)`` best, by linear least squares."""
+    """Return the centre of the sphere fitted to ``(n, 3)`` by linear least squares."""
     points = points_m.astype(np.float64)
     origin = points.mean(0)
     points -= origin
-    # Normal equations; about their mean the points leave the radius out of them.
+    # With the points centred on their mean, the radius drops out of the normal equations.
     squares = np.einsum("ij,ij->i", points, points)
     centre: NDArray[np.float64] = np.linalg.solve(2.0 * points.T @ points, squares @ points)
     return centre + origin

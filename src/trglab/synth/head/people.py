@@ -1,12 +1,12 @@
-"""People and what their faces do: head shape and size, and structured expressions.
+"""Sampling of people: head shape and size with the statistics of anthropometric surveys.
 
-Depth is read from size, so the spread of real sizes decides how exact depth can be. Adults follow
+Depth is inferred from size, so the spread of real sizes limits its accuracy. Adults follow
 Zhuang and Bradtmiller 2005, "Head-and-face anthropometric survey of U.S. respirator users"
 (J. Occup. Environ. Hyg. 2(11), 3,997 people): interpupillary breadth, menton-sellion length and
 bizygomatic breadth, men and women. Children's interpupillary distance follows MacLachlan and
 Howland 2002, "Normal values and standard deviations for pupil diameter and interpupillary
 distance in subjects aged 1 month to 19 years" (Ophthal. Physiol. Opt. 22(3)); their faces are
-shorter and rounder than shrunken adults', as in Farkas 1994, "Anthropometry of the head and face".
+shorter and rounder than scaled adults', as in Farkas 1994, "Anthropometry of the head and face".
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ ADULT_MM = {
     "man": ((64.5, 3.6), (122.7, 7.0), (143.5, 6.9)),
     "woman": ((61.9, 3.5), (113.4, 6.1), (135.1, 6.5)),
 }
-"""Mean and SD of interpupillary breadth, face length (menton-sellion) and bizygomatic breadth."""
+"""Mean and standard deviation of interpupillary, menton-sellion and bizygomatic distance."""
 
 MEASURE_CORRELATION = 0.4
-"""Between the three measures of one person; the survey does not print it."""
+"""Assumed correlation between the three measures; the survey does not report it."""
 
 CHILD_IPD_POLYNOMIAL = {"man": (43.36, 1.663, -0.034), "woman": (41.76, 1.891, -0.052)}
-"""Interpupillary distance in mm at an age in years: a + b age + c age^2."""
+"""Coefficients (a, b, c) of the interpupillary distance in mm: a + b age + c age^2, in years."""
 
 CHILD_LENGTH_POWER, CHILD_BREADTH_POWER = 0.95, 0.65
-"""How length and breadth follow when the eyes' distance is a fraction of the adult one."""
+"""Powers that turn the ratio of interpupillary distances to adults into those of the others."""
 
 IDENTITY_LIMIT = 2.5
-MOVED_IDENTITY_LIMIT = 3.0
-SIZE_FREEDOM = 0.02
-"""SD of overall size that is left to chance, beside what the model's modes say of it. ICT-FaceKit's
-scans are metric, and the three measures spread among them nearly as in the survey: shape and size
-go together. Were size free of shape, as with 0.2 here, no picture could tell it."""
+FITTED_IDENTITY_LIMIT = 3.0
+INDEPENDENT_SCALE_SD = 0.02
+"""Standard deviation of the scale that is independent of the identity modes.
+
+ICT-FaceKit's scans are metric and spread nearly as in the survey: shape and size are correlated. If
+size were independent of shape (0.2 here), no image could reveal it."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """One person: ``identity`` ``(I,)`` and ``scale`` for the face model, and the age group."""
+    """Parameters of a person for a face model: ``identity`` ``(I,)``, ``scale``, and age group."""
 
     identity: NDArray[np.float32]
     scale: float
@@ -60,13 +61,12 @@ class Person:
 
 
 class Population:
-    """Draws people for a face model whose measured sizes are those of real populations.
+    """Draws people for a face model, with the measures of real populations.
 
-    The model's own modes vary size too, so an identity is drawn from the model and then moved by
-    the least step (in standard deviations) that gives the head the three drawn measures. Breadth is
-    measured between landmarks 1 and 15, which lie a little outside the zygions that a calliper
-    presses on: it counts relative to the model's mean head, which is taken to have the mean adult's
-    proportion of breadth to the two other measures.
+    The model's modes also change size. An identity is therefore drawn from the model and then moved
+    by the smallest step, in standard deviations, that gives the head three drawn measures. Breadth
+    is measured between landmarks 1 and 15, slightly outside the zygions of the survey; it is taken
+    relative to the mean head, assumed to have the mean adult's proportions.
     """
 
     def __init__(self, model: FaceModel) -> None:
@@ -95,7 +95,7 @@ class Population:
         return Person(identity.astype(np.float32), scale, "child" if is_child else sex, age)
 
     def measures_mm(self, person: Person) -> Floats:
-        """Return interpupillary distance, face length and face breadth ``(3,)`` of a person."""
+        """Return interpupillary distance, face length and breadth ``(3,)`` of a person."""
         measured: Floats = self._measures_m(person.identity.astype(np.float64)) * person.scale
         measured[2] /= self._breadth_factor
         return measured * 1000.0
@@ -105,7 +105,7 @@ class Population:
         return np.linalg.norm(points[0::2] - points[1::2], axis=1)
 
     def _fit(self, identity: Floats, target_m: Floats) -> tuple[Floats, float]:
-        """Move an identity and find the scale so that the head has the measures ``(3,)``."""
+        """Return the identity and scale closest to ``identity`` that have the measures ``(3,)``."""
         log_scale = 0.0
         for _ in range(3):
             points = self._mean + np.tensordot(identity, self._modes, 1)
@@ -114,16 +114,16 @@ class Population:
             change = self._modes[:, 0::2] - self._modes[:, 1::2]
             slope = (change * span).sum(-1).T / length[:, None] ** 2
             missing = np.log(target_m / length) - log_scale
-            system = np.column_stack([slope, np.full(3, SIZE_FREEDOM)])
+            system = np.column_stack([slope, np.full(3, INDEPENDENT_SCALE_SD)])
             step = system.T @ np.linalg.solve(system @ system.T + 1e-9 * np.eye(3), missing)
             moved = identity + step[:-1]
-            identity = moved.clip(-MOVED_IDENTITY_LIMIT, MOVED_IDENTITY_LIMIT)
-            log_scale += SIZE_FREEDOM * step[-1]
+            identity = moved.clip(-FITTED_IDENTITY_LIMIT, FITTED_IDENTITY_LIMIT)
+            log_scale += INDEPENDENT_SCALE_SD * step[-1]
         return identity, float(np.exp(log_scale))
 
 
 def sample_identity(rng: np.random.Generator, count: int) -> Floats:
-    """Draw ``(count,)`` coefficients from the normal distribution cut off at +-2.5."""
+    """Draw ``(count,)`` coefficients from a normal distribution truncated at +-2.5."""
     identity = rng.standard_normal(count)
     while (outside := np.abs(identity) > IDENTITY_LIMIT).any():
         identity[outside] = rng.standard_normal(int(outside.sum()))
@@ -133,7 +133,7 @@ def sample_identity(rng: np.random.Generator, count: int) -> Floats:
 def _sample_measures_mm(
     rng: np.random.Generator, sex: Literal["man", "woman"], child_age: float | None
 ) -> Floats:
-    """Draw the three measures ``(3,)`` of one adult, or of a child of that age."""
+    """Draw the three measures ``(3,)`` of an adult, or of a child of the given age."""
     mean, deviation = np.array(ADULT_MM[sex]).T
     correlation = np.full((3, 3), MEASURE_CORRELATION)
     np.fill_diagonal(correlation, 1.0)

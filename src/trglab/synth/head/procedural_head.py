@@ -1,8 +1,8 @@
-"""A plain head of a few smooth shapes, for tests and demonstrations without any face model.
+"""A simple analytic head, for tests and demonstrations without a face model.
 
-The skin is a grid of azimuth and height wrapped round an ellipse-like profile. Eyes and mouth are
-slits along a grid row: its vertices are doubled, and lids and lips are the two edges. All shapes
-are analytic; the numbers are a drawing of a head, not measurements.
+The skin is a grid of azimuth and height wrapped around an elliptical profile. Eyes and mouth are
+slits along a grid row: its vertices are duplicated, and the two edges form lids and lips. The
+dimensions are chosen by eye, not measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trglab.synth.head.mesh_indices import landmark_indices
 
 COLUMN_DEG = 3.0
 FRONT_COLUMNS = 26
-"""Columns on each side of the middle one, before the coarser back begins."""
+"""Columns on each side of the central one, before the coarser back of the head."""
 BACK_COLUMNS = 8
 ROW_M = 0.0039
 TOP_ROWS, BOTTOM_ROWS = 34, 38
@@ -27,7 +27,7 @@ TOP_ROWS, BOTTOM_ROWS = 34, 38
 
 EYE_M = (0.0315, -0.0351)
 EYE_COLUMNS = (4, 14)
-"""First and last column of the eye slits, counted from the middle."""
+"""First and last column of the eye slits, counted from the centre."""
 MOUTH_Y_M = 0.0351
 MOUTH_COLUMNS = 7
 EYEBALL_RADIUS_M = 0.0158
@@ -40,28 +40,28 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One grid of the head: points, faces, texture, and which side of a slit a point is on."""
+    """One grid of the head; ``lid`` and ``lip`` give the side of the slits."""
 
     part: str
     vertices: Floats
     triangles: Ints
     uv: Floats
     lid: Floats
-    """``(n,)``: -1 at and above the eye slit's edge, 1 below it; 0 on other parts."""
+    """``(n,)``: -1 at and above the eye slit, 1 below it, 0 on other parts."""
     lip: Floats
-    """``(n,)``: likewise about the mouth."""
+    """``(n,)``: likewise for the mouth."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SkinGrid:
-    """Where the skin's vertices are: ``upper[row, column]`` and, on slits, ``lower``."""
+    """Vertex indices of the skin: ``upper[row, column]`` and, along slits, ``lower``."""
 
     upper: Ints
     lower: Ints
     middle: int
 
     def at(self, column: int, y_m: float, *, below: bool = False) -> int:
-        """Return the vertex of a column, counted from the middle, in the row nearest to y."""
+        """Return the vertex of a column, counted from the centre, in the row closest to ``y_m``."""
         row = TOP_ROWS + round(y_m / ROW_M)
         return int((self.lower if below else self.upper)[row, self.middle + column])
 
@@ -96,15 +96,15 @@ def load_procedural_head() -> FaceModel:
 
 
 def _bump(points: Floats, x_m: float, y_m: float, wide_m: float, high_m: float) -> Floats:
-    """Return a Gaussian hill ``(n,)`` over the frontal plane, the same on both sides of x = 0."""
+    """Return a Gaussian ``(n,)`` over the frontal plane, symmetric about x = 0."""
     across = (np.abs(points[:, 0]) - x_m) / wide_m
     along = (points[:, 1] - y_m) / high_m
-    hill: Floats = np.exp(-(across**2) - along**2)
-    return hill
+    bump: Floats = np.exp(-(across**2) - along**2)
+    return bump
 
 
 def _skin() -> tuple[_Piece, _SkinGrid]:
-    """Return the wrapped grid with its slits."""
+    """Return the wrapped grid with slits."""
     front = np.arange(FRONT_COLUMNS + 1) * COLUMN_DEG
     half = np.concatenate([front, np.linspace(front[-1], 180.0, BACK_COLUMNS + 1)[1:]])
     azimuth = np.radians(np.concatenate([-half[:0:-1], half]))
@@ -129,12 +129,12 @@ def _skin() -> tuple[_Piece, _SkinGrid]:
     points = _sculpt(points, lid, lip)
     uv = np.stack([a / (2 * np.pi) + 0.5, (y - rows[0]) / (rows[-1] - rows[0])], 1)[source]
     triangles = _grid_triangles(lower[:-1], upper[1:])
-    triangles = triangles[len(azimuth) - 1 :]  # on the crown, the upper ones have no area
+    triangles = triangles[len(azimuth) - 1 :]  # those at the crown have no area
     return _Piece("skin", points, triangles, uv, lid, lip), _SkinGrid(upper, lower, middle)
 
 
 def _profile(y: Floats, a: Floats) -> Floats:
-    """Wrap height and azimuth round the head's outline, without features."""
+    """Map height and azimuth to the surface of the head without features."""
     crown_m = TOP_ROWS * ROW_M - 0.03
     dome = np.sqrt(np.clip(1.0 - (np.minimum(y + 0.03, 0.0) / crown_m) ** 2, 0.0, 1.0))
     jaw = np.clip((y + 0.01) / 0.085, 0.0, 1.0)
@@ -147,15 +147,15 @@ def _profile(y: Floats, a: Floats) -> Floats:
 
 
 def _sculpt(points: Floats, lid: Floats, lip: Floats) -> Floats:
-    """Raise nose, brows, cheeks, lips and chin, sink the eyes, open lids and lips."""
-    hill = lambda *shape: _bump(points, *shape)  # noqa: E731
+    """Displace points for nose, brows, cheeks, lips, chin and eye sockets; open lids and lips."""
+    bump = lambda *shape: _bump(points, *shape)  # noqa: E731
     front = 1.0 / (1.0 + np.exp((points[:, 2] + 0.03) / 0.008))
     ridge = np.clip((points[:, 1] + 0.04) / 0.043, 0.0, 1.0)
-    nose = 0.024 * hill(0.0, 0.0, 0.009, 0.012) + 0.008 * ridge * hill(0.0, -0.012, 0.008, 0.02)
-    wings = 0.007 * hill(0.013, 0.007, 0.006, 0.006)
-    forward = nose + wings + 0.004 * hill(0.03, -0.055, 0.02, 0.008)
-    forward += 0.004 * hill(0.035, -0.008, 0.02, 0.016) + 0.006 * hill(0.0, 0.068, 0.014, 0.012)
-    forward += 0.0045 * hill(0.0, MOUTH_Y_M, 0.022, 0.008) - 0.006 * hill(*EYE_M, 0.018, 0.012)
+    nose = 0.024 * bump(0.0, 0.0, 0.009, 0.012) + 0.008 * ridge * bump(0.0, -0.012, 0.008, 0.02)
+    wings = 0.007 * bump(0.013, 0.007, 0.006, 0.006)
+    forward = nose + wings + 0.004 * bump(0.03, -0.055, 0.02, 0.008)
+    forward += 0.004 * bump(0.035, -0.008, 0.02, 0.016) + 0.006 * bump(0.0, 0.068, 0.014, 0.012)
+    forward += 0.0045 * bump(0.0, MOUTH_Y_M, 0.022, 0.008) - 0.006 * bump(*EYE_M, 0.018, 0.012)
     result = points.copy()
     result[:, 2] -= front * forward
     reach = (1.0 - ((np.abs(points[:, 0]) - EYE_M[0]) / 0.0155) ** 2).clip(0.0, 1.0) * front
@@ -167,11 +167,11 @@ def _sculpt(points: Floats, lid: Floats, lip: Floats) -> Floats:
 
 
 def _grid_triangles(top: Ints, bottom: Ints) -> Ints:
-    """Join row to row, counter-clockwise seen from outside a head wrapped left to right.
+    """Return the triangles between rows of vertices, counter-clockwise seen from outside.
 
-    ``top[r]`` is the upper border of a strip, ``bottom[r]`` its lower border. The first half of
-    the triangles are the upper ones of the cells, the second half the lower ones. Diagonals right
-    of the middle mirror those left of it.
+    ``top[r]`` and ``bottom[r]`` are the upper and lower border of strip r. The first half of the
+    triangles are the upper ones of the cells, the second half the lower ones. Diagonals on the
+    right mirror those on the left.
     """
     a, b, c, d = (grid.ravel() for grid in (top[:, :-1], top[:, 1:], bottom[:, :-1], bottom[:, 1:]))
     right = np.tile(np.arange(top.shape[1] - 1) >= (top.shape[1] - 1) // 2, len(top))[:, None]
@@ -183,7 +183,7 @@ def _grid_triangles(top: Ints, bottom: Ints) -> Ints:
 def _patch(
     part: str, surface: Callable[[Floats, Floats], Floats], rows: int, columns: int
 ) -> _Piece:
-    """Build one rectangular grid from a function of u (left to right) and v (top to bottom)."""
+    """Return a rectangular grid of a surface over u (left to right) and v (top to bottom)."""
     index = np.arange(rows * columns).reshape(rows, columns)
     v, u = (index // columns / (rows - 1)).ravel(), (index % columns / (columns - 1)).ravel()
     vertices = surface(u, v)
@@ -199,7 +199,7 @@ def _patch(
 
 
 def _eyeball(side: int) -> _Piece:
-    """Return the front shell of an eyeball; the pupil is in the middle of its texture."""
+    """Return the front shell of an eyeball; the pupil is in the centre of its texture."""
 
     def shell(u: Floats, v: Floats) -> Floats:
         right, down = (2.0 * u - 1.0) * np.radians(75), (2.0 * v - 1.0) * np.radians(75)
@@ -212,7 +212,7 @@ def _eyeball(side: int) -> _Piece:
 
 
 def _cavity() -> _Piece:
-    """Return the inside of the mouth, a bowl that opens to the lips."""
+    """Return the oral cavity, a bowl that opens towards the lips."""
 
     def bowl(u: Floats, v: Floats) -> Floats:
         x, y = 2.0 * u - 1.0, 2.0 * v - 1.0
@@ -223,7 +223,7 @@ def _cavity() -> _Piece:
 
 
 def _teeth(side: int) -> _Piece:
-    """Return one row of teeth, the upper one for side -1."""
+    """Return one row of teeth; ``side`` -1: the upper one."""
 
     def arch(u: Floats, v: Floats) -> Floats:
         x = 2.0 * u - 1.0
@@ -234,9 +234,9 @@ def _teeth(side: int) -> _Piece:
 
 
 def _identity(rest: Floats, part: NDArray[np.str_]) -> Floats:
-    """Return twelve shapes ``(12, n, 3)``, metres per standard deviation."""
+    """Return twelve identity shapes ``(12, n, 3)``, metres per standard deviation."""
     x, y, z = rest.T
-    hill = lambda *shape: _bump(rest, *shape) * (part == "skin")  # noqa: E731
+    bump = lambda *shape: _bump(rest, *shape) * (part == "skin")  # noqa: E731
     zero = np.zeros(len(rest))
     eyes = np.sign(x) * _bump(rest, *EYE_M, 0.02, 0.02)
     front = 1.0 / (1.0 + np.exp((z + 0.03) / 0.01))
@@ -248,11 +248,11 @@ def _identity(rest: Floats, part: NDArray[np.str_]) -> Floats:
         (0.0014 * eyes, zero, zero),
         (zero, 0.0025 * jaw * front, zero),
         (0.06 * x * jaw, zero, zero),
-        (zero, zero, -0.0028 * hill(0.0, 0.0, 0.010, 0.012)),
-        (0.16 * x * hill(0.0, 0.005, 0.02, 0.01), zero, zero),
-        (zero, zero, -0.0018 * hill(0.03, -0.055, 0.025, 0.01)),
-        (zero, zero, -0.0025 * hill(0.0, 0.068, 0.016, 0.012)),
-        (zero, zero, -0.0018 * hill(0.035, -0.008, 0.02, 0.02)),
+        (zero, zero, -0.0028 * bump(0.0, 0.0, 0.010, 0.012)),
+        (0.16 * x * bump(0.0, 0.005, 0.02, 0.01), zero, zero),
+        (zero, zero, -0.0018 * bump(0.03, -0.055, 0.025, 0.01)),
+        (zero, zero, -0.0025 * bump(0.0, 0.068, 0.016, 0.012)),
+        (zero, zero, -0.0018 * bump(0.035, -0.008, 0.02, 0.02)),
         (0.03 * x * np.clip(-y / 0.1, 0.0, 1.0), zero, zero),
     ]
     return np.stack([np.stack(shape, 1) for shape in shapes])
@@ -261,15 +261,15 @@ def _identity(rest: Floats, part: NDArray[np.str_]) -> Floats:
 def _expressions(
     rest: Floats, part: NDArray[np.str_], lid: Floats, lip: Floats
 ) -> dict[str, Floats]:
-    """Return the head's expressions, ``(n, 3)`` each, under ARKit's names."""
+    """Return expression shapes ``(n, 3)`` by ARKit name."""
     x, y, _ = rest.T
     skin = part == "skin"
     zero = np.zeros(len(rest))
-    hill = lambda *shape: _bump(rest, *shape) * skin  # noqa: E731
+    bump = lambda *shape: _bump(rest, *shape) * skin  # noqa: E731
     front = 1.0 / (1.0 + np.exp((rest[:, 2] + 0.03) / 0.008))
     below = np.where(lip > 0, np.exp(-((x / 0.045) ** 2)), 0.0) * front * (y < 0.12)
     below *= np.where(skin, np.clip((0.105 - y) / 0.02, 0.0, 1.0), 1.0)
-    mouth = hill(0.0, MOUTH_Y_M, 0.03, 0.012)
+    mouth = bump(0.0, MOUTH_Y_M, 0.03, 0.012)
     shapes = {
         "jawOpen": np.stack([zero, 0.026 * below, 0.006 * below], 1),
         "mouthPucker": np.stack([-0.35 * x * mouth, zero, -0.006 * mouth], 1),
@@ -277,8 +277,8 @@ def _expressions(
     }
     reach = (1.0 - ((np.abs(x) - EYE_M[0]) / 0.0155) ** 2).clip(0.0, 1.0) * skin
     edge = np.exp(-np.abs(y - EYE_M[1]).clip(LID_GAP_M) / 0.006 + LID_GAP_M / 0.006) * reach
-    corner, brow = hill(0.026, MOUTH_Y_M, 0.014, 0.012), hill(0.03, -0.058, 0.022, 0.014)
-    inner = hill(0.014, -0.055, 0.014, 0.014)
+    corner, brow = bump(0.026, MOUTH_Y_M, 0.014, 0.012), bump(0.03, -0.058, 0.022, 0.014)
+    inner = bump(0.014, -0.055, 0.014, 0.014)
     for name, side in (("_L", np.clip(x / 0.004, 0, 1)), ("_R", np.clip(-x / 0.004, 0, 1))):
         closing = -lid * LID_GAP_M * edge * side
         shapes[f"eyeBlink{name}"] = np.stack([zero, closing, -0.0012 * np.abs(edge) * side], 1)
@@ -294,7 +294,7 @@ def _expressions(
 
 
 def _landmarks(grid: _SkinGrid) -> Ints:
-    """Return the vertices of the standard 68 points, image-left first."""
+    """Return the vertices of the 68 standard landmarks."""
     jaw = [(-25, -0.035), (-24, -0.016), (-23, 0.004), (-21, 0.02), (-19, 0.035)]
     jaw += [(-16, 0.051), (-12, 0.062), (-6, 0.07), (0, 0.074)]
     left = [grid.at(*point) for point in jaw]
