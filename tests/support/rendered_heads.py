@@ -20,7 +20,7 @@ class RenderedHead:
         self._seed = seed
         rng = np.random.default_rng((17, seed))
         self._subject = studio.sample_subject(rng)
-        self.vertices_m = studio.express(rng, self._subject, np.eye(3))
+        self.vertices_m = studio.sample_face_vertices(rng, self._subject, np.eye(3))
         self._light = lit(ambient=0.8)  # from all sides: no turn changes the shading
         model = studio.model
         self.dense_m = self.vertices_m[model.dense].astype(float)
@@ -28,7 +28,7 @@ class RenderedHead:
 
     def picture(self, camera: Camera, rotation, translation_m, noise_seed: int = 0):
         """Take a picture ``(h, w, 3)`` uint8; only the sensor's noise depends on that seed."""
-        surfaces = self._studio.surfaces(
+        surfaces = self._studio.build_surfaces(
             np.random.default_rng(self._seed), self._subject, self.vertices_m, np.eye(3)
         )
         behind = np.full((camera.height, camera.width, 3), 0.25, np.float32)

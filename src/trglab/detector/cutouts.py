@@ -139,8 +139,8 @@ class CutoutRenderer:
         self, rng: np.random.Generator, subject: Subject, box_px: float, margin: float
     ) -> Cutout:
         virtual_from_head = rotation_from_euler(_sample_angles_deg(rng))
-        vertices_m = self.studio.express(rng, subject, virtual_from_head)
-        surfaces = self.studio.surfaces(rng, subject, vertices_m, virtual_from_head)
+        vertices_m = self.studio.sample_face_vertices(rng, subject, virtual_from_head)
+        surfaces = self.studio.build_surfaces(rng, subject, vertices_m, virtual_from_head)
         angle = np.arccos(np.clip(virtual_from_head[2, 2], -1.0, 1.0))
         kind: CutoutKind = "back" if angle > np.radians(MAX_FACE_ANGLE_DEG) else "face"
         return self._render(rng, kind, surfaces, vertices_m, virtual_from_head, box_px, margin)
@@ -148,8 +148,8 @@ class CutoutRenderer:
     def _negative(self, rng: np.random.Generator, subject: Subject) -> Cutout:
         """Render a part of a person that is no head."""
         rotation = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 8.0)))
-        vertices_m = self.studio.express(rng, subject, rotation)
-        surfaces = self.studio.surfaces(rng, subject, vertices_m, rotation)
+        vertices_m = self.studio.sample_face_vertices(rng, subject, rotation)
+        surfaces = self.studio.build_surfaces(rng, subject, vertices_m, rotation)
         worn = {surface.name for surface in subject.worn} - {"beard"}
         body = {surface.name for surface in subject.body}
         names = [(), sorted(body), sorted(worn)][int(rng.choice(3, p=(0.35, 0.4, 0.25)))]

@@ -166,7 +166,7 @@ class SyntheticFaces:
         shot = sample_shot(rng, self._shot_distribution, self._image_size, self._camera)
         virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
         with self.timed_stage("expression"):
-            vertices_m = self._studio.express(rng, subject, virtual_from_head)
+            vertices_m = self._studio.sample_face_vertices(rng, subject, virtual_from_head)
         model = self._studio.model
         landmarks_cam = transform(
             vertices_m[model.landmarks68].astype(np.float64), shot.rotation, shot.translation_m
@@ -176,7 +176,7 @@ class SyntheticFaces:
             shot.camera if self._window is None else _window_camera(shot.camera, box, self._window)
         )
         with self.timed_stage("surfaces"):
-            surfaces = self._studio.surfaces(rng, subject, vertices_m, virtual_from_head)
+            surfaces = self._studio.build_surfaces(rng, subject, vertices_m, virtual_from_head)
         if self._has_neighbour(rng, person):
             surfaces += self._neighbour(rng, person - 1, shot)
         image, visible = self._photograph(rng, surfaces, shot, view, landmarks_cam)
@@ -226,9 +226,9 @@ class SyntheticFaces:
         turn = rotation_from_euler(rng.normal(0.0, (40.0, 12.0, 10.0)))
         rotation = rotation_between(OPTICAL_AXIS, neighbour_m) @ turn
         with self.timed_stage("expression"):
-            vertices_m = self._studio.express(rng, subject, turn)
+            vertices_m = self._studio.sample_face_vertices(rng, subject, turn)
         with self.timed_stage("surfaces"):
-            surfaces = self._studio.surfaces(rng, subject, vertices_m, turn)
+            surfaces = self._studio.build_surfaces(rng, subject, vertices_m, turn)
         return [
             replace(
                 surface,

@@ -1,8 +1,10 @@
-"""People before the camera: who they are, how they look, what they wear, and their surfaces.
+"""People to be rendered: identity, appearance, accessories and their surfaces.
 
-Studio (once per process): face model, charts, wardrobe, real skin, panoramas
-  └─ sample_subject()    (once per person, about a tenth of a second): Subject
-       └─ surfaces()   (once per picture, a few milliseconds): what the renderer draws
+::
+
+    Studio (once per process): face model, texture maps, accessories, photo skins, panoramas
+      └─ sample_subject()     (once per person, about 0.1 s): Subject
+           └─ build_surfaces()  (once per image, a few milliseconds): input of the renderer
 """
 
 from __future__ import annotations
@@ -45,33 +47,34 @@ from trglab.synth.skin.photo_skin import PhotoSkinBank, has_stubble, load_photo_
 from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
 OCCLUSION_DIRECTIONS = 14
+"""Shadow maps per subject for ambient occlusion."""
+
 PHOTO_SKIN_SHARE = 0.82
 PHOTO_AGE_LIMIT = 52.0
-"""Nearly all photographed people are younger: grey hair would not go with their skin."""
+"""Upper age with photographed skin: nearly all photographed people are younger."""
 
 GAZE_REACH_DEG = (25.0, 18.0)
-"""How far eyes turn in the head to the side and up or down, in comfort."""
+"""Comfortable range of the eyes, horizontal and vertical."""
 
 OPEN_COLLARS = ("bare", "v-neck")
-"""Clothes that show the skin below the neck."""
+"""Collars that show the skin below the neck."""
 
 COLLAR_BELOW_CHIN_M = 0.07
-"""Down to here the head's own neck is drawn above closed collars."""
+"""Lower end of the head model's neck above closed collars."""
 
 NECK_AXIS_Z_M, NECK_RADIUS_M = 0.015, 0.072
-"""The neck of an average head; what lies farther out below the chin is shoulder."""
+"""Axis and radius of an average neck; vertices farther out belong to the shoulders."""
 
 NECK_REACH_DEG = (55.0, 30.0, 25.0)
-"""How far a head turns, nods and tilts against its body."""
+"""Range of yaw, pitch and roll of the head relative to the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """What the engine may use. None: where the user has it; True: it must be there.
+    """Ingredients of synthetic faces. None: use if the asset is installed; True: require it.
 
-    ``photo_skin`` and ``panoramas`` need sources of the user's own; ``hair`` covers grown and
-    modelled hair, ``occluders`` all that hides parts of a face (objects, hands, masks, glasses,
-    headwear).
+    ``hair`` stands for procedural and modelled hair, ``occluders`` for everything that hides parts
+    of a face: objects, hands, masks, glasses, headwear.
     """
 
     photo_skin: bool | None = None
@@ -80,47 +83,48 @@ class Ingredients:
     occluders: bool = True
 
     def accessory_probabilities(self) -> AccessoryProbabilities:
-        """Return how often each kind of thing appears."""
-        odds = AccessoryProbabilities()
-        if self.hair is False:
-            odds = replace(odds, hair=0.0, mesh_hair=0.0, beard=0.0)
+        """Return the probability of each kind of accessory."""
+        disabled = [] if self.hair is not False else ["hair", "mesh_hair", "beard"]
         if not self.occluders:
-            odds = replace(odds, occluder=0.0, mask=0.0, glasses=0.0, headwear=0.0, headphones=0.0)
-        return odds
+            disabled += ["occluder", "mask", "glasses", "headwear", "headphones"]
+        return replace(AccessoryProbabilities(), **dict.fromkeys(disabled, 0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """One person, painted and dressed."""
+    """A person with textures and accessories; V are the face model's vertices."""
 
     person: Person
     neutral_m: NDArray[np.float32]
-    """``(V, 3)``"""
-    appearance: PersonTextures
-    style: Accessories
+    """``(V, 3)``."""
+    textures: PersonTextures
+    accessories: Accessories
     fit: HeadFit
     worn: tuple[Surface, ...]
+    """Hair, glasses, headwear and others that move with the head."""
     body: tuple[Surface, ...]
+    """Shoulders and clothes."""
     occlusion: NDArray[np.float32]
-    """``(V,)`` of the face model's vertices"""
+    """``(V,)``: ambient occlusion."""
     skin_rgb: tuple[float, float, float]
 
 
 class Studio:
-    """All that a process needs to make people.
+    """Draws people and builds their surfaces; create one per process.
 
     Parameters
     ----------
     ingredients
         What to use.
     face_model
-        Path of a face model; None: the one that :func:`~trglab.synth.assets.find_asset` finds, else
-        the built-in head.
+        Path of a face model; None: the installed one, else the built-in head.
+    for_training
+        Warn if only the built-in head is available.
 
     Raises
     ------
     FileNotFoundError
-        An ingredient that must be there is not installed; the message says where to get it.
+        A required asset is not installed; the message says where to get it.
     """
 
     def __init__(
@@ -133,81 +137,85 @@ class Studio:
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
-        self._charts = appearance_maps(self.model)
-        self._skin_above_collar = _skin_above_collar(self.model, self._charts)
-        self._odds = ingredients.accessory_probabilities()
-        hair = _wanted("hair", ingredients.hair)
-        self._wardrobe = AccessoryBuilder(self.model, hair)
-        photos = _wanted("photos", ingredients.photo_skin)
+        self._maps = appearance_maps(self.model)
+        self._skin_above_collar = _skin_above_collar(self.model, self._maps)
+        self._probabilities = ingredients.accessory_probabilities()
+        hair = _asset_path("hair", ingredients.hair)
+        self._accessory_builder = AccessoryBuilder(self.model, hair)
+        photos = _asset_path("photos", ingredients.photo_skin)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
-            self._skins = load_photo_skins(self.model, self._charts.skin, photos)
-        panoramas = _wanted("panoramas", ingredients.panoramas)
+            self._skins = load_photo_skins(self.model, self._maps.skin, photos)
+        panoramas = _asset_path("panoramas", ingredients.panoramas)
         self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Which sources are in use, in plain values."""
+        """Assets in use, as plain values."""
         return {
             "face_model": self.model.name,
             "portraits": 0 if self._skins is None else len(self._skins),
             "panoramas": [panorama.name for panorama in self.panoramas],
-            "hair_meshes": self._wardrobe.mesh_count,
+            "hair_meshes": self._accessory_builder.mesh_count,
         }
 
     def sample_subject(self, rng: np.random.Generator) -> Subject:
-        """Draw a person, paint their skin and dress them."""
+        """Draw a person, their textures and their accessories."""
         person = self._population.sample(rng)
         is_child = person.group == "child"
-        tone, photo = self._skin(rng)
+        tone, photo = self._sample_skin(rng)
         red, green, blue = srgb_from_linear(np.exp(-tone.density)[None])[0].tolist()
         skin_rgb = (float(red), float(green), float(blue))
         darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
         masculine, age_years = person.group == "man", person.age_years
-        if photo is not None:  # the photographed person decides, as far as one can tell
-            stubbled = has_stubble(photo, self._charts.skin)
-            masculine = not is_child and (stubbled or rng.random() < 0.3)
+        if photo is not None:  # hair, beard and age must match the photograph
+            stubble = has_stubble(photo, self._maps.skin)
+            masculine = not is_child and (stubble or rng.random() < 0.3)
             age_years = min(age_years, PHOTO_AGE_LIMIT)
-        style = sample_accessories(
+        accessories = sample_accessories(
             rng,
-            self._odds,
+            self._probabilities,
             skin_darkness=darkness,
             skin_rgb=skin_rgb,
             child=is_child,
             masculine=masculine,
             age_years=age_years,
-            mesh_count=self._wardrobe.mesh_count,
+            mesh_count=self._accessory_builder.mesh_count,
         )
-        look = sample_skin_appearance(
+        skin = sample_skin_appearance(
             rng,
             age_years=age_years,
             masculine=masculine,
             tone=tone,
-            hair_rgb=style.hair_colour.root_rgb,
-            scalp=None if style.hair is None else 1.0,
-            beard=None if style.beard is None else style.beard.kind,
+            hair_rgb=accessories.hair_colour.root_rgb,
+            scalp=None if accessories.hair is None else 1.0,
+            beard=None if accessories.beard is None else accessories.beard.kind,
         )
-        appearance = paint_person(self._charts, look, rng, photo)
+        textures = paint_person(self._maps, skin, rng, photo)
         neutral_m = self.model.neutral(person.identity, person.scale)
-        fit = self._wardrobe.fit(neutral_m)
-        worn = self._wardrobe.person_surfaces(style, neutral_m, fit)
+        fit = self._accessory_builder.fit(neutral_m)
+        worn = self._accessory_builder.person_surfaces(accessories, neutral_m, fit)
         body = [
             replace(surface, mipmaps=mipmaps(surface.texture))
-            for surface in self._wardrobe.body_surfaces(style, fit)
+            for surface in self._accessory_builder.body_surfaces(accessories, fit)
         ]
-        occlusion, shaded = self._occlude(appearance, neutral_m, worn)
+        occlusion, shaded = self._add_occlusion(textures, neutral_m, worn)
         return Subject(
-            person, neutral_m, appearance, style, fit, tuple(shaded), tuple(body), occlusion,
+            person, neutral_m, textures, accessories, fit, tuple(shaded), tuple(body), occlusion,
             skin_rgb,
         )  # fmt: skip
 
-    def express(
+    def sample_face_vertices(
         self, rng: np.random.Generator, subject: Subject, virtual_from_head: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Return an subject's vertices ``(V, 3)`` with some expression on the face.
+        """Draw an expression and return the subject's vertices ``(V, 3)``.
 
-        ``virtual_from_head`` ``(3, 3)`` is the head as the camera sees it: half of the people look
-        into the camera if their eyes can turn that far.
+        Half of the people look into the camera, if their eyes can turn that far.
+
+        Parameters
+        ----------
+        virtual_from_head
+            ``(3, 3)``: head rotation relative to the virtual camera that looks at the head.
         """
         right_deg, down_deg = _gaze_at_camera_deg(virtual_from_head)
         can_look = abs(right_deg) < GAZE_REACH_DEG[0] and abs(down_deg) < GAZE_REACH_DEG[1]
@@ -215,48 +223,55 @@ class Studio:
         expression = sample_expression(rng, self.model, gaze_deg)
         return self.model.express(subject.neutral_m, expression, subject.person.scale)
 
-    def surfaces(
+    def build_surfaces(
         self,
         rng: np.random.Generator,
         subject: Subject,
         vertices_m: NDArray[np.float32],
         virtual_from_head: NDArray[np.float64],
     ) -> list[Surface]:
-        """Return all that is drawn of an subject, in the head frame.
+        """Return all surfaces of a subject, in the head frame.
 
         Parameters
         ----------
         vertices_m
-            ``(V, 3)`` from :meth:`express`.
+            ``(V, 3)`` from :meth:`sample_face_vertices`.
         virtual_from_head
-            ``(3, 3)``: the head as the camera sees it; the body turns with it part of the way.
+            ``(3, 3)``: head rotation relative to the virtual camera; the body follows it in part.
         """
-        style = resample_occluder(subject.style, rng, self._odds, subject.skin_rgb)
-        face = appearance_surfaces(self._charts, subject.appearance, vertices_m, subject.occlusion)
-        if style.body is not None and style.body.collar not in OPEN_COLLARS:
+        accessories = resample_occluder(
+            subject.accessories, rng, self._probabilities, subject.skin_rgb
+        )
+        face = appearance_surfaces(self._maps, subject.textures, vertices_m, subject.occlusion)
+        if accessories.body is not None and accessories.body.collar not in OPEN_COLLARS:
             face = [
                 replace(part, triangles=self._skin_above_collar) if part.name == "skin" else part
                 for part in face
             ]
         turn = _body_from_head(rng, virtual_from_head)
-        body = self._wardrobe.turn_body(list(subject.body), subject.fit, turn)
-        return [*face, *subject.worn, *body, *self._wardrobe.image_surfaces(style, vertices_m)]
+        body = self._accessory_builder.turn_body(list(subject.body), subject.fit, turn)
+        return [
+            *face,
+            *subject.worn,
+            *body,
+            *self._accessory_builder.image_surfaces(accessories, vertices_m),
+        ]
 
-    def _skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
-        """Draw a skin: real skin for a share of the people, where photographs are installed."""
+    def _sample_skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
+        """Draw a skin tone and, for a share of the people, a photographed skin."""
         if self._skins is not None and rng.random() < PHOTO_SKIN_SHARE:
-            return self._skins.sample(self._charts.skin, rng)
+            return self._skins.sample(self._maps.skin, rng)
         return sample_skin_tone(rng), None
 
-    def _occlude(
-        self, appearance: PersonTextures, neutral_m: NDArray[np.float32], worn: list[Surface]
+    def _add_occlusion(
+        self, textures: PersonTextures, neutral_m: NDArray[np.float32], worn: list[Surface]
     ) -> tuple[NDArray[np.float32], list[Surface]]:
-        """Work out which part of the surroundings each vertex of head and hair sees."""
-        face = appearance_surfaces(self._charts, appearance, neutral_m)
+        """Compute ambient occlusion; return it for the head and attached to the worn surfaces."""
+        face = appearance_surfaces(self._maps, textures, neutral_m)
         shares = ambient_occlusion([*face, *worn], directions=OCCLUSION_DIRECTIONS)
         occlusion = np.ones(len(neutral_m), np.float32)
         for surface, share in zip(face, shares[: len(face)], strict=True):
-            occlusion[self._charts.part_vertices[surface.name]] = share
+            occlusion[self._maps.part_vertices[surface.name]] = share
         shaded = [
             replace(surface, occlusion=share, mipmaps=mipmaps(surface.texture))
             for surface, share in zip(worn, shares[len(face) :], strict=True)
@@ -265,12 +280,12 @@ class Studio:
 
 
 def import_asset(kind: str, path: Path) -> None:
-    """Read a source once, so that what takes long is cached and damage shows now.
+    """Read an asset once: this fills the cache and reports damage.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        The source is missing or damaged; the message says where to get it.
+        The asset is missing or damaged; the message says where to get it.
     """
     if kind == "face-model":
         load_face_model(path)
@@ -285,7 +300,7 @@ def import_asset(kind: str, path: Path) -> None:
 
 
 def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.int32]:
-    """Return the skin's triangles without shoulders, which would stick out of turned clothes."""
+    """Return the skin's triangles without shoulders, which would intersect turned clothes."""
     triangles = charts.part_triangles["skin"]
     x, y, z = model.mean_m[charts.part_vertices["skin"]].T
     below_chin_m = y - model.mean_m[model.landmarks68[8], 1]
@@ -295,14 +310,14 @@ def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.i
     return kept
 
 
-def _wanted(kind: str, asked: bool | None) -> Path | None:
-    if asked is False:
+def _asset_path(kind: str, wanted: bool | None) -> Path | None:
+    if wanted is False:
         return None
-    return require_asset(kind) if asked else find_asset(kind)
+    return require_asset(kind) if wanted else find_asset(kind)
 
 
 def _gaze_at_camera_deg(virtual_from_head: NDArray[np.float64]) -> tuple[float, float]:
-    """Return how far right (in the image) and down eyes turn in a head to meet the camera."""
+    """Return the eye rotation to the image's right and down that meets the camera."""
     x, y, z = virtual_from_head.T @ (0.0, 0.0, -1.0)
     return float(np.degrees(np.arctan2(x, -z))), float(np.degrees(np.arctan2(y, np.hypot(x, z))))
 
@@ -310,8 +325,8 @@ def _gaze_at_camera_deg(virtual_from_head: NDArray[np.float64]) -> tuple[float, 
 def _body_from_head(
     rng: np.random.Generator, virtual_from_head: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Draw the head's rotation against the body: shoulders follow a head part of the way."""
-    seen_deg = rotation_to_euler(virtual_from_head)
+    """Draw the rotation of the head relative to the body, which follows the head in part."""
+    view_deg = rotation_to_euler(virtual_from_head)
     follow = rng.uniform((0.1, 0.0, 0.0), (0.9, 0.5, 0.6))
-    own_deg = seen_deg * (1.0 - follow) + rng.normal(0.0, (9.0, 5.0, 4.0))
+    own_deg = view_deg * (1.0 - follow) + rng.normal(0.0, (9.0, 5.0, 4.0))
     return rotation_from_euler(np.clip(own_deg, -np.array(NECK_REACH_DEG), NECK_REACH_DEG))
