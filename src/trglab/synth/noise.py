@@ -5,8 +5,9 @@ Textures of a head sample the 3D field at the texels' positions, so that UV seam
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from trglab.synth.kernels import fastmath_kernel
 
 LATTICE = 32
 """Cells along each side of the periodic 3D lattice."""
@@ -70,7 +71,7 @@ def lattice_noise(
     return values.reshape(points.shape[:-1])
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _sample(
     lattice: np.ndarray,
     points: np.ndarray,

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numba
 import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.shapes import UvMesh
+from trglab.synth.kernels import strict_kernel
 
 AZIMUTHS, ELEVATIONS = 72, 37
 """Size of the maps; the resolution is 5 degrees."""
@@ -93,7 +93,7 @@ def cast_rays(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@strict_kernel
 def _cast(
     directions: np.ndarray, corners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from trglab.synth.kernels import strict_kernel
 from trglab.synth.noise import noise_lattice
 from trglab.synth.skin.texels import TexelMap, enlarge_face_region, texel_map
 
@@ -233,7 +233,7 @@ def _polyline_distance(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> np.nda
     return np.abs(distance)
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _signed_distance(x: np.ndarray, y: np.ndarray, line: np.ndarray, out: np.ndarray) -> None:
     for i in range(x.shape[0]):
         best = 1e9

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from trglab.synth.colour import linear_from_srgb, srgb_from_linear
+from trglab.synth.kernels import fastmath_kernel
 from trglab.synth.noise import lattice_noise
 from trglab.synth.skin.appearance import SkinAppearance
 from trglab.synth.skin.maps import SkinMaps, smoothstep
@@ -242,7 +242,7 @@ def _fold(maps: SkinMaps, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     )
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _reflect(
     tone: np.ndarray,
     melanin: np.ndarray,
@@ -270,7 +270,7 @@ def _reflect(
     return linear
 
 
-@numba.njit(cache=True, fastmath=True)
+@fastmath_kernel
 def _alpha_blend(linear: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> None:
     for y in range(linear.shape[0]):
         for x in range(linear.shape[1]):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
 
 from trglab.synth.accessories.shapes import vertex_normals
+from trglab.synth.kernels import strict_kernel
 
 FACE_SHARE = 0.75
 """Share of the texture's width for the left half of a UV layout with two separate halves."""
@@ -136,7 +136,7 @@ def texel_map(
     return TexelMap(triangle, barycentric, triangles, position_m, normal)
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _rasterise(corners_px: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray) -> None:
     size = triangle.shape[0]
     for t in range(corners_px.shape[0]):
@@ -163,7 +163,7 @@ def _rasterise(corners_px: np.ndarray, triangle: np.ndarray, barycentric: np.nda
                     barycentric[row, column, 2] = wc
 
 
-@numba.njit(cache=True)
+@strict_kernel
 def _dilate(triangle: np.ndarray, barycentric: np.ndarray) -> None:
     size = triangle.shape[0]
     before = triangle.copy()
