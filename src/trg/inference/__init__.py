@@ -1,1 +1,1 @@
-"""Weight bundles and what runs them on pictures and videos: NumPy and ONNX Runtime, no torch."""
+"""Inference with weight bundles on images and videos: NumPy and ONNX Runtime, no torch."""

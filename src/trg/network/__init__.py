@@ -1,1 +1,1 @@
-"""The network: configuration, layers, losses, checkpoints, export."""
+"""The paper's network in torch: configuration, layers, losses, checkpoints and export."""
