@@ -11,6 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
+import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -349,24 +350,17 @@ def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:
         return model
     if device not in PROVIDERS:
         raise ValueError(f"device: expected one of {tuple(PROVIDERS)}, got {device!r}")
+    provider, package = PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise ValueError(
+            f"device {device!r}: the installed ONNX Runtime does not support it; install "
+            f"{package} instead (`pip uninstall onnxruntime`, then `pip install {package}`)"
+        )
     model = DEFAULT_BUNDLE if model is None else model
     if isinstance(model, str) and not os.path.exists(model) and not model.endswith(SUFFIX):
         model = bundled(model)
-    provider, package = PROVIDERS[device]
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
-    _check_installed(device, provider, package)
     return PoseRuntime(model, threads=threads, providers=providers)
-
-
-def _check_installed(device: str, provider: str, package: str) -> None:
-    import onnxruntime
-
-    if provider not in onnxruntime.get_available_providers():
-        raise ValueError(
-            f"device {device!r}: the installed ONNX Runtime cannot use it; expected the package "
-            f"{package} in place of onnxruntime (`pip uninstall onnxruntime`, then "
-            f"`pip install {package}`)"
-        )
 
 
 def _video_frames(source: Any, fps: float) -> Iterator[VideoFrame]:

@@ -32,8 +32,6 @@ SUFFIX = ".trg"
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed: equal contents give equal files
-
 
 @dataclass(frozen=True, slots=True)
 class WeightCard:
@@ -172,22 +170,17 @@ def _check_digest(what: str, data: bytes, expected: str | None) -> None:
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Serialise arrays as ``np.savez`` does, but with a fixed date."""
-    members = {}
-    for name, array in arrays.items():
-        stream = io.BytesIO()
-        np.lib.format.write_array(stream, array, allow_pickle=False)
-        members[f"{name}.npy"] = stream.getvalue()
-    return _zip(members)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # NumPy's stub
+    return stream.getvalue()
 
 
 def _zip(members: Mapping[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data in members.items():
-            info = zipfile.ZipInfo(name, _ZIP_DATE)
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+            # A ZipInfo's date is fixed, and not the present: equal contents give equal files.
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 

@@ -35,7 +35,7 @@ LARGEST_LOGIT = 9.0
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceModel:
-    """A logistic regression on :data:`FEATURES`, fitted by :mod:`trglab.evaluation.calibration`."""
+    """A logistic regression on :data:`FEATURES`, fitted by ``trg calibrate``."""
 
     weights: tuple[float, ...]
 
@@ -102,55 +102,3 @@ def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> F
     features[:, 5] = np.minimum(np.sqrt((centre**2).sum(-1)), 3.0)
     features[~np.isfinite(features).all(1)] = WORST_FEATURES
     return features
-
-
-def fit_logistic(
-    features: Floats, is_right: NDArray[np.bool_], ridge: float = 1e-2, steps: int = 50
-) -> Floats:
-    """Return the weights ``(k,)`` of a logistic regression, by Newton's method.
-
-    Parameters
-    ----------
-    features
-        ``(n, k)``, the first column 1.
-    is_right
-        ``(n,)``.
-    ridge
-        L2 penalty on the weights of standardised features, per 100 samples; the bias is not
-        penalised. Keeps weights finite where the features separate the classes.
-
-    Raises
-    ------
-    ValueError
-        All samples belong to one class.
-    """
-    if is_right.all() or not is_right.any():
-        raise ValueError(f"is_right: expected both kinds, got {int(is_right.sum())} right")
-    mean, spread = features.mean(0), features.std(0)
-    mean[0], spread[0] = 0.0, 1.0
-    spread = np.where(spread > 0, spread, 1.0)
-    standard = (features - mean) / spread
-    penalty = np.full(features.shape[1], ridge * len(features) / 100.0)
-    penalty[0] = 0.0
-    weights = np.zeros(features.shape[1])
-    for _ in range(steps):
-        probability = 1.0 / (1.0 + np.exp(-np.clip(standard @ weights, -30.0, 30.0)))
-        slope = standard.T @ (is_right - probability) - penalty * weights
-        curvature = probability * (1.0 - probability) + 1e-9
-        hessian = (standard * curvature[:, None]).T @ standard + np.diag(penalty)
-        weights = weights + np.linalg.solve(hessian, slope)
-    weights = weights / spread
-    weights[0] -= weights[1:] @ mean[1:]
-    return weights
-
-
-def reliability(
-    confidence: Floats, is_right: NDArray[np.bool_], bins: int = 10
-) -> list[tuple[float, float, int]]:
-    """Return the reliability diagram: per non-empty bin, mean confidence, accuracy and count."""
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    return [
-        (float(confidence[index == i].mean()), float(is_right[index == i].mean()), int(count))
-        for i, count in enumerate(np.bincount(index, minlength=bins))
-        if count
-    ]

@@ -71,22 +71,9 @@ class ModelWrapper:
 
     def __init__(self, network: PoseNetwork, note: str) -> None:
         self._network = network
-        self._card = replace(network.card, name=f"{network.card.name}, {note}")
-
-    @property
-    def topology(self) -> FaceTopology:
-        """The mesh of the landmarks."""
-        return self._network.topology
-
-    @property
-    def crop_size(self) -> int:
-        """Side of the crops, px."""
-        return self._network.crop_size
-
-    @property
-    def card(self) -> WeightCard:
-        """The wrapped network's card, with the note in its name."""
-        return self._card
+        self.topology = network.topology
+        self.crop_size = network.crop_size
+        self.card = replace(network.card, name=f"{network.card.name}, {note}")
 
 
 class PoseRuntime:

@@ -26,12 +26,11 @@ class BackboneConfig:
     """Residual blocks per stage."""
 
     def __post_init__(self) -> None:
-        _check("backbone width", self.width >= 1, "at least 1", self.width)
-        _check(
-            "backbone blocks",
-            len(self.blocks) == 4 and min(self.blocks) >= 1,
-            "four numbers of at least 1",
-            self.blocks,
+        _check_fields(
+            self,
+            "backbone ",
+            ("width", self.width >= 1, "at least 1"),
+            ("blocks", len(self.blocks) == 4 and min(self.blocks) >= 1, "four numbers above 0"),
         )
 
 
@@ -45,7 +44,7 @@ class SamplerConfig:
     """Features per point; small, because those of 305 points are concatenated."""
 
     def __post_init__(self) -> None:
-        _check("sampler features", self.features >= 1, "at least 1", self.features)
+        _check_fields(self, "sampler ", ("features", self.features >= 1, "at least 1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,14 @@ class RegressorConfig:
     fast, centimetres slow it down."""
 
     def __post_init__(self) -> None:
-        _check("regressor hidden", len(self.hidden) >= 1, "at least one layer", self.hidden)
-        _check("regressor dropout", 0.0 <= self.dropout < 1.0, "0 <= dropout < 1", self.dropout)
-        _check("regressor vertex_unit_m", self.vertex_unit_m > 0, "above 0", self.vertex_unit_m)
-        rank = self.vertex_rank
-        _check("regressor vertex_rank", rank is None or rank >= 1, "None or at least 1", rank)
+        _check_fields(
+            self,
+            "regressor ",
+            ("hidden", len(self.hidden) >= 1, "at least one layer"),
+            ("dropout", 0.0 <= self.dropout < 1.0, "0 <= dropout < 1"),
+            ("vertex_unit_m", self.vertex_unit_m > 0, "above 0"),
+            ("vertex_rank", self.vertex_rank is None or self.vertex_rank >= 1, "None or above 0"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,45 +112,31 @@ class TRGConfig:
     """Factor on the box centre at the regressor's input; 4 as in the authors' release."""
 
     def __post_init__(self) -> None:
-        _check(
-            "crop_size",
-            self.crop_size >= 32 and self.crop_size % 32 == 0,
-            "a positive multiple of 32",
-            self.crop_size,
-        )
-        _check("decoder", len(self.decoder) >= 1, "at least one layer", self.decoder)
-        _check(
-            "decoder",
-            not self.skips or len(self.decoder) <= 3,
-            "at most three layers with skips: the trunk has no finer maps",
-            self.decoder,
-        )
-        _check("heatmap_gain", self.heatmap_gain > 0, "above 0", self.heatmap_gain)
-        _check("iterations", self.iterations >= 1, "at least 1", self.iterations)
-        _check(
-            "iterations",
-            not self.multi_scale or self.iterations <= len(self.decoder),
-            f"at most one per map, {len(self.decoder)}, with multi_scale",
-            self.iterations,
-        )
-        _check("features", self.features in get_args(Features), get_args(Features), self.features)
-        _check(
-            "translation",
-            self.translation in get_args(TranslationForm),
-            get_args(TranslationForm),
-            self.translation,
-        )
-        _check(
-            "features",
-            self.geometry or self.features == "grid",
-            '"grid" when geometry is False: there are no landmarks to align to',
-            self.features,
-        )
-        _check(
-            "reprojection_residual",
-            self.geometry or not self.reprojection_residual,
-            "False without geometry",
-            self.reprojection_residual,
+        maps, is_aligned = len(self.decoder), self.features == "aligned"
+        forms, points = get_args(TranslationForm), get_args(Features)
+        is_multiple = self.crop_size >= 32 and self.crop_size % 32 == 0
+        map_per_step = not self.multi_scale or self.iterations <= maps
+        _check_fields(
+            self,
+            "",
+            ("crop_size", is_multiple, "a positive multiple of 32"),
+            ("decoder", maps >= 1, "at least one layer"),
+            ("decoder", not self.skips or maps <= 3, "at most three layers with skips"),
+            ("heatmap_gain", self.heatmap_gain > 0, "above 0"),
+            ("iterations", self.iterations >= 1, "at least 1"),
+            ("iterations", map_per_step, f"at most one per map, {maps}, with multi_scale"),
+            ("features", self.features in points, points),
+            ("translation", self.translation in forms, forms),
+            (
+                "features",
+                self.geometry or not is_aligned,
+                '"grid" when geometry is False: there are no landmarks to align to',
+            ),
+            (
+                "reprojection_residual",
+                self.geometry or not self.reprojection_residual,
+                "False without geometry",
+            ),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,7 +209,8 @@ PRESETS = {"trg_r18": trg_r18, "trg_m": trg_m, "trg_s": trg_s}
 
 def preset(name: str) -> TRGConfig:
     """Return a preset by name; raises ValueError for unknown names."""
-    _check("preset", name in PRESETS, f"one of {sorted(PRESETS)}", name)
+    if name not in PRESETS:
+        raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {name!r}")
     return PRESETS[name]()
 
 
@@ -240,9 +229,12 @@ def table1_variants(base: TRGConfig) -> dict[str, TRGConfig]:
     }
 
 
-def _check(name: str, holds: bool, expected: object, got: object) -> None:
-    if not holds:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}")
+def _check_fields(config: Any, prefix: str, *rules: tuple[str, bool, object]) -> None:
+    """Raise ValueError for the first rule (field, whether it holds, expectation) that fails."""
+    for name, holds, expected in rules:
+        if not holds:
+            got = getattr(config, name)
+            raise ValueError(f"{prefix}{name}: expected {expected}, got {got!r}")
 
 
 def _plain(value: Any) -> Any:

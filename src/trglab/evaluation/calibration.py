@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.camera import Camera
 from trg.inference.bundle import WeightBundle
-from trg.inference.confidence import CARD_KEY, ConfidenceModel, fit_logistic, reliability
+from trg.inference.confidence import CARD_KEY, ConfidenceModel
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline
 from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trglab.evaluation.metrics import nme, rectangle_size_px
@@ -62,7 +62,7 @@ class ConfidenceFit:
     found_above_half: float
     """Recall at a confidence of 0.5"""
     bins: tuple[tuple[float, float, int], ...]
-    """Reliability diagram, see :func:`trg.inference.confidence.reliability`"""
+    """Reliability diagram, see :func:`reliability`"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers by name."""
@@ -121,6 +121,58 @@ def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
         found_above_half=float(above[is_right].mean()),
         bins=tuple(reliability(confidence, is_right)),
     )
+
+
+def fit_logistic(
+    features: Floats, is_right: NDArray[np.bool_], ridge: float = 1e-2, steps: int = 50
+) -> Floats:
+    """Return the weights ``(k,)`` of a logistic regression, by Newton's method.
+
+    Parameters
+    ----------
+    features
+        ``(n, k)``, the first column 1.
+    is_right
+        ``(n,)``.
+    ridge
+        L2 penalty on the weights of standardised features, per 100 samples; the bias is not
+        penalised. Keeps weights finite where the features separate the classes.
+
+    Raises
+    ------
+    ValueError
+        All samples belong to one class.
+    """
+    if is_right.all() or not is_right.any():
+        raise ValueError(f"is_right: expected both kinds, got {int(is_right.sum())} right")
+    mean, spread = features.mean(0), features.std(0)
+    mean[0], spread[0] = 0.0, 1.0
+    spread = np.where(spread > 0, spread, 1.0)
+    standard = (features - mean) / spread
+    penalty = np.full(features.shape[1], ridge * len(features) / 100.0)
+    penalty[0] = 0.0
+    weights = np.zeros(features.shape[1])
+    for _ in range(steps):
+        probability = 1.0 / (1.0 + np.exp(-np.clip(standard @ weights, -30.0, 30.0)))
+        slope = standard.T @ (is_right - probability) - penalty * weights
+        curvature = probability * (1.0 - probability) + 1e-9
+        hessian = (standard * curvature[:, None]).T @ standard + np.diag(penalty)
+        weights = weights + np.linalg.solve(hessian, slope)
+    weights = weights / spread
+    weights[0] -= weights[1:] @ mean[1:]
+    return weights
+
+
+def reliability(
+    confidence: Floats, is_right: NDArray[np.bool_], bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """Return the reliability diagram: per non-empty bin, mean confidence, accuracy and count."""
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        (float(confidence[index == i].mean()), float(is_right[index == i].mean()), int(count))
+        for i, count in enumerate(np.bincount(index, minlength=bins))
+        if count
+    ]
 
 
 def _requests(images: int, seed: int) -> Iterator[tuple[list[FaceRequest], Floats | None]]:

@@ -1,12 +1,9 @@
-"""Confidence: what it is made of, how it is fitted, how a weight card carries it."""
+"""Confidence: its features, and its model on weight cards."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     CARD,
@@ -23,11 +20,7 @@ from trg.inference.confidence import (
     UNCALIBRATED,
     ConfidenceModel,
     confidence_features,
-    fit_logistic,
-    reliability,
 )
-from trg.inference.pose_pipeline import FaceRequest
-from trglab.evaluation import calibration as training
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
 
@@ -65,40 +58,6 @@ def test_broken_numbers_give_finite_features_and_no_confidence(broken):
     assert UNCALIBRATED.predict(np.array([list(row.values())]))[0] < 1e-3
 
 
-def test_the_regression_is_the_maximum_of_its_likelihood():
-    rng = np.random.default_rng(0)
-    features = np.column_stack([np.ones(3000), rng.normal(2.0, 3.0, 3000), rng.normal(size=3000)])
-    truth = np.array([-1.0, 0.7, -1.5])
-    is_right = rng.random(3000) < 1 / (1 + np.exp(-features @ truth))
-
-    def negative_log_likelihood(weights):
-        logit = features @ weights
-        return np.logaddexp(0, logit).sum() - logit[is_right].sum()
-
-    best = minimize(negative_log_likelihood, np.zeros(3)).x
-    fitted = fit_logistic(features, is_right, ridge=1e-9)
-    np.testing.assert_allclose(fitted, best, atol=1e-4)
-    np.testing.assert_allclose(fitted, truth, atol=0.3)
-    with pytest.raises(ValueError, match="both kinds"):
-        fit_logistic(features, np.ones(3000, bool))
-
-
-def test_classes_that_features_separate_keep_weights_finite():
-    values = np.linspace(-1, 1, 100)
-    features = np.column_stack([np.ones(100), values, np.zeros(100)])
-    weights = fit_logistic(features, values > 0)
-    assert np.isfinite(weights).all()
-    assert weights[1] > 5
-
-
-def test_reliability_counts_what_is_right_per_bin():
-    confidence = np.array([0.05, 0.05, 0.95, 1.0])
-    assert reliability(confidence, np.array([False, True, True, True])) == [
-        (pytest.approx(0.05), 0.5, 2),
-        (pytest.approx(0.975), 1.0, 2),
-    ]
-
-
 def test_cards_carry_the_regression_and_old_ones_are_noticed():
     model = ConfidenceModel((1.0, -2.0, -1.0, 0.5, -3.0, 0.0))
     assert ConfidenceModel.from_training_facts({CARD_KEY: model.to_facts()}) == model
@@ -109,40 +68,3 @@ def test_cards_carry_the_regression_and_old_ones_are_noticed():
         ConfidenceModel.from_training_facts({CARD_KEY: {"bias": 1.0}})
     with pytest.raises(ValueError, match="confidence weights"):
         ConfidenceModel((1.0, 2.0))
-
-
-def test_fitting_tells_faces_from_others(monkeypatch):
-    """Boxes on heads, and on heads that the heatmaps contradict, of any distance."""
-
-    def requests(pictures, seed):
-        rng = np.random.default_rng(seed)
-        for i in range(pictures):
-            head = network.scenes[i][0]
-            box = head.box_px(CAMERA) + rng.normal(0, 5, 4)
-            true = CAMERA.pixels_from_rays(head.rays)[TOPOLOGY.landmarks68]
-            yield [FaceRequest(picture(i), CAMERA, box)], true if head.sure else None
-
-    rng = np.random.default_rng(1)
-    scenes = [[Head((0, 0, rng.uniform(0.4, 1.5)), sure=bool(i % 2))] for i in range(200)]
-    network = OracleNetwork(scenes)
-    monkeypatch.setattr(training, "_requests", requests)
-    outcomes = training.box_outcomes(network, 200)
-    assert outcomes.is_right.mean() == pytest.approx(0.5)
-    fit = training.fit_confidence(outcomes)
-    assert fit.right_above_half == 1.0
-    assert fit.found_above_half == 1.0
-    sharp = replace(CARD, training={CARD_KEY: fit.model.to_facts()})
-    assert ConfidenceModel.from_training_facts(sharp.training) == fit.model
-
-
-def test_boxes_for_fitting_lie_around_the_face_or_anywhere():
-    rng = np.random.default_rng(0)
-    box = np.array([100.0, 100.0, 200.0, 200.0])
-    near = np.stack([training._boxes_near(rng, box) for _ in range(200)])
-    sides = near[..., 2] - near[..., 0]
-    assert (sides > 0).all()
-    centres = (near[..., :2] + near[..., 2:]) / 2 - 150
-    good = training.ACCURATE_BOXES
-    assert np.abs(centres[:, :good]).std() < np.abs(centres[:, good:]).std() / 2
-    anywhere = training._boxes_anywhere(rng)
-    assert (anywhere[:, 2:] > anywhere[:, :2]).all()
