@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 DRAWS = 1000
 LEVEL = 0.95
 
+CHUNK_SIZE = 1 << 20
+"""Numbers in memory at a time while medians are drawn"""
+
 
 class Interval(NamedTuple):
     """A confidence interval, in the unit of the measured quantity."""
@@ -60,11 +63,14 @@ class SubjectBootstrap:
             return None
         order = np.argsort(values, kind="stable")
         ordered, subject = values[order], self._subject_of_image[order]
-        medians = np.empty(len(self._multiplicity))
-        for draw, multiplicity in enumerate(self._multiplicity):
-            cumulative = np.cumsum(multiplicity[subject])
-            medians[draw] = ordered[np.searchsorted(cumulative, cumulative[-1] / 2.0)]
-        return _percentile_interval(medians)
+        chunk = max(1, CHUNK_SIZE // len(values))
+        medians = []
+        for start in range(0, len(self._multiplicity), chunk):
+            multiplicity = self._multiplicity[start : start + chunk]
+            cumulative = np.cumsum(multiplicity[:, subject], axis=1)
+            below_half = cumulative < cumulative[:, -1:] / 2.0
+            medians.append(ordered[below_half.sum(axis=1)])
+        return _percentile_interval(np.concatenate(medians))
 
 
 def _percentile_interval(statistics: NDArray[np.float64]) -> Interval:

@@ -1,4 +1,4 @@
-"""The paper's tables from end to end: equal trainings, saved predictions, both figures."""
+"""The paper's tables and figures from end to end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.dot_faces import TOPOLOGY, MeshedDots
 from tests.support.made_samples import make_samples, write
+from tests.support.network_cases import tiny_config
 from trg.app.cli import app
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
@@ -20,7 +21,7 @@ from trg.geometry.projection import transform
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.predictions import read_predictions
 from trglab.export.stand_in import StandInFolders
-from trglab.paper import table_runner, variants
+from trglab.paper import table_data, table_runner, variants
 from trglab.paper.comparison import comparison_table, differences_table, write_comparison
 from trglab.paper.figures_3_and_4 import make_figure_3, make_figure_4
 from trglab.paper.table_data import (
@@ -31,14 +32,23 @@ from trglab.paper.table_data import (
 from trglab.paper.table_runner import TableRunner, make_table
 from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import TrainingBudget
+from trglab.training.recipes import tiny
 
 CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
 FEW = {"steps": 2, "batch_size": 4}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def smallest_network():
+    """Train networks of 32 px crops in place of the recipe's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_data, "tiny", lambda: replace(tiny(), model=tiny_config()))
+        yield
+
+
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory) -> StandInFolders:
-    """Folders in the exact formats, of made-up samples rather than rendered ones."""
+    """Folders in the exact formats, of plain samples instead of rendered ones."""
     folder = tmp_path_factory.mktemp("stand-in")
     parts = StandInFolders(folder / "ARKitFace", folder / "BIWI")
     write(make_samples(6, CAMERA, seed=1), parts.arkitface, "arkitface", split="train")
@@ -67,7 +77,7 @@ def test_table_1_on_a_stand_in(runner, tmp_path):
     paper, full, _, free, _, direct = (row.values for row in table.rows)
     assert paper["far_add_mm_mean"] == 29.46
     assert set(full) == {column.key for column in table.columns}
-    assert "near_landmarks_mm_mean" not in free  # it says nothing of the face
+    assert "near_landmarks_mm_mean" not in free  # it has no shape
     assert all(np.isfinite(value) and value > 0 for value in direct.values())
     assert {path.name for path in (runner.folder / "trained").iterdir()} == {
         "full", "landmark-free", "t-prediction",
@@ -86,7 +96,7 @@ def test_table_1_on_a_stand_in(runner, tmp_path):
     assert len(comparison_table(table).rows) == 6
 
 
-def test_differences_are_those_of_the_same_pictures(runner):
+def test_differences_are_paired_by_image(runner):
     table = make_table(TABLES["1"], runner, ["full", "t-prediction"])
     (row,) = table.differences
     full, direct = (each.values for each in table.rows if each.source == "ours")
@@ -98,17 +108,17 @@ def test_differences_are_those_of_the_same_pictures(runner):
     assert differences_table(alone) is None
 
 
-def test_nothing_is_done_twice(runner, monkeypatch):
+def test_trainings_and_predictions_are_reused(runner, monkeypatch):
     first = make_table(TABLES["1"], runner, ["full"])
 
     def never(*_, **__):
-        raise AssertionError("it is there already")
+        raise AssertionError("expected to be reused")
 
     monkeypatch.setattr(variants, "run_training", never)
     monkeypatch.setattr(table_runner, "evaluate", never)
     again = make_table(TABLES["1"], runner, ["full"])
     assert again == first
-    with pytest.raises(AssertionError, match="there already"):  # other images: not the same
+    with pytest.raises(AssertionError, match="to be reused"):  # other images: not the same
         make_table(TABLES["1"], replace(runner, limit=2), ["full"])
 
 
@@ -129,7 +139,7 @@ def test_tables_2_to_4_share_trainings(runner):
     assert stored.metadata.method == "local, local camera"
 
 
-def test_a_missing_test_set_and_an_unknown_row_are_said(runner):
+def test_a_missing_test_set_and_an_unknown_row_are_refused(runner):
     only_near = replace(runner.data, tests={"near": runner.data.tests["near"]})
     with pytest.raises(ValueError, match=r"table 4.*\['far'\] missing"):
         make_table(TABLES["4"], replace(runner, data=only_near))
@@ -137,19 +147,19 @@ def test_a_missing_test_set_and_an_unknown_row_are_said(runner):
         make_table(TABLES["1"], runner, ["fuller"])
 
 
-def test_what_time_left_unfinished_is_marked_and_goes_on(stand_in, tmp_path):
+def test_an_unfinished_training_is_marked_and_resumed(stand_in, tmp_path):
     data = table_data_from_stand_in(stand_in, overrides=FEW)
     hurried = TableRunner(tmp_path, data, TrainingBudget(minutes=0.0))
     rows = make_table(TABLES["1"], hurried, ["1-iter"]).rows
     assert rows[-1].label == "1-iter (w/o MS) (after 1 of 2 steps)"
-    told = []
+    calls = []
 
     def on_training(name, recipe):
-        return lambda step, _: told.append((name, step))
+        return lambda step, _: calls.append((name, step))
 
     rows = make_table(TABLES["1"], replace(hurried, on_training=on_training), ["1-iter"]).rows
     assert rows[-1].label == "1-iter (w/o MS)"
-    assert told == [("1-iter", 1)]
+    assert calls == [("1-iter", 1)]
 
 
 def test_another_recipe_needs_another_folder(runner, stand_in):
@@ -159,7 +169,7 @@ def test_another_recipe_needs_another_folder(runner, stand_in):
         make_table(TABLES["1"], replace(runner, data=other), ["full"])
 
 
-def test_biwis_stand_in_has_boxes_around_landmarks(stand_in):
+def test_boxes_of_the_biwi_stand_in_are_around_landmarks(stand_in):
     far = table_data_from_stand_in(stand_in).tests["far"]
     sample = far.images.samples[1]
     mesh = far.images.points_m(sample)
@@ -169,7 +179,7 @@ def test_biwis_stand_in_has_boxes_around_landmarks(stand_in):
     assert far.boxes == "truth"
 
 
-def test_data_sets_train_on_arkitface_whatever_the_recipe(stand_in):
+def test_every_recipe_trains_on_the_given_arkitface(stand_in):
     own = table_data_from_datasets(stand_in.arkitface, None)
     assert own.recipe.name == "paper_single"
     assert set(own.tests) == {"near"}
@@ -182,7 +192,7 @@ def test_data_sets_train_on_arkitface_whatever_the_recipe(stand_in):
 
 
 def test_the_command(runner, stand_in, capsys):
-    """On the folder that another test has filled: nothing is left to train."""
+    """Reuses the trainings in the folder of the other tests."""
     make_table(TABLES["1"], runner, ["1-iter"])
     own = {"steps": 2, "batch_size": 4}
     folders = ("--arkitface", str(stand_in.arkitface), "--biwi", str(stand_in.biwi))
@@ -215,8 +225,8 @@ def test_figures(runner):
 
 @pytest.fixture
 def packs(tmp_path) -> dict[str, str]:
-    """Small packs of the small recipe's view size."""
-    settings = ViewStoreSettings(192, image_format="raw")
+    """Small packs of the test network's view size."""
+    settings = ViewStoreSettings(48, image_format="raw")
     folders = {name: tmp_path / name for name in ("pack", "near", "far")}
     for seed, folder in enumerate(folders.values()):
         write_views(folder, partial(MeshedDots, seed), settings, indices=range(8))
@@ -227,8 +237,9 @@ def test_tables_on_packs(packs, tmp_path):
     options = {"pack": packs["pack"], "holdout_pack": packs["near"]}
     data = table_data_from_packs("small", options, Path(packs["near"]), Path(packs["far"]), FEW)
     assert "synthetic hold-outs" in data.title
+    data = replace(data, recipe=replace(data.recipe, model=tiny_config()))
     runner = TableRunner(tmp_path / "tables", data, limit=4)
-    # No choice of weights on what is measured.
+    # No selection among checkpoints on the test set.
     assert variants.variant_recipe(data.recipe, "1-iter").holdout is None
     table = make_table(TABLES["1"], runner, ["1-iter"])
     assert table.headings[0] == "near: landmarks mm"
