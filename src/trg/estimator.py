@@ -163,7 +163,7 @@ class HeadPoseEstimator:
             A path, a Pillow image, or an array: ``(h, w, 3)`` uint8 RGB, grey or RGBA.
         camera
             The camera, its 3x3 matrix (pixel centres at +0.5, see :meth:`Camera.from_matrix`), its
-            focal length in pixels or its :class:`~trg.geometry.camera_source.FieldOfView`. None:
+            focal length in pixels or its :class:`trg.FieldOfView`. None:
             from EXIF, or else assumed: see ``face.camera.source``, and for the effect on distances
             :meth:`trg.face.Face.distance_range_m`.
         boxes
