@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.cli import Cli, Done
 from tests.support.oracle_network import Head, OracleDetector, OracleNetwork, number_crops, picture
-from trg.app.cli import main
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 
@@ -25,21 +23,11 @@ SCENES = [[ALONE], PAIR, []]
 FOCAL = ("--focal", str(CAMERA.fx))
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-class Cli:
-    """Calls the command line in this process, with stand-ins for what it loads."""
+class PredictCli(Cli):
+    """Calls the command line with a network and a detector that know the truth."""
 
     def __init__(self, capsys, monkeypatch, scenes=SCENES, camera=CAMERA):
-        self.capsys, self.monkeypatch = capsys, monkeypatch
+        super().__init__(capsys, monkeypatch)
         number_crops(monkeypatch)
         self.network = OracleNetwork(scenes)
         self.detector = OracleDetector(scenes, camera)
@@ -50,23 +38,13 @@ class Cli:
         self.flip.append(flip)
         return HeadPoseEstimator(self.network, detector or self.detector)
 
-    def __call__(self, *arguments) -> Done:
-        self.monkeypatch.setattr(sys, "argv", ["trg", *map(str, arguments)])
-        self.capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return Done(code, *self.capsys.readouterr())
-
     def predict(self, *arguments) -> Done:
         return self("predict", *arguments)
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch) -> Cli:
-    return Cli(capsys, monkeypatch)
+def cli(capsys, monkeypatch) -> PredictCli:
+    return PredictCli(capsys, monkeypatch)
 
 
 def save_photos(folder: Path, *scenes: int) -> list[Path]:

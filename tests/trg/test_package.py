@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 import trg
 
 
@@ -41,50 +39,6 @@ def test_importing_the_package_is_quick():
     assert min(float(run_python(code)) for _ in range(3)) < 0.3
 
 
-def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from trg.app.cli import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_cli_shows_its_verbs_and_version():
-    assert trg.__version__ in run_cli("--version").stdout
-    shown = run_cli("--help").stdout
-    for verb in ("synth", "asset", "bench", "train", "data", "export"):
-        assert verb in shown
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("synth",), "expected a folder to write"),
-        (("asset", "photos", "/nowhere"), "10.6084/m9.figshare.5047666"),
-        (("bench", "trg_xxl"), "trg_s"),
-        (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
-        (("train", "nonsense", "/nowhere"), "paper_single"),
-        (("train", "tiny", "/nowhere", "steps"), "NAME=VALUE"),
-    ],
-)
-def test_cli_errors_are_one_clear_sentence(arguments, message):
-    done = run_cli(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("layout", ["webdataset", "biwi"])
-def test_cli_writes_folders_and_sheets(tmp_path, layout):
-    out = tmp_path / "faces"
-    arguments = ("synth", str(out), "--count", "3", "--layout", layout)
-    assert run_cli(*arguments, "--sheet", str(tmp_path / "sheet.png")).returncode == 0
-    assert (tmp_path / "sheet.png").stat().st_size > 1000
-    again = run_cli(*arguments)
-    assert again.returncode == 2
-    assert "--resume" in again.stderr
-    assert run_cli(*arguments, "--resume").returncode == 0
-    other_seed = run_cli(*arguments, "--resume", "--seed", "1")
-    assert other_seed.returncode == 2
-    assert "other settings" in other_seed.stderr or "expected" in other_seed.stderr
+def test_the_command_line_knows_its_version():
+    code = "from trg.app.cli import main; import sys; sys.argv = ['trg', '--version']; main()"
+    assert run_python(code) == trg.__version__

@@ -1,4 +1,4 @@
-"""Calibration files in: OpenCV's, ROS's, COLMAP's and our own JSON become a ``Camera``."""
+"""Calibration files of OpenCV, ROS, COLMAP and this package (JSON), read as a ``Camera``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import yaml
 from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 
-LARGEST_FILE_BYTES = 1_000_000
-"""A calibration is a page of numbers; what is larger is something else."""
+MAX_FILE_BYTES = 1_000_000
+"""Larger files are not calibrations."""
 
-DEEPEST_NESTING = 20
+MAX_NESTING = 20
 
 COLMAP_PARAMETERS = {
     "SIMPLE_PINHOLE": "f cx cy",
@@ -29,7 +29,7 @@ COLMAP_PARAMETERS = {
 }
 """COLMAP's camera models that are pinholes with Brown-Conrady distortion (``sensor/models.h``)."""
 
-_FIRST_CENTRE = 0.0  # OpenCV and ROS put the centre of the first pixel there, COLMAP at 0.5
+_PIXEL_CENTRE = 0.0  # of the first pixel in OpenCV and ROS; in COLMAP it is 0.5, as here
 _MATRIX_KEYS = ("camera_matrix", "cameraMatrix", "CameraMatrix", "intrinsic_matrix", "K", "k")
 _DISTORTION_KEYS = (
     "distortion_coefficients",
@@ -44,31 +44,32 @@ _DISTORTION_KEYS = (
 _WIDTH_KEYS = ("image_width", "imageWidth", "width")
 _HEIGHT_KEYS = ("image_height", "imageHeight", "height")
 _SIZE_KEYS = ("image_size", "imageSize", "img_size")
-_OWN_KEYS = ("fx", "fy", "cx", "cy", "width", "height")
+_JSON_KEYS = ("fx", "fy", "cx", "cy", "width", "height")
 
 
 def read_calibration(path: str | PathLike[str]) -> Camera:
     """Read the camera from a calibration file.
 
-    Four kinds are known, by what is in them:
+    The format is recognised by the content:
 
     - OpenCV's FileStorage, YAML or JSON: ``camera_matrix``, ``distortion_coefficients`` (or
       ``dist_coeffs``), ``image_width`` and ``image_height``
     - ROS's ``camera_info`` YAML, as its calibrator writes it or as a message is echoed
     - COLMAP's ``cameras.txt`` with one camera; models ``COLMAP_PARAMETERS``
-    - our JSON: what ``Camera.to_dict`` gives
+    - JSON as written by ``Camera.to_dict``
 
-    OpenCV's and ROS's pixel centres are moved by half a pixel to ours; COLMAP's are ours.
+    The principal point of OpenCV and ROS is shifted by half a pixel, because they place the first
+    pixel centre at 0; COLMAP places it at 0.5, as this package does.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     ValueError
-        It is no calibration, lacks a number, or describes a lens that is no pinhole with
-        Brown-Conrady distortion (fisheye, rational).
+        The file is not a calibration, is incomplete, or describes another lens model than a
+        pinhole with Brown-Conrady distortion (fisheye, rational).
     """
     path = Path(path)
     text = _text(path)
@@ -86,8 +87,8 @@ def _text(path: Path) -> str:
             raise OSError(f"{path}: expected a calibration file, got a folder or a device")
         raise FileNotFoundError(f"{path}: expected a calibration file, found no such file")
     size = os.path.getsize(path)
-    if size > LARGEST_FILE_BYTES:
-        raise ValueError(f"{path}: expected a calibration file, got {size:,} bytes of something")
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"{path}: expected a calibration file, got {size:,} bytes")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +104,7 @@ def _fields(text: str) -> Mapping[str, Any]:
         raise ValueError("XML is not read; save the calibration as .yml or .json")
     try:
         fields = json.loads(text) if text.lstrip().startswith("{") else _yaml(text)
-    except Exception as error:  # PyYAML lets more kinds escape than its own, for odd values
+    except Exception as error:  # PyYAML raises other exceptions than its own for some values
         reason = " ".join(str(error).split())
         raise ValueError(f"expected a calibration as YAML or JSON, got {reason}") from error
     if not isinstance(fields, Mapping):
@@ -112,22 +113,22 @@ def _fields(text: str) -> Mapping[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    """Parse the first document, whose matrices become the mappings that they are."""
-    # OpenCV begins with "%YAML:1.0", which YAML itself does not allow.
+    """Parse the first document, with OpenCV's matrices as plain mappings."""
+    # OpenCV writes "%YAML:1.0", which is not valid YAML.
     text = re.sub(r"^%YAML.*$|!!opencv-(nd-)?matrix\b", "", text, flags=re.MULTILINE)
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_NESTING:
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_NESTING:
             raise ValueError("aliases (*name) or deep nesting, which no calibration has")
     return next(yaml.safe_load_all(text), None)
 
 
 def _camera_from_fields(fields: Mapping[str, Any]) -> Camera:
     if "fx" in fields:
-        return _own_camera(fields)
-    _refuse_other_lenses(fields)
+        return _json_camera(fields)
+    _check_lens_model(fields)
     matrix = _first(fields, _MATRIX_KEYS)
     if matrix is None:
         raise ValueError(f"expected a camera matrix under one of {_MATRIX_KEYS}, got none")
@@ -143,30 +144,30 @@ def _camera_from_fields(fields: Mapping[str, Any]) -> Camera:
         width,
         height,
         distortion[:5],
-        pixel_centre=_FIRST_CENTRE,
+        pixel_centre=_PIXEL_CENTRE,
     )
 
 
-def _refuse_other_lenses(fields: Mapping[str, Any]) -> None:
+def _check_lens_model(fields: Mapping[str, Any]) -> None:
     model = fields.get("distortion_model", "plumb_bob")
     if fields.get("fisheye_model"):
         model = "fisheye"
-    # A rational model whose last three numbers are zero is a plumb_bob.
+    # A rational model whose last three coefficients are zero is a plumb_bob.
     if model not in ("", "plumb_bob", "rational_polynomial"):
         raise ValueError(
             f"expected the lens model 'plumb_bob' (Brown-Conrady), got {model!r}; "
-            "calibrate with plumb_bob, or undistort the pictures first"
+            "calibrate with plumb_bob, or undistort the images first"
         )
 
 
-def _own_camera(fields: Mapping[str, Any]) -> Camera:
-    known = {*_OWN_KEYS, "distortion", "source"}
-    if not set(_OWN_KEYS) <= set(fields) <= known:
+def _json_camera(fields: Mapping[str, Any]) -> Camera:
+    known = {*_JSON_KEYS, "distortion", "source"}
+    if not set(_JSON_KEYS) <= set(fields) <= known:
         raise ValueError(
-            f"expected the fields {_OWN_KEYS} and perhaps 'distortion' and 'source', "
+            f"expected the fields {_JSON_KEYS} and perhaps 'distortion' and 'source', "
             f"got {sorted(map(str, fields))}"
         )
-    fx, fy, cx, cy = _numbers("fx, fy, cx, cy", [fields[key] for key in _OWN_KEYS[:4]])
+    fx, fy, cx, cy = _numbers("fx, fy, cx, cy", [fields[key] for key in _JSON_KEYS[:4]])
     return Camera.from_matrix(
         [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]],
         *_size(fields),
@@ -181,7 +182,7 @@ def _colmap_camera(text: str) -> Camera:
     if len(cameras) != 1:
         raise ValueError(
             f"expected COLMAP's cameras.txt with one camera, got {len(cameras)}; "
-            "keep the line of the one that took the pictures"
+            "keep the line of the one that took the images"
         )
     if len(cameras[0]) < 4:
         raise ValueError(f"expected 'CAMERA_ID MODEL WIDTH HEIGHT PARAMS...', got {cameras[0]}")
@@ -208,7 +209,7 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int]:
         sides = [_first(fields, _WIDTH_KEYS), _first(fields, _HEIGHT_KEYS)]
     if None in (sides if isinstance(sides, list) else []):
         raise ValueError(
-            "expected the pictures' size in pixels, got none; add image_width and image_height"
+            "expected the image size in pixels, got none; add image_width and image_height"
         )
     numbers = _numbers("image size", sides)
     if len(numbers) != 2 or any(n < 1 or n != int(n) for n in numbers):
@@ -221,7 +222,7 @@ def _first(fields: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def _numbers(name: str, value: Any) -> list[float]:
-    """Return the numbers of a list, nested or not, or of a matrix with ``data``."""
+    """Return the numbers of a flat or nested list, or of a matrix with ``data``."""
     if isinstance(value, Mapping):
         value = value.get("data", [])
     if isinstance(value, list) and any(isinstance(row, list) for row in value):

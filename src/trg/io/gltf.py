@@ -1,9 +1,8 @@
-"""A small writer of glTF 2.0 in its binary form (GLB): meshes, nodes, one animation.
+"""A minimal writer of binary glTF 2.0 (GLB): meshes, nodes and one animation.
 
-What the specification asks for and is easy to miss: every accessor starts on a multiple of its
-component's size (all on four bytes here), positions and key times carry their bounds, the JSON
-chunk is padded with spaces and the binary one with zeros, and unsigned 16-bit indices may not
-reach 65535.
+Requirements of the specification that are easy to miss: accessors are aligned to their component
+size (here always four bytes), positions and key times have bounds, the JSON chunk is padded with
+spaces and the binary one with zeros, and unsigned 16-bit indices are below 65535.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 
 
 class GltfBuilder:
-    """Collects the parts of one scene; :meth:`to_bytes` gives the file.
+    """Builds one scene; :meth:`to_bytes` returns the file.
 
-    Methods that add something return its number in the file.
+    The ``add_`` methods return the index of the new element.
     """
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class GltfBuilder:
                 "metallicFactor": 0.0,
                 "roughnessFactor": 0.6,
             },
-            "doubleSided": True,  # a face's mesh is a mask: it is seen from inside, too
+            "doubleSided": True,  # a face mesh is an open surface
         }
         primitive = {
             "attributes": {
@@ -68,7 +67,7 @@ class GltfBuilder:
         return self._add("meshes", {"name": name, "primitives": [primitive]})
 
     def add_node(self, name: str, **properties: Any) -> int:
-        """Add a node to the scene; ``properties`` are glTF's: mesh, translation, rotation..."""
+        """Add a node to the scene; ``properties`` are glTF's: mesh, rotation..."""
         return self._add("nodes", {"name": name, **properties})
 
     def add_times(self, times_s: ArrayLike) -> int:
@@ -83,14 +82,14 @@ class GltfBuilder:
         values: ArrayLike,
         interpolation: Interpolation = "LINEAR",
     ) -> None:
-        """Let a node's property follow ``values`` ``(k, 3 or 4)`` at the key times ``times``."""
+        """Animate a property of a node with ``values`` ``(k, 3 or 4)`` at the key times."""
         output = self._add_accessor(values, np.float32)
         self._samplers.append({"input": times, "output": output, "interpolation": interpolation})
         target = {"node": node, "path": path}
         self._channels.append({"sampler": len(self._samplers) - 1, "target": target})
 
     def to_bytes(self) -> bytes:
-        """Return the whole GLB file."""
+        """Return the GLB file."""
         document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": "trg"},
             "scene": 0,

@@ -1,29 +1,28 @@
-"""Faces as files for 3D programs: OBJ, PLY, GLB, and GLB with heads that move through a video.
+"""Mesh files for 3D programs: OBJ, PLY, GLB, and GLB with the animated heads of a video.
 
-All are in metres and in the axes that such programs expect: x right, y up, z towards the viewer,
-the camera at the origin and looking along -z. That is the camera frame of the rest of the package
-turned by 180 degrees about x: ``(x, y, z) -> (x, -y, -z)``.
+All use metres and the axes of such programs: x right, y up, z towards the viewer, with the camera
+at the origin looking along -z. This is the package's camera frame rotated by 180 degrees about x:
+``(x, y, z) -> (x, -y, -z)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.atomic import write_atomic
 from trg.face import Face, Mesh
-from trg.io.gltf import GltfBuilder, Interpolation
+from trg.io.gltf import GltfBuilder
 from trg.io.overlay import colour_of
 
 Floats = NDArray[np.float64]
 
 Y_UP = np.diag([1.0, -1.0, -1.0])
-"""Turns the camera frame into the files' axes. It is its own inverse, and no mirror."""
+"""Rotation from the camera frame to the files' axes; its own inverse."""
 
 _FRAME_NOTE = "trg: metres; x right, y up, z towards the viewer; the camera is at the origin"
 
@@ -36,11 +35,11 @@ def write_obj(path: str | PathLike[str], faces: Sequence[Face]) -> None:
     ValueError
         There is no face.
     OSError
-        The file cannot be written; then there is none.
+        The file is not writable; then none is left.
     """
     lines = [f"# {_FRAME_NOTE}"]
     first = 1
-    for number, face in enumerate(_some(faces)):
+    for number, face in enumerate(_not_empty(faces)):
         vertices, normals, triangles = _mesh(face)
         lines.append(f"o {_name(face, number)}")
         lines += ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in vertices.tolist()]
@@ -53,14 +52,14 @@ def write_obj(path: str | PathLike[str], faces: Sequence[Face]) -> None:
 def write_ply(path: str | PathLike[str], faces: Sequence[Face]) -> None:
     """Write faces as one binary little-endian PLY mesh with normals.
 
-    The vertex property ``face`` says which of the faces a vertex belongs to, from 0.
-    Raises what :func:`write_obj` raises.
+    The vertex property ``face`` is the index of the face, from 0. Raises the errors of
+    :func:`write_obj`.
     """
     vertex_type = np.dtype([(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")])
     vertex_type = np.dtype([*vertex_type.descr, ("face", "<i4")])
     triangle_type = np.dtype([("count", "u1"), ("corners", "<i4", (3,))])
     vertex_rows, triangle_rows, first = [], [], 0
-    for number, face in enumerate(_some(faces)):
+    for number, face in enumerate(_not_empty(faces)):
         vertices, normals, triangles = _mesh(face)
         rows = np.empty(len(vertices), vertex_type)
         for axis, name in enumerate("xyz"):
@@ -82,13 +81,13 @@ def write_ply(path: str | PathLike[str], faces: Sequence[Face]) -> None:
 
 
 def write_glb(path: str | PathLike[str], faces: Sequence[Face]) -> None:
-    """Write faces as a GLB scene: a mesh in the head's own frame each, placed by its node.
+    """Write faces as a GLB scene: one mesh per head in the head frame, posed by its node.
 
-    The head's frame is turned to y up as the camera's is, so a node without rotation looks into
-    the camera. Raises what :func:`write_obj` raises.
+    The head frame is rotated to y up like the camera frame, so a node without rotation faces the
+    camera. Raises the errors of :func:`write_obj`.
     """
     builder = GltfBuilder()
-    for number, face in enumerate(_some(faces)):
+    for number, face in enumerate(_not_empty(faces)):
         rotation, translation_m = _head_pose(face)
         builder.add_node(
             _name(face, number),
@@ -104,11 +103,11 @@ MESH_WRITERS: Mapping[str, Callable[[str | PathLike[str], Sequence[Face]], None]
     "ply": write_ply,
     "glb": write_glb,
 }
-"""The writers by the file's ending."""
+"""The writers by file suffix."""
 
 
-class _Track:
-    """One identity through a video: its poses, and the sum of its landmarks."""
+class _HeadTrack:
+    """The poses of one identity, and the sum of its landmarks."""
 
     def __init__(self, face: Face) -> None:
         self.first = face
@@ -119,7 +118,7 @@ class _Track:
 
     def add(self, frame: int, face: Face) -> None:
         quaternion, translation_m = _head_pose(face)
-        # q and -q turn alike, but only between neighbours that agree is the way the short one.
+        # q and -q are the same rotation; equal signs make the interpolation take the short way.
         if self.quaternions and quaternion @ self.quaternions[-1] < 0:
             quaternion = -quaternion
         self.frames.append(frame)
@@ -129,31 +128,31 @@ class _Track:
 
 
 class HeadAnimation:
-    """Collects the heads of a video for a GLB in which they move.
+    """Collects the heads of a video for a GLB with their animation.
 
     It keeps seven numbers per face and frame, and one mesh per identity: the mean of its
-    landmarks in the head's frame. A head that is not seen for a while is scaled to nothing
-    meanwhile, which is glTF's way of hiding.
+    landmarks in the head frame. A head is scaled to zero while it is not visible, because glTF
+    cannot animate visibility.
     """
 
     def __init__(self) -> None:
         self._times_s: list[float] = []
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, _HeadTrack] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is a head to write."""
+        """Return whether there is a head to write."""
         return bool(self._tracks)
 
     def add(self, faces: Sequence[Face], time_s: float) -> None:
-        """Add a frame; also one without faces, or its heads will seem to stay.
+        """Add a frame; frames without faces are needed, too, to hide the heads.
 
-        Faces without identity count as number 0, 1... in their order. Of two with one identity
-        the first counts.
+        Faces without identity get their index as identity. Of two faces with the same identity
+        the first is used.
 
         Raises
         ------
         ValueError
-            The time is not finite or does not rise.
+            The time is not finite or not after the previous one.
         """
         if not np.isfinite(time_s) or (self._times_s and time_s <= self._times_s[-1]):
             last = f"above {self._times_s[-1]}" if self._times_s else "that is finite"
@@ -162,26 +161,20 @@ class HeadAnimation:
         frame = len(self._times_s) - 1
         for number, face in enumerate(faces):
             identity = number if face.id is None else face.id
-            track = self._tracks.setdefault(identity, _Track(face))
+            track = self._tracks.setdefault(identity, _HeadTrack(face))
             if not track.frames or track.frames[-1] != frame:
                 track.add(frame, face)
 
-    def write(self, path: str | PathLike[str], interpolation: Interpolation = "LINEAR") -> None:
+    def write(self, path: str | PathLike[str]) -> None:
         """Write the GLB; its time starts with the first frame.
-
-        Between keys poses are blended; ``interpolation="STEP"`` holds each until the next.
 
         Raises
         ------
         ValueError
-            There was no face in any frame, or the interpolation is unknown.
+            There was no face in any frame.
         OSError
-            The file cannot be written; then there is none.
+            The file is not writable; then none is left.
         """
-        if interpolation not in get_args(Interpolation):
-            raise ValueError(
-                f"interpolation: expected one of {get_args(Interpolation)}, got {interpolation!r}"
-            )
         if not self._tracks:
             raise ValueError("head animation: expected a face in at least one frame, got none")
         times_s = np.array(self._times_s) - self._times_s[0]
@@ -196,8 +189,8 @@ class HeadAnimation:
                 translation=track.translations_m[0].tolist(),
             )
             keys = builder.add_times(times_s[track.frames])
-            builder.animate(node, "rotation", keys, track.quaternions, interpolation)
-            builder.animate(node, "translation", keys, track.translations_m, interpolation)
+            builder.animate(node, "rotation", keys, track.quaternions)
+            builder.animate(node, "translation", keys, track.translations_m)
             shown_from, scale = _visibility(track.frames, len(times_s))
             if len(scale) > 1:
                 sizes = np.repeat(scale[:, None], 3, axis=1)
@@ -207,23 +200,8 @@ class HeadAnimation:
         _write(path, builder.to_bytes())
 
 
-def write_animated_glb(
-    path: str | PathLike[str],
-    frames: Iterable[tuple[float, Sequence[Face]]],
-    interpolation: Interpolation = "LINEAR",
-) -> None:
-    """Write a GLB with moving heads from ``(time_s, faces)`` of each frame of a video.
-
-    See :class:`HeadAnimation`, which takes the frames one by one.
-    """
-    animation = HeadAnimation()
-    for time_s, faces in frames:
-        animation.add(faces, time_s)
-    animation.write(path, interpolation)
-
-
 def _visibility(frames: Sequence[int], frame_count: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return the frames at which a head comes (1) or goes (0), from frame 0 on."""
+    """Return the frames at which a head appears (1) or disappears (0), starting at frame 0."""
     seen = np.zeros(frame_count)
     seen[frames] = 1.0
     changes = np.append(0, np.flatnonzero(np.diff(seen)) + 1)
@@ -237,19 +215,19 @@ def _add_head(builder: GltfBuilder, face: Face, number: int, landmarks_m: Floats
 
 
 def _head_pose(face: Face) -> tuple[Floats, Floats]:
-    """Return quaternion (x, y, z, w) and translation of a head whose own frame is y up, too."""
+    """Return quaternion (x, y, z, w) and translation with both frames rotated to y up."""
     x, y, z, w = face.quaternion_xyzw
     return np.array([x, -y, -z, w]), Y_UP @ face.translation_m
 
 
-def _some(faces: Sequence[Face]) -> Sequence[Face]:
+def _not_empty(faces: Sequence[Face]) -> Sequence[Face]:
     if not len(faces):
         raise ValueError("faces: expected at least one to write, got none")
     return faces
 
 
 def _mesh(face: Face) -> tuple[Floats, Floats, NDArray[np.int32]]:
-    """Return vertices and normals in the files' axes, and triangles."""
+    """Return vertices and normals in the files' axes, and the triangles."""
     mesh = face.mesh()
     return mesh.vertices_m @ Y_UP, mesh.normals() @ Y_UP, mesh.triangles
 

@@ -19,7 +19,7 @@ from tests.support.cli_predict_runs import (
     CAMERA,
     FOCAL,
     PAIR,
-    Cli,
+    PredictCli,
     assert_is,
     cli,  # noqa: F401  (a fixture)
     lines_of,
@@ -322,10 +322,10 @@ def test_a_reader_may_go(tmp_path):
     save_photos(tmp_path, *[1] * 40)
     code = (
         "import sys, pytest\n"
-        "from tests.support.cli_predict_runs import Cli\n"
+        "from tests.support.cli_predict_runs import PredictCli\n"
         "from trg.app.cli import main\n"
         "with pytest.MonkeyPatch.context() as patch:\n"
-        "    Cli(None, patch)\n"
+        "    PredictCli(None, patch)\n"
         "    sys.argv = ['trg', 'predict', *sys.argv[1:]]\n"
         "    main()\n"
     )
@@ -339,7 +339,7 @@ def test_a_reader_may_go(tmp_path):
 @pytest.mark.slow
 def test_memory_is_flat_over_ten_thousand_photos(capsys, monkeypatch, tmp_path):
     small = CAMERA.resize(160, 120)
-    cli = Cli(capsys, monkeypatch, camera=small)  # noqa: F811
+    cli = PredictCli(capsys, monkeypatch, camera=small)  # noqa: F811
     first = tmp_path / "in" / "0.png"
     first.parent.mkdir()
     noise = np.random.default_rng(0).integers(0, 2, (120, 160, 3), dtype=np.uint8)

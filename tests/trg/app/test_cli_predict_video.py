@@ -12,7 +12,7 @@ from tests.support.cli_predict_runs import (
     ALONE,
     FOCAL,
     PAIR,
-    Cli,
+    PredictCli,
     lines_of,
     save_photos,
 )
@@ -26,9 +26,9 @@ SIZE = (640, 480)
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch) -> Cli:
+def cli(capsys, monkeypatch) -> PredictCli:
     """One head in every picture, whatever its grey."""
-    return Cli(capsys, monkeypatch, scenes=[[ALONE]])
+    return PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
 
 
 def make_clip(path, **more):
@@ -88,7 +88,7 @@ def test_smoothing_can_be_switched_off(capsys, monkeypatch, tmp_path):
             shift = np.float32(0.01 * (-1) ** len(self.calls))
             return arrays._replace(translation_m=arrays.translation_m * (1 + shift))
 
-    cli = Cli(capsys, monkeypatch, scenes=[[ALONE]])
+    cli = PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
     cli.network = Shaking([[ALONE]])
     clip = make_clip(tmp_path / "clip.mp4")
 
@@ -168,7 +168,7 @@ def test_ctrl_c_in_a_video_leaves_no_half_one(capsys, monkeypatch, tmp_path):
                 signal.raise_signal(signal.SIGINT)
             return super().__call__(crops, boxes)
 
-    cli = Cli(capsys, monkeypatch, scenes=[[ALONE]])
+    cli = PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
     calm, cli.network = cli.network, Pressing([[ALONE]])
     clip = make_clip(tmp_path / "clip.mp4")
     out = tmp_path / "out"
@@ -225,7 +225,7 @@ def test_what_only_photos_can_have(cli, monkeypatch, tmp_path, arguments, messag
 
 
 def test_two_people_keep_their_numbers_in_the_animation(capsys, monkeypatch, tmp_path):
-    cli = Cli(capsys, monkeypatch, scenes=[PAIR])
+    cli = PredictCli(capsys, monkeypatch, scenes=[PAIR])
     make_clip(tmp_path / "clip.mp4")
     assert cli.predict(tmp_path / "clip.mp4", "-o", tmp_path, "--mesh", "glb").code == 0
     names = {node["name"] for node in glb_json(tmp_path / "clip.glb")["nodes"]}
