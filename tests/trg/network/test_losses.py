@@ -11,7 +11,7 @@ from tests.support.network_cases import labelled_batch, seeded_network, tiny_con
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.rotations import rotation_from_euler
-from trg.network.config import table1_variants, trg_s
+from trg.network.config import BackboneConfig, RegressorConfig, table1_variants, trg_s
 from trg.network.losses import (
     FIVE_POINTS,
     HEATMAP_SIGMA,
@@ -308,6 +308,20 @@ def test_twenty_steps_follow_the_golden_trace() -> None:
     assert trace == pytest.approx(GOLDEN_TRACE, rel=5e-4)
 
 
+def test_a_small_network_overfits_four_faces() -> None:
+    config = replace(
+        tiny_config(),
+        backbone=BackboneConfig(width=8, blocks=(1, 1, 1, 1)),
+        decoder=(16, 16, 16),
+        regressor=RegressorConfig(
+            hidden=(128, 128), dropout=0.0, vertex_rank=32, vertex_unit_m=0.01
+        ),
+    )
+    _, error_mm = _train(config, steps=120, learning_rate=4e-3, count=4)
+    assert error_mm < 3.0  # 2 mm on the processors that were tried; 9 mm before
+
+
+@pytest.mark.slow
 def test_the_small_preset_overfits_eight_faces() -> None:
     _, error_mm = _train(trg_s(), steps=180, learning_rate=1e-3, count=8)
     assert error_mm < 2.0
