@@ -12,39 +12,37 @@ from pathlib import Path
 import numpy as np
 
 from trg.geometry.crop import face_box
-from trglab.datasets.completion import require_whole
-from trglab.datasets.files import read_picture
+from trglab.datasets.completion import require_complete
+from trglab.datasets.files import read_image
 from trglab.datasets.matlab import matlab_files, read_matlab
 from trglab.datasets.sample import Sample
-from trglab.datasets.w300lp import nominal_camera, picture_paths, read_pose, rotation_from_pose
+from trglab.datasets.w300lp import image_paths, nominal_camera, read_pose, rotation_from_pose
 
 _DATASET = "AFLW2000-3D"
 
 MAX_ANGLE_DEG = 99.0
-"""Pictures beyond this in any angle are left out, as everywhere; 1,969 of 2,000 remain."""
+"""Images with a larger angle are left out, as is usual; 1,969 of 2,000 remain."""
 
 FIRST_PIXEL = -0.5
-"""Where the centre of the label files' pixel 0 lies in this package's pixels: MATLAB's first
-pixel is number 1."""
+"""Offset from the label files' pixels to this package's: MATLAB's first pixel centre is 1."""
 
 
 class AFLW2000:
-    """The pictures with the head's rotation and 68 landmarks.
+    """The images with head rotation and 68 landmarks.
 
-    Damaged or missing label files do not keep the folder from being opened: their pictures are
-    on the list, and reading one says what is wrong.
+    Damaged or missing label files do not prevent opening the folder; reading their images raises.
 
     Parameters
     ----------
     folder
-        The folder with the pictures.
+        The folder with the images.
     max_angle_deg
-        Leave out pictures whose pitch, yaw or roll is larger; None: keep all.
+        Leave out images with a larger pitch, yaw or roll; None: keep all.
 
     Raises
     ------
     FileNotFoundError
-        The folder or all pictures are missing.
+        The folder or all images are missing.
     ValueError
         The folder is only half written.
     ImportError
@@ -52,25 +50,25 @@ class AFLW2000:
     """
 
     def __init__(self, folder: str | Path, max_angle_deg: float | None = MAX_ANGLE_DEG) -> None:
-        self._folder = require_whole(folder)
-        matlab_files()  # say now that it is missing, not at the first picture
-        pictures = picture_paths(self._folder)
-        if not pictures:
+        self._folder = require_complete(folder)
+        matlab_files()  # fail now rather than at the first image
+        paths = image_paths(self._folder)
+        if not paths:
             raise FileNotFoundError(
                 f"{self._folder}: expected AFLW2000-3D's imageNNNNN.jpg and .mat, found none"
             )
         limit = np.inf if max_angle_deg is None else max_angle_deg
-        self._pictures = [path for path in pictures if _largest_angle_deg(path) <= limit]
-        self.left_out = len(pictures) - len(self._pictures)
-        """How many pictures are turned too far."""
+        self._image_paths = [path for path in paths if _largest_angle_deg(path) <= limit]
+        self.left_out = len(paths) - len(self._image_paths)
+        """Number of images beyond ``max_angle_deg``."""
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._image_paths)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one picture."""
-        path = self._pictures[index]
-        image = read_picture(path, _DATASET)
+        """Read an image."""
+        path = self._image_paths[index]
+        image = read_image(path, _DATASET)
         height, width = image.shape[:2]
         labels = path.with_suffix(".mat")
         landmarks_px = read_matlab(labels, "pt3d_68", (3, 68), _DATASET)[:2].T + FIRST_PIXEL
@@ -88,10 +86,10 @@ class AFLW2000:
         )
 
 
-def _largest_angle_deg(picture: Path) -> float:
-    """Return the largest angle by its size; 0 where the labels cannot be read."""
+def _largest_angle_deg(image: Path) -> float:
+    """Return the largest absolute angle; 0 if the labels cannot be read."""
     try:
-        pose = read_pose(picture.with_suffix(".mat"), _DATASET)
+        pose = read_pose(image.with_suffix(".mat"), _DATASET)
     except (OSError, ValueError):
-        return 0.0  # stays on the list: reading it will say what is wrong
+        return 0.0  # keep the image: reading it reports the error
     return float(np.degrees(np.abs(pose)).max())

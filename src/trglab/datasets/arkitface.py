@@ -25,12 +25,12 @@ from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trglab.datasets.completion import require_whole
+from trglab.datasets.completion import require_complete
 from trglab.datasets.files import (
     DAMAGED_ARRAYS,
     UnreadableFileError,
     existing_file,
-    read_picture,
+    read_image,
     read_text,
 )
 from trglab.datasets.sample import Sample
@@ -71,7 +71,7 @@ class ARKitFace:
     def __init__(
         self, folder: str | Path, split: Split = "train", resources: str | Path | None = None
     ) -> None:
-        self._folder = require_whole(folder)
+        self._folder = require_complete(folder)
         if split not in ("train", "test"):
             raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
         self._split = split
@@ -92,7 +92,7 @@ class ARKitFace:
         """Read one frame, in OpenCV's axes."""
         subject, action, number = self._frames[index]
         image_path, info_path = frame_paths(self._folder, self._split, subject, action, number)
-        image = read_picture(image_path, _DATASET)
+        image = read_image(image_path, _DATASET)
         verts, R_t = _read_info(existing_file(info_path, _DATASET))
         camera = camera_from_projection(self._projection, image.shape[1], image.shape[0])
         rotation = FLIP_YZ @ R_t[:3, :3].T @ FLIP_YZ
@@ -117,7 +117,7 @@ class ARKitFace:
 def frame_paths(
     folder: Path, split: Split, subject: str, action: str, number: str
 ) -> tuple[Path, Path]:
-    """Return where a frame's picture and its labels lie."""
+    """Return where a frame's image and its labels lie."""
     image = folder / f"ARKitFace_image_{split}" / "image" / subject / action
     info = folder / f"ARKitFace_info_{split}" / "info" / subject / action
     return image / f"{number}_ar.jpg", info / f"{number}_info.npz"
@@ -130,7 +130,7 @@ def folders_of_split(split: Split) -> tuple[str, ...]:
 
 
 def camera_from_projection(projection: NDArray[np.float64], width: int, height: int) -> Camera:
-    """Turn the row-vector OpenGL projection matrix ``(4, 4)`` into a camera of a picture."""
+    """Turn the row-vector OpenGL projection matrix ``(4, 4)`` into a camera of an image."""
     half_w, half_h = width / 2.0, height / 2.0
     viewport = np.array(
         [[half_w, 0, 0, 0], [0, half_h, 0, 0], [0, 0, 1, 0], [half_w, half_h, 0, 1]]

@@ -25,8 +25,8 @@ from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trglab.datasets.completion import require_whole
-from trglab.datasets.files import read_picture, read_text
+from trglab.datasets.completion import require_complete
+from trglab.datasets.files import read_image, read_text
 from trglab.datasets.sample import Sample
 
 _DATASET = "BIWI"
@@ -54,7 +54,7 @@ class Mesh(NamedTuple):
 
 
 class BIWI:
-    """The colour pictures with the head's pose in the colour camera.
+    """The colour images with the head's pose in the colour camera.
 
     The data set has neither landmarks nor the 1220 vertices: ``landmarks68_px`` and
     ``vertices_m`` are None. :meth:`mesh` gives a subject's own mesh, which ADD is measured with.
@@ -68,7 +68,7 @@ class BIWI:
         out, as the paper's protocol does where no face was detected. Without it every frame is
         used, with a box from the projected mesh.
     shift_boxes
-        Move boxes that stick out back inside the picture, as the protocol does.
+        Move boxes that stick out back inside the image, as the protocol does.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class BIWI:
         boxes: Mapping[str, ArrayLike] | None = None,
         shift_boxes: bool = True,
     ) -> None:
-        root = require_whole(folder)
+        root = require_complete(folder)
         self._folder = root / "hpdb" if (root / "hpdb").is_dir() else root
         frames = sorted(
             f"{path.parent.name}/{path.name.removesuffix(suffix)}"
@@ -134,8 +134,8 @@ class BIWI:
         return tuple(self._frames)
 
     def picture(self, frame: str) -> NDArray[np.uint8]:
-        """Read a frame's picture ``(480, 640, 3)``."""
-        return read_picture(self._folder / f"{frame}_rgb.png", _DATASET)
+        """Read a frame's image ``(480, 640, 3)``."""
+        return read_image(self._folder / f"{frame}_rgb.png", _DATASET)
 
     def mesh(self, sequence: str) -> Mesh:
         """Return the neutral mesh of a sequence, such as ``"01"``; its identity in samples."""
@@ -184,7 +184,7 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def shift_inside(box_xyxy: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """Move a box ``(4,)`` back inside the picture; one that is too large is centred on it."""
+    """Move a box ``(4,)`` back inside the image; one that is too large is centred on it."""
     low, high, limit = box_xyxy[:2], box_xyxy[2:], np.array([width, height], dtype=np.float64)
     shift = np.maximum(-low, 0.0) - np.maximum(high - limit, 0.0)
     shift = np.where(high - low > limit, (limit - low - high) / 2.0, shift)

@@ -1,4 +1,4 @@
-"""Checks a data set's folder: reads every sample, and counts what is missing, damaged or wrong."""
+"""Checks data sets: reads every sample and counts what is missing, damaged or wrong."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from trglab.datasets.sheet import contact_sheet
 from trglab.datasets.view_store import ViewStore
 
 FaultKind = Literal["missing", "unreadable", "wrong"]
-"""A file is not there; it is cut off or damaged; its content has another shape or no sense."""
+"""A file is missing; it is truncated or damaged; its content has another shape or is absurd."""
 
 HEAD_EXTENT_M = (0.05, 0.6)
-"""Smallest and largest credible side of a face's or head's bounding box."""
+"""Plausible range of the largest side of a face's bounding box."""
 
-NEAR_PICTURE = 1.0
-"""Landmarks may lie outside the picture by this many widths or heights."""
+OUTSIDE_LIMIT = 1.0
+"""Landmarks may lie outside the image by this many widths or heights."""
 
 SHEET_SAMPLES = 40
 
 
 class Fault(NamedTuple):
-    """Something that is wrong with one sample or file; the message names it."""
+    """A fault of a sample or file; the message names it."""
 
     kind: FaultKind
     message: str
@@ -71,11 +71,11 @@ class CheckReport:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is wrong with what was read."""
+        """Whether no fault was found."""
         return not self.faults
 
     def count(self, kind: FaultKind) -> int:
-        """Return how many faults of a kind there are."""
+        """Return the number of faults of a kind."""
         return sum(fault.kind == kind for fault in self.faults)
 
 
@@ -85,23 +85,23 @@ def check_data_set(
     every: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Read a data set's samples and say what is wrong with them.
+    """Read the samples of a data set and report faults.
 
-    A folder that cannot even be opened is one fault.
+    A folder that cannot be opened is one fault.
 
     Parameters
     ----------
     every
-        Read only each such sample: 1 for all.
+        Read only every n-th sample.
     on_progress
-        Told how many samples are read, and of how many.
+        Called with the number of samples read, and their total.
 
     Raises
     ------
     ValueError
         ``every`` is below 1.
     ImportError
-        Something is not installed that the format needs.
+        A package that the format needs is not installed.
     """
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
@@ -119,7 +119,9 @@ def check_data_set(
         else:
             people.add(sample.identity)
             sizes["{1}x{0}".format(*sample.image.shape)] += 1
-            faults += [Fault("wrong", f"{sample.name}: {what}") for what in nonsense(sample)]
+            faults += [
+                Fault("wrong", f"{sample.name}: {what}") for what in implausible_labels(sample)
+            ]
         if on_progress is not None:
             on_progress(done, len(wanted))
     if isinstance(opened, ViewStore | SampleStore):
@@ -136,14 +138,13 @@ def check_data_set(
     )
 
 
-def nonsense(sample: Sample) -> list[str]:
-    """Say which of a sample's labels cannot be right."""
+def implausible_labels(sample: Sample) -> list[str]:
+    """Return one sentence for each label that cannot be right."""
     return [what for what, is_right in _rules(sample) if not is_right]
 
 
 def data_set_sheet(data_set: DatasetFolder, count: int = SHEET_SAMPLES) -> Image.Image:
-    """Draw samples from all over a data set with their labels; those that cannot be read are left
-    out.
+    """Draw evenly spaced samples of a data set with their labels, without unreadable ones.
 
     Raises
     ------
@@ -169,10 +170,10 @@ def data_set_sheet(data_set: DatasetFolder, count: int = SHEET_SAMPLES) -> Image
 
 
 def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
-    """Yield what must hold, each with whether it does."""
+    """Yield the fault that each rule finds, with whether the rule holds."""
     camera, height, width = sample.camera, *sample.image.shape[:2]
     yield (
-        f"the camera is for {camera.width}x{camera.height} px, the picture has {width}x{height}",
+        f"the camera is for {camera.width}x{camera.height} px, the image has {width}x{height}",
         (camera.width, camera.height) == (width, height),
     )
     box = np.asarray(sample.box_xyxy)
@@ -190,8 +191,8 @@ def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
         )
     if sample.landmarks68_px is not None:
         share = np.asarray(sample.landmarks68_px) / (width, height)
-        is_near = bool((np.abs(share - 0.5) < 0.5 + NEAR_PICTURE).all())
-        yield "landmarks lie far outside the picture, or behind the camera", is_near
+        is_near = bool((np.abs(share - 0.5) < 0.5 + OUTSIDE_LIMIT).all())
+        yield "landmarks lie far outside the image, or behind the camera", is_near
 
 
 def _fault(error: OSError | ValueError) -> Fault:

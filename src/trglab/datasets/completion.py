@@ -1,8 +1,7 @@
-"""Dataset folders that this package wrote itself: whole, or visibly not.
+"""Completion markers of data set folders that this package writes.
 
-Such a folder keeps a list of what is finished while it is being written, and gets a marker at the
-very end; a data set whose parts share a folder has both for each part. Folders from elsewhere have
-neither and are taken as they are.
+Such a folder has a list of finished samples while it is being written, and a marker at the end. A
+data set whose parts share a folder has both for each part. Original data sets have neither.
 """
 
 from __future__ import annotations
@@ -11,30 +10,30 @@ from pathlib import Path
 
 
 def progress_name(part: str | None = None) -> str:
-    """Return the name of the list of what is finished, of the whole folder or of a part."""
+    """Return the name of the list of finished samples, of a folder or a part of it."""
     return f"trg_progress{_suffix(part)}.jsonl"
 
 
 def complete_name(part: str | None = None) -> str:
-    """Return the name of the marker of a folder, or of a part of it, that is whole."""
+    """Return the name of the completion marker of a folder or a part of it."""
     return f"trg_complete{_suffix(part)}.json"
 
 
 def is_complete(folder: str | Path) -> bool:
-    """Whether a folder was written by this package, and all that was begun is finished."""
+    """Whether this package wrote a folder, and all its parts are complete."""
     begun = _begun_parts(Path(folder))
     return bool(begun) and all((Path(folder) / complete_name(part)).is_file() for part in begun)
 
 
-def require_whole(folder: str | Path) -> Path:
-    """Return ``folder`` as a path, or raise if it is missing or was left half-written.
+def require_complete(folder: str | Path) -> Path:
+    """Return ``folder`` as a path, or raise if it is missing or incomplete.
 
     Raises
     ------
     FileNotFoundError
         There is no such folder.
     ValueError
-        The folder was written by this package, but not to its end.
+        This package began to write the folder, but did not finish.
     """
     path = Path(folder)
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""Files of data sets: there and readable, or an error that names them."""
+"""Reading files of data sets, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from PIL import Image
 
 T = TypeVar("T")
 
-DAMAGED_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are cut off or have flipped bits."""
+DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""Exceptions of Pillow for truncated or corrupted files."""
 
 DAMAGED_ARRAYS = (
     OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError,
     zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
-"""What NumPy raises for .npy and .npz files that are cut off or have flipped bits."""
+"""Exceptions of NumPy for truncated or corrupted .npy and .npz files."""
 
 
 class UnreadableFileError(ValueError):
-    """A file is there, but cut off, damaged or of another kind; the message names it."""
+    """A file exists, but is truncated, damaged or of another kind; the message names it."""
 
 
 def existing_file(path: Path, dataset: str) -> Path:
-    """Return ``path``, or raise FileNotFoundError that says which data set misses it."""
+    """Return ``path``, or raise FileNotFoundError that names the data set."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: this file of {dataset} is missing")
     return path
 
 
-def read_picture(path: Path, dataset: str) -> NDArray[np.uint8]:
-    """Read a picture as ``(h, w, 3)`` uint8 RGB.
+def read_image(path: Path, dataset: str) -> NDArray[np.uint8]:
+    """Read an image as ``(h, w, 3)`` uint8 RGB.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     UnreadableFileError
-        The file is cut off or no picture.
+        The file is truncated or no image.
     """
     try:
-        with Image.open(existing_file(path, dataset)) as picture:
-            return np.array(picture.convert("RGB"))
+        with Image.open(existing_file(path, dataset)) as image:
+            return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise
-    except DAMAGED_PICTURE as error:
+    except DAMAGED_IMAGE as error:
         raise UnreadableFileError(
-            f"{path}: this picture of {dataset} is damaged ({error})"
+            f"{path}: this image of {dataset} is damaged ({error})"
         ) from error
 
 
@@ -104,9 +104,9 @@ def file_sha256(path: str | Path) -> str:
 
 
 def read_or_error(read: Callable[[int], T], index: int) -> T | OSError | ValueError:
-    """Read an item of a data set; return the error where it is missing, damaged or wrong.
+    """Read an item of a dataset, or return the error if it is missing, damaged or wrong.
 
-    For loops that report such items and go on; all other errors are raised.
+    For loops that report such items and continue. Other errors are raised.
     """
     try:
         return read(index)

@@ -1,4 +1,4 @@
-"""Contact sheets: many samples in one picture, with their labels drawn in."""
+"""Contact sheets: many samples in one image, with their labels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trg.geometry.projection import transform
 from trglab.datasets.sample import Sample
 
 AXIS_M = 0.08
-LOOSE_AXIS = 0.4
-"""Length of an axis over the box's side, where nobody knows the distance."""
-ROOM = 1.2
+RELATIVE_AXIS = 0.4
+"""Length of an axis over the side of the box, if the distance is unknown."""
+CELL_MARGIN = 1.2
 """Side of a cell over the side of the face box."""
 
 _AXIS_COLOURS = ((230, 40, 40), (40, 200, 60), (60, 90, 255))
@@ -30,7 +30,7 @@ def contact_sheet(
     labels: bool = True,
     edges: NDArray[np.integer] | None = None,
 ) -> Image.Image:
-    """Put samples side by side, each cut to the surroundings of its face.
+    """Draw samples side by side, each cropped around its face.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _cell(
     sample: Sample, cell_px: int, labels: bool, edges: NDArray[np.integer] | None
 ) -> Image.Image:
     box = np.asarray(sample.box_xyxy, dtype=np.float64)
-    side = max(1, round(ROOM * float((box[2:] - box[:2]).max())))
+    side = max(1, round(CELL_MARGIN * float((box[2:] - box[:2]).max())))
     left, top = np.round((box[:2] + box[2:] - side) / 2.0).astype(int).tolist()
     cell = Image.fromarray(sample.image).crop((left, top, left + side, top + side))
     cell = cell.resize((cell_px, cell_px), Image.Resampling.BICUBIC)
@@ -100,10 +100,10 @@ def _draw_labels(
 def _axes_px(
     sample: Sample, rotation: NDArray[np.floating], translation_m: NDArray[np.floating] | None
 ) -> NDArray[np.float64]:
-    """Return where the head's origin and the tips of its axes are seen, ``(4, 2)``."""
+    """Return the image points of the head origin and the tips of its axes, ``(4, 2)``."""
     if translation_m is not None:
         tips_m = rotation.T * AXIS_M + translation_m
         return sample.camera.project(np.vstack([translation_m, tips_m]))
     centre = sample.box_xyxy.reshape(2, 2).mean(0)
     side = float((sample.box_xyxy[2:] - sample.box_xyxy[:2]).max())
-    return np.vstack([centre, rotation.T[:, :2] * LOOSE_AXIS * side + centre])
+    return np.vstack([centre, rotation.T[:, :2] * RELATIVE_AXIS * side + centre])

@@ -28,7 +28,7 @@ import numpy as np
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.files import (
     DAMAGED_ARRAYS,
-    DAMAGED_PICTURE,
+    DAMAGED_IMAGE,
     UnreadableFileError,
     existing_file,
     file_sha256,
@@ -132,7 +132,7 @@ class ShardStore:
         """Turn errors of decoding record ``number`` into one that names it."""
         try:
             yield
-        except (*DAMAGED_PICTURE, *DAMAGED_ARRAYS) as error:
+        except (*DAMAGED_IMAGE, *DAMAGED_ARRAYS) as error:
             raise UnreadableFileError(f"{self.location(number)} is damaged ({error})") from error
 
     @property

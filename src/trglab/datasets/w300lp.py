@@ -1,4 +1,4 @@
-"""Reads 300W-LP (Zhu et al. 2016): 2D landmarks on pictures without a camera or metric shape.
+"""Reads 300W-LP (Zhu et al. 2016): 2D landmarks on images without a camera or metric shape.
 
 Layout: ``{AFW,HELEN,IBUG,LFPW}[_Flip]/NAME.jpg`` with ``NAME.mat`` (``Pose_Para``: pitch, yaw,
 roll, translation in px, scale) and ``landmarks/SET/NAME_pts.mat`` (``pts_2d``, ``pts_3d``). The
@@ -19,13 +19,13 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.rotations import rotation_from_rotvec, rotation_to_euler
-from trglab.datasets.completion import require_whole
-from trglab.datasets.files import read_picture
+from trglab.datasets.completion import require_complete
+from trglab.datasets.files import read_image
 from trglab.datasets.matlab import matlab_files, read_matlab
 from trglab.datasets.sample import Sample
 
 Outline = Literal["3d", "2d"]
-"""Which 68 points: on the head's true outline, hidden or not, or on the outline that is seen."""
+"""Landmarks of the jaw on the true outline of the head, or on the visible outline."""
 
 _DATASET = "300W-LP"
 _FLIP = "_Flip"
@@ -33,24 +33,24 @@ _FLIP = "_Flip"
 SETS = ("AFW", "HELEN", "IBUG", "LFPW")
 
 NOMINAL_FOCAL_PX = 5000.0
-"""So long a lens that perspective vanishes, as the pictures' fitted model had none."""
+"""Nearly orthographic, as the model that was fitted to the images."""
 
 FIRST_PIXEL = 0.5
-"""Where the centre of the landmark files' pixel 0 lies in this package's pixels."""
+"""Offset from the landmark files' pixels to this package's."""
 
 
 class W300LP:
-    """All pictures of the sets that are there, with 68 landmarks and, if asked for, rotations.
+    """The images of all sets in a folder, with 68 landmarks and, on request, rotations.
 
-    A picture is there when it or its ``.mat`` is; reading one that lacks a file says which.
+    An image is listed if it or its ``.mat`` exists; reading it names a missing file.
 
     Parameters
     ----------
     folder
         The folder that holds the sets and ``landmarks``.
     rotations
-        Also give ``rotation``. It comes from a fitted model whose head frame is not exactly
-        other data sets', and is None otherwise.
+        Also return ``rotation``, of a fitted model whose head frame differs slightly from other
+        data sets'.
     outline
         ``3d``: ``pts_3d``, the projected points of the fitted head, as in the paper's training.
         ``2d``: ``pts_2d``, whose jaw line follows the outline that the picture shows.
@@ -68,26 +68,26 @@ class W300LP:
     def __init__(
         self, folder: str | Path, rotations: bool = False, outline: Outline = "3d"
     ) -> None:
-        self._folder = require_whole(folder)
+        self._folder = require_complete(folder)
         if outline not in ("3d", "2d"):
             raise ValueError(f"outline: expected '3d' or '2d', got {outline!r}")
         self._variable = f"pts_{outline}"
         self._rotations = rotations
-        matlab_files()  # say now that it is missing, not at the first picture
+        matlab_files()  # fail now rather than at the first image
         groups = [group for base in SETS for group in (base, base + _FLIP)]
-        self._pictures = [path for group in groups for path in picture_paths(self._folder / group)]
-        if not self._pictures:
+        self._image_paths = [path for group in groups for path in image_paths(self._folder / group)]
+        if not self._image_paths:
             raise FileNotFoundError(
-                f"{self._folder}: expected pictures in one of {', '.join(groups)}, found none"
+                f"{self._folder}: expected images in one of {', '.join(groups)}, found none"
             )
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._image_paths)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one picture."""
-        path = self._pictures[index]
-        image = read_picture(path, _DATASET)
+        """Read an image."""
+        path = self._image_paths[index]
+        image = read_image(path, _DATASET)
         height, width = image.shape[:2]
         landmarks_px = self._landmarks(path, width)
         return Sample(
@@ -99,7 +99,7 @@ class W300LP:
             vertices_m=None,
             landmarks68_px=landmarks_px,
             landmarks68_visible=None,
-            # NAME_0, NAME_1, ... are one photograph turned; its mirror image is the same person.
+            # NAME_0, NAME_1, ... are rotated versions of one photograph.
             identity=re.sub(r"_\d+$", "", path.stem),
             name=f"300wlp/{path.parent.name}/{path.stem}",
         )
@@ -125,7 +125,7 @@ class W300LP:
         return pose * (1.0, -1.0, -1.0) if is_borrowed else pose
 
 
-def picture_paths(folder: Path) -> list[Path]:
+def image_paths(folder: Path) -> list[Path]:
     """Return ``NAME.jpg`` for every ``NAME.jpg`` or ``NAME.mat`` of a folder, in order."""
     files = {
         path.with_suffix(".jpg") for kind in ("jpg", "mat") for path in folder.glob(f"*.{kind}")
@@ -145,12 +145,12 @@ def read_pose(path: Path, dataset: str) -> NDArray[np.float64]:
 
 
 def landmarks_path(folder: Path, group: str, name: str) -> Path:
-    """Return where a picture's landmarks lie."""
+    """Return the path of an image's landmarks."""
     return folder / "landmarks" / group / f"{name}_pts.mat"
 
 
 def nominal_camera(width: int, height: int) -> Camera:
-    """Return the camera that stands in for the unknown one."""
+    """Return the camera that replaces the unknown one."""
     f = NOMINAL_FOCAL_PX
     return Camera(f, f, width / 2.0, height / 2.0, width, height, source="assumed")
 

@@ -1,15 +1,15 @@
-"""Augmentation of whole batches, on any torch device: picture, camera and labels move together.
+"""Augmentation of batches on any torch device; image, camera and labels change together.
 
-Every geometric change is one that a real camera could have made, so that the labels stay exact:
+Every geometric change is one that a real camera can make, so the labels stay exact:
 
 * a flip mirrors the world in the plane x = 0;
-* an in-plane rotation is a roll of the camera about its optical axis: R, T and all rays turn by
-  one Rz, and the crop is centred anew on the turned face;
-* box jitter only moves the window that the network looks through.
+* an in-plane rotation is a roll of the camera about its optical axis: R, T and all rays are
+  rotated by Rz, and the crop is centred on the rotated face;
+* box jitter only moves the window of the crop.
 
-Chance and work are apart: :func:`draw` makes all decisions for a batch on the CPU, and
-:class:`Augmenter` carries them out on the views' device. Machines that share a batch draw for all
-of it and carry out their part, so that the samples do not depend on how many share.
+Drawing and applying are separate: :func:`draw` draws all random numbers of a batch on the CPU, and
+:class:`Augmenter` applies them on the device. Processes that share a batch draw for all of it and
+apply their part, so the samples do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trglab.training import photometric
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """What is varied, and how much. Probabilities are per sample; 0 turns a thing off."""
+    """Kinds and strengths of augmentation. Probabilities are per sample."""
 
     centre_jitter: float = 0.15
-    """Largest shift of the box centre along x and along y, over the landmarks' extent."""
+    """Maximum shift of the box centre along x and y, over the extent of the landmarks."""
     size_jitter: float = 0.05
-    """Largest relative change of the box's side."""
+    """Maximum relative change of the side of the box."""
     roll_deg: float = 30.0
     roll_probability: float = 0.3
     flip_probability: float = 0.5
@@ -45,19 +45,19 @@ class AugmentConfig:
     contrast: float = 0.3
     saturation: float = 0.2
     hue: float = 0.01
-    """Largest turn of the hue circle, of 1 turn; the three above are relative."""
+    """Maximum hue shift, in turns; the three above are relative."""
     grey_probability: float = 0.0
     blur_probability: float = 0.0
     blur_sigma_px: float = 1.5
-    """Largest standard deviation of the blur, in pixels of the crop."""
+    """Maximum standard deviation of the blur, in pixels of the crop."""
     noise_probability: float = 0.0
     noise_level: float = 0.04
-    """Largest standard deviation of the noise; white is 1."""
+    """Maximum standard deviation of the noise; white is 1."""
     shrink_probability: float = 0.0
-    """Resolution drops to a half or a third."""
+    """Probability of reducing the resolution to a half or a third."""
     mask_probability: float = 0.0
     mask_side: float = 0.35
-    """Largest side of a masked square, over the crop's side."""
+    """Maximum side of a masked square, over the side of the crop."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,12 +70,12 @@ class AugmentConfig:
 
     @classmethod
     def none(cls) -> AugmentConfig:
-        """Return the configuration that changes nothing: crops are the face boxes as they are."""
+        """Return the configuration that changes nothing."""
         return cls(**{field.name: 0.0 for field in fields(cls)})
 
     @classmethod
     def strong(cls) -> AugmentConfig:
-        """Return the usual changes and all that spoils pictures, for training on renders."""
+        """Return the default changes and all degradations, for training on renders."""
         return cls(
             grey_probability=0.1,
             blur_probability=0.2,
@@ -86,7 +86,7 @@ class AugmentConfig:
 
 
 class Draws(NamedTuple):
-    """All chance of one batch, on the CPU. Each ``(b,)`` unless said otherwise."""
+    """The random numbers of a batch, on the CPU; each ``(b,)`` unless stated."""
 
     flip: Tensor
     """bool"""
@@ -105,15 +105,15 @@ class Draws(NamedTuple):
     noise_seed: Tensor
     """int64"""
     shrink: Tensor
-    """int64: by how much resolution drops, 1 to 3"""
+    """int64: downsampling factor, 1 to 3"""
     mask_box: Tensor
-    """``(b, 4)``: x, y, width, height over the crop's side; no width: no mask"""
+    """``(b, 4)``: x, y, width, height over the side of the crop; zero width: no mask"""
     mask_colour: Tensor
     """``(b, 3)``, 0 to 1"""
 
 
 class TrainingBatch(NamedTuple):
-    """What the network is shown, and what it should say. ``b`` faces, ``v`` vertices."""
+    """Inputs and labels of the network for ``b`` faces with ``v`` vertices."""
 
     crops: Tensor
     """``(b, 3, s, s)`` float32 RGB, 0 to 255"""
@@ -136,7 +136,7 @@ class TrainingBatch(NamedTuple):
 
 
 def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws:
-    """Make all decisions for ``count`` samples with a CPU generator."""
+    """Draw the random numbers for ``count`` samples with a CPU generator."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *shape, generator=generator)
@@ -169,7 +169,7 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
 
 
 def select_draws(draws: Draws, index: Int64[Tensor, " n"]) -> Draws:
-    """Take samples out of a batch's draws by their numbers."""
+    """Select the draws of some samples of a batch."""
     return Draws(*(tensor[index] for tensor in draws))
 
 
@@ -183,7 +183,7 @@ class Augmenter:
     vertex_mirror
         ``(v,)``: for each vertex, the one on the other side of the face.
     taps
-        Each crop pixel is the mean of ``taps`` x ``taps`` readings of the view; see
+        Each crop pixel is the mean of ``taps`` x ``taps`` samples of the view; see
         :func:`taps_for`.
     """
 
@@ -194,7 +194,7 @@ class Augmenter:
         self.landmark_mirror = torch.from_numpy(LANDMARKS68_MIRROR.astype(np.int64))
 
     def __call__(self, views: Views, draws: Draws, device: torch.device) -> TrainingBatch:
-        """Carry ``draws`` out on a batch of views, on ``device``."""
+        """Apply ``draws`` to a batch of views, on ``device``."""
 
         def tensor(array: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(array).to(device, non_blocking=True)
@@ -207,7 +207,7 @@ class Augmenter:
         rays = _flip_rows(landmarks, flip, self.landmark_mirror.to(device))
         rays = _mirror_x(rays, mirror) @ roll[:, :2, :2].transpose(1, 2)
         bbox_info = _jittered_box(landmarks, face_box, rays, draws, mirror)
-        crops = self._look(
+        crops = self._sample_crops(
             tensor(views.image), tensor(views.view_bbox_info), bbox_info, roll, mirror
         )
         crops = photometric.jitter_colours(
@@ -233,7 +233,7 @@ class Augmenter:
             has_vertices=tensor(views.has_vertices),
         )
 
-    def _look(
+    def _sample_crops(
         self,
         image: UInt8[Tensor, "b v v 3"],
         view_box: Float[Tensor, "b 3"],
@@ -241,7 +241,7 @@ class Augmenter:
         roll: Float[Tensor, "b 3 3"],
         mirror: Float[Tensor, " b"],
     ) -> Float[Tensor, "b 3 s s"]:
-        """Read the crops out of the views: each crop pixel's ray, rolled and flipped back."""
+        """Sample the crops from the views: the ray of each pixel, rolled and flipped back."""
         fine = self.crop_size * self.taps
         axis = (torch.arange(fine, device=image.device) + 0.5) * (2.0 / fine) - 1.0
         grid_y, grid_x = torch.meshgrid(axis, axis, indexing="ij")
@@ -258,9 +258,9 @@ class Augmenter:
 
 
 def taps_for(view_size: int, margin: float, crop_size: int) -> int:
-    """Return how many readings a side a crop pixel needs, so that nothing between is skipped.
+    """Return the supersampling factor per axis that avoids aliasing.
 
-    Bilinear reading alone serves up to about 1.25 view pixels per crop pixel.
+    Bilinear sampling alone suffices up to about 1.25 view pixels per crop pixel.
     """
     return max(1, int(np.ceil(view_size / (margin * crop_size) - 0.25)))
 
@@ -272,10 +272,10 @@ def _jittered_box(
     draws: Draws,
     mirror: Float[Tensor, " b"],
 ) -> Float[Tensor, "b 3"]:
-    """Carry the face box over to the changed landmarks, then jitter it.
+    """Transfer the face box to the changed landmarks, then jitter it.
 
-    The box keeps its offset from the landmarks' bounding rectangle and its size relative to it:
-    unchanged landmarks keep their box, whatever convention its source made it by.
+    The box keeps its offset from the bounding rectangle of the landmarks and its size relative to
+    it, so that unchanged landmarks keep their box, by whatever convention it was made.
     """
     old_centre, old_extent = _bounding_square(landmarks)
     new_centre, new_extent = _bounding_square(new_landmarks)
@@ -290,13 +290,13 @@ def _jittered_box(
 def _bounding_square(
     rays: Float[Tensor, "b k 2"],
 ) -> tuple[Float[Tensor, "b 2"], Float[Tensor, " b"]]:
-    """Return the centre and the larger side of the rectangle around points."""
+    """Return centre and larger side of the bounding rectangle of points."""
     low, high = rays.amin(1), rays.amax(1)
     return (low + high) / 2.0, (high - low).amax(-1)
 
 
 def _roll_matrices(angle_rad: Float[Tensor, " b"]) -> Float[Tensor, "b 3 3"]:
-    """Return Rz: positive angles turn x towards y, clockwise in the picture."""
+    """Return Rz; positive angles rotate x towards y, clockwise in the image."""
     cos, sin = torch.cos(angle_rad), torch.sin(angle_rad)
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rows = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
@@ -321,6 +321,6 @@ def _mirror_rotation(
 def _flip_rows(
     values: Shaped[Tensor, "b k *rest"], flip: Bool[Tensor, " b"], partner: Int64[Tensor, " k"]
 ) -> Shaped[Tensor, "b k *rest"]:
-    """Exchange left and right rows where ``flip`` says so."""
+    """Exchange left and right rows of the samples in ``flip``."""
     flipped = values[:, partner]
     return torch.where(flip.view(-1, *[1] * (values.ndim - 1)), flipped, values)

@@ -5,12 +5,12 @@
     batch sources (renderers, stores, data sets)    a thread, ahead of the loop
       | views of this process's slots, step by step
       v
-    augment, on the device --> network --> losses --> gradients --> optimiser --> average
+    augment, on the device --> network --> losses --> gradients --> optimizer --> average
                                                                         |
-    every so often: log line, hold-out figures, sheet, checkpoint  <----+
+    at intervals: log line, hold-out figures, sheet, checkpoint  <------+
 
-A step depends on (recipe, seed, step) only. So a training that was killed goes on from its last
-checkpoint along the same path, and processes that share the batch see the same samples as one.
+A step depends on (recipe, seed, step) only, so a training that was killed continues from its last
+checkpoint along the same path, and processes that share a batch see the same samples as one.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ from trglab.training.state import BEST, LAST, RunLog, TrainingState, freeze_feat
 from trglab.training.validate import SCORE, Holdout
 
 Measure = Callable[[TRGNetwork], tuple[dict[str, float], Image.Image | None]]
-"""A further measurement, such as that on real stills: figures, and a sheet to look at."""
+"""A further measurement, such as on real stills: figures, and an optional contact sheet."""
 
 OnStep = Callable[[int, dict[str, float]], None]
 
 
 class NotFiniteError(RuntimeError):
-    """The loss or its gradient became NaN or infinite; the batch that did it has been saved."""
+    """The loss or its gradient became NaN or infinite; the batch has been saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a training ended."""
+    """Outcome of a training."""
 
     folder: Path
     step: int
     """Steps done."""
     finished: bool
-    """False: it ran out of time and can be resumed."""
+    """False: out of time; the training can be resumed."""
     figures: dict[str, float]
-    """The last measurements on the hold-out."""
+    """The last validation."""
 
 
 def run_training(
@@ -84,48 +84,48 @@ def run_training(
     measures: dict[str, Measure] | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingResult:
-    """Train a network, and leave checkpoints, the log and sheets in ``folder``.
+    """Train a network; write checkpoints, the log and sheets to ``folder``.
 
-    Under torchrun every process calls this, and the first one writes.
+    Under torchrun every process calls this, and rank 0 writes.
 
     Parameters
     ----------
     resume
-        Go on where the folder's last checkpoint stands; start anew when there is none.
+        Continue from the last checkpoint in the folder; start a new training if there is none.
     device
-        None: a GPU where there is one.
+        None: a GPU if there is one.
     workers
-        Processes that make samples; 0: the training process itself does.
+        Processes that render or read samples; 0: the training process itself.
     max_minutes
-        Stop cleanly after this time, with a checkpoint.
+        Stop after this time, with a checkpoint.
     topology
-        The mesh; None: the data's own.
+        The landmark mesh; None: the datasets' own.
     measures
         Further measurements by name, for each validation.
     on_step
-        Told of every step's loss, for a progress bar.
+        Called with each step and its losses.
 
     Raises
     ------
     FileExistsError
         The folder holds a training, and ``resume`` is False.
     NotFiniteError
-        Training diverged, or a sample is broken.
+        The training diverged, or a sample is broken.
     """
     deadline = math.inf if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     if not resume and (folder / LAST).exists():
         raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
-    with _process_group() as (rank, world), _fast_arithmetic():
+    with _process_group() as (rank, world), _flush_denormals():
         run = _Run(recipe, folder, topology or recipe_topology(recipe), device, rank, world)
         run.state.begin(folder, recipe.to_dict(), resume)
         run.open(ProcessInfo(rank, world, workers), measures or {})
         try:
-            for step, share in _ahead(run):
+            for step, share in _prefetched(run):
                 numbers = run.train_step(step, share)
                 if on_step is not None and rank == 0:
                     on_step(step, numbers)
-                last = run.agree(time.monotonic() > deadline) or step + 1 == recipe.steps
-                run.keep(numbers, last)
+                last = run.any_process(time.monotonic() > deadline) or step + 1 == recipe.steps
+                run.finish_step(numbers, last)
                 if last:
                     break
         finally:
@@ -134,7 +134,7 @@ def run_training(
 
 
 class _Run:
-    """What a training holds while it runs."""
+    """The objects of a running training."""
 
     batches: Mixture
     log: RunLog
@@ -170,7 +170,7 @@ class _Run:
         self.figures: dict[str, float] = {}
 
     def open(self, process: ProcessInfo, measures: dict[str, Measure]) -> None:
-        """Open the data at the state's step, and the log."""
+        """Open the datasets at the state's step, and the log."""
         self.batches = open_batches(self.recipe, process, self.spec, self.state.step)
         if self.state.step == 0 and (self.recipe.start_from or "").endswith(SUFFIX):
             self._recalibrate_batchnorm()
@@ -187,7 +187,7 @@ class _Run:
                 self.holdout = Holdout(views, self.augmenter, self.device)
 
     def train_step(self, step: int, share: BatchShare) -> dict[str, float]:
-        """Move the weights once; return the losses, the gradient's norm and the rate."""
+        """Run one optimizer step; return the losses, the gradient norm and the learning rate."""
         recipe, optimizer = self.recipe, self.state.optimizer
         batch = self._batch(step, share)
         torch.manual_seed(_seed(recipe.seed, step, 1 + self.rank))  # dropout
@@ -213,20 +213,20 @@ class _Run:
         return {**numbers, "learning_rate": rate}
 
     def _batch(self, step: int, share: BatchShare) -> TrainingBatch:
-        """Augment a step's views."""
+        """Augment the views of a step."""
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, step))
         draws = draw(self.recipe.augment, self.recipe.batch_size, generator)
         mine = select_draws(draws, torch.from_numpy(share.slots))
         return self.augmenter(share.views, mine, self.device)
 
     def _recalibrate_batchnorm(self) -> None:
-        """Give the norms that a bundle's graph has lost the statistics of the first batch."""
+        """Recompute batch-norm statistics, which bundles do not keep, from the first batch."""
         batch = self._batch(0, self.batches.share(0, self.rank, self.world))
         recalibrate_batchnorm(self.state.network, batch.crops, batch.bbox_info)
         self.state.averaged_network.load_state_dict(self.state.network.state_dict())
 
-    def keep(self, numbers: dict[str, float], last: bool) -> None:
-        """Log, measure and save what is due after this step."""
+    def finish_step(self, numbers: dict[str, float], last: bool) -> None:
+        """Log, validate and save if it is due after this step."""
         step, recipe = self.state.step, self.recipe
         if self.rank == 0:
             if last or step % recipe.log_every == 0:
@@ -238,8 +238,8 @@ class _Run:
         if self.world > 1 and (last or step % recipe.validate_every == 0):
             distributed.barrier()
 
-    def agree(self, stop: bool) -> bool:
-        """Whether any process wants to stop."""
+    def any_process(self, stop: bool) -> bool:
+        """Whether ``stop`` is True in any process."""
         if self.world == 1:
             return stop
         flag = torch.tensor(float(stop), device=self.device)
@@ -260,7 +260,7 @@ class _Run:
         for name, sheet in sheets.items():
             if sheet is not None:
                 sheet.save(self.folder / f"{name}.jpg", quality=88)
-        score = self.figures.get(SCORE, 0.0)  # without a hold-out the newest is kept
+        score = self.figures.get(SCORE, 0.0)  # without a hold-out, best.pt is the newest
         if score < self.state.best_score or SCORE not in self.figures:
             self.state.best_score = score
             facts = {"step": step, "figures": self.figures, "recipe": self.recipe.to_dict()}
@@ -277,9 +277,9 @@ class _Run:
 
 
 def targets_of(batch: TrainingBatch, hidden_weight: float = 1.0) -> Targets:
-    """Turn a batch into the losses' labels.
+    """Return the labels of a batch for the losses.
 
-    Landmarks outside the crop are beyond what a heatmap can say and get no weight; those that the
+    Landmarks outside the crop cannot be represented by heatmaps and get no weight; those that the
     camera does not see get ``hidden_weight``.
     """
     inside = (batch.landmarks68_crop.abs() <= 1.0).all(-1)
@@ -296,8 +296,8 @@ def targets_of(batch: TrainingBatch, hidden_weight: float = 1.0) -> Targets:
     )
 
 
-def _ahead(run: _Run) -> Iterator[tuple[int, BatchShare]]:
-    """Yield each step that is left with its share, read while the step before is trained."""
+def _prefetched(run: _Run) -> Iterator[tuple[int, BatchShare]]:
+    """Yield the remaining steps with their shares, read during the previous step."""
     first, steps = run.state.step, run.recipe.steps
 
     def read(step: int) -> BatchShare:
@@ -314,18 +314,18 @@ def _ahead(run: _Run) -> Iterator[tuple[int, BatchShare]]:
 
 
 def _pinned(views: Views) -> Views:
-    """Move arrays to page-locked memory, from where a GPU fetches them on its own."""
+    """Move arrays to page-locked memory for asynchronous copies to the GPU."""
     return Views(*(torch.from_numpy(array).pin_memory().numpy() for array in views))
 
 
 def _floats(losses: Losses, norm: Tensor) -> list[float]:
-    """Fetch all numbers from the device at once."""
+    """Copy all numbers from the device at once."""
     numbers: list[float] = torch.stack([*(loss.detach() for loss in losses), norm]).tolist()
     return numbers
 
 
 def _seed(*numbers: int) -> int:
-    """Mix small numbers into one 63-bit seed (FNV-1a)."""
+    """Hash integers into one 63-bit seed (FNV-1a)."""
     state = 0xCBF29CE484222325
     for number in numbers:
         state = ((state ^ (number & 0xFFFFFFFF)) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
@@ -342,7 +342,7 @@ def _default_device(rank: int) -> torch.device:
 
 @contextmanager
 def _process_group() -> Iterator[tuple[int, int]]:
-    """Join the processes that torchrun started; (0, 1) when it did not."""
+    """Join torchrun's process group; yield rank and world size, (0, 1) without torchrun."""
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         yield 0, 1
         return
@@ -354,8 +354,8 @@ def _process_group() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _fast_arithmetic() -> Iterator[None]:
-    """Treat denormal numbers as zero: dying activations otherwise slow a CPU down tenfold."""
+def _flush_denormals() -> Iterator[None]:
+    """Treat denormal numbers as zero: vanishing activations otherwise slow a CPU down tenfold."""
     torch.set_flush_denormal(True)
     try:
         yield

@@ -13,11 +13,11 @@ from trg.network.trg import TRGNetwork
 from trglab.training.recipes import OptimConfig
 
 LAYERS = ("backbone", "decoder", "heatmaps", "samplers", "regressors")
-"""The parts of the network that hold layers; the geometry between them needs every bit."""
+"""Parts of the network with layers; the geometry between them needs full precision."""
 
 
 def make_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return the optimiser; weight decay, if any, on matrices and kernels only."""
+    """Return the optimizer; weight decay applies to matrices and kernels only."""
     matrices = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     if config.optimizer == "adam":
@@ -67,10 +67,10 @@ def moving_average(network: nn.Module, decay: float | None) -> AveragedModel:
 
 
 def use_bf16_in_layers(network: TRGNetwork, device_type: str) -> None:
-    """Compute a network's layers in bfloat16, and hand float32 from each part to the next.
+    """Compute the layers of a network in bfloat16, with float32 between its parts.
 
-    Not the whole forward pass: in bfloat16 a head at half a metre would stand 2 mm off, because
-    autocast takes the products of rotations and points for layers.
+    Autocast over the whole forward pass would also round the products of rotations and points: a
+    head at half a metre would be 2 mm off.
     """
     context = torch.autocast(device_type, torch.bfloat16)
 

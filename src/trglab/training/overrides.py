@@ -1,4 +1,4 @@
-"""Changes to a recipe by dotted names, as the command line gives them."""
+"""Recipe fields overridden by dotted names, as on the command line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trglab.training.recipes import Recipe
 def with_overrides(base: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """Return a recipe with fields changed by dotted name: ``{"optim.learning_rate": "3e-4"}``.
 
-    A source is named by its number, as ``sources.0.reuse``. Text is read as a Python value where
-    it is one.
+    Datasets are addressed by number, as ``datasets.0.reuse``. Text that is a Python literal is
+    parsed.
 
     Raises
     ------
     ValueError
-        There is no such field, or the value is of another kind than the field's.
+        There is no such field, or the value has another type.
     """
     for path, value in overrides.items():
         base = _set(base, path.split("."), _value(value), path)

@@ -1,7 +1,7 @@
-"""Changes of a crop's colours and sharpness, batched, on any torch device.
+"""Photometric augmentation of batches of crops, on any torch device.
 
-Crops are RGB from 0 to 255. The numbers that say how much come from the CPU, one
-per crop, so that only the crops that change are touched and no device is waited for.
+Crops are RGB from 0 to 255. The parameters, one per crop, are on the CPU, so that only the crops
+that change are processed, without waiting for the device.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601 weights of red, green and blue in grey."""
+"""Rec. 601 luma weights."""
 
 YIQ_FROM_RGB = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-"""NTSC's colour space, in which a turn of the (I, Q) plane is a turn of the hue."""
+"""NTSC colour space, in which a rotation of the (I, Q) plane is a hue shift."""
 
 BLUR_RADIUS_PX = 4
 
@@ -27,10 +27,10 @@ def jitter_colours(
     saturation: Float[Tensor, " b"],
     hue_turns: Float[Tensor, " b"],
 ) -> Float[Tensor, "b 3 s s"]:
-    """Change colours; of each number 1, and for the hue 0, changes nothing.
+    """Change colours. A hue of 0 and factors of 1 change nothing.
 
-    All four are one affine map of a pixel's colour: only the mean grey that the contrast turns
-    about is read from the picture.
+    All four are combined into one affine map of the colours; it depends on the crop only through
+    its mean luma, which the contrast preserves.
     """
     device = crops.device
     to_yiq = torch.tensor(YIQ_FROM_RGB, dtype=torch.float64)
@@ -57,7 +57,7 @@ def degrade(
     noise_level: Float[Tensor, " b"],
     noise_seed: Int64[Tensor, " b"],
 ) -> Float[Tensor, "b 3 s s"]:
-    """Lower resolution by ``shrink`` (1: not), then blur, then add noise."""
+    """Reduce resolution by the factor ``shrink``, then blur, then add noise."""
     for factor in (2, 3):
         chosen = torch.nonzero(shrink == factor)[:, 0]
         if len(chosen):
@@ -81,7 +81,7 @@ def degrade(
 def mask_patches(
     crops: Float[Tensor, "b 3 s s"], box: Float[Tensor, "b 4"], colour: Float[Tensor, "b 3"]
 ) -> Float[Tensor, "b 3 s s"]:
-    """Paint rectangles ``box``, x, y, w, h over the crop's side, in ``colour``, 0 to 1."""
+    """Mask rectangles ``box`` (x, y, w, h over the side of the crop) with ``colour``, 0 to 1."""
     chosen = torch.nonzero(box[:, 2] > 0)[:, 0]
     if not len(chosen):
         return crops
@@ -106,7 +106,7 @@ def _shrunken(crops: Float[Tensor, "b 3 s s"], factor: int) -> Float[Tensor, "b 
 def _blurred(
     crops: Float[Tensor, "b 3 s s"], sigma_px: Float[Tensor, " b"]
 ) -> Float[Tensor, "b 3 s s"]:
-    """Blur each crop by its own Gaussian: one grouped convolution along each axis."""
+    """Blur each crop with its own Gaussian, by grouped separable convolution."""
     offset = torch.arange(-BLUR_RADIUS_PX, BLUR_RADIUS_PX + 1, device=crops.device)
     kernel = torch.exp(-0.5 * (offset / sigma_px[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
@@ -119,10 +119,10 @@ def _blurred(
 
 
 def _noise(seed: Int64[Tensor, " b"], shape: torch.Size) -> Float[Tensor, "b c h w"]:
-    """Return nearly Gaussian noise of unit variance, of ``shape`` for each seed.
+    """Return noise of unit variance, of ``shape`` for each seed.
 
-    A hash of each sample's seed and each pixel's number, so that a sample's noise is the same
-    whatever the device and whatever else is in the batch. Two uniform numbers added, of 16 bits.
+    Each value is a hash of seed and pixel index, so that it depends on neither the device nor the
+    rest of the batch. The sum of two uniform 16-bit numbers approximates a Gaussian.
     """
     mask = 0xFFFFFFFF
     pixel = torch.arange(shape.numel(), device=seed.device).view(1, *shape)

@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trglab.training.loop import OnStep
 
 SMOOTHING = 0.98
-"""Of the loss that is shown; single batches jump about."""
+"""Decay of the displayed loss, which varies from batch to batch."""
 
 
 @contextmanager
 def training_bar(steps: int, batch_size: int, console: Console | None = None) -> Iterator[OnStep]:
-    """Show steps done, a smoothed loss, images per second and the time left.
+    """Show steps, smoothed loss, images per second and remaining time.
 
-    Yields what ``run_training`` takes as ``on_step``.
+    Yields the ``on_step`` callback of :func:`~trglab.training.loop.run_training`.
     """
     columns = (
         TextColumn("training"),

@@ -1,7 +1,7 @@
-"""The state of a training on the disk: enough to go on as if nothing had happened.
+"""Checkpoints of a training, from which it continues exactly.
 
-All chance of step k comes from (seed, k), so the step number stands for the random state and for
-the position in the data.
+All random numbers of step k come from (seed, k), so the step number stands for the random state and
+for the position in the data.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from trg.network.export import network_from_bundle
 from trg.network.trg import TRGNetwork
 
 LAST = "last.pt"
-"""The training's whole state, to be resumed."""
+"""The complete state, to resume from."""
 BEST = "best.pt"
-"""The averaged network that did best on the hold-out, and what it reached."""
+"""The averaged network with the best hold-out score, and its figures."""
 LOG = "log.jsonl"
 
 FEATURES = ("backbone", "decoder", "heatmaps")
-"""The parts of a network that come before its samplers and regressors."""
+"""Parts of the network before its samplers and regressors."""
 
 ADDITIONS = ("skips", "reprojection_residual")
-"""Parts that a network may get when it starts from the weights of one without them."""
+"""Config flags that may be enabled when starting from weights without them."""
 
 
 @dataclass(slots=True)
 class TrainingState:
-    """What changes while a training runs."""
+    """Everything that changes during a training."""
 
     network: TRGNetwork
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
-    """Steps done."""
+    """Completed steps."""
     best_score: float = float("inf")
 
     @property
@@ -52,7 +52,7 @@ class TrainingState:
         return cast(TRGNetwork, self.average.module)
 
     def save(self, folder: Path, recipe: dict[str, Any]) -> None:
-        """Write :data:`LAST`, whole or not at all."""
+        """Write :data:`LAST` atomically."""
         extra = {
             "average": self.averaged_network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -63,26 +63,26 @@ class TrainingState:
         save_checkpoint(folder / LAST, self.network, extra)
 
     def begin(self, folder: Path, recipe: dict[str, Any], resume: bool) -> None:
-        """Go on where the folder's training stands, if so wished, or start as the recipe says."""
+        """Resume the training in the folder, or initialize weights as the recipe says."""
         if resume and (folder / LAST).exists():
             self.restore(folder, recipe)
         elif recipe["start_from"] is not None:
             self.start_from(Path(recipe["start_from"]))
         elif recipe["features_from"] is not None:
-            self.take_features(Path(recipe["features_from"]))
+            self.load_features(Path(recipe["features_from"]))
 
     def start_from(self, path: Path) -> None:
-        """Take over the weights of a checkpoint or a bundle, and nothing else of its training.
+        """Load the weights of a checkpoint or a bundle, without the rest of its state.
 
-        This network may have what the other lacks of :data:`ADDITIONS`: new layers stay as they
-        were drawn, and new columns of a matrix begin at zero, so that nothing is said anew.
+        This network may have :data:`ADDITIONS` that the other lacks: new layers keep their initial
+        weights, and new columns of a matrix are zero, so that the outputs do not change.
 
         Raises
         ------
         FileNotFoundError
             There is no such file.
         ValueError
-            It is of another network or another mesh.
+            The network or the mesh differs.
         """
         other = _read_network(path)
         ours, theirs = self.network.config.to_dict(), other.config.to_dict()
@@ -103,15 +103,15 @@ class TrainingState:
             weights[name][tuple(slice(size) for size in tensor.shape)] = tensor
         self.averaged_network.load_state_dict(weights)
 
-    def take_features(self, path: Path) -> None:
-        """Take over the :data:`FEATURES` of a checkpoint or a bundle.
+    def load_features(self, path: Path) -> None:
+        """Load the :data:`FEATURES` of a checkpoint or a bundle.
 
         Raises
         ------
         FileNotFoundError
             There is no such file.
         ValueError
-            Its parts have other shapes, or its heatmaps another gain.
+            The parts have other shapes, or the heatmaps another gain.
         """
         other = _read_network(path)
         gain, its_gain = self.network.config.heatmap_gain, other.config.heatmap_gain
@@ -125,14 +125,14 @@ class TrainingState:
                 load_state_strictly(part, its.state_dict(), f"features_from {path}, {name}")
 
     def restore(self, folder: Path, recipe: dict[str, Any]) -> None:
-        """Go back to what :meth:`save` wrote.
+        """Load what :meth:`save` wrote.
 
         Raises
         ------
         FileNotFoundError
             Nothing was saved there.
         ValueError
-            It was saved by another recipe.
+            It was saved with another recipe.
         """
         path = folder / LAST
         checkpoint = load_checkpoint(path)
@@ -153,7 +153,7 @@ class TrainingState:
 
 
 def freeze_features(network: TRGNetwork) -> None:
-    """Keep the weights of a network's :data:`FEATURES` and the statistics of their norms."""
+    """Freeze the weights and batch-norm statistics of :data:`FEATURES`."""
     for name in FEATURES:
         getattr(network, name).requires_grad_(False).eval()
 
@@ -165,12 +165,12 @@ def _read_network(path: Path) -> TRGNetwork:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write named tensors, whole or not at all."""
+    """Write named tensors atomically."""
     write_atomic(path, lambda file: torch.save(tensors, file))
 
 
 class RunLog:
-    """One JSON object a line, beginning with the step; a resumed run drops what it will redo."""
+    """Log in JSON lines; resuming drops the lines of steps that will be repeated."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / LOG
@@ -179,13 +179,13 @@ class RunLog:
         write_atomic(self._path, lambda file: file.write(text.encode()))
 
     def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
-        """Append a line; it is on its way to the disk when this returns."""
+        """Append a line."""
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a training's log; a last line that a kill cut short is left out."""
+    """Return the lines of a log, without a truncated last line."""
     path = folder / LOG
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Measures a network on fixed views while it trains, and draws what it says."""
+"""Measures a network on the hold-out during training, and draws its predictions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from trglab.evaluation.metrics import add_mm, geodesic_error_deg, landmark_error
 from trglab.training.augment import AugmentConfig, Augmenter, TrainingBatch, draw
 
 SCORE = "add_mm_median"
-"""The figure by which the best network is kept, lower is better: rotation and place in one."""
+"""Figure that selects the best network, lower is better; covers rotation and translation."""
 
 HIDDEN_SHARE, HIDDEN_YAW_DEG = 0.75, 40.0
-"""A face turned by less than this counts as hidden if less than this share of it is seen."""
+"""A face with a smaller yaw counts as occluded if a smaller share of its landmarks is visible."""
 
 AXIS_LENGTH_M = 0.06
 AXIS_COLOURS = ((230, 60, 60), (60, 200, 60), (80, 120, 255))
@@ -29,7 +29,7 @@ BATCH = 64
 
 
 class Prediction(NamedTuple):
-    """The last step's estimates for n faces, as float64 arrays."""
+    """Final estimates for n faces, float64."""
 
     rotation: NDArray[np.float64]
     translation_m: NDArray[np.float64]
@@ -38,7 +38,7 @@ class Prediction(NamedTuple):
 
 
 class Holdout:
-    """Views with labels, cut to the network's crops without augmentation."""
+    """The hold-out: labelled views, cropped for the network without augmentation."""
 
     def __init__(self, views: Views, augmenter: Augmenter, device: torch.device) -> None:
         self._views = views
@@ -49,9 +49,9 @@ class Holdout:
         return len(self._views.image)
 
     def measure(self, network: TRGNetwork) -> dict[str, float]:
-        """Return the paper's errors over the posed samples, and the relative depth error.
+        """Return the paper's errors and the relative depth error over the samples with poses.
 
-        Names that begin with ``hidden_`` count only the faces of which something hides a part.
+        Names that begin with ``hidden_`` are over partly occluded faces only.
         """
         rows: list[dict[str, NDArray[np.float64]]] = []
         hidden: list[NDArray[np.bool_]] = []
@@ -72,7 +72,7 @@ class Holdout:
         return figures
 
     def batch(self, index: slice) -> TrainingBatch:
-        """Return some of the samples, the same every time."""
+        """Return a slice of the samples as a batch."""
         views = select_views(self._views, index)
         none = draw(AugmentConfig.none(), len(views.image), torch.Generator().manual_seed(0))
         return self._augmenter(views, none, self._device)
@@ -104,12 +104,12 @@ def draw_sheet(
     landmarks68: NDArray[np.int32],
     columns: int = 6,
 ) -> Image.Image:
-    """Draw crops side by side with the head's axes (x red, y green, -z blue) and the 68 points."""
+    """Draw crops with the head axes (x red, y green, -z blue) and the 68 landmarks."""
     pixels = crops.clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     boxes = bbox_info.double().cpu().numpy()
     count, size = len(pixels), pixels.shape[1]
     sheet = Image.new("RGB", (columns * size, -(-count // columns) * size))
-    # The third axis is drawn against z, out of the face, where it can be seen.
+    # The third axis is drawn as -z, out of the face, where it is visible.
     axes_m = np.concatenate([np.zeros((1, 3)), np.diag([1.0, 1.0, -1.0]) * AXIS_LENGTH_M])
     for face in range(count):
         tile = Image.fromarray(pixels[face])
@@ -155,7 +155,7 @@ def _errors(
 
 
 def _is_hidden(batch: TrainingBatch) -> NDArray[np.bool_]:
-    """Say which faces, turned by less than a limit, show too few of their inner 51 landmarks."""
+    """Return which faces near frontal show too few of their 51 inner landmarks."""
     seen_share = batch.landmarks68_visible[:, 17:].double().mean(1).cpu().numpy()
     yaw_deg = rotation_to_euler(batch.rotation.double().cpu().numpy())[:, 0]
     hidden: NDArray[np.bool_] = (seen_share < HIDDEN_SHARE) & (np.abs(yaw_deg) < HIDDEN_YAW_DEG)

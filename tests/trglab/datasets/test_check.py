@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.support.made_samples import make_samples, write
 from trglab.datasets.catalogue import DatasetFolder
-from trglab.datasets.check import check_data_set, data_set_sheet, nonsense
+from trglab.datasets.check import check_data_set, data_set_sheet, implausible_labels
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 
 LAYOUTS = ("arkitface", "300wlp", "aflw2000", "biwi")
@@ -68,9 +68,9 @@ def test_a_folder_that_cannot_be_opened_is_a_fault(tmp_path):
         check_data_set(DatasetFolder("biwi", str(tmp_path)), every=0)
 
 
-def test_nonsense_is_noticed():
+def test_implausible_labels_are_found():
     (sample,) = make_samples(1)
-    assert nonsense(sample) == []
+    assert implausible_labels(sample) == []
     for change, message in (
         ({"rotation": np.diag([1.0, 1.0, -1.0])}, "rotation"),
         ({"translation_m": np.array([0.0, 0.0, -0.5])}, "-0.5 m before the camera"),
@@ -78,9 +78,9 @@ def test_nonsense_is_noticed():
         ({"landmarks68_px": sample.landmarks68_px + 2000.0}, "far outside"),
         ({"landmarks68_px": sample.landmarks68_px * np.nan}, "far outside"),
         ({"box_xyxy": sample.box_xyxy[[2, 1, 0, 3]]}, "is empty"),
-        ({"image": sample.image[:400]}, "camera is for 640x480 px, the picture has 640x400"),
+        ({"image": sample.image[:400]}, "camera is for 640x480 px, the image has 640x400"),
     ):
-        (what,) = nonsense(replace(sample, **change))
+        (what,) = implausible_labels(replace(sample, **change))
         assert message in what
 
 

@@ -87,7 +87,7 @@ def test_arkitface_names_the_damaged_file(tmp_path):
     reader = ARKitFace(tmp_path / "a")
     image = next((tmp_path / "a").rglob("*0_ar.jpg"))
     image.write_bytes(image.read_bytes()[:600])
-    with pytest.raises(ValueError, match=r"0_ar\.jpg: this picture of ARKitFace is damaged"):
+    with pytest.raises(ValueError, match=r"0_ar\.jpg: this image of ARKitFace is damaged"):
         reader[0]
     info = next((tmp_path / "a").rglob("*1_info.npz"))
     whole = info.read_bytes()
