@@ -134,19 +134,19 @@ class Studio:
         *,
         for_training: bool = False,
     ) -> None:
+        hair = _asset_path("hair", ingredients.hair)
+        photos = _asset_path("photos", ingredients.photo_skin)
+        panoramas = _asset_path("panoramas", ingredients.panoramas)
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
         self._maps = appearance_maps(self.model)
         self._skin_above_collar = _skin_above_collar(self.model, self._maps)
         self._probabilities = ingredients.accessory_probabilities()
-        hair = _asset_path("hair", ingredients.hair)
         self._accessory_builder = AccessoryBuilder(self.model, hair)
-        photos = _asset_path("photos", ingredients.photo_skin)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
             self._skins = load_photo_skins(self.model, self._maps.skin, photos)
-        panoramas = _asset_path("panoramas", ingredients.panoramas)
         self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
 
     @property

@@ -1,4 +1,4 @@
-"""Synthetic samples end to end, on the built-in head: purity, exact labels, borders, sources."""
+"""Synthetic samples end to end on the built-in head: determinism, exact labels, borders, assets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_same(a: Sample, b: Sample) -> None:
 
 
 def test_a_sample_depends_on_seed_and_index_alone(faces):
-    """Not on what was made before, nor on which process or object makes it."""
+    """Not on earlier samples, nor on the object that renders it."""
     indices = [IMAGES_PER_PERSON * 2 + 1, 0, 5 * IMAGES_PER_PERSON - 1]
     forwards = {index: faces.sample(index) for index in indices}
     for index in reversed(indices):
@@ -115,7 +115,7 @@ def _render(*args, **kwargs):
     return render(*args, **kwargs)
 
 
-def test_what_lies_outside_the_picture_is_black_and_unseen():
+def test_pixels_outside_the_image_are_black_and_landmarks_there_invisible():
     faces = SyntheticFaces(
         1, window=(96, 1.6), ingredients=PLAIN,
         shots={"cut_off_share": 1.0, "off_centre_share": 1.0},
@@ -131,18 +131,20 @@ def test_what_lies_outside_the_picture_is_black_and_unseen():
         outside = black[y[inside], x[inside]] & (black.mean() > 0.2)
         cut += outside.sum()
         assert not sample.landmarks68_visible[inside][outside & _deep(black, x, y, inside)].any()
+        if cut > 20:
+            break
     assert cut > 20
 
 
 def _deep(black: np.ndarray, x: np.ndarray, y: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Say which points have only black around them: dark skin has black pixels, too."""
+    """Return which points are surrounded by black only: dark skin has black pixels, too."""
     padded = np.pad(black, 3, constant_values=True)
     return np.array(
         [padded[b : b + 7, a : a + 7].all() for a, b in zip(x[inside], y[inside], strict=True)]
     )
 
 
-def test_whole_pictures_have_the_size_and_camera_that_were_asked_for():
+def test_whole_images_have_the_requested_size_and_camera():
     sample = SyntheticFaces(0, window=None, image_size=(200, 150), ingredients=PLAIN).sample(2)
     assert sample.image.shape == (150, 200, 3)
     assert (sample.camera.width, sample.camera.height) == (200, 150)
@@ -150,9 +152,9 @@ def test_whole_pictures_have_the_size_and_camera_that_were_asked_for():
     assert fixed.sample(0).camera == OFF_CENTRE
 
 
-def test_distances_keep_to_what_was_asked(faces):
+def test_distances_keep_the_requested_range():
     near = SyntheticFaces(0, window=(32, 1.6), ingredients=PLAIN, shots={"distance_m": [0.5, 0.6]})
-    for index in range(5):
+    for index in range(2):
         assert 0.5 <= near.sample(index).translation_m[2] <= 0.6
 
 
@@ -167,7 +169,7 @@ def test_contact_sheet_draws_every_sample(faces):
         contact_sheet([])
 
 
-def test_a_required_source_that_is_missing_is_named_with_its_origin():
+def test_a_missing_required_asset_is_named_with_its_origin():
     for ingredient, kind in (
         ("photo_skin", "photos"),
         ("panoramas", "panoramas"),
@@ -177,7 +179,7 @@ def test_a_required_source_that_is_missing_is_named_with_its_origin():
             SyntheticFaces(0, ingredients={ingredient: True})
 
 
-def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_path, monkeypatch):
+def test_assets_are_found_in_argument_environment_and_registry_in_that_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
     places = [tmp_path / name for name in ("noted", "environment", "argument")]
     for place in places:
@@ -195,7 +197,7 @@ def test_sources_are_found_in_arguments_environment_and_notes_in_that_order(tmp_
         remember_asset("wigs", places[0])
 
 
-def test_damaged_notes_say_what_to_do(tmp_path, monkeypatch):
+def test_a_damaged_registry_raises_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
     (tmp_path / "sources.json").write_text("{")
     with pytest.raises(ValueError, match="delete it"):
@@ -212,16 +214,16 @@ def test_damaged_notes_say_what_to_do(tmp_path, monkeypatch):
         ({"face_model": "/nowhere/model.npz"}, "ICT-FaceKit"),
     ],
 )
-def test_bad_options_say_what_is_wrong(options, message):
+def test_invalid_options_raise_a_clear_error(options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         SyntheticFaces(**options)
 
 
 @pytest.mark.skipif(
     not Path("../shared/facemodel").exists() or os.name != "posix",
-    reason="needs ICT-FaceKit's packed model beside the checkout",
+    reason="needs ICT-FaceKit: ../shared/facemodel/ict_facekit.npz",
 )
-def test_the_full_engine_on_the_real_model():
+def test_samples_with_ict_facekit():
     shared = Path("../shared")
     faces = SyntheticFaces(
         0, window=(96, 1.6), face_model=shared / "facemodel/ict_facekit.npz", ingredients=PLAIN

@@ -128,7 +128,7 @@ def test_parts_have_their_own_texture_and_no_mixed_triangles(model):
     assert left > 0.02 > -0.02 > right
 
 
-def test_vertices_are_the_naive_sum_of_shapes(model):
+def test_vertices_equal_the_naive_sum_of_shapes(model):
     rng = np.random.default_rng(1)
     identity = rng.standard_normal(len(model.identity))
     expression = np.zeros(len(model.expression_names))
@@ -145,12 +145,12 @@ def test_vertices_are_the_naive_sum_of_shapes(model):
 
 
 def sphere_centre(points):
-    """The naive twin: |x|^2 = 2 c x + (r^2 - |c|^2), solved for c."""
+    """Naive implementation: |x|^2 = 2 c x + (r^2 - |c|^2), solved for c."""
     system = np.column_stack([2.0 * points, np.ones(len(points))]).astype(float)
     return np.linalg.lstsq(system, (points.astype(float) ** 2).sum(1), rcond=None)[0][:3]
 
 
-def test_eyes_turn_about_their_middle_to_the_side_they_look_to(model):
+def test_eyes_rotate_about_their_centre_in_the_gaze_direction(model):
     expression = np.zeros(len(model.expression_names))
     for name in ("eyeLookOut_L", "eyeLookIn_R", "eyeLookDown_L", "eyeLookDown_R"):
         expression[model.expression_index[name]] = 0.5
@@ -183,7 +183,7 @@ def test_the_jaw_opens_the_mouth_and_a_blink_closes_the_eye(model):
     )
 
 
-def test_wrong_coefficients_are_refused(model):
+def test_invalid_coefficients_raise(model):
     with pytest.raises(ValueError, match="identity: expected at most"):
         model.neutral(np.zeros(len(model.identity) + 1))
     with pytest.raises(ValueError, match="expression: expected shape"):
@@ -209,7 +209,7 @@ def test_without_a_model_the_built_in_head_is_loaded_and_training_warns(cache):
         load_face_model(for_training=True)
 
 
-def test_a_missing_or_damaged_model_says_where_to_get_it(tmp_path, monkeypatch):
+def test_errors_of_missing_or_damaged_models_name_the_origin(tmp_path, monkeypatch):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
     with pytest.raises(FileNotFoundError, match="ICT-VGL/ICT-FaceKit"):
         load_face_model(tmp_path / "nowhere")
@@ -220,7 +220,7 @@ def test_a_missing_or_damaged_model_says_where_to_get_it(tmp_path, monkeypatch):
         load_face_model(tmp_path)
 
 
-def test_the_cache_is_used_mended_and_optional(tmp_path, monkeypatch):
+def test_the_cache_is_used_repaired_and_optional(tmp_path, monkeypatch):
     monkeypatch.setenv("TRG_CACHE", str(tmp_path / "deep" / "cache"))
     calls = []
 
@@ -290,7 +290,7 @@ def test_the_obj_folder_is_read(facexmodel):
     assert read_folder(facexmodel).expression_names == ("jawOpen",)
 
 
-def test_a_damaged_obj_folder_is_refused(facexmodel):
+def test_a_damaged_obj_folder_raises(facexmodel):
     (facexmodel / "vertex_indices.json").write_text('{"expressions": ["jawOpen", "mouthClose"]}')
     with pytest.raises(FileNotFoundError, match=r"mouthClose\.obj.*ICT-VGL"):
         read_folder(facexmodel)
@@ -301,7 +301,7 @@ def test_a_damaged_obj_folder_is_refused(facexmodel):
         read_folder(facexmodel)
 
 
-def test_another_model_of_the_same_form_is_refused(facexmodel):
+def test_another_model_in_the_same_format_raises(facexmodel):
     with pytest.raises(ValueError, match="26719 vertices, got 5"):
         face_model_from_ict(read_folder(facexmodel))
 
@@ -328,7 +328,7 @@ def test_folder_and_packed_file_give_the_same_arrays(tmp_path):
 
 
 @needs_facekit
-def test_the_light_facekit_stays_close_to_the_full_one(facekit):
+def test_the_rendered_mesh_of_facekit_stays_close_to_the_full_one(facekit):
     assert len(facekit.mean_m) < 9000
     assert len(facekit.triangles) < 15500
     full = read_packed(PACKED)
@@ -347,7 +347,7 @@ def test_the_light_facekit_stays_close_to_the_full_one(facekit):
 
 
 @needs_facekit
-def test_the_light_facekit_loads_quickly_from_the_cache(facekit, monkeypatch):
+def test_facekit_is_loaded_from_the_cache(facekit, monkeypatch):
     monkeypatch.setattr(ict_facekit, "read_packed", lambda path: pytest.fail("not cached"))
     again = load_ict_facekit(PACKED)
     assert np.array_equal(again.mean_m, facekit.mean_m)

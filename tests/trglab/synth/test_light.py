@@ -1,4 +1,4 @@
-"""Panoramas, the light taken from them, made-up light, and backgrounds."""
+"""Panoramas, image-based and procedural lighting, backgrounds and filters."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_irradiance_is_the_brute_force_integral():
     np.testing.assert_allclose(got, expected, rtol=2e-3)
 
 
-def test_white_surroundings_light_everything_white():
+def test_a_white_environment_lights_everything_white():
     sh = project_irradiance(np.ones((32, 64, 3), np.float32))
     np.testing.assert_allclose(evaluate_irradiance(sh, random_normals(9)), 1.0, atol=2e-3)
 
@@ -267,7 +267,7 @@ def test_sources_send_back_what_they_say():
     assert light.environment_map.max() > 1.0
 
 
-def test_procedural_lights_are_sane_and_repeatable():
+def test_procedural_lights_are_valid_and_reproducible():
     for name, (_, recipe) in LIGHTING_SETUPS.items():
         for seed in range(20):
             light = light_from_sources(*recipe(np.random.default_rng(seed)))
@@ -288,10 +288,10 @@ def test_infrared_is_grey_and_comes_from_the_camera():
     light = infrared_light(np.random.default_rng(0))
     assert light.key_direction[2] < -0.8
     np.testing.assert_allclose(light.key_rgb, light.key_rgb[0])
-    picture = np.random.default_rng(1).random((32, 32, 3), dtype=np.float32) + 0.1
-    grey = simulate_infrared(picture, 0.5)
+    image = np.random.default_rng(1).random((32, 32, 3), dtype=np.float32) + 0.1
+    grey = simulate_infrared(image, 0.5)
     assert np.ptp(grey, axis=2).max() == 0.0
-    red = picture @ np.array([0.9, 0.15, -0.05], dtype=np.float32)
+    red = image @ np.array([0.9, 0.15, -0.05], dtype=np.float32)
     assert grey[..., 0].std() / grey.mean() < red.std() / red.mean()
 
 
@@ -304,7 +304,7 @@ def test_tint_scales_all_parts_of_a_light():
     np.testing.assert_allclose(scaled.environment_map[3, 5], light.environment_map[3, 5] * tint)
 
 
-def test_white_card_sees_the_key_only_from_the_front():
+def test_the_white_point_includes_the_key_light_only_from_the_front():
     dim, lamp = np.full(3, 0.1), np.array([1.0, 0.5, 0.2])
     ambient = Ambient(dim, dim, dim)
     front = light_from_sources([Source(0.0, 0.0, 1.0, lamp)], ambient)
@@ -323,22 +323,22 @@ def test_colour_temperature():
 
 
 @pytest.mark.parametrize("kind", BACKGROUND_PAINTERS)
-def test_backgrounds_are_sane_varied_and_repeatable(kind):
-    pictures = []
+def test_backgrounds_are_valid_varied_and_reproducible(kind):
+    images = []
     for seed in range(4):
-        picture = paint_background(96, 64, np.random.default_rng(seed), kind)
-        assert picture.shape == (64, 96, 3)
-        assert picture.dtype == np.float32
-        assert np.isfinite(picture).all()
-        assert picture.min() >= 0.0
-        assert picture.max() < 12.0
-        pictures.append(picture)
+        image = paint_background(96, 64, np.random.default_rng(seed), kind)
+        assert image.shape == (64, 96, 3)
+        assert image.dtype == np.float32
+        assert np.isfinite(image).all()
+        assert image.min() >= 0.0
+        assert image.max() < 12.0
+        images.append(image)
     again = paint_background(96, 64, np.random.default_rng(0), kind)
-    np.testing.assert_array_equal(again, pictures[0])
-    assert np.abs(pictures[0] - pictures[1]).mean() > 1e-3
+    np.testing.assert_array_equal(again, images[0])
+    assert np.abs(images[0] - images[1]).mean() > 1e-3
 
 
-def test_backgrounds_reject_unknown_kinds_and_clutter_copies():
+def test_unknown_backgrounds_raise_and_foreground_shapes_copy_the_image():
     with pytest.raises(ValueError, match="bricks"):
         paint_background(8, 8, np.random.default_rng(0), "castle")
     plain = np.zeros((40, 40, 3), np.float32)
@@ -358,7 +358,7 @@ def test_box_filter_is_the_naive_average():
     np.testing.assert_allclose(blur(image, sigma, passes=1), expected, atol=1e-5)
 
 
-def test_filters_keep_means_and_places():
+def test_filters_keep_mean_and_position():
     image = np.zeros((41, 41, 3), np.float32)
     image[20, 20] = 1.0
     rows, columns = np.indices((41, 41))

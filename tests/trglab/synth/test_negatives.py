@@ -1,4 +1,4 @@
-"""Pictures without a face, and what they are made of."""
+"""Images without a face: reproducibility, panoramas, distractors, sensors."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from trglab.synth.negatives import (
 WHITE = np.ones(3, np.float32)
 
 
-def test_face_free_pictures_are_fixed_and_differ():
+def test_face_free_images_are_reproducible_and_differ():
     first = list(face_free_images(11, 6, (64, 48)))
     again = list(face_free_images(11, 6, (64, 48)))
     other = list(face_free_images(12, 6, (64, 48)))
-    for number, picture in enumerate(first):
-        assert picture.shape == (48, 64, 3)
-        assert picture.dtype == np.uint8
-        np.testing.assert_array_equal(picture, again[number])
-        assert not np.array_equal(picture, other[number])
-    assert len({picture.tobytes() for picture in first}) == 6
+    for number, image in enumerate(first):
+        assert image.shape == (48, 64, 3)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, again[number])
+        assert not np.array_equal(image, other[number])
+    assert len({image.tobytes() for image in first}) == 6
 
 
-def test_every_second_face_free_picture_is_a_view_of_a_panorama():
+def test_every_second_face_free_image_is_a_view_of_a_panorama():
     dull = np.linspace(0.5, 1.5, 32)[:, None, None] * np.ones((32, 64, 3))
     places = [Panorama.from_radiance(name, dull**power) for name, power in (("a", 1), ("b", 3))]
     one, other = (list(face_free_images(4, 6, (64, 64), [place])) for place in places)
@@ -37,16 +37,16 @@ def test_every_second_face_free_picture_is_a_view_of_a_panorama():
     assert same == [False, True] * 3
 
 
-def test_kept_back_panoramas_are_not_trained_on():
+def test_reserved_panoramas_are_not_used_for_training():
     places = [Panorama.from_radiance(str(i), np.full((32, 64, 3), i + 1.0)) for i in range(9)]
-    training, kept_back = split_panoramas(places)
-    assert [place.name for place in kept_back] == ["3", "7"]
-    assert sorted([*training, *kept_back], key=lambda p: p.name) == places
+    training, reserved = split_panoramas(places)
+    assert [place.name for place in reserved] == ["3", "7"]
+    assert sorted([*training, *reserved], key=lambda p: p.name) == places
     assert split_panoramas(places[:3]) == (places[:3], places[:3])
 
 
 @pytest.mark.parametrize("kind", list(DISTRACTOR_PAINTERS))
-def test_things_shine_and_are_noted(kind):
+def test_distractors_are_painted_and_marked_in_the_owner_map(kind):
     rng = np.random.default_rng(0)
     scene, owner = np.full((120, 120, 3), 0.2, np.float32), np.full((120, 120), -1, np.int16)
     scatter_distractors(scene, rng, WHITE, 12, owner, (kind,))
@@ -57,14 +57,14 @@ def test_things_shine_and_are_noted(kind):
     assert np.abs(scene[~unchanged] - 0.2).max() > 0.05
 
 
-def test_add_speckle_noise_keeps_the_size_and_roughens():
+def test_speckle_noise_keeps_the_size_and_adds_variance():
     flat = np.full((40, 50, 3), 0.5, np.float32)
     rough = add_speckle_noise(flat, np.random.default_rng(3))
     assert rough.shape == flat.shape
     assert rough.std() > 0.01
 
 
-def test_some_cameras_see_grey_or_dark():
+def test_some_sensors_are_grey_or_dark():
     sensors = [sample_sensor(np.random.default_rng(i)) for i in range(300)]
     assert 0.03 < np.mean([sensor.mode == "grey" for sensor in sensors]) < 0.2
     assert 0.05 < np.mean([sensor.exposure_stops < -1.1 for sensor in sensors]) < 0.2

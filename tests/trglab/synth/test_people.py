@@ -28,7 +28,7 @@ ARKIT = [
 
 
 class AllNames:
-    """Stands for a model that knows every expression."""
+    """A stand-in for a model with all expressions."""
 
     expression_names = tuple(ARKIT)
 
@@ -37,10 +37,8 @@ class AllNames:
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield load_procedural_head()
+def head():
+    return load_procedural_head()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def faces():
 
 
 @pytest.mark.parametrize("group", ["man", "woman"])
-def test_adults_have_the_survey_s_means_and_spreads(population, people, group):
+def test_adults_have_the_means_and_spreads_of_the_survey(population, people, group):
     measured = np.array([population.measures_mm(p) for p in people if p.group == group])
     mean, deviation = np.array(ADULT_MM[group]).T
     standard_error = deviation / np.sqrt(len(measured))
@@ -74,7 +72,7 @@ def test_adults_have_the_survey_s_means_and_spreads(population, people, group):
     assert measured.std(0) == pytest.approx(deviation, rel=0.15)
 
 
-def test_children_are_fewer_smaller_and_rounder(population, people):
+def test_children_are_fewer_and_smaller_with_rounder_faces(population, people):
     children = np.array([population.measures_mm(p) for p in people if p.group == "child"])
     adults = np.array([population.measures_mm(p) for p in people if p.group != "child"])
     assert len(children) / COUNT == pytest.approx(CHILD_SHARE, abs=0.035)
@@ -87,7 +85,7 @@ def test_children_are_fewer_smaller_and_rounder(population, people):
     assert 14 < max(ages) <= 16
 
 
-def test_measures_are_those_of_the_head_itself(population, head, people):
+def test_measures_equal_distances_on_the_head(population, head, people):
     for person in people[:20]:
         vertices = head.neutral(person.identity, person.scale)
         chin, bridge = vertices[head.landmarks68[[8, 27]]]
@@ -99,13 +97,13 @@ def test_measures_are_those_of_the_head_itself(population, head, people):
         assert measured[1] == pytest.approx(1000 * np.linalg.norm(chin - bridge), abs=0.02)
 
 
-def test_identities_stay_near_the_model_s_own(people):
+def test_identities_stay_in_the_range_of_the_model(people):
     identity = np.stack([person.identity for person in people])
     assert np.abs(identity).max() <= 3.0
     assert 0.8 < identity.std() < 1.3
 
 
-def test_sample_identity_is_a_cut_normal():
+def test_sample_identity_is_a_truncated_normal():
     drawn = sample_identity(np.random.default_rng(0), 20000)
     assert np.abs(drawn).max() <= 2.5
     assert drawn.std() == pytest.approx(0.955, abs=0.02)
@@ -130,7 +128,7 @@ def test_the_same_generator_gives_the_same_people_and_faces(population, head):
 # ---- expressions -----------------------------------------------------------------------------
 
 
-def test_all_names_in_the_tables_are_arkit_s():
+def test_all_names_in_the_tables_are_arkit_names():
     for shapes in (*VISEMES.values(), *STRONG_EXPRESSIONS.values()):
         for name in shapes:
             assert name in ARKIT if name in UNSIDED else {f"{name}_L", f"{name}_R"} <= set(ARKIT)
@@ -147,7 +145,7 @@ def test_amounts_are_between_0_and_1_and_mostly_mild(faces):
     assert (resting.max(0) < 0.25).mean() > 0.1, "faces at rest"
 
 
-def test_every_expression_is_seen_sometimes(faces):
+def test_every_expression_occurs(faces):
     for name in set(ARKIT) - {"mouthClose"}:
         assert faces[name].max() > 0.1, name
 
@@ -159,7 +157,7 @@ def test_sides_move_together_but_not_exactly(faces):
         assert not np.array_equal(left, right)
 
 
-def test_eyes_look_the_same_way_and_lids_make_sense(faces):
+def test_eyes_look_in_the_same_direction_and_lids_are_consistent(faces):
     left = faces["eyeLookOut_L"] - faces["eyeLookIn_L"]
     right = faces["eyeLookIn_R"] - faces["eyeLookOut_R"]
     assert np.corrcoef(left, right)[0, 1] > 0.95
@@ -171,7 +169,7 @@ def test_eyes_look_the_same_way_and_lids_make_sense(faces):
     assert 0.02 < closed.mean() < 0.1
 
 
-def test_lips_part_with_the_jaw_and_never_close_more_than_it_opens(faces):
+def test_lips_open_with_the_jaw_and_close_at_most_as_far_as_it_opens(faces):
     jaw = faces["jawOpen"]
     assert (faces["mouthClose"] <= jaw).all()
     open_lips = faces["mouthLowerDown_L"] + faces["mouthUpperUp_L"] + faces["mouthFunnel"]

@@ -1,4 +1,4 @@
-"""What is drawn where: depth, edges, labels, visibility."""
+"""Rasterisation: depth, edges, exactness of labels, visibility."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random_mesh(rng, count, **more):
     return make(vertices.reshape(-1, 3), np.arange(3 * count), uv=uv, **more)
 
 
-def naive_depth_picture(points, triangles, cam, scale, cull):
+def naive_depth_buffer(points, triangles, cam, scale, cull):
     """Every sample against every triangle, in double precision; ties and edges stay marked."""
     screen = cam.project(points) * scale
     shape = (cam.height * scale, cam.width * scale)
@@ -46,12 +46,12 @@ def naive_depth_picture(points, triangles, cam, scale, cull):
 
 @pytest.mark.parametrize("two_sided", [False, True])
 @pytest.mark.parametrize("cam", [camera(24), WONKY])
-def test_depth_picture_equals_the_naive_twin(two_sided, cam):
+def test_depth_buffer_equals_the_naive_implementation(two_sided, cam):
     for seed in range(4):
         material = Material(two_sided=two_sided)
         surface = random_mesh(np.random.default_rng(seed), 12, material=material)
         drawn = draw([surface], cam, supersample=2)
-        inverse_depth, ids, sure = naive_depth_picture(
+        inverse_depth, ids, sure = naive_depth_buffer(
             surface.vertices_m.astype(float), surface.triangles, cam, 2, not two_sided
         )
         assert sure.mean() > 0.9
@@ -93,7 +93,7 @@ def test_texture_is_interpolated_in_perspective():
 
 
 @pytest.mark.parametrize("angle_deg", [10.0, 33.0, 71.0])
-def test_edges_are_smoothed_by_the_share_they_cover(angle_deg):
+def test_edges_are_antialiased_by_coverage(angle_deg):
     along = np.array([np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))])
     inward = np.array([-along[1], along[0]])
     xy = np.array([-9 * along, 9 * along, 9 * along + 9 * inward, -9 * along + 9 * inward])
@@ -137,7 +137,7 @@ def test_labels_are_exact(seed):
     assert visible_vertices(drawn, points[checked], cam).all()
 
 
-def test_visibility_tells_front_from_back():
+def test_only_front_vertices_are_visible():
     ball = sphere(0.1, (0.0, 0.0, 0.5))
     cam = camera(96, 192.0)
     drawn = draw([ball], cam)
@@ -152,14 +152,14 @@ def test_visibility_tells_front_from_back():
         visible_vertices(drawn, points, camera(50, 192.0))
 
 
-def test_same_input_gives_the_same_bits():
+def test_rendering_is_deterministic():
     surfaces = [random_mesh(np.random.default_rng(5), 60), sphere(0.2, (0, 0, 1.0))]
     first, second = (draw(surfaces, WONKY, lit(0.3, 1.0, (1, -1, -1), 0.3)) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_nothing_to_draw_leaves_the_background():
+def test_without_surfaces_the_background_is_unchanged():
     drawn = draw([], background=0.25)
     assert (drawn.rgb == 0.25).all()
     assert (drawn.coverage == 0).all()
@@ -171,24 +171,24 @@ def test_nothing_to_draw_leaves_the_background():
 @pytest.mark.parametrize(
     "corners",
     [
-        [(5, 5, 1), (5, 6, 1), (6, 5, 1)],  # outside the picture
+        [(5, 5, 1), (5, 6, 1), (6, 5, 1)],  # outside the image
         [(0, 0, -1), (0, 1, -1), (1, 0, -1)],  # behind the camera
         [(-1, -1, 1), (0, 2, 1), (2, -1, 0.001)],  # through the camera's plane
         [(0, 0, 1), (0, 0, 1), (0, 0, 1)],  # a point
         [(-1, -1, 1), (2, -1, 1), (-1, 2, 1)],  # seen from behind
     ],
 )
-def test_triangles_that_cannot_be_seen(corners):
+def test_invisible_triangles_are_not_drawn(corners):
     assert (draw([make(corners, [(0, 1, 2)])]).triangle_id == -1).all()
 
 
-def test_rays_beyond_the_lens_model_are_not_folded_back():
+def test_points_beyond_the_valid_distortion_are_not_drawn():
     cam = Camera(32.0, 32.0, 16.0, 16.0, 32, 32, distortion=(-0.3, 0.0, 0.0, 0.0, 0.0))
     far_out = quad(3.0, -0.3, 3.6, 0.3, 1.0)
     assert (draw([far_out], cam).triangle_id == -1).all()
 
 
-def test_nearer_surface_wins_whatever_the_order():
+def test_the_closer_surface_wins_in_any_order():
     near, far = quad(-1, -1, 1, 1, 1.0), quad(-1, -1, 1, 1, 1.5)
     assert (draw([near, far]).surface_id == 0).all()
     assert (draw([far, near]).surface_id == 1).all()
@@ -216,7 +216,7 @@ def test_holes_are_cut_at_half_opacity():
     assert (covered[:, 17:] == 1).all()
 
 
-def test_lens_tints_what_lies_behind_and_stays_out_of_the_labels():
+def test_a_lens_tints_the_background_and_leaves_the_labels_unchanged():
     wall = quad(-1, -1, 1, 1, 1.5)
     lens = quad(
         -0.2,

@@ -1,4 +1,4 @@
-"""Light on surfaces: shading, shadows, textures, normals, occlusion, and bad surfaces."""
+"""Shading, shadows, normals, ambient occlusion, and validation of surfaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trglab.synth.render.shade import irradiance
 from trglab.synth.render.surface import Material
 
 
-def test_even_light_shows_the_albedo():
+def test_uniform_light_shows_the_albedo():
     texture = flat((188, 99, 30))
     ball = sphere(0.3, (0, 0, 1.0), texture=texture)
     drawn = draw([ball])
@@ -42,7 +42,7 @@ def test_key_light_follows_the_cosine():
     assert drawn.rgb[rows, columns, 0][cosine < -0.05].max(initial=0.0) < 0.01
 
 
-def test_no_finish_sends_back_more_light_than_falls_in():
+def test_no_material_reflects_more_light_than_it_receives():
     white = lit(1.0)
     for material in (
         Material(roughness=0.1, specular=0.04, mirror=1.0),
@@ -58,13 +58,13 @@ def test_no_finish_sends_back_more_light_than_falls_in():
         assert 0.01 < shine.mean() < 0.3
 
 
-def test_mirror_shows_the_surroundings_the_right_way_round():
-    surroundings = np.zeros((32, 64, 3), np.float32)
-    surroundings[:16, :, 0] = 1.0  # up
-    surroundings[:, 32:, 1] = 1.0  # right
-    surroundings[:, 16:48, 2] = 1.0  # forward
+def test_reflections_show_the_environment_map_in_the_right_orientation():
+    environment_map = np.zeros((32, 64, 3), np.float32)
+    environment_map[:16, :, 0] = 1.0  # up
+    environment_map[:, 32:, 1] = 1.0  # right
+    environment_map[:, 16:48, 2] = 1.0  # forward
     dark = lit(0.0)
-    light = Light(dark.irradiance_sh, dark.key_direction, dark.key_rgb, 0.0, surroundings)
+    light = Light(dark.irradiance_sh, dark.key_direction, dark.key_rgb, 0.0, environment_map)
     ball = sphere(
         0.3,
         (0, 0, 1.0),
@@ -107,7 +107,7 @@ def test_shadow_falls_away_from_the_light(sideways, softness):
     assert np.nanmin(wall_rgb[48, bright_x - 1 : bright_x + 2]) > 0.65
 
 
-def test_flat_and_round_things_do_not_shadow_themselves():
+def test_flat_and_round_surfaces_do_not_shadow_themselves():
     ball = sphere(0.1, (0.0, 0.0, 0.5), rings=40)
     direction = normalize(np.array([0.6, -0.5, -1.0]))
     points = ball.vertices_m - np.float32([0, 0, 0.5])
@@ -187,7 +187,7 @@ def test_occlusion_of_open_ground_and_of_a_cover():
     np.testing.assert_allclose(ambient_occlusion([ground, glass])[0], 1.0, atol=0.02)
 
 
-def test_packing_counts_on():
+def test_packing_offsets_the_vertex_indices():
     mesh = pack_surfaces(
         [quad(0, 0, 1, 1, 1), quad(0, 0, 1, 1, 2, occlusion=np.full(4, 0.5, np.float32))]
     )
@@ -210,13 +210,13 @@ def test_packing_counts_on():
         (lambda: make([(0, 0, 1)] * 3, [(0, 1, 2)], height=np.zeros((2, 2))), "height"),
     ],
 )
-def test_broken_surfaces_are_named(broken, message):
+def test_errors_name_the_invalid_surface(broken, message):
     with pytest.raises(ValueError, match="surface 'thing'") as caught:
         draw([broken()])
     assert message in str(caught.value)
 
 
-def test_broken_settings_are_refused():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match="background_rgb"):
         render([], EYE, ORIGIN, camera(), lit(), np.zeros((3, 3, 3)))
     with pytest.raises(ValueError, match="supersample"):
