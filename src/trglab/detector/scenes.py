@@ -9,6 +9,7 @@ background and light
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,6 +95,7 @@ class _Placed(NamedTuple):
     flipped: bool
 
 
+@dataclass(eq=False)
 class DetectionScenes:
     """An endless data set of scenes with 0 to 8 labelled heads.
 
@@ -128,57 +130,46 @@ class DetectionScenes:
         A parameter is out of range.
     """
 
-    def __init__(
-        self,
-        seed: int = 0,
-        size: tuple[int, int] = (320, 320),
-        *,
-        people: int = 160,
-        scenes_per_person: int = 250,
-        face_free_share: float = 0.25,
-        min_box_px: float = 16.0,
-        ingredients: Mapping[str, Any] | None = None,
-        face_model: str | Path | None = None,
-        for_training: bool = False,
-    ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {seed}")
-        if min(size) < 32:
-            raise ValueError(f"size: expected a width and height of at least 32 px, got {size}")
-        if people < 1 or scenes_per_person < 1:
+    seed: int = 0
+    size: tuple[int, int] = (320, 320)
+    _: KW_ONLY
+    people: int = 160
+    scenes_per_person: int = 250
+    face_free_share: float = 0.25
+    min_box_px: float = 16.0
+    ingredients: Mapping[str, Any] | None = None
+    face_model: str | Path | None = None
+    for_training: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if min(self.size) < 32:
+            raise ValueError(
+                f"size: expected a width and height of at least 32 px, got {self.size}"
+            )
+        if self.people < 1 or self.scenes_per_person < 1:
             raise ValueError(
                 "people, scenes_per_person: expected at least 1 of each, "
-                f"got {people}, {scenes_per_person}"
+                f"got {self.people}, {self.scenes_per_person}"
             )
-        if not 0 <= face_free_share <= 1:
-            raise ValueError(f"face_free_share: expected 0 to 1, got {face_free_share}")
-        if not 4 <= min_box_px <= 0.5 * min(size):
-            raise ValueError(f"min_box_px: expected 4 to half of the image, got {min_box_px}")
-        self._options: dict[str, Any] = {
-            "seed": seed,
-            "size": (int(size[0]), int(size[1])),
-            "people": people,
-            "scenes_per_person": scenes_per_person,
-            "face_free_share": face_free_share,
-            "min_box_px": min_box_px,
-            "ingredients": dict(ingredients or {}),
-            "face_model": face_model,
-            "for_training": for_training,
-        }
-        self.seed = seed
-        self.size: tuple[int, int] = self._options["size"]
-        self._people = people
-        self._scenes_per_person = scenes_per_person
-        self._face_free_share = face_free_share
-        self._min_box_px = min_box_px
-        renderer = CutoutRenderer(seed, ingredients, face_model, for_training=for_training)
+        if not 0 <= self.face_free_share <= 1:
+            raise ValueError(f"face_free_share: expected 0 to 1, got {self.face_free_share}")
+        if not 4 <= self.min_box_px <= 0.5 * min(self.size):
+            raise ValueError(f"min_box_px: expected 4 to half of the image, got {self.min_box_px}")
+        renderer = CutoutRenderer(
+            self.seed, self.ingredients, self.face_model, for_training=self.for_training
+        )
         self.provenance: dict[str, Any] = renderer.provenance
         """Seed and assets as plain values; equal values give equal people."""
-        self._person = lru_cache(maxsize=people)(renderer.person)
+        self._person = lru_cache(maxsize=self.people)(renderer.person)
         self._panoramas, _ = split_panoramas(renderer.studio.panoramas)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _scenes_from_options, (self._options,)
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # renders its people again
 
     def sample(self, index: int) -> DetectionScene:
         """Render scene ``index``.
@@ -195,7 +186,7 @@ class DetectionScenes:
         scene = np.ascontiguousarray(background.rgb)
         if rng.random() < SPECKLE_PROBABILITY:
             scene = add_speckle_noise(scene, rng)
-        has_faces = rng.random() >= self._face_free_share
+        has_faces = rng.random() >= self.face_free_share
         distractors = BACKGROUND_DISTRACTORS if has_faces else BACKGROUND_DISTRACTORS_WITHOUT_FACES
         if rng.random() < distractors:
             scatter_distractors(scene, rng, background.white_rgb, int(rng.integers(1, 7)))
@@ -217,25 +208,25 @@ class DetectionScenes:
         short_px = float(min(self.size))
         high = short_px * (MAX_RELATIVE_SIDE if count == 1 else 1.15 / np.sqrt(count))
         is_large = count == 1 and rng.random() < LARGE_PROBABILITY
-        low = 0.3 * short_px if is_large else self._min_box_px
+        low = 0.3 * short_px if is_large else self.min_box_px
         side = np.exp(rng.uniform(np.log(low), np.log(high)))
         sides = side * np.exp(rng.normal(0.0, SIZE_LOG_STD, count))
-        return np.clip(sides, self._min_box_px, MAX_RELATIVE_SIDE * short_px)
+        return np.clip(sides, self.min_box_px, MAX_RELATIVE_SIDE * short_px)
 
     def _sample_cutouts(
         self, rng: np.random.Generator, index: int, sides_px: NDArray[np.float64]
     ) -> list[tuple[Cutout, float]]:
         """Draw a head for each side, and hard negatives; sorted from back to front."""
-        first = index // self._scenes_per_person
+        first = index // self.scenes_per_person
         chosen = []
         for side_px in sides_px:
-            person = self._person(first + int(rng.integers(self._people)))
+            person = self._person(first + int(rng.integers(self.people)))
             heads = [c for c in person if c.kind != "negative" and _resolution_fits(c, side_px)]
             chosen.append((heads[int(rng.integers(len(heads)))], float(side_px)))
         probability = HARD_NEGATIVES if len(sides_px) else HARD_NEGATIVES_WITHOUT_FACES
         while rng.random() < probability:
-            negative = self._person(first + int(rng.integers(self._people)))[-1]
-            side = np.exp(rng.uniform(np.log(self._min_box_px), np.log(0.8 * min(self.size))))
+            negative = self._person(first + int(rng.integers(self.people)))[-1]
+            side = np.exp(rng.uniform(np.log(self.min_box_px), np.log(0.8 * min(self.size))))
             chosen.append((negative, float(side)))
         depth = np.array([side for _, side in chosen]) * np.exp(rng.normal(0.0, 0.15, len(chosen)))
         return [chosen[i] for i in np.argsort(depth)]
@@ -307,10 +298,6 @@ class DetectionScenes:
         occupied.append(np.append(position, side_px))
         pose = Similarity.from_centre(centre, position, scale, roll_rad, flipped)
         return _Placed(cutout, pose, flipped)
-
-
-def _scenes_from_options(options: dict[str, Any]) -> DetectionScenes:
-    return DetectionScenes(**options)
 
 
 def _occludes(centre_px: NDArray[np.float64], side_px: float, other: NDArray[np.float64]) -> bool:
