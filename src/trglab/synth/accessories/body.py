@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trglab.synth.accessories.head_map import HeadFit, HeadMap
-from trglab.synth.accessories.shapes import UvMesh, sheet
+from trglab.synth.accessories.shapes import UvMesh, horizontal_ring, sheet
 from trglab.synth.accessories.textures import (
     BARE_SKIN,
     CLOTH,
@@ -106,10 +106,7 @@ def _neck(head_map: HeadMap) -> UvMesh:
     for y in np.linspace(chin_y + 0.05, chin_y + 0.16, 7):
         below = max(0.0, y - pivot_y)
         wide, deep = 0.053 + 2.2 * below**2, 0.052 + 1.0 * below**2
-        z = pivot_z + 0.05 * below
-        rows.append(
-            np.stack([wide * np.sin(angle), np.full_like(angle, y), z - deep * np.cos(angle)], -1)
-        )
+        rows.append(horizontal_ring(angle, wide, deep, y, pivot_z + 0.05 * below))
     return sheet(np.stack(rows))
 
 
@@ -125,10 +122,9 @@ def _torso(body: Body, head_map: HeadMap, rng: np.random.Generator) -> UvMesh:
     rows = []
     if collar_up:
         for lift in (1.0, 0.5):
-            y = np.full_like(angle, base - collar_up * lift) + 0.03 * np.clip(front, 0, 1) ** 3 * (
-                body.collar != "turtleneck"
-            )
-            rows.append(np.stack([0.073 * side, y, pivot_z - 0.080 * front], -1))
+            rise = 0.03 * np.clip(front, 0, 1) ** 3 * (body.collar != "turtleneck")
+            y = base - collar_up * lift + rise
+            rows.append(horizontal_ring(angle, 0.073, 0.080, y, pivot_z))
     shoulders = np.array([
         # half width and half depth in metres, drop below the neck in units of slope_m
         [0.072, 0.074, 0.000], [0.105, 0.088, 0.20], [0.145, 0.100, 0.50],

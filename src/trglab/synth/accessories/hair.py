@@ -164,21 +164,18 @@ def _comb(
     points = points + _waves(hair, points, rng, phase)
     steps = np.linalg.norm(np.diff(points, axis=0), axis=-1)
     path = np.concatenate([np.zeros((1, len(azimuth))), np.cumsum(steps, axis=0)])
-    return _Guides(points, _texture_v(path, length))
+    # 14 mm of short hair and up to 60 mm of long hair are frayed.
+    frayed = np.clip(0.3 * length, 0.014, 0.06)
+    return _Guides(points, frayed_v(path, path[-1], frayed))
 
 
-def _texture_v(path_m: np.ndarray, hang_m: np.ndarray) -> np.ndarray:
-    """Return v along the guides, with the frayed end of the texture at their tips.
-
-    The frayed part is 14 mm of short hair and up to 60 mm of long hair.
-    """
-    total = path_m[-1]
-    frayed = np.clip(0.3 * hang_m, 0.014, 0.06)
-    intact = total - frayed
+def frayed_v(path_m: np.ndarray, total_m: np.ndarray, frayed_m: np.ndarray) -> np.ndarray:
+    """Return texture v at ``path_m`` along strands of length ``total_m`` with frayed ends."""
+    intact_m = total_m - frayed_m
     return np.where(
-        path_m < intact,
-        FRAYED_FROM * path_m / intact,
-        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path_m - intact) / frayed,
+        path_m < intact_m,
+        FRAYED_FROM * path_m / intact_m,
+        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path_m - intact_m) / frayed_m,
     )
 
 

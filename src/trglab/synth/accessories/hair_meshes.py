@@ -11,7 +11,7 @@ import fast_simplification
 import numpy as np
 
 from trg.geometry.rotations import normalize
-from trglab.synth.accessories.hair import FRAYED_FROM, HAIR_MATERIAL
+from trglab.synth.accessories.hair import FRAYED_FROM, HAIR_MATERIAL, frayed_v
 from trglab.synth.accessories.head_map import HeadFit, HeadMap, azimuth_elevation, direction
 from trglab.synth.accessories.shapes import UvMesh
 from trglab.synth.accessories.strands import HairColour, StrandKind, StrandTexture
@@ -216,12 +216,7 @@ def _simplified_with_uv(points_m: np.ndarray, triangles: np.ndarray, head_map: H
         (azimuth + 172.5) % 360.0, np.arange(25) * 15.0, np.append(longest, longest[0])
     )
     frayed = np.clip(0.12 * total, 0.015, 0.04)
-    intact = total - frayed
-    v = np.where(
-        path < intact,
-        FRAYED_FROM * path / intact,
-        FRAYED_FROM + (1.0 - FRAYED_FROM) * (path - intact) / frayed,
-    )
+    v = frayed_v(path, total, frayed)
     u = np.abs((azimuth / 60.0 + 6.0) % 2.0 - 1.0)
     uv = np.stack([u, np.clip(v, 0.0, 1.0)], axis=-1)
     return UvMesh(points.astype(np.float32), faces.astype(np.int32), uv.astype(np.float32))

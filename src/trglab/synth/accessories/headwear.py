@@ -9,7 +9,7 @@ import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.head_map import HeadFit, HeadMap, direction, slerp
-from trglab.synth.accessories.shapes import UvMesh, ellipsoid, merge, sheet, tube
+from trglab.synth.accessories.shapes import UvMesh, ellipsoid, horizontal_ring, merge, sheet, tube
 from trglab.synth.accessories.textures import (
     CLOTH,
     PLASTIC,
@@ -203,10 +203,7 @@ def _drape(head_map: HeadMap, rng: np.random.Generator, loose: float) -> UvMesh:
         wide = 0.070 + loose + (0.05 * part + 0.10 * part**3)
         y = chin[1] - 0.012 + 0.13 * part
         depth = wide * (1.0 - 0.25 * part)
-        z = head_map.centre_m[2] + 0.022
-        ring = np.stack(
-            [wide * np.sin(around), np.full_like(around, y), z - depth * np.cos(around)], -1
-        )
+        ring = horizontal_ring(around, wide, depth, y, head_map.centre_m[2] + 0.022)
         ring += (0.004 + 0.008 * part) * folds[:, None] * np.array([1.0, 0.6, 1.0])
         rows.append(ring)
     return sheet(np.stack(rows))

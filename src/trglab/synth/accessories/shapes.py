@@ -163,6 +163,14 @@ def box(size_m: Sequence[float]) -> UvMesh:
     return merge(faces)
 
 
+def horizontal_ring(
+    angle: np.ndarray, half_width_m: float, half_depth_m: float, y_m: float | np.ndarray, z_m: float
+) -> np.ndarray:
+    """Return points ``(n, 3)`` of an ellipse around (0, y, z); angle 0 is the front (-z)."""
+    x, z = half_width_m * np.sin(angle), z_m - half_depth_m * np.cos(angle)
+    return np.stack(np.broadcast_arrays(x, y_m, z), axis=-1)
+
+
 def vertex_normals(vertices_m: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Return area-weighted unit normals ``(n, 3)`` of vertices ``(n, 3)``."""
     corners = vertices_m[triangles]
