@@ -27,7 +27,7 @@ from trglab.synth.accessories.hair_meshes import (
     sample_mesh_hair,
 )
 from trglab.synth.accessories.hairstyles import sample_hairstyle
-from trglab.synth.accessories.head_map import HeadFit, HeadMap, HeadModel
+from trglab.synth.accessories.head_map import HeadFit, HeadMap
 from trglab.synth.accessories.headwear import (
     Headwear,
     earring_surfaces,
@@ -45,6 +45,7 @@ from trglab.synth.accessories.strands import (
     strand_texture,
 )
 from trglab.synth.choice import choose
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.render.surface import Surface
 
 TEXTURES_PER_KIND = 3
@@ -181,11 +182,11 @@ class AccessoryBuilder:
         Path of the packed MakeHuman hair meshes; None: no mesh hair.
     """
 
-    def __init__(self, model: HeadModel, hair_meshes: Path | None = None) -> None:
+    def __init__(self, model: FaceModel, hair_meshes: Path | None = None) -> None:
         self.head_map = HeadMap.of(model)
         self.lower_face = LowerFaceRegions.of(model)
         self._vertex_count = len(model.mean_m)
-        self._landmarks68 = np.asarray(model.landmarks68)
+        self._landmarks68 = model.landmarks68
         rng = np.random.default_rng(20240917)
         self._strand_textures: dict[str, list[StrandTexture]] = {
             kind: [strand_texture(rng, kind) for _ in range(TEXTURES_PER_KIND)]

@@ -8,10 +8,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from trg.geometry.rotations import normalize
-from trglab.synth.accessories.head_map import HeadModel, RayHits, cast_rays, direction
+from trglab.synth.accessories.head_map import RayHits, cast_rays, direction
 from trglab.synth.accessories.shapes import UvMesh, merge, sheet, tube, vertex_normals
 from trglab.synth.accessories.strands import HairColour, StrandTexture
 from trglab.synth.accessories.textures import CLOTH, fabric_texture, uniform_texture
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.render.surface import Material, Surface
 
 BeardKind = Literal["full", "goatee", "moustache", "circle", "chinstrap"]
@@ -73,10 +74,9 @@ class LowerFaceRegions:
     ears_m: np.ndarray
 
     @classmethod
-    def of(cls, model: HeadModel) -> LowerFaceRegions:
+    def of(cls, model: FaceModel) -> LowerFaceRegions:
         """Compute the regions on the mean head of a face model."""
-        mean = np.asarray(model.mean_m, dtype=np.float64)
-        skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
+        mean, skin = model.mean_m.astype(np.float64), model.part_triangles["skin"]
         landmarks = mean[model.landmarks68]
         growth = beard_growth(mean, landmarks)
         used = skin[(growth.max(axis=0)[skin] > 0.02).any(axis=1)]
@@ -89,7 +89,7 @@ class LowerFaceRegions:
             triangles.reshape(-1, 3).astype(np.int32),
             growth[:, vertices].astype(np.float32),
             np.stack([u, np.abs((points[:, 1] / 0.02) % 2.0 - 1.0)], axis=-1).astype(np.float32),
-            np.asarray(model.landmarks68),
+            model.landmarks68,
             _mask_rays(mean, skin, landmarks),
             np.array([[0.004, -0.012, 0.03], [-0.004, -0.012, 0.03]]),
         )

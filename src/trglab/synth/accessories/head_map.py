@@ -8,37 +8,16 @@ the top. Hair and headwear are modelled on the mean head and transferred to each
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from trg.geometry.rotations import normalize
 from trglab.synth.accessories.shapes import UvMesh
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.kernels import strict_kernel
 
 AZIMUTHS, ELEVATIONS = 72, 37
 """Size of the maps; the resolution is 5 degrees."""
-
-
-@runtime_checkable
-class HeadModel(Protocol):
-    """The part of :class:`trglab.synth.head.face_model.FaceModel` that accessories need."""
-
-    @property
-    def mean_m(self) -> np.ndarray:
-        """``(V, 3)``, head frame."""
-
-    @property
-    def triangles(self) -> np.ndarray:
-        """``(F, 3)``."""
-
-    @property
-    def part(self) -> np.ndarray:
-        """``(V,)``; 0 is skin."""
-
-    @property
-    def landmarks68(self) -> np.ndarray:
-        """``(68,)`` vertex indices."""
 
 
 def direction(azimuth_deg: np.ndarray, elevation_deg: np.ndarray) -> np.ndarray:
@@ -155,12 +134,10 @@ class HeadMap:
     landmarks_m: np.ndarray
 
     @classmethod
-    def of(cls, model: HeadModel) -> HeadMap:
+    def of(cls, model: FaceModel) -> HeadMap:
         """Compute the maps of a face model's mean head (about 0.2 s for 10,000 triangles)."""
-        skin = np.asarray(model.triangles)[(np.asarray(model.part)[model.triangles] == 0).all(1)]
-        mean = np.asarray(model.mean_m, dtype=np.float64)
-        landmarks = mean[model.landmarks68]
-        return cls.measure(mean, skin, landmarks)
+        mean = model.mean_m.astype(np.float64)
+        return cls.measure(mean, model.part_triangles["skin"], mean[model.landmarks68])
 
     @classmethod
     def measure(

@@ -6,17 +6,14 @@ Eyes are painted as a function of the distance from the optical axis, independen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trglab.synth.colour import Rgb, linear_from_srgb, rgb_tuple, srgb_from_linear
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.noise import lattice_noise, noise_lattice
 from trglab.synth.skin.maps import smoothstep
 from trglab.synth.skin.texels import TexelMap, texel_map
-
-if TYPE_CHECKING:
-    from trglab.synth.head.face_model import FaceModel
 
 EYE_SIZE = 160
 MOUTH_SIZE = 64

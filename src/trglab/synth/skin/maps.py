@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.kernels import strict_kernel
 from trglab.synth.noise import noise_lattice
 from trglab.synth.skin.texels import TexelMap, enlarge_face_region, texel_map
-
-if TYPE_CHECKING:
-    from trglab.synth.head.face_model import FaceModel
 
 GAUSSIANS_CACHED = 20
 """Number of :meth:`SkinMaps.gaussian_around` maps that are kept, 1 MB each."""

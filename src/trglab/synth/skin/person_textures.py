@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Material, Surface
 from trglab.synth.skin.appearance import SkinAppearance
@@ -23,9 +23,6 @@ from trglab.synth.skin.eyes import (
 from trglab.synth.skin.maps import SKIN_SIZE, SkinMaps, skin_maps
 from trglab.synth.skin.paint import BUMP_M, SkinLayer, SkinTextures, paint_skin
 from trglab.synth.skin.texels import TexelMap, texel_map
-
-if TYPE_CHECKING:
-    from trglab.synth.head.face_model import FaceModel
 
 EYES = ("eyeball_left", "eyeball_right")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_rotvec, rotation_to_rotvec
-
-if TYPE_CHECKING:
-    from trglab.synth.head.face_model import FaceModel
+from trglab.synth.head.face_model import FaceModel
 
 LONDON_TO_68: dict[int, tuple[int, ...]] = {
     17: (71,), 18: (72, 83), 19: (73, 84), 20: (74, 84), 21: (76,),

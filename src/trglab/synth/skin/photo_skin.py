@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,14 +18,12 @@ from PIL import Image
 from trg._util.atomic import write_atomic
 from trglab.synth.cache import cache_folder
 from trglab.synth.colour import linear_from_srgb
+from trglab.synth.head.face_model import FaceModel
 from trglab.synth.skin.maps import SkinMaps, polygon_distance, smoothstep
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
 from trglab.synth.skin.photo_landmarks import open_photo, read_landmarks
 from trglab.synth.skin.tone import SkinTone, tone_from_linear
-
-if TYPE_CHECKING:
-    from trglab.synth.head.face_model import FaceModel
 
 BANK_VERSION = 5
 """Version of the cached data; increase it with every change of the extraction."""
