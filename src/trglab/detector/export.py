@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def export_detector(
         "multiply_adds_320x256": multiply_adds(
             network, torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
         ),
-        "config": network.config.to_dict(),
+        "config": asdict(network.config),
         "graph_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }

@@ -17,7 +17,7 @@ side of the 68 landmarks' bounding box.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,10 +62,6 @@ class DetectorConfig:
     """Residual blocks at those strides."""
     width: int = 40
     """Channels of the fused feature maps and of the head."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for a checkpoint."""
-        return asdict(self)
 
 
 class DetectorOutput(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trg._util.atomic import write_atomic
 from trglab.detector.mixing import SceneMixer
@@ -25,10 +25,10 @@ from trglab.detector.network import (
     detection_losses,
     detection_targets,
 )
-from trglab.training.optim import learning_rate, make_optimizer, moving_average
+from trglab.training.optim import compute_gradients, learning_rate, make_optimizer, moving_average
 from trglab.training.photometric import degrade, jitter_colours
 from trglab.training.recipes import OptimConfig
-from trglab.training.state import LAST, RunLog
+from trglab.training.state import LAST, RunLog, require_same_recipe
 
 FORMAT = "trg-detector-checkpoint"
 
@@ -57,10 +57,6 @@ class DetectionRecipe:
     seed: int = 0
     log_every: int = 20
     checkpoint_every: int = 250
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for a checkpoint."""
-        return asdict(self)
 
 
 class DetectionRun:
@@ -109,11 +105,7 @@ class DetectionRun:
         with torch.autocast(self.device.type, torch.bfloat16):
             output = self.network(images)
         losses = detection_losses(output, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        norm = nn.utils.clip_grad_norm_(
-            self.network.parameters(), recipe.optim.clip_norm or math.inf
-        )
+        norm = compute_gradients(losses.total, self.network, self.optimizer, recipe.optim.clip_norm)
         numbers = {name: value.item() for name, value in losses._asdict().items()}
         numbers["gradient"] = float(norm)
         if not all(math.isfinite(value) for value in numbers.values()):
@@ -148,7 +140,7 @@ class DetectionRun:
             "format": FORMAT,
             "step": self.step,
             "steps_before": self.steps_before,
-            "recipe": self.recipe.to_dict(),
+            "recipe": asdict(self.recipe),
             "weights": self.network.state_dict(),
             "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -164,13 +156,7 @@ class DetectionRun:
             The checkpoint has another recipe, or is not one of a detector.
         """
         saved = _read(folder / LAST)
-        changed = {
-            name for name, value in self.recipe.to_dict().items() if saved["recipe"][name] != value
-        }
-        if changed:
-            raise ValueError(
-                f"{folder / LAST}: expected a training by the same recipe, {sorted(changed)} differ"
-            )
+        require_same_recipe(folder / LAST, saved["recipe"], asdict(self.recipe))
         self.network.load_state_dict(saved["weights"])
         self.average.module.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])

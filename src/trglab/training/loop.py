@@ -40,6 +40,7 @@ from trglab.datasets.view import Views, ViewSpec
 from trglab.training.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
 from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
 from trglab.training.optim import (
+    compute_gradients,
     learning_rate,
     make_optimizer,
     moving_average,
@@ -199,10 +200,8 @@ class _Run:
             self.parallel(crops, batch.bbox_info),
             targets_of(batch, recipe.hidden_landmark_weight),
         )
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        norm = nn.utils.clip_grad_norm_(
-            self.state.network.parameters(), recipe.optim.clip_norm or math.inf
+        norm = compute_gradients(
+            losses.total, self.state.network, optimizer, recipe.optim.clip_norm
         )
         numbers = dict(zip((*losses._fields, "gradient"), _floats(losses, norm), strict=True))
         if not (math.isfinite(numbers["total"]) and math.isfinite(numbers["gradient"])):

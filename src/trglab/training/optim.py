@@ -39,6 +39,15 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))))
 
 
+def compute_gradients(
+    loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float | None
+) -> Tensor:
+    """Backpropagate a loss and clip the gradient; return its norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return nn.utils.clip_grad_norm_(network.parameters(), clip_norm or math.inf)
+
+
 def moving_average(network: nn.Module, decay: float | None) -> AveragedModel:
     """Return an exponential moving average of a network's weights and batch statistics.
 

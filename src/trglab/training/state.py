@@ -136,20 +136,24 @@ class TrainingState:
         """
         path = folder / LAST
         checkpoint = load_checkpoint(path)
-        saved = checkpoint.extra["recipe"]
-        changed = sorted(name for name in recipe if saved.get(name) != recipe[name])
-        if changed:
-            raise ValueError(
-                f"{path}: expected a training by the same recipe; {changed} differ: "
-                f"{[saved.get(name) for name in changed]} there, "
-                f"{[recipe[name] for name in changed]} now"
-            )
+        require_same_recipe(path, checkpoint.extra["recipe"], recipe)
         self.network.load_state_dict(checkpoint.network.state_dict())
         self.averaged_network.load_state_dict(checkpoint.extra["average"])
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
         self.step = checkpoint.extra["step"]
         self.average.n_averaged.fill_(self.step)
         self.best_score = checkpoint.extra["best_score"]
+
+
+def require_same_recipe(path: Path, saved: dict[str, Any], recipe: dict[str, Any]) -> None:
+    """Raise ValueError, which names the differences, if a checkpoint has another recipe."""
+    changed = sorted(name for name in recipe if saved.get(name) != recipe[name])
+    if changed:
+        raise ValueError(
+            f"{path}: expected a training by the same recipe; {changed} differ: "
+            f"{[saved.get(name) for name in changed]} there, "
+            f"{[recipe[name] for name in changed]} now"
+        )
 
 
 def freeze_features(network: TRGNetwork) -> None:
