@@ -1,7 +1,7 @@
 """A stand-in for the network that knows the truth: heads in rays, whatever the camera.
 
 A picture that is filled with the grey value k shows the k-th scene. Boxes near a head give that
-head, all others a head that the heatmaps contradict. What the turned camera of a crop looks at
+head, all others a head that the heatmaps contradict. What the virtual camera of a crop looks at
 cannot be told from grey pixels, so crops are numbered: use :func:`numbered_crops`.
 """
 
@@ -80,7 +80,7 @@ class OracleNetwork:
         heads = self.scenes[min(int(crop[crop.shape[0] // 2 :].max()), len(self.scenes) - 1)]
 
         def seen(head):
-            """The head's points in rays of the turned camera."""
+            """The head's points in rays of the virtual camera."""
             points = transform(TEMPLATE, turn.T @ head.rotation, turn.T @ head.translation_m)
             return rays_from_points(points)
 
@@ -99,7 +99,7 @@ class OracleNetwork:
 
 
 TURNS: dict[int, np.ndarray] = {}
-"""Where the turned camera of each numbered crop looks."""
+"""View direction of the virtual camera of each numbered crop."""
 
 
 @pytest.fixture

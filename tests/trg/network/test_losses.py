@@ -243,7 +243,7 @@ def test_a_batch_is_the_mean_of_its_samples() -> None:
 
 
 def test_image_loss_does_not_know_the_cameras_resolution() -> None:
-    """Twice the face at twice the distance: the same rays, the same box numbers, the same loss."""
+    """Twice the face at twice the distance: the same rays, bbox_info and loss."""
     targets = _batch()
     output = _output(targets)
     far = targets._replace(

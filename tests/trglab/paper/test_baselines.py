@@ -31,7 +31,7 @@ COUNT = 5
 
 @pytest.fixture
 def scene():
-    """True poses of faces that differ from the mean, and box numbers."""
+    """True poses of faces that differ from the mean, and bbox_info."""
     rng = np.random.default_rng(0)
     boxes = np.concatenate(
         [rng.uniform(-0.3, 0.3, (COUNT, 2)), rng.uniform(0.2, 0.5, (COUNT, 1))], 1
