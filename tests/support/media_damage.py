@@ -1,4 +1,4 @@
-"""Damaged picture and video files, and a process of its own that reads them.
+"""Damaged image and video files, and a child process that reads them.
 
 Run as ``python media_damage.py FOLDER``: reads every file of the folder and prints one JSON line
 before and one after each. A codec that crashes takes that process down, not the tests.
@@ -21,24 +21,24 @@ LONGEST_READ_S = 20.0
 
 
 def damaged(data: bytes, other: bytes, generator: np.random.Generator) -> bytes:
-    """Return a file's bytes after one to three accidents; ``other`` is what gets spliced in."""
+    """Return a file's bytes with one to three damages; parts of ``other`` may be spliced in."""
     for _ in range(generator.integers(1, 4)):
         array = np.frombuffer(data, np.uint8).copy()
-        # Headers decide most; every other accident happens there.
+        # Headers decide most; half of the damages are there.
         reach = len(array) if generator.random() < 0.5 else min(len(array), 400)
         at = int(generator.integers(0, max(reach, 1)))
         length = int(generator.integers(1, 1 + max(1, min(64, len(array) - at))))
-        accident = generator.integers(0, 5)
-        if accident == 0:
+        damage = generator.integers(0, 5)
+        if damage == 0:
             data = data[:at]
-        elif accident == 1:
+        elif damage == 1:
             spots = generator.integers(0, max(reach, 1), 1 + length // 4)
             array[spots % max(len(array), 1)] ^= generator.integers(1, 256, len(spots), np.uint8)
             data = array.tobytes()
-        elif accident == 2:
+        elif damage == 2:
             array[at : at + length] = 0
             data = array.tobytes()
-        elif accident == 3:
+        elif damage == 3:
             array[at : at + length] = 255
             data = array.tobytes()
         else:
@@ -61,7 +61,7 @@ def write_damaged(folder: Path, seeds: list[Path], count: int, seed: int) -> Non
 
 
 def read_all(folder: Path, video: bool, timeout_s: float) -> list[dict[str, object]]:
-    """Read the folder in a process of its own and return what became of each file.
+    """Read the folder in a process of its own and return the outcome of each file.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_all(folder: Path, video: bool, timeout_s: float) -> list[dict[str, obje
 
 
 def _outcome(path: Path, video: bool) -> str:
-    """Return "read", "refused: ..." for an error that was promised, "escaped: ..." for others."""
+    """Return "read", "refused: ..." for a documented error, "escaped: ..." for any other."""
     from trg.io.images import read_image
 
     try:
@@ -94,7 +94,7 @@ def _outcome(path: Path, video: bool) -> str:
         pixels = read_image(path).pixels
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             return f"escaped: wrong pixels {pixels.shape} of {pixels.dtype}"
-    except Exception as error:  # whatever comes is what is being looked at
+    except Exception as error:  # any exception is an outcome
         plain = isinstance(error, (ValueError, OSError)) and type(error).__module__ == "builtins"
         named = path.name in str(error)
         return f"{'refused' if plain and named else 'escaped'}: {type(error)} {error}"
@@ -102,7 +102,7 @@ def _outcome(path: Path, video: bool) -> str:
 
 
 def _copy_outcome(path: Path) -> str:
-    """Read a video and write it again with its sound, as an overlay is made."""
+    """Read a video and write it again with its sound, as for a drawn video."""
     from trg.io.video import VideoReader
     from trg.io.video_writer import VideoWriter
 
@@ -122,7 +122,7 @@ def _copy_outcome(path: Path) -> str:
 
 def main() -> None:
     """Read every file of a folder."""
-    warnings.simplefilter("ignore")  # Pillow warns of odd headers, which all of these have
+    warnings.simplefilter("ignore")  # Pillow warns of unusual headers
     folder, video = Path(sys.argv[1]), bool(int(sys.argv[2]))
     for path in sorted(folder.iterdir()):
         print(json.dumps({"begin": path.name}), flush=True)

@@ -1,1 +1,1 @@
-"""The command line and what stands behind its product verbs."""
+"""The command line and the product verbs behind it."""

@@ -1,1 +1,1 @@
-"""Pictures, videos and cameras in; drawings, meshes and records out."""
+"""Input of images, videos and cameras; output of drawings, meshes and records."""

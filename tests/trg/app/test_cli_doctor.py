@@ -1,4 +1,4 @@
-"""``trg doctor`` and ``trg models``, and that the page on options names them all."""
+"""``trg doctor`` and ``trg models``, and that docs/cli.md names every option."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def truth_of(face) -> dict:
     }
 
 
-def test_the_comparison_measures_what_it_says():
+def test_each_error_of_the_self_test_is_measured():
     face = make_face((20.0, -10.0, 5.0), (0.0, 0.0, 0.6))
     exact = compare([face], truth_of(face))
     assert exact.passed
@@ -98,7 +98,7 @@ def test_the_comparison_measures_what_it_says():
         assert not wrong.passed
 
 
-def test_the_bundled_picture_fits_its_truth():
+def test_the_bundled_image_matches_its_ground_truth():
     assert (SELFTEST_FOLDER / IMAGE_NAME).stat().st_size <= 30_000
     truth = json.loads((SELFTEST_FOLDER / TRUTH_NAME).read_text())
     camera = Camera(**{**truth["camera"], "distortion": tuple(truth["camera"]["distortion"])})
@@ -110,7 +110,7 @@ def test_the_bundled_picture_fits_its_truth():
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-5)
 
 
-def test_models_say_what_is_on_their_cards(capsys, monkeypatch, made_bundle):
+def test_models_shows_the_cards(capsys, monkeypatch, made_bundle):
     (note,) = bundled_models()
     assert note.sha256 == made_bundle
     assert note.figures == {"ge_deg_mean": 5.25, "hidden_ge_deg_mean": 7.5}
@@ -122,7 +122,7 @@ def test_models_say_what_is_on_their_cards(capsys, monkeypatch, made_bundle):
     assert "7.5" in run(capsys, monkeypatch, "models", "--all-figures")[1]
 
 
-def test_a_package_without_models_says_so(capsys, monkeypatch, tmp_path):
+def test_missing_models_are_reported(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("trg.inference.bundle.BUNDLES", tmp_path)
     monkeypatch.setattr("trg.inference.detector.BUNDLED", tmp_path / "detector.onnx")
     assert run(capsys, monkeypatch, "models")[0] == 2
@@ -132,7 +132,7 @@ def test_a_package_without_models_says_so(capsys, monkeypatch, tmp_path):
     assert "no detector" in err
 
 
-def test_the_doctor_speaks_of_a_damaged_model_and_of_all_else(
+def test_doctor_reports_a_damaged_model_and_all_versions(
     capsys, monkeypatch, tmp_path, made_bundle
 ):
     path = tmp_path / "made.trg"
@@ -152,7 +152,7 @@ def test_the_doctor_speaks_of_a_damaged_model_and_of_all_else(
         (SelfTestResult(0, np.inf, np.inf, np.inf), 1, "no face"),
     ],
 )
-def test_the_doctors_verdict(capsys, monkeypatch, made_bundle, result, code, text):
+def test_doctor_reports_the_self_test(capsys, monkeypatch, made_bundle, result, code, text):
     monkeypatch.setattr("trg.inference.detector.bundled_model", lambda: Path("detector.onnx"))
     monkeypatch.setattr(selftest, "run_selftest", lambda model: result)
     monkeypatch.setattr(installation, "bundled_models", list)
@@ -162,7 +162,7 @@ def test_the_doctors_verdict(capsys, monkeypatch, made_bundle, result, code, tex
     assert "CPUExecutionProvider" in done[1]
 
 
-def test_versions_name_what_matters():
+def test_versions_include_the_dependencies():
     found = package_versions()
     assert found["trg"] == trg.__version__
     assert {"Python", "numpy", "pillow", "onnxruntime", "av"} <= found.keys()

@@ -35,7 +35,7 @@ from trg.io.inputs import find_inputs
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 
-def test_faces_are_looked_at_in_a_mirror_when_that_is_asked_for(cli, tmp_path):  # noqa: F811
+def test_flip_tta_is_passed_to_the_estimator(cli, tmp_path):  # noqa: F811
     (photo,) = save_photos(tmp_path, 0)
     assert cli.predict(photo, *FOCAL).code == cli.predict(photo, *FOCAL, "--flip-tta").code == 0
     assert cli.flip == [False, True]
@@ -64,7 +64,7 @@ def test_records_go_to_stdout_and_messages_to_stderr(cli, tmp_path):  # noqa: F8
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_bad_files_are_reported_in_their_place_and_the_rest_goes_on(cli, tmp_path, batch_size):  # noqa: F811
+def test_bad_files_are_reported_in_order_and_the_others_processed(cli, tmp_path, batch_size):  # noqa: F811
     photos = save_photos(tmp_path, 0, 0, 1, 0, 0)
     for bad in (0, 3, 4):
         photos[bad].write_bytes(photos[bad].read_bytes()[:60])
@@ -118,7 +118,7 @@ def test_other_formats(cli, tmp_path, record_format, name):  # noqa: F811
         assert (tmp_path / name).read_text() == shown
 
 
-def test_resuming_skips_what_is_finished_and_tries_failures_again(cli, tmp_path):  # noqa: F811
+def test_resume_skips_finished_inputs_and_retries_failed_ones(cli, tmp_path):  # noqa: F811
     photos = save_photos(tmp_path / "in", 0, 1, 0)
     whole = photos[1].read_bytes()
     photos[1].write_bytes(whole[:50])
@@ -139,7 +139,7 @@ def test_resuming_skips_what_is_finished_and_tries_failures_again(cli, tmp_path)
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_leaves_whole_files_that_a_later_run_goes_on_with(cli, tmp_path, presses):  # noqa: F811
+def test_ctrl_c_leaves_complete_files_that_can_be_resumed(cli, tmp_path, presses):  # noqa: F811
     save_photos(tmp_path / "in", *[0, 1] * 4)
     arguments = (tmp_path / "in", *FOCAL, "--batch-size", 2, "--draw", "-o")
     expected = tmp_path / "expected"
@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_whole_files_that_a_later_run_goes_on_with(cli, tmp_path, 
     assert len(list(out.glob("*.jpg"))) == 8
 
 
-def test_an_assumed_camera_is_said_once_with_what_it_does(cli, tmp_path):  # noqa: F811
+def test_an_assumed_camera_is_explained_once(cli, tmp_path):  # noqa: F811
     photos = save_photos(tmp_path, 2, 0, 1)
     done = cli.predict(*photos)
     assert done.err.count("camera:") == 1
@@ -183,7 +183,7 @@ def test_an_assumed_camera_is_said_once_with_what_it_does(cli, tmp_path):  # noq
     assert "camera:" not in cli.predict(*photos, *FOCAL).err
 
 
-def test_cameras_that_are_told(cli, tmp_path):  # noqa: F811
+def test_cameras_from_options(cli, tmp_path):  # noqa: F811
     (photo,) = save_photos(tmp_path, 0)
     file = tmp_path / "camera.json"
     file.write_text(json.dumps(CAMERA.resize(1280, 960).to_dict()))
@@ -199,7 +199,7 @@ def test_cameras_that_are_told(cli, tmp_path):  # noqa: F811
     assert "480x480" in other_shape.records[0]["error"]
 
 
-def test_small_faces_are_looked_for_when_asked(cli, monkeypatch, tmp_path):  # noqa: F811
+def test_smallest_face_is_passed_to_the_detector(cli, monkeypatch, tmp_path):  # noqa: F811
     asked = []
 
     def detector(**options):
@@ -246,13 +246,13 @@ def test_boxes_replace_the_detector(cli, tmp_path):  # noqa: F811
         ("b.csv", "source,x0,y0,x1,y1\na,1,2", "numbers"),
     ],
 )
-def test_bad_boxes_say_what_is_wrong(tmp_path, name, content, message):
+def test_bad_box_files_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_boxes(tmp_path / name)
 
 
-def test_a_known_eye_distance_settles_the_size(cli, tmp_path):  # noqa: F811
+def test_a_known_eye_distance_sets_the_scale(cli, tmp_path):  # noqa: F811
     (photo,) = save_photos(tmp_path, 0)
     plain = cli.predict(photo, *FOCAL).records[0]["faces"][0]
     known = cli.predict(photo, *FOCAL, "--ipd", 60).records[0]["faces"][0]
@@ -283,7 +283,7 @@ def test_a_known_eye_distance_settles_the_size(cli, tmp_path):  # noqa: F811
         (["{jpg}", "-o", "{jpgs}", "--draw"], "would be overwritten"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_written(cli, tmp_path, arguments, message):  # noqa: F811
+def test_invalid_options_are_refused_before_anything_is_written(cli, tmp_path, arguments, message):  # noqa: F811
     places = {"in": tmp_path / "in", "jpgs": tmp_path / "jpgs", "jpg": tmp_path / "jpgs" / "a.jpg"}
     (photo,) = save_photos(places["in"], 0)
     places["jpgs"].mkdir()
@@ -297,7 +297,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(cli, tmp_path, a
     assert len(list(tmp_path.rglob("*.*"))) == 2
 
 
-def test_names_of_results(tmp_path):
+def test_result_names_do_not_collide(tmp_path):
     for name in ("a/x.png", "a/x.jpg", "a/sub/x.png", "b/x.png", "c.png", "a/out/x.jpg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -317,8 +317,8 @@ def test_names_of_results(tmp_path):
     assert list(same.values()) == ["c"], "results may lie beside what was named"
 
 
-def test_a_reader_may_go(tmp_path):
-    """As ``trg predict ... | head -1`` does: no message, and no results for nobody."""
+def test_a_closed_pipe_ends_the_run_quietly(tmp_path):
+    """As in ``trg predict ... | head -1``: no message on stderr."""
     save_photos(tmp_path, *[1] * 40)
     code = (
         "import sys, pytest\n"
@@ -337,7 +337,7 @@ def test_a_reader_may_go(tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_is_flat_over_ten_thousand_photos(capsys, monkeypatch, tmp_path):
+def test_memory_is_constant_over_ten_thousand_photos(capsys, monkeypatch, tmp_path):
     small = CAMERA.resize(160, 120)
     cli = PredictCli(capsys, monkeypatch, camera=small)  # noqa: F811
     first = tmp_path / "in" / "0.png"

@@ -1,4 +1,4 @@
-"""``trg predict`` on videos and live sources: frames, overlays with sound, moving heads."""
+"""``trg predict`` on videos and live inputs: frames, drawn videos with sound, animated heads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def glb_json(path) -> dict:
     return json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
 
 
-def test_frames_have_numbers_times_and_identities(cli, tmp_path):
+def test_frames_have_indices_times_and_identities(cli, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4")
     done = cli.predict(clip, *FOCAL)
     assert done.code == 0
@@ -54,7 +54,7 @@ def test_frames_have_numbers_times_and_identities(cli, tmp_path):
     ("suffix", "coding", "written"),
     [(".mp4", "aac", ".mp4"), (".avi", "pcm_u8", ".mkv"), (".avi", "adpcm_ms", None)],
 )
-def test_the_overlay_keeps_times_and_sound(cli, monkeypatch, tmp_path, suffix, coding, written):
+def test_the_drawn_video_keeps_times_and_sound(cli, monkeypatch, tmp_path, suffix, coding, written):
     """MP4 cannot hold the second one's sound, nor Matroska the third one's."""
     monkeypatch.setitem(CODECS, suffix, (CODECS[suffix][0], coding))
     clip = make_clip(tmp_path / f"clip{suffix}", sound=True)
@@ -142,7 +142,7 @@ def test_a_damaged_video_keeps_what_could_be_read(cli, tmp_path):
         None,  # no time at which a video could show its frames
     ],
 )
-def test_a_video_that_cannot_be_drawn_stops_no_other_source(cli, monkeypatch, tmp_path, trouble):
+def test_a_video_that_cannot_be_drawn_does_not_stop_the_others(cli, monkeypatch, tmp_path, trouble):
     clip = make_clip(tmp_path / "clip.mp4")
     (photo,) = save_photos(tmp_path / "in", 0)
 
@@ -161,7 +161,7 @@ def test_a_video_that_cannot_be_drawn_stops_no_other_source(cli, monkeypatch, tm
     assert not list(out.glob("*.mp4"))
 
 
-def test_ctrl_c_in_a_video_leaves_no_half_one(capsys, monkeypatch, tmp_path):
+def test_ctrl_c_in_a_video_leaves_no_incomplete_file(capsys, monkeypatch, tmp_path):
     class Pressing(OracleNetwork):
         def __call__(self, crops, boxes):
             if len(self.calls) == 3:
@@ -214,7 +214,7 @@ def test_ctrl_c_is_how_a_live_source_ends(cli, monkeypatch, tmp_path):
     ("arguments", "message"),
     [(("--mesh", "obj", "-o", "out"), "--mesh glb"), (("--boxes", "boxes.json"), "for photos")],
 )
-def test_what_only_photos_can_have(cli, monkeypatch, tmp_path, arguments, message):
+def test_options_for_photos_are_refused_for_videos(cli, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "boxes.json").write_text("{}")
     clip = make_clip(tmp_path / "clip.mp4")
@@ -224,7 +224,7 @@ def test_what_only_photos_can_have(cli, monkeypatch, tmp_path, arguments, messag
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
-def test_two_people_keep_their_numbers_in_the_animation(capsys, monkeypatch, tmp_path):
+def test_two_people_keep_their_identities_in_the_animation(capsys, monkeypatch, tmp_path):
     cli = PredictCli(capsys, monkeypatch, scenes=[PAIR])
     make_clip(tmp_path / "clip.mp4")
     assert cli.predict(tmp_path / "clip.mp4", "-o", tmp_path, "--mesh", "glb").code == 0

@@ -1,4 +1,4 @@
-"""Calibration files: each kind gives back the camera it was written from, or says what is wrong."""
+"""Calibration files round-trip to the camera they were written from; errors are descriptive."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_colmap_round_trip(model, camera, tmp_path):
     assert_same(read_calibration(path), camera)
 
 
-def test_our_json_says_where_its_numbers_came_from(tmp_path):
+def test_json_keeps_the_camera_source(tmp_path):
     guess = Camera.from_fov(60, 640, 480, source="assumed")
     path = written(tmp_path, "guess.json", json.dumps(guess.to_dict()))
     assert read_calibration(path) == guess
@@ -185,13 +185,13 @@ def bomb() -> str:
         ("cameras.txt", "1 PINHOLE", "CAMERA_ID MODEL"),
     ],
 )
-def test_what_is_wrong_is_said(name, text, message, tmp_path):
+def test_errors_describe_the_problem(name, text, message, tmp_path):
     path = written(tmp_path, name, text)
     with pytest.raises(ValueError, match=f"(?s){name}.*({message})"):
         read_calibration(path)
 
 
-def test_files_that_are_no_calibration(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_calibration(tmp_path / "none.yml")
     with pytest.raises(OSError, match="got a folder"):

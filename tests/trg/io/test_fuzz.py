@@ -1,4 +1,4 @@
-"""Damaged files: each is read or refused by an error of Python's own. No crash, no hang."""
+"""Damaged files are read or refused with a built-in exception, without crashes or hangs."""
 
 from __future__ import annotations
 

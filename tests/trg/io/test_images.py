@@ -1,4 +1,4 @@
-"""Photos in: modes, bit depths, EXIF's orientation and focal length, and clear refusals."""
+"""Reading images: modes, bit depths, EXIF orientation and focal length, refused inputs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_focal_length_is_a_diagonal_measure(orientation, tmp_path):
 @pytest.mark.parametrize(
     ("told", "knows"), [((4000, 3000), True), ((3000, 4000), True), ((4000, 2250), False)]
 )
-def test_cut_pictures_have_no_camera(told, knows, tmp_path):
+def test_cropped_images_have_no_camera(told, knows, tmp_path):
     exif = exif_block(1, 26)
     tags = exif.get_ifd(ExifTags.IFD.Exif)
     tags[ExifTags.Base.ExifImageWidth], tags[ExifTags.Base.ExifImageHeight] = told
@@ -82,14 +82,14 @@ def test_cut_pictures_have_no_camera(told, knows, tmp_path):
 
 
 @pytest.mark.parametrize("focal", [None, 0, 1, 60000])
-def test_no_focal_length_no_camera(focal, tmp_path):
+def test_without_a_focal_length_there_is_no_camera(focal, tmp_path):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (40, 30)).save(path, exif=exif_block(1, focal))
     assert read_image(path).camera is None
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_costs_only_the_camera(tmp_path):
+def test_damaged_exif_only_removes_the_camera(tmp_path):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (40, 30), (255, 0, 0)).save(path, exif=exif_block(1, 26))
     data = path.read_bytes()
@@ -108,7 +108,7 @@ def test_every_mode_becomes_rgb(mode):
     np.testing.assert_array_equal(read_image(image).pixels, expected)
 
 
-def test_transparency_shows_white():
+def test_transparent_pixels_become_white():
     image = Image.new("RGBA", (3, 2), (200, 0, 0, 0))
     image.putpixel((1, 1), (200, 0, 0, 255))
     image.putpixel((2, 1), (200, 0, 0, 51))
@@ -120,7 +120,7 @@ def test_transparency_shows_white():
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
-def test_sixteen_bits_are_scaled_not_cut(kind, tmp_path):
+def test_sixteen_bit_values_are_scaled(kind, tmp_path):
     values = np.array([[0, 257, 300], [32768, 65534, 65535]], np.uint16)
     expected = np.round(values / 257.0).astype(np.uint8)
     path = tmp_path / f"deep.{kind}"
@@ -130,7 +130,7 @@ def test_sixteen_bits_are_scaled_not_cut(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png"])
-def test_first_frame_of_an_animation(kind, tmp_path):
+def test_the_first_frame_of_an_animation_is_read(kind, tmp_path):
     path = tmp_path / f"moving.{kind}"
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "webp" else {}
@@ -139,7 +139,7 @@ def test_first_frame_of_an_animation(kind, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (6, 9, 3), (6, 9, 4), (1, 1, 3), (2, 20000)])
-def test_arrays(shape):
+def test_arrays_are_read(shape):
     array = np.full(shape, 7, np.uint8)
     if shape[2:] == (4,):
         array[..., 3] = 255
@@ -165,12 +165,12 @@ def test_arrays(shape):
         (None, "NoneType"),
     ],
 )
-def test_what_cannot_be_understood_is_refused(source, message):
+def test_unsupported_inputs_are_refused(source, message):
     with pytest.raises(ValueError, match=message):
         read_image(source)
 
 
-def test_cut_off_files_are_errors_not_half_grey_pictures(tmp_path):
+def test_truncated_files_are_errors(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     for kind, options in [
         ("jpg", {}),
@@ -194,7 +194,7 @@ def test_cut_off_files_are_errors_not_half_grey_pictures(tmp_path):
                 read_image(path)
 
 
-def test_files_that_are_no_pictures(tmp_path):
+def test_files_that_are_not_images_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.jpg"):
         read_image(tmp_path / "nothing.jpg")
     with pytest.raises(IsADirectoryError, match="got a folder"):
@@ -212,7 +212,7 @@ def test_files_that_are_no_pictures(tmp_path):
         read_image(tmp_path / "drawing.eps")
 
 
-def test_pictures_beyond_the_limit_are_refused_by_its_name(tmp_path):
+def test_images_above_the_size_limit_are_refused(tmp_path):
     stream = io.BytesIO()
     Image.new("1", (20000, 20000)).save(stream, "png")
     (tmp_path / "bomb.png").write_bytes(stream.getvalue())

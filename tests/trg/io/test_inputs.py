@@ -1,4 +1,4 @@
-"""What stands on the command line: photos, folders, globs, videos, webcams, streams."""
+"""Inputs from the command line: photos, folders, globs, videos, webcams, streams."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def names(arguments: list[str]) -> list[str]:
     return [item.name.replace(os.sep, "/") for item in find_inputs(arguments)]
 
 
-def test_a_folder_with_its_folders_in_order(album):
+def test_folders_are_searched_recursively_in_order(album):
     everything = ["a.PNG", "b.jpg", "clip.MP4", "in/c.jpeg", "in/z/d.tif"]
     assert names(["album"]) == [f"album/{name}" for name in everything]
     kinds = [type(item) for item in find_inputs(["album"])]
     assert kinds == [PhotoInput, PhotoInput, VideoInput, PhotoInput, PhotoInput]
 
 
-def test_globs_files_and_no_doubles(album):
+def test_globs_and_files_give_no_duplicates(album):
     assert names(["album/*.jpg"]) == ["album/b.jpg"]
     assert names(["album/*.*"]) == ["album/a.PNG", "album/b.jpg", "album/clip.MP4"]
     assert names(["album/**"]) == names(["album"])
@@ -63,7 +63,7 @@ def test_webcams_and_streams(album):
     assert without_password("https://camera/a@b") == "https://camera/a@b"
 
 
-def test_names_that_tell_nothing_are_looked_into(album):
+def test_unknown_suffixes_are_identified_by_content(album):
     Image.new("RGB", (2, 2)).save("photo", "png")
     assert [type(item) for item in find_inputs(["photo", "album/notes.txt"])] == [
         PhotoInput,
@@ -71,12 +71,12 @@ def test_names_that_tell_nothing_are_looked_into(album):
     ]
 
 
-def test_names_with_brackets_are_files_first(album):
+def test_existing_files_with_brackets_are_not_globs(album):
     (album.parent / "me[1].jpg").write_bytes(b"")
     assert names(["me[1].jpg"]) == ["me[1].jpg"]
 
 
-def test_what_is_not_there_is_named(album):
+def test_missing_inputs_are_listed(album):
     (album / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"'none\.jpg', '\*\.jpg', 'album/empty'"):
         find_inputs(["none.jpg", "album", "*.jpg", "album/empty"])

@@ -113,7 +113,7 @@ def test_normals_look_out_of_the_face(tmp_path, ending):
     assert written[nose, 2] > 0.9  # towards the camera, which is at z = 0 and looks along -z
 
 
-def test_obj_keeps_the_faces_apart(tmp_path):
+def test_obj_has_one_object_per_face(tmp_path):
     path = tmp_path / "two.obj"
     MESH_WRITERS["obj"](path, [posed_face(), posed_face(translation_m=(0.1, 0, 0.6), id=7)])
     lines = path.read_text().splitlines()
@@ -121,7 +121,7 @@ def test_obj_keeps_the_faces_apart(tmp_path):
     assert "metres" in lines[0]
 
 
-def test_ply_says_whose_each_vertex_is(tmp_path):
+def test_ply_vertices_have_the_index_of_their_face(tmp_path):
     path = tmp_path / "two.ply"
     MESH_WRITERS["ply"](path, random_faces(np.random.default_rng(0), 2))
     rows = trimesh.load_mesh(path, process=False).metadata["_ply_raw"]["vertex"]["data"]
@@ -147,7 +147,7 @@ def test_glb_places_a_head_by_its_node(tmp_path):
     assert targets == [34962, 34962, 34963]
 
 
-def test_large_meshes_take_wide_indices(tmp_path):
+def test_large_meshes_use_32_bit_indices(tmp_path):
     vertices = np.random.default_rng(0).normal(size=(70_000, 3))
     builder = GltfBuilder()
     mesh = builder.add_mesh("many", vertices, vertices, [[0, 1, 69_999]], (255, 0, 0))
@@ -158,7 +158,7 @@ def test_large_meshes_take_wide_indices(tmp_path):
     assert read.faces.tolist() == [[0, 1, 69_999]]
 
 
-def test_animation_moves_each_head_as_it_was_seen(tmp_path):
+def test_animation_reproduces_the_pose_of_each_frame(tmp_path):
     rng = np.random.default_rng(5)
     times_s = 10.0 + np.cumsum(rng.uniform(0.02, 0.06, 20))
     yaws = np.linspace(-300, 300, 20)  # further than once around: quaternions change their sign
@@ -190,7 +190,7 @@ def test_animation_moves_each_head_as_it_was_seen(tmp_path):
     assert len(trimesh.load_scene(path).geometry) == 2
 
 
-def test_animated_mesh_is_the_mean_of_what_was_seen(tmp_path):
+def test_animated_mesh_is_the_mean_over_the_frames(tmp_path):
     face = posed_face(id=0)
     smaller = replace(face, landmarks_m=face.landmarks_m * 0.9)
     path = tmp_path / "mean.glb"
@@ -201,7 +201,7 @@ def test_animated_mesh_is_the_mean_of_what_was_seen(tmp_path):
     assert accessor(position) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_head_is_hidden_while_it_is_not_seen(tmp_path):
+def test_a_head_is_hidden_while_it_is_not_visible(tmp_path):
     first, second = posed_face(id=0), posed_face(translation_m=(0.1, 0, 0.6), id=1)
     frames = [[first], [first, second], [first], [first, second], [first, second], [first]]
     path = tmp_path / "gaps.glb"
@@ -214,7 +214,7 @@ def test_a_head_is_hidden_while_it_is_not_seen(tmp_path):
     assert scales.tolist() == [[0] * 3, [1] * 3, [0] * 3, [1] * 3, [0] * 3]
 
 
-def test_errors_say_what_is_wrong_and_leave_no_file(tmp_path):
+def test_errors_leave_no_file(tmp_path):
     for ending, write in MESH_WRITERS.items():
         with pytest.raises(ValueError, match="expected at least one"):
             write(tmp_path / f"none.{ending}", [])

@@ -1,4 +1,4 @@
-"""Faces drawn on pictures: where the paint goes, what it says, and that it never falls over."""
+"""Drawn faces: mesh, axes, box, label, and extreme inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def silhouette(face: Face, size=(640, 480)):
     return np.asarray(mask)
 
 
-def test_the_picture_handed_in_stays_as_it_is():
+def test_the_input_image_is_not_modified():
     before = GREY.copy()
     result = draw_faces(before, [posed_face()])
     assert np.array_equal(before, GREY)
@@ -76,7 +76,7 @@ def test_light_falls_from_above_left():
     assert result[180, 320] > result[300, 320] + 20
 
 
-def test_opacity_mixes_the_mesh_with_the_picture():
+def test_opacity_blends_the_mesh_with_the_image():
     middle = [
         draw_faces(GREY, [posed_face()], replace(MESH_ONLY, opacity=opacity))[240, 300].astype(int)
         for opacity in (0.0, 0.5, 1.0)
@@ -106,7 +106,7 @@ def test_box_corners_are_marked_and_its_middle_is_not():
     assert not changed(GREY, drawn)[y0 + 12 : y1 - 12, x0 + 12 : x1 - 12].any()
 
 
-def test_the_label_says_that_a_camera_was_assumed():
+def test_the_label_marks_an_assumed_camera():
     label_only = replace(NOTHING, label=True)
     given = posed_face()
     assumed = posed_face(camera=replace(VGA, source="assumed"))
@@ -139,7 +139,7 @@ def test_the_nearer_face_is_drawn_over_the_farther():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 12), (320, 240), (1920, 1080)])
-def test_every_size_of_picture_and_face(size):
+def test_every_size_of_image_and_face(size):
     width, height = size
     camera = Camera(width, width, width / 2, height / 2, width, height)
     rng = np.random.default_rng(3)
@@ -158,7 +158,7 @@ def test_lines_grow_with_the_face():
     assert areas[0] < areas[1] / 1.5 < areas[2] / 2.5
 
 
-def test_what_cannot_be_seen_is_left_out():
+def test_invisible_faces_are_omitted():
     face = posed_face()
     faces = [
         replace(face, translation_m=(0.0, 0.0, -0.5)),

@@ -1,4 +1,4 @@
-"""Parquet parts: what is in them, and which of them a resumed run takes back."""
+"""Parquet parts: their content, and which of them a resumed run removes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_parts_fill_up_and_a_killed_run_loses_only_the_last(tmp_path, faces):
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 4, 5, 7, 8])
-def test_resume_takes_back_a_half_done_video(tmp_path, faces, stop_at):
+def test_resume_removes_an_unfinished_video(tmp_path, faces, stop_at):
     folder = tmp_path / "faces"
 
     def run(resume, stop_at=None, close=True):

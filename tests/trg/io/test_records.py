@@ -1,4 +1,4 @@
-"""Results as JSON Lines, CSV and Parquet: what is in them, and what a killed run leaves."""
+"""Records as JSON Lines and CSV: their content, and what a killed run leaves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows_of(path):
     return list(csv.DictReader(io.StringIO(path.read_text())))
 
 
-def test_the_json_object_is_as_promised(faces):
+def test_the_json_object_is_as_documented(faces):
     record = frame_record(FrameFaces("a.jpg", VGA, faces))
     assert json.loads(json.dumps(record)) == record
     assert list(record) == ["source", "frame", "time_s", "size", "camera", "faces"]
@@ -78,7 +78,7 @@ def test_json_lines_are_short(faces):
     assert len(plain) < 2000
 
 
-def test_a_bent_lens_is_told():
+def test_distortion_is_recorded():
     bent = replace(VGA, distortion=(-0.2, 0.05, 0.004, -0.003, 0.0))
     assert frame_record(FrameFaces("a", bent, []))["camera"]["distortion"] == [
         *(-0.2, 0.05, 0.004, -0.003, 0.0)
@@ -158,7 +158,7 @@ def test_openface_columns_rebuild_the_head_by_its_conventions(tmp_path, faces):
         assert projected[:, :2] / projected[:, 2:] == pytest.approx(picture, abs=0.01)
 
 
-def test_openface_rows_without_faces_say_so(tmp_path):
+def test_openface_rows_without_faces_have_no_success(tmp_path):
     path = tmp_path / "none.csv"
     with open_records("openface", path) as records:
         records.write(FrameFaces("a.mp4", VGA, [], 0, 0.0))
@@ -168,7 +168,7 @@ def test_openface_rows_without_faces_say_so(tmp_path):
 
 
 @pytest.mark.parametrize("record_format", LINE_FORMATS)
-def test_resume_goes_on_behind_the_last_finished_source(tmp_path, faces, record_format):
+def test_resume_continues_after_the_last_finished_input(tmp_path, faces, record_format):
     path = tmp_path / "faces.txt"
 
     def run(resume, stop_in=None):
@@ -198,7 +198,7 @@ def test_resume_goes_on_behind_the_last_finished_source(tmp_path, faces, record_
 
 
 @pytest.mark.parametrize("record_format", LINE_FORMATS)
-def test_resume_without_earlier_records_starts(tmp_path, faces, record_format):
+def test_resume_without_earlier_records_starts_anew(tmp_path, faces, record_format):
     fresh = written(tmp_path / "fresh", record_format, faces).read_bytes()
     resumed = written(tmp_path / "resumed", record_format, faces, resume=True)
     assert resumed.read_bytes() == fresh
@@ -207,7 +207,7 @@ def test_resume_without_earlier_records_starts(tmp_path, faces, record_format):
     assert written(resumed, record_format, faces, resume=True).read_bytes() == fresh
 
 
-def test_a_failed_source_is_tried_again(tmp_path, faces):
+def test_a_failed_input_is_not_listed_as_finished(tmp_path, faces):
     path = tmp_path / "faces.jsonl"
     with open_records("jsonl", path) as records:
         records.write_error("a.jpg", "gone")
@@ -227,7 +227,7 @@ def test_resume_refuses_records_of_another_kind(tmp_path, faces):
         read_journal(path)
 
 
-def test_names_that_are_no_text_survive(tmp_path, faces):
+def test_names_that_are_not_utf8_are_preserved(tmp_path, faces):
     name = os.fsdecode(b"caf\xe9.jpg")
     for record_format in LINE_FORMATS:
         path = tmp_path / record_format
@@ -240,7 +240,7 @@ def test_names_that_are_no_text_survive(tmp_path, faces):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-def test_a_killed_run_leaves_whole_lines(tmp_path):
+def test_a_killed_run_leaves_complete_lines(tmp_path):
     """The process dies by a signal right after it wrote, without closing anything."""
     code = """
         import os, signal, sys
@@ -260,7 +260,7 @@ def test_a_killed_run_leaves_whole_lines(tmp_path):
     assert read_journal(path).finished == set()
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path, faces):
+def test_a_full_disk_leaves_complete_lines(tmp_path, faces):
     resource = pytest.importorskip("resource", reason="limits on files are POSIX's")
     path = tmp_path / "faces.jsonl"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""Streams and webcams: found, or an error that comes in time and keeps passwords to itself."""
+"""Streams and webcams: frames, timeouts, and errors that do not show passwords."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_stream_is_read_to_its_end(tmp_path):
     assert [frame.time_s for frame in frames] == pytest.approx([n / 25 for n in range(12)])
 
 
-def test_a_stream_that_falls_silent_times_out(tmp_path):
+def test_a_stream_that_stops_sending_times_out(tmp_path):
     clip = write_clip(tmp_path / "clip.ts", frames=60, size=(320, 240)).read_bytes()
     with (
         server(clip, stays_open=True) as port,
@@ -62,7 +62,7 @@ def test_a_stream_that_falls_silent_times_out(tmp_path):
         list(reader)
 
 
-def test_a_stream_that_never_speaks_times_out():
+def test_a_stream_that_never_sends_times_out():
     with server(b"", stays_open=True) as port:
         with pytest.raises(TimeoutError, match=r"nothing came within 0\.3 s") as caught:
             VideoReader(f"rtsp://me:secret@127.0.0.1:{port}/live", timeout_s=0.3)
@@ -71,7 +71,7 @@ def test_a_stream_that_never_speaks_times_out():
         assert caught.value.__suppress_context__  # FFmpeg's own error shows it
 
 
-def test_a_stream_that_is_not_there():
+def test_a_missing_stream_is_an_error():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

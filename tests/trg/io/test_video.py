@@ -1,4 +1,4 @@
-"""Videos in: times, turns, pixel aspect, damage, silence; each an error of Python's own."""
+"""Reading videos: times, orientation, pixel aspect, damaged files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_variable_frame_rate_is_kept(tmp_path):
         assert [frame.time_s for frame in reader] == pytest.approx(times)
 
 
-def test_times_count_from_the_start_of_the_sound(tmp_path):
+def test_times_count_from_the_start_of_the_file(tmp_path):
     path = write_clip(tmp_path / "late.mkv", times_s=[0.5, 0.54, 0.58], sound=True)
     with VideoReader(path) as reader:
         assert [frame.time_s for frame in reader] == pytest.approx([0.5, 0.54, 0.58], abs=0.02)
@@ -70,7 +70,7 @@ def test_display_rotation_is_applied(rotation_deg, exif, flip, tmp_path):
     assert inner.shape == expected[::12, ::12].shape
 
 
-def test_pixels_come_out_square(tmp_path):
+def test_pixel_aspect_is_applied(tmp_path):
     path = write_clip(tmp_path / "wide.mp4", frames=2, pixel_aspect=Fraction(4, 3))
     with VideoReader(path) as reader:
         assert (reader.width, reader.height) == (85, 48)
@@ -93,7 +93,7 @@ def damage_packet(path: Path, number: int, target: Path) -> Path:
     return target
 
 
-def test_damage_is_told_after_the_frames_that_are_whole(tmp_path):
+def test_damage_is_reported_after_the_last_intact_frame(tmp_path):
     whole = write_clip(tmp_path / "clip.mjpeg", frames=8)
     path = damage_packet(whole, 3, tmp_path / "damaged.mkv")
     with VideoReader(path) as reader:
@@ -114,7 +114,7 @@ def test_frames_that_change_size_are_refused(tmp_path):
             next(reader)
 
 
-def test_what_is_no_video_is_said(tmp_path):
+def test_files_that_are_not_videos_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         VideoReader(tmp_path / "none.mp4")
     with pytest.raises(OSError, match="got a folder"):
@@ -151,7 +151,7 @@ def test_a_playlist_does_not_reach_the_network(tmp_path):
             server.accept()
 
 
-def test_closing(tmp_path):
+def test_a_closed_reader_refuses_to_iterate(tmp_path):
     reader = VideoReader(write_clip(tmp_path / "clip.mp4", frames=3))
     next(reader)
     reader.close()

@@ -1,4 +1,4 @@
-"""Videos out: pictures, times and sound come back; whole files or none."""
+"""Writing videos: frames, times and sound round-trip; files are complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def smooth(width: int, height: int, index: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_pictures_and_times_come_back(suffix, tmp_path):
+def test_frames_and_times_round_trip(suffix, tmp_path):
     path = tmp_path / f"out{suffix}"
     with VideoWriter(path, 96, 64, 25.0) as writer:
         for index, time_s in enumerate(TIMES_S):
@@ -47,7 +47,7 @@ def test_pictures_and_times_come_back(suffix, tmp_path):
         assert (context.colorspace, context.color_range) == (1, 1)  # BT.709, 16 to 235
 
 
-def test_times_closer_than_a_tick_are_put_a_tick_apart(tmp_path):
+def test_times_closer_than_a_tick_are_moved_apart(tmp_path):
     with VideoWriter(tmp_path / "out.mp4", 96, 64, 25.0) as writer:
         for index, time_s in enumerate((0.0, 1e-7, 2e-7, 0.04)):
             writer.write(smooth(96, 64, index), time_s)
@@ -57,7 +57,7 @@ def test_times_closer_than_a_tick_are_put_a_tick_apart(tmp_path):
 
 
 @pytest.mark.parametrize(("width", "height"), [(97, 63), (96, 63), (97, 64), (1, 1), (3, 700)])
-def test_odd_sides_are_made_even(width, height, tmp_path):
+def test_odd_sizes_are_padded(width, height, tmp_path):
     with VideoWriter(tmp_path / "odd.mp4", width, height, 30.0) as writer:
         for index in range(3):
             writer.write(smooth(width, height, index), index / 30)
@@ -80,7 +80,7 @@ def overlay_of(source, target) -> None:
     [(".mp4", ".mp4"), (".mp4", ".mkv"), (".mkv", ".mkv"), (".mkv", ".mp4"), (".ts", ".mp4")]
     + [(".avi", ".mkv"), (".mov", ".mkv"), (".webm", ".mp4")],
 )
-def test_sound_is_kept_as_it_was(original, copy, tmp_path):
+def test_sound_is_copied_without_re_encoding(original, copy, tmp_path):
     source = write_clip(tmp_path / f"in{original}", frames=40, sound=True)
     overlay_of(source, tmp_path / f"out{copy}")
     before, after = sound_packets(source), sound_packets(tmp_path / f"out{copy}")
@@ -91,7 +91,7 @@ def test_sound_is_kept_as_it_was(original, copy, tmp_path):
     np.testing.assert_allclose([t for t, _ in after], [t for t, _ in before], atol=0.03)
 
 
-def test_sound_lies_near_its_pictures_in_the_file(tmp_path):
+def test_sound_is_interleaved_with_the_frames(tmp_path):
     source = write_clip(tmp_path / "in.mkv", frames=100, sound=True)
     overlay_of(source, tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as container:
@@ -100,7 +100,7 @@ def test_sound_lies_near_its_pictures_in_the_file(tmp_path):
     assert changes > 20
 
 
-def test_silent_originals_give_silent_videos(tmp_path):
+def test_videos_without_sound_stay_without_sound(tmp_path):
     source = write_clip(tmp_path / "in.mp4")
     overlay_of(source, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
@@ -120,7 +120,7 @@ def test_an_exception_leaves_the_old_file(tmp_path):
         writer.write(picture(0, 64, 48), 1.0)
 
 
-def test_no_frame_no_file(tmp_path):
+def test_without_a_frame_there_is_no_file(tmp_path):
     with pytest.raises(ValueError, match="at least one frame"):
         VideoWriter(tmp_path / "out.mp4", 64, 48, 25.0).close()
     assert os.listdir(tmp_path) == []
@@ -136,7 +136,7 @@ def test_no_frame_no_file(tmp_path):
         (picture(0, 64, 48), float("nan"), "times that rise"),
     ],
 )
-def test_frames_that_cannot_be_written(pixels, time_s, message, tmp_path):
+def test_unsuitable_frames_are_refused(pixels, time_s, message, tmp_path):
     with VideoWriter(tmp_path / "out.mp4", 64, 48, 25.0) as writer:
         writer.write(picture(0, 64, 48), 0.5)
         with pytest.raises(ValueError, match=message):
@@ -159,7 +159,7 @@ def test_frames_that_cannot_be_written(pixels, time_s, message, tmp_path):
         ("in.webm.mkv", (64, 48), 25.0, "in.webm.mkv", ValueError, "another file"),
     ],
 )
-def test_targets_that_cannot_be_written(name, size, fps, sound, error, message, tmp_path):
+def test_unsuitable_targets_are_refused(name, size, fps, sound, error, message, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "in.webm.mkv").write_bytes(b"old")
     with av.open(str(tmp_path / "radio.wav"), "w") as container:
