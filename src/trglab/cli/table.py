@@ -41,7 +41,7 @@ class DataOptions:
         recipe's ``--option.holdout_pack``.
     far
         Pack of the hold-out beyond the training distances.
-    pictures
+    images
         Number of images in the training part of the stand-in; each test set has an eighth of it.
     limit
         Measure on this many images of each test set.
@@ -52,7 +52,7 @@ class DataOptions:
     w300lp: Path | None = None
     near: Path | None = None
     far: Path | None = None
-    pictures: Positive = 1920
+    images: Positive = 1920
     limit: Positive | None = None
 
 
@@ -166,10 +166,10 @@ def _open(
             "table: expected --arkitface; or --recipe, with --near or --option.holdout_pack; "
             "or none of them, for a stand-in"
         )
-    eighth = max(1, data.pictures // 8)
+    eighth = max(1, data.images // 8)
     parts = write_stand_in(
         folder / "stand-in",
-        StandInSize(data.pictures, eighth, eighth),
+        StandInSize(data.images, eighth, eighth),
         workers=training.workers,
         on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
     )

@@ -41,7 +41,7 @@ def write_made(folder: Path, layout: str, count: int):
     return samples, protocol(layout)
 
 
-def test_a_stand_in_says_so(tmp_path: Path) -> None:
+def test_the_title_names_a_synthetic_stand_in(tmp_path: Path) -> None:
     write_made(tmp_path / "data", "biwi", 2)
     rules, pictures = open_data_set("biwi", tmp_path / "data")
     assert rules.title == "Synthetic stand-in for BIWI"
@@ -108,19 +108,19 @@ def check_metric(layout: str, made, report) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_folder_in_the_exact_format_gives_exact_figures(layout: str, tmp_path: Path) -> None:
+def test_known_errors_are_measured_exactly(layout: str, tmp_path: Path) -> None:
     check(layout, tmp_path / "data", tmp_path / "out", 8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_six_hundred_pictures_give_exact_figures(layout: str, tmp_path: Path) -> None:
+def test_known_errors_of_600_images_are_measured_exactly(layout: str, tmp_path: Path) -> None:
     check(layout, tmp_path / "data", tmp_path / "out", 600)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_six_hundred_renders_are_evaluated(layout: str, tmp_path: Path) -> None:
+def test_600_rendered_images_are_evaluated(layout: str, tmp_path: Path) -> None:
     from trglab.cli.synth import synth
 
     synth(tmp_path / "data", count=600, layout=layout, split="test", seed=3, workers=2)
@@ -135,7 +135,7 @@ def test_six_hundred_renders_are_evaluated(layout: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(report.scores.errors["tz_mm"], Z_MM, atol=1e-3)
 
 
-def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
+def test_files_of_a_report_agree(tmp_path: Path) -> None:
     _, rules = write_made(tmp_path / "data", "biwi", 6)
     silent = rules.read(tmp_path / "data").samples[1].rotation
 
@@ -169,7 +169,7 @@ def test_files_of_a_report_say_the_same(tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_unreadable_pictures_are_counted(tmp_path: Path) -> None:
+def test_unreadable_images_are_counted(tmp_path: Path) -> None:
     _, rules = write_made(tmp_path / "data", "arkitface", 4)
     picture = sorted((tmp_path / "data").rglob("*_ar.jpg"))[2]
     picture.write_bytes(picture.read_bytes()[:300])

@@ -28,7 +28,7 @@ def test_euler_errors_wrap_at_180_degrees():
     np.testing.assert_allclose(error, [[0, 0, 2]], atol=1e-9)
 
 
-def test_geodesic_error_is_the_angle_between():
+def test_geodesic_error_equals_scipy():
     a = Rotation.random(20, random_state=np.random.RandomState(1))
     b = Rotation.random(20, random_state=np.random.RandomState(2))
     expected = np.degrees((a * b.inv()).magnitude())
@@ -93,6 +93,6 @@ def test_landmark_error_and_nme():
         (lambda: metrics.nme(np.zeros((1, 5, 2)), np.zeros((1, 5, 2)), [0.0]), "above 0"),
     ],
 )
-def test_bad_input_says_what_is_wrong(call, message):
+def test_invalid_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

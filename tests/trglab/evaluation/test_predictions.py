@@ -35,7 +35,7 @@ def some(**changes) -> Predictions:
     return Predictions(NAMES, **{**arrays, **changes})
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_predictions_survive_the_file(tmp_path: Path) -> None:
     made = some()
     write_predictions(tmp_path / "p.npz", made)
     read = read_predictions(tmp_path / "p.npz")
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["p.npz"]
 
 
-def test_a_rivals_file_needs_only_names_and_rotations(tmp_path: Path) -> None:
+def test_a_file_needs_only_names_and_rotations(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "r.npz", schema=SCHEMA, names=["x", "y"], rotation=np.stack([np.eye(3)] * 2)
     )
@@ -56,7 +56,7 @@ def test_a_rivals_file_needs_only_names_and_rotations(tmp_path: Path) -> None:
     assert read.metadata == PredictionMetadata()
 
 
-def test_a_row_without_a_face_may_hold_anything() -> None:
+def test_rows_without_a_face_are_cleared() -> None:
     rotation = np.stack([np.eye(3), np.full((3, 3), np.nan), np.eye(3)])
     translation_m = np.array([[0.0, 0.0, 1.0], [np.nan, np.inf, 0.0], [0.0, 0.0, 2.0]])
     made = some(rotation=rotation, translation_m=translation_m)
@@ -76,7 +76,7 @@ def test_a_row_without_a_face_may_hold_anything() -> None:
         ({"names": ("a", "b", "a")}, "'a' again"),
     ],
 )
-def test_wrong_arrays_are_named(changes, message: str) -> None:
+def test_invalid_arrays_are_refused(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(some(), **changes)
 
@@ -93,13 +93,13 @@ def test_wrong_arrays_are_named(changes, message: str) -> None:
         ({"schema": SCHEMA, "names": ["a"], "rotation": np.zeros((1, 3, 3))}, "expected rotations"),
     ],
 )
-def test_wrong_files_are_named(arrays, message: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(arrays, message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(ValueError, match=rf"wrong\.npz.*{message}"):
         read_predictions(tmp_path / "wrong.npz")
 
 
-def test_damaged_and_missing_files(tmp_path: Path) -> None:
+def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.npz"
     with pytest.raises(FileNotFoundError, match=r"p\.npz"):
         read_predictions(path)
@@ -112,7 +112,7 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
         read_predictions(path)
 
 
-def test_order_follows_the_data_set_and_missing_ones_are_not_found() -> None:
+def test_rows_follow_the_data_set_and_missing_ones_are_not_found() -> None:
     made = some(found=np.ones(3, dtype=bool))
     ordered = made.in_order(["c", "z", "a", "b"])
     assert ordered.found.tolist() == [True, False, True, True]
@@ -125,7 +125,7 @@ def test_order_follows_the_data_set_and_missing_ones_are_not_found() -> None:
     assert none.found.tolist() == [False]
 
 
-def test_estimates_become_rows() -> None:
+def test_estimates_are_stacked() -> None:
     known = Estimate(np.eye(3), np.array([0.0, 0.0, 1.0]))
     made = predictions_from_estimates("abc", [None, known, None], PredictionMetadata("m"))
     assert made.found.tolist() == [False, True, False]
@@ -138,13 +138,13 @@ def test_estimates_become_rows() -> None:
     assert not nothing.found.any()
 
 
-def test_meshes_differ_by_their_triangles() -> None:
+def test_mesh_digest_depends_on_triangles_only() -> None:
     triangles = np.array([[0, 1, 2], [1, 2, 3]])
     assert mesh_sha256(triangles) == mesh_sha256(triangles.astype(np.int16))
     assert mesh_sha256(triangles) != mesh_sha256(triangles[::-1])
 
 
-def test_facts_of_a_later_version_are_read(tmp_path: Path) -> None:
+def test_unknown_metadata_is_ignored(tmp_path: Path) -> None:
     facts = json.dumps({"method": "m", "weather": "fine"})
     np.savez(tmp_path / "f.npz", schema=SCHEMA, names=["a"], rotation=np.eye(3)[None], facts=facts)
     assert read_predictions(tmp_path / "f.npz").metadata == PredictionMetadata("m")

@@ -67,7 +67,7 @@ class OneBox:
         return Detections(self.boxes, np.ones(count), np.full((count, 5, 2), np.nan))
 
 
-def test_a_packs_views_are_pictures_with_the_same_geometry(tmp_path: Path) -> None:
+def test_views_of_a_pack_keep_the_geometry_of_their_samples(tmp_path: Path) -> None:
     write_views(tmp_path, MeshedDots, SETTINGS, indices=range(5))
     pictures = read_pack(tmp_path)
     assert pictures.mesh_sha256 == mesh_sha256(TOPOLOGY.triangles)
@@ -96,7 +96,7 @@ def test_a_packs_views_are_pictures_with_the_same_geometry(tmp_path: Path) -> No
         pictures.samples[5]
 
 
-def test_a_pack_says_how_far_its_faces_are(tmp_path: Path) -> None:
+def test_a_pack_records_the_distance_of_its_faces(tmp_path: Path) -> None:
     for name, nearest in (("near", 0.25), ("far", 2.0)):
         provenance = {"options": {"shots": {"distance_m": [nearest, 3.0]}}}
         write_views(tmp_path / name, MeshedDots, SETTINGS, indices=range(1), provenance=provenance)
@@ -112,7 +112,7 @@ def test_a_pack_says_how_far_its_faces_are(tmp_path: Path) -> None:
         read_pack(tmp_path / "bare")
 
 
-def test_true_boxes_are_the_data_sets() -> None:
+def test_true_boxes_come_from_the_labels() -> None:
     samples = make_samples(3)
     runtime = OracleRuntime(samples)
     estimates = BundleMethod(runtime).estimate(samples)
@@ -123,7 +123,7 @@ def test_true_boxes_are_the_data_sets() -> None:
         np.testing.assert_allclose(estimate.translation_m, sample.translation_m, atol=1e-6)
 
 
-def test_landmark_boxes_come_from_the_second_look() -> None:
+def test_landmark_boxes_come_from_a_first_estimate() -> None:
     samples = make_samples(2)
     runtime = OracleRuntime(samples)
     detector = OneBox([100.0, 80.0, 300.0, 320.0])
@@ -139,7 +139,7 @@ def test_landmark_boxes_come_from_the_second_look() -> None:
         np.testing.assert_allclose(estimates[row].box_xyxy, expected[row], atol=0.02)
 
 
-def test_boxes_are_moved_inside_only_where_the_protocol_says_so() -> None:
+def test_boxes_are_shifted_inside_only_on_request() -> None:
     samples = make_samples(1)
     outside = np.array([-60.0, 20.0, 190.0, 270.0])
     for shift, box in ((False, outside), (True, shift_inside(outside, 640, 480))):
@@ -149,7 +149,7 @@ def test_boxes_are_moved_inside_only_where_the_protocol_says_so() -> None:
         np.testing.assert_allclose(runtime.boxes[0][0], expected, atol=1e-6)
 
 
-def test_poses_from_virtual_cameras_come_back_in_the_camera_frame() -> None:
+def test_poses_in_virtual_cameras_are_converted_to_the_camera_frame() -> None:
     samples = make_samples(3)
     turns = [virtual_camera_of_box(s.camera, s.box_xyxy).cam_from_virtual for s in samples]
     seen = [
@@ -169,7 +169,7 @@ def test_poses_from_virtual_cameras_come_back_in_the_camera_frame() -> None:
         np.testing.assert_allclose(estimate.landmarks68_px, sample.landmarks68_px, atol=0.01)
 
 
-def test_a_picture_without_a_detection_has_no_estimate() -> None:
+def test_an_image_without_a_detection_has_no_estimate() -> None:
     samples = make_samples(2)
     for rule in ("detector", "landmarks"):
         method = BundleMethod(OracleRuntime(samples), rule, OneBox([]))
@@ -178,7 +178,7 @@ def test_a_picture_without_a_detection_has_no_estimate() -> None:
         BundleMethod(OracleRuntime(samples), "detector")
 
 
-def test_a_wild_landmark_box_is_not_followed() -> None:
+def test_an_oversized_landmark_box_is_ignored() -> None:
     samples = make_samples(1)
     near = [replace(samples[0], translation_m=np.array([0.0, 0.0, 0.11]))]
     runtime = OracleRuntime(near)

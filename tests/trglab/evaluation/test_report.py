@@ -37,7 +37,7 @@ def report_of(name: str, change, count: int = 6):
     )
 
 
-def test_the_table_has_the_papers_rows_above_ours() -> None:
+def test_the_papers_rows_are_above_the_measured_ones() -> None:
     table = report_table(report_of("arkitface", disturbed))
     headings, named = table.headings, {row.label: row.cells for row in table.rows}
     paper = dict(zip(headings, named["TRG, several sets"], strict=True))
@@ -60,7 +60,7 @@ def test_the_table_has_the_papers_rows_above_ours() -> None:
     ]
 
 
-def test_a_terminal_shows_all_of_it() -> None:
+def test_the_terminal_table_is_complete() -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(report_table(report_of("biwi", disturbed)).to_rich())
     text = console.export_text()
@@ -68,7 +68,7 @@ def test_a_terminal_shows_all_of_it() -> None:
         assert part in text
 
 
-def test_what_is_not_known_is_null_and_never_nan() -> None:
+def test_unknown_numbers_are_null_in_json() -> None:
     report = report_of("arkitface", lambda estimate: None)
     text = json.dumps(as_json(report), allow_nan=False)
     stored = json.loads(text)
@@ -83,7 +83,7 @@ def test_what_is_not_known_is_null_and_never_nan() -> None:
     assert "none" in as_markdown(report)
 
 
-def test_numbers_are_numbers_with_units_in_their_names() -> None:
+def test_json_has_numbers_with_units_in_their_names() -> None:
     stored = as_json(report_of("biwi", disturbed))
     assert stored["figures"]["mae_t_mm"]["mean"] == pytest.approx(10.0 / 3.0)
     low, high = stored["figures"]["add_mm"]["mean_95"]
@@ -104,7 +104,7 @@ def bundle_and_pack(tmp_path_factory) -> tuple[Path, Path]:
     return folder / "constant.trg", folder / "pack"
 
 
-def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys) -> None:
+def test_eval_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
     out, again = tmp_path / "out", tmp_path / "again"
     holdout = HoldoutOptions(pack=pack)
@@ -134,7 +134,7 @@ def test_the_verb_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, cap
     assert not (again / "predictions.npz").exists()
 
 
-def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
+def test_eval_with_a_limit(bundle_and_pack, tmp_path: Path, capsys) -> None:
     bundle, pack = bundle_and_pack
     options, holdout = MeasurementOptions(bundle, limit=3), HoldoutOptions(far=True)
     eval_verb("synthetic", pack, options=options, holdout=holdout, out=tmp_path, plots=False)
@@ -144,7 +144,7 @@ def test_a_limit_takes_some(bundle_and_pack, tmp_path: Path, capsys) -> None:
     assert stored["settings"] == {"boxes": "truth", "limit": 3}
 
 
-def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
+def test_eval_refuses_incomplete_options(bundle_and_pack, tmp_path: Path) -> None:
     bundle, _ = bundle_and_pack
     with pytest.raises(ValueError, match="got both"):
         eval_verb("biwi", tmp_path, options=MeasurementOptions(bundle, tmp_path / "p.npz"))
@@ -159,7 +159,9 @@ def test_the_verb_says_what_it_misses(bundle_and_pack, tmp_path: Path) -> None:
         eval_verb("biwi", tmp_path / "nowhere", options=MeasurementOptions(bundle))
 
 
-def test_stills_are_measured_by_both_kinds_of_landmarks(bundle_and_pack, tmp_path, capsys) -> None:
+def test_eval_measures_stills_with_both_kinds_of_landmarks(
+    bundle_and_pack, tmp_path, capsys
+) -> None:
     from tests.trglab.evaluation.test_stills import write_folder
 
     write_folder(tmp_path)
@@ -183,7 +185,7 @@ def test_plots_are_drawn(bundle_and_pack, tmp_path: Path) -> None:
         assert (pixels.min(-1) < 250).mean() > 0.005  # something is drawn
 
 
-def test_without_matplotlib_the_report_is_there(bundle_and_pack, tmp_path, monkeypatch) -> None:
+def test_the_report_does_not_need_matplotlib(bundle_and_pack, tmp_path, monkeypatch) -> None:
     import sys
 
     bundle, pack = bundle_and_pack

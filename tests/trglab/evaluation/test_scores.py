@@ -32,7 +32,7 @@ def _predictions_and_truth(change):
     return run.predictions, run.ground_truth
 
 
-def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
+def test_alignment_removes_a_constant_change_of_the_head_frame() -> None:
     turn = rotation_from_euler(np.array([7.0, -3.0, 2.0]))
     origin_m = np.array([0.01, -0.02, 0.03])
 
@@ -53,7 +53,7 @@ def test_another_head_frame_is_an_error_that_alignment_takes_out() -> None:
     np.testing.assert_allclose(scores.alignment.offset_m, origin_m, atol=1e-12)
 
 
-def test_mean_rotation_is_scipys_and_does_not_care_for_the_frame() -> None:
+def test_mean_rotation_equals_scipy_and_is_equivariant() -> None:
     rng = RNG(1)
     noisy = Rotation.from_rotvec(rng.normal(0.0, 0.4, (50, 3))) * Rotation.from_euler("x", 1.0)
     mean = mean_rotation(noisy.as_matrix())
@@ -91,7 +91,7 @@ def test_add_uses_the_true_vertices_under_both_poses() -> None:
         assert scores.errors["add_mm"][row] == pytest.approx(expected, abs=1e-4)
 
 
-def test_silence_is_counted_and_does_not_help() -> None:
+def test_missing_faces_count_as_wrong() -> None:
     worst = make_samples(6)[4].rotation
 
     def silent(estimate):
@@ -114,7 +114,7 @@ def test_silence_is_counted_and_does_not_help() -> None:
     assert summary.shares["share_ge_deg_below_10"] == 0.0
 
 
-def test_more_silence_than_answers_has_an_infinite_median() -> None:
+def test_the_median_is_infinite_if_most_faces_are_missing() -> None:
     kept = make_samples(6)[0].rotation
     run = gathered(change=lambda each: each if np.array_equal(each.rotation, kept) else None)
     summary = summarize(score(run.predictions, run.ground_truth), RNG(0))
@@ -122,7 +122,7 @@ def test_more_silence_than_answers_has_an_infinite_median() -> None:
     assert summary.statistics["ge_deg"].mean == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_face_taken_too_small_and_too_near_is_right_at_its_true_size() -> None:
+def test_errors_at_true_size_ignore_a_common_scale_of_face_and_depth() -> None:
     def shrunk(estimate):
         return estimate._replace(
             vertices_m=0.9 * estimate.vertices_m,
@@ -163,7 +163,7 @@ def test_predictions_of_other_labels_are_refused() -> None:
     assert ground_truth_from_samples(make_samples(6)).sha256() == run.ground_truth.sha256()
 
 
-def test_predictions_for_more_pictures_are_scored_on_those_that_could_be_read() -> None:
+def test_predictions_for_other_images_are_ignored_with_a_note() -> None:
     run = gathered()
     theirs = replace(run.predictions, metadata=PredictionMetadata("theirs"))
     found = score(theirs, ground_truth_from_samples(make_samples(6)[:4]))
@@ -177,7 +177,7 @@ def test_a_limit_is_spread_over_the_data_set() -> None:
     assert run.predictions.metadata.settings["limit"] == 3
 
 
-def test_truth_needs_all_labels_or_none() -> None:
+def test_ground_truth_needs_a_label_for_all_images_or_none() -> None:
     samples = make_samples(3)
     with pytest.raises(ValueError, match="rotation for all images or none, made/1 has none"):
         ground_truth_from_samples([samples[0], replace(samples[1], rotation=None)])
@@ -187,7 +187,7 @@ def test_truth_needs_all_labels_or_none() -> None:
         ground_truth_from_samples([])
 
 
-def test_intervals_know_that_people_resemble_themselves() -> None:
+def test_intervals_account_for_images_of_the_same_person() -> None:
     rng = RNG(5)
     people = [str(person) for person in range(40) for _ in range(25)]
     of_person = np.repeat(rng.normal(10.0, 2.0, 40), 25)
@@ -227,7 +227,7 @@ def test_an_interval_of_the_mean_equals_a_loop_over_draws() -> None:
     np.testing.assert_allclose(bootstrap.mean(values), expected, rtol=1e-12)
 
 
-def test_bins_hold_each_picture_once() -> None:
+def test_bins_hold_each_image_once() -> None:
     run = gathered(30)
     summary = summarize(score(run.predictions, run.ground_truth), RNG(0))
     for groups in (summary.by_distance, summary.by_yaw, summary.by_subject):

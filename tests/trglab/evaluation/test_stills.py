@@ -39,7 +39,7 @@ def perfect(points_px: np.ndarray, shift_px: np.ndarray, fov_deg: float = 60.0):
     return predict
 
 
-def test_the_truth_has_no_error_and_a_shift_has_its_own(tmp_path: Path) -> None:
+def test_nme_of_true_and_shifted_points(tmp_path: Path) -> None:
     points = write_folder(tmp_path)
     stills = Stills(tmp_path, CROP)
     assert stills.measure(perfect(points, np.zeros(2))).nme11 == pytest.approx(0.0, abs=1e-6)
@@ -52,7 +52,7 @@ def test_the_truth_has_no_error_and_a_shift_has_its_own(tmp_path: Path) -> None:
     assert result.worst(1) == [result.names[int(np.argmax(expected))]]
 
 
-def test_in_a_chain_the_face_that_is_meant_counts_and_so_do_misses(tmp_path: Path) -> None:
+def test_an_estimator_is_scored_by_its_nearest_face_and_by_misses(tmp_path: Path) -> None:
     points = write_folder(tmp_path)
     stills = Stills(tmp_path, CROP)
     answers = iter(
@@ -95,7 +95,7 @@ def test_crops_show_the_photograph(tmp_path: Path) -> None:
     assert still.bbox_info[2] == pytest.approx((box[2] - box[0]) / still.camera.fx)
 
 
-def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
+def test_invalid_stills_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected the stills' points"):
         Stills(tmp_path, CROP)
     write_folder(tmp_path, 2)

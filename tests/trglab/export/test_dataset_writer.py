@@ -28,7 +28,7 @@ from trglab.export.dataset_writer import write_dataset
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_interrupted_folder_is_no_dataset_and_resume_completes_it(tmp_path, layout):
+def test_an_interrupted_folder_is_refused_until_resumed(tmp_path, layout):
     samples = make_samples(5)
 
     def breaks_off():
@@ -61,7 +61,7 @@ def test_an_interrupted_folder_is_no_dataset_and_resume_completes_it(tmp_path, l
             assert resumed[path] == content, path
 
 
-def test_resume_asks_a_sequence_only_for_what_is_missing(tmp_path):
+def test_resume_requests_only_missing_samples(tmp_path):
     samples = make_samples(4)
     asked = []
 
@@ -99,14 +99,14 @@ def test_resume_refuses_other_settings_and_foreign_folders(tmp_path):
         write_dataset(make_samples(1), tmp_path / "d", "biwi")
 
 
-def test_samples_without_labels_do_not_fit_metric_layouts(tmp_path):
+def test_samples_without_labels_are_refused(tmp_path):
     bare = replace(make_samples(1)[0], rotation=None)
     for layout in ("arkitface", "biwi", "300wlp", "aflw2000"):
         with pytest.raises(ValueError, match="needs"):
             write([bare], tmp_path / layout, layout)
 
 
-def test_arkitface_halves_share_a_folder(tmp_path):
+def test_arkitface_splits_share_a_folder(tmp_path):
     train, test = make_samples(2), make_samples(3, seed=5)
     write(train, tmp_path, "arkitface", split="train")
     with pytest.raises(FileExistsError, match="--resume"):
@@ -126,14 +126,14 @@ def test_arkitface_halves_share_a_folder(tmp_path):
         write(train, tmp_path, "biwi")
 
 
-def test_arkitface_halves_need_one_camera(tmp_path):
+def test_arkitface_splits_need_one_camera(tmp_path):
     write(make_samples(1), tmp_path, "arkitface", split="train")
     other = replace(CAMERA, fx=500.0)
     with pytest.raises(ValueError, match="one projection matrix"):
         write(make_samples(1, other), tmp_path, "arkitface", split="test")
 
 
-def test_biwi_gets_the_neutral_head(tmp_path):
+def test_biwi_writes_the_neutral_head(tmp_path):
     samples = make_samples(3)
     write(samples, tmp_path, "biwi", neutral_m=lambda index: TOPOLOGY.template_m + index)
     meshes = [BIWI(tmp_path).mesh(sequence).vertices_m for sequence in ("01", "02")]

@@ -1,4 +1,4 @@
-"""From the renderer to folders and back: `trg synth` as a user runs it, on the built-in head."""
+"""`trg synth`: rendered folders of the built-in head, read back by the data sets' readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trglab.datasets.w300lp import W300LP
 from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS, SyntheticFaces
 from trglab.synth.parallel import FaceSequence
 
-COUNT = 2
+COUNT = 1
 SMALL = {"seed": 5, "window": (48, 1.6)}
 
 READERS = {
@@ -30,7 +30,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("layout", READERS)
-def test_a_folder_of_renders_reads_back_to_the_labels_that_were_drawn(tmp_path, layout):
+def test_rendered_folders_read_back_to_their_labels(tmp_path, layout):
     folder = tmp_path / "faces"
     synth(folder, count=COUNT, layout=layout, seed=4)
     assert is_store(folder) if layout == "webdataset" else is_complete(folder)
@@ -48,7 +48,7 @@ def test_a_folder_of_renders_reads_back_to_the_labels_that_were_drawn(tmp_path, 
             np.testing.assert_allclose(got.vertices_m, made.vertices_m, atol=1e-9)
 
 
-def test_a_folder_is_resumed_only_with_the_same_faces(tmp_path):
+def test_a_folder_is_resumed_only_with_equal_settings(tmp_path):
     folder = tmp_path / "faces"
     synth(folder, count=1, layout="biwi", seed=4)
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
@@ -61,7 +61,7 @@ def test_a_folder_is_resumed_only_with_the_same_faces(tmp_path):
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
-def test_workers_make_the_same_faces_in_order():
+def test_workers_render_equal_faces_in_order():
     count = IMAGES_PER_PERSON + 1
     asked = [0, count - 1, 3]  # also backwards
     with FaceSequence(count, SMALL) as alone, FaceSequence(count, SMALL, workers=1) as shared:

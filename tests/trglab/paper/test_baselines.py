@@ -1,4 +1,4 @@
-"""The rivals: landmarks with PnP, and poses in the camera that img2pose imagines."""
+"""The baselines: landmarks with PnP, and poses in the local camera of the face box."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def scene():
     return rotation, translation_m, vertices_m, crop_from_rays(rays, boxes), boxes
 
 
-class Says:
-    """A network that has every label right but the pose, unless told otherwise."""
+class FixedNetwork:
+    """A network that returns true labels except for the pose; ``changes`` replace arrays."""
 
     topology = TOPOLOGY
     crop_size = 32
@@ -78,7 +78,7 @@ def call(network, boxes):
 
 def test_pnp_with_the_true_face_finds_the_true_pose(scene):
     rotation, translation_m, _, crop, boxes = scene
-    found = call(PnPNetwork(Says(scene), "heatmap", "predicted"), boxes)
+    found = call(PnPNetwork(FixedNetwork(scene), "heatmap", "predicted"), boxes)
     assert geodesic_angle_deg(found.rotation, rotation).max() < 0.01
     np.testing.assert_allclose(found.translation_m, translation_m, atol=1e-4)
     np.testing.assert_allclose(found.vertices_crop, crop, atol=1e-3)
@@ -86,31 +86,33 @@ def test_pnp_with_the_true_face_finds_the_true_pose(scene):
 
 
 @pytest.mark.parametrize("points", ["heatmap", "projected"])
-def test_pnp_with_the_mean_face_is_as_wrong_as_the_face(scene, points):
+def test_pnp_with_a_face_of_wrong_size_scales_the_distance(scene, points):
     larger = 1.08 * TOPOLOGY.template_m
     rotation, translation_m, _, _, boxes = scene
     rays = rays_from_points(transform(np.stack([larger] * COUNT), rotation, translation_m))
     crop = crop_from_rays(rays, boxes)
-    says = Says(scene, vertices_crop=crop, landmarks68_crop=crop[:, TOPOLOGY.landmarks68])
-    network = PnPNetwork(says, points, "mean")
+    network = FixedNetwork(
+        scene, vertices_crop=crop, landmarks68_crop=crop[:, TOPOLOGY.landmarks68]
+    )
+    network = PnPNetwork(network, points, "mean")
     found = call(network, boxes)
     np.testing.assert_allclose(found.translation_m, translation_m / 1.08, rtol=1e-3)
     np.testing.assert_array_equal(found.vertices_m[2], TOPOLOGY.template_m)
     assert network.card.name == f"n, PnP: {points} points, mean face"
 
 
-def test_pnp_keeps_the_networks_pose_where_there_is_none(scene):
-    says = Says(scene, landmarks68_crop=np.zeros((COUNT, 68, 2)))
-    found = call(PnPNetwork(says), scene[-1])
+def test_pnp_falls_back_to_the_networks_pose(scene):
+    network = FixedNetwork(scene, landmarks68_crop=np.zeros((COUNT, 68, 2)))
+    found = call(PnPNetwork(network), scene[-1])
     np.testing.assert_array_equal(found.translation_m, np.ones((COUNT, 3)))
 
 
-def test_pnp_that_would_give_back_the_networks_pose_is_refused(scene):
+def test_pnp_of_the_networks_own_projection_is_refused(scene):
     with pytest.raises(ValueError, match="mean face"):
-        PnPNetwork(Says(scene), "projected", "predicted")
+        PnPNetwork(FixedNetwork(scene), "projected", "predicted")
 
 
-def test_local_poses_come_back_and_forget_the_camera(scene):
+def test_local_poses_are_invertible_and_independent_of_focal_length(scene):
     rotation, translation_m, _, _, boxes = scene
     there = pose_to_local(rotation, translation_m, boxes)
     back = pose_from_local(*there, boxes)
@@ -122,7 +124,7 @@ def test_local_poses_come_back_and_forget_the_camera(scene):
     np.testing.assert_allclose(pose_to_local(rotation, farther_m, zoomed)[1], there[1], atol=1e-12)
 
 
-def test_local_views_have_the_same_picture_and_no_camera():
+def test_local_views_keep_image_and_projection():
     spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
     view = view_from_sample(DotFaces().sample(3), spec)
     local = local_view(view)
@@ -144,7 +146,7 @@ def test_local_views_have_the_same_picture_and_no_camera():
     np.testing.assert_allclose(back[1], pose[1], atol=1e-6)
 
 
-def test_views_without_a_pose_get_none():
+def test_local_views_of_views_without_a_pose():
     spec = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
     view = view_from_sample(DotFaces(posed=False).sample(3), spec)
     local = local_view(view)
@@ -152,18 +154,18 @@ def test_views_without_a_pose_get_none():
     np.testing.assert_array_equal(local.translation_m, view.translation_m)
 
 
-def test_the_local_network_is_told_nothing_of_the_box_and_gives_the_pictures_pose(scene):
+def test_the_local_network_returns_poses_in_the_images_camera(scene):
     rotation, translation_m, _, crop, boxes = scene
     local_rotation, local_translation_m = pose_to_local(rotation, translation_m, boxes)
-    says = Says(scene, rotation=local_rotation, translation_m=local_translation_m)
-    found = call(LocalPoseNetwork(says), boxes)
-    np.testing.assert_array_equal(says.seen[0], np.tile(np.float32(LOCAL_BBOX_INFO), (COUNT, 1)))
+    network = FixedNetwork(scene, rotation=local_rotation, translation_m=local_translation_m)
+    found = call(LocalPoseNetwork(network), boxes)
+    np.testing.assert_array_equal(network.seen[0], np.tile(np.float32(LOCAL_BBOX_INFO), (COUNT, 1)))
     np.testing.assert_allclose(found.translation_m, translation_m, rtol=1e-5, atol=1e-6)
     assert geodesic_angle_deg(found.rotation, rotation).max() < 1e-2
     np.testing.assert_allclose(found.vertices_crop, crop, atol=1e-4)
 
 
-def test_the_landmark_free_rivals_are_the_network_with_parts_left_out():
+def test_the_landmark_free_baselines_are_configurations_of_the_network():
     configs = baseline_configs(tiny_config())
     assert set(configs) == {"direct", "local"}
     assert not any(config.geometry for config in configs.values())

@@ -64,7 +64,7 @@ def test_noisy_points_give_scipys_pose(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_third_of_wrong_points_does_no_harm(seed):
+def test_a_third_of_outliers_is_tolerated(seed):
     rotation, translation_m, rays, size, rng = scene(seed, noise=0.003)
     wrong = rng.permutation(68) < 23
     shift = rng.uniform(0.15, 0.6, (68, 1)) * size
@@ -77,14 +77,14 @@ def test_a_third_of_wrong_points_does_no_harm(seed):
     assert found.inliers[~wrong].mean() > 0.9
 
 
-def test_equal_draws_give_equal_poses():
+def test_pnp_is_reproducible():
     _, _, rays, _, _ = scene(3, noise=0.01)
     first, second = (solve_pnp(FACE, rays, np.random.default_rng(4)) for _ in range(2))
     np.testing.assert_array_equal(first.rotation, second.rotation)
     np.testing.assert_array_equal(first.translation_m, second.translation_m)
 
 
-def test_a_face_of_another_size_is_as_much_farther():
+def test_distance_scales_with_the_size_of_the_face():
     """What a picture cannot tell: the same rays, a 10 % larger face, 10 % more distance."""
     rotation, translation_m, rays, _, _ = scene(7)
     found = solve_pnp(1.1 * FACE, rays)
@@ -92,7 +92,7 @@ def test_a_face_of_another_size_is_as_much_farther():
     np.testing.assert_allclose(found.rotation, rotation, atol=1e-6)
 
 
-def test_posit_solves_draws_each_by_itself():
+def test_posit_solves_point_sets_independently():
     poses = [scene(seed) for seed in range(4)]
     rotation, translation_m = posit(np.stack([FACE] * 4), np.stack([pose[2] for pose in poses]))
     for row, (true_rotation, true_translation_m, *_) in enumerate(poses):
@@ -102,7 +102,7 @@ def test_posit_solves_draws_each_by_itself():
         np.testing.assert_allclose(alone[0][0], rotation[row], atol=1e-12)
 
 
-def test_what_has_no_pose_is_refused():
+def test_degenerate_points_are_refused():
     _, _, rays, _, _ = scene(0)
     with pytest.raises(ValueError, match="at least 6 points"):
         solve_pnp(FACE[:5], rays[:5])

@@ -191,7 +191,7 @@ def test_every_recipe_trains_on_the_given_arkitface(stand_in):
     assert small.recipe.datasets == own.recipe.datasets
 
 
-def test_the_command(runner, stand_in, capsys):
+def test_the_table_command(runner, stand_in, capsys):
     """Reuses the trainings in the folder of the other tests."""
     make_table(TABLES["1"], runner, ["1-iter"])
     own = {"steps": 2, "batch_size": 4}

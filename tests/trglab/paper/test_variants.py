@@ -1,4 +1,4 @@
-"""Networks for comparisons, and the views that one of them is trained on."""
+"""The compared networks, and the training data of the img2pose-style baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_vie
 SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
 
 
-def test_every_line_of_every_table_has_its_network_and_its_published_row():
+def test_every_row_of_every_table_has_its_network_and_its_printed_row():
     known = variant_configs(tiny().model)
     for plan in TABLES.values():
         names = [line.name for line in plan.rows]
@@ -41,7 +41,7 @@ def test_every_line_of_every_table_has_its_network_and_its_published_row():
     assert counts == {"1": 7, "2": 7, "3": 7, "4": 25}
 
 
-def test_variants_differ_in_the_network_alone():
+def test_variants_differ_only_in_the_network():
     base = recipe("small", {"pack": "a", "holdout_pack": "b"})
     full = variant_recipe(base, "full")
     assert full.model == base.model
@@ -57,7 +57,7 @@ def test_variants_differ_in_the_network_alone():
         variant_recipe(base, "fuller")
 
 
-def test_a_checkpoint_answers_as_its_network_does():
+def test_a_checkpoint_network_equals_the_exported_forward_pass():
     network = seeded_network(tiny_config(), TOPOLOGY)
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
@@ -76,7 +76,7 @@ def same(views, others) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(views, others, strict=True))
 
 
-def test_local_poses_of_an_endless_source():
+def test_local_poses_of_an_infinite_dataset():
     faces = LocalPoseDataset("tests.support.dot_faces:DotFaces", {"seed": 3})
     assert same(faces.view(5, SPEC), local_view(make_view(DotFaces(seed=3), 5, SPEC)))
     assert faces.topology is None
@@ -84,7 +84,7 @@ def test_local_poses_of_an_endless_source():
     assert sample.camera.fx == pytest.approx(192 / (1.6 * LOCAL_BBOX_INFO[2]))
 
 
-def test_local_poses_of_a_pack_come_each_once(tmp_path):
+def test_local_poses_of_a_view_store(tmp_path):
     settings = ViewStoreSettings(SPEC.size, image_format="raw")
     write_views(tmp_path / "pack", MeshedDots, settings, indices=range(6))
     config = local_config(stored_views(str(tmp_path / "pack")))
@@ -99,7 +99,7 @@ def test_local_poses_of_a_pack_come_each_once(tmp_path):
         faces.view(0, ViewSpec(64, 1.6, TOPOLOGY.vertex_count))
 
 
-def test_local_poses_of_a_data_set_make_its_mesh(tmp_path):
+def test_local_poses_of_a_finite_dataset(tmp_path):
     write(make_samples(3), tmp_path / "set", "arkitface", split="train")
     config = local_config(DatasetConfig(ARKITFACE, {"folder": str(tmp_path / "set")}, reuse=4))
     assert config.reuse == 4
