@@ -1,4 +1,4 @@
-"""A weight bundle that answers the same for every crop: real files and runtime, no training."""
+"""A weight bundle with constant output: real files and runtime, no training."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A stand-in for the network that knows the truth: heads in rays, whatever the camera.
+"""A pose network that knows the ground truth: heads in rays, for any camera.
 
-A picture that is filled with the grey value k shows the k-th scene. Boxes near a head give that
-head, all others a head that the heatmaps contradict. What the virtual camera of a crop looks at
-cannot be told from grey pixels, so crops are numbered: use :func:`numbered_crops`.
+An image filled with the grey value k shows the k-th scene. Boxes near a head give that head, all
+others a head that the heatmaps contradict. The virtual camera of a crop cannot be inferred from
+grey pixels, so crops are numbered: use :func:`numbered_crops`.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Head:
 
 @dataclass
 class OracleNetwork:
-    """Finds the heads of the scenes it was given."""
+    """Estimates the heads of the given scenes."""
 
     scenes: list[list[Head]]
     calls: list[int] = field(default_factory=list)
-    """How many faces each call had"""
+    """Number of faces of each call"""
     reach: float = 0.6
-    """A head is found from boxes whose centre is at most so many of the box's sides away."""
+    """Largest distance of a head from the box centre, in box sides."""
 
     topology = TOPOLOGY
     crop_size = CARD.crop_size
@@ -99,7 +99,7 @@ class OracleNetwork:
 
 
 TURNS: dict[int, np.ndarray] = {}
-"""View direction of the virtual camera of each numbered crop."""
+"""``cam_from_virtual`` of each numbered crop."""
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def numbered_crops(monkeypatch):
 
 
 def number_crops(monkeypatch):
-    """Write a number into the first pixel of each crop, and remember where its camera looks."""
+    """Write a number into the first pixel of each crop, and store its ``cam_from_virtual``."""
 
     def numbered(image, camera, view, size):
         crop = crop_from_virtual_camera(image, camera, view, size)
@@ -127,7 +127,7 @@ def number_crops(monkeypatch):
 
 @dataclass
 class OracleDetector:
-    """Finds the heads of the first scene, as boxes in pixels of one camera; counts its calls."""
+    """Detects the heads of the scenes as boxes of one camera; counts its calls."""
 
     scenes: list[list[Head]]
     camera: object
@@ -144,5 +144,5 @@ class OracleDetector:
 
 
 def picture(scene: int, width: int = 640, height: int = 480):
-    """A picture of one grey: it shows that scene."""
+    """An image of one grey value: it shows that scene."""
     return np.full((height, width, 3), scene, np.uint8)

@@ -1,4 +1,4 @@
-"""The estimator's plumbing with a network that knows the truth: boxes, cameras, batches."""
+"""The estimator with a network that knows the ground truth: boxes, cameras, batches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assert_is(face, head):
     )
 
 
-def test_a_face_comes_out_as_it_is_and_its_numbers_agree():
+def test_a_face_is_estimated_exactly_and_is_self_consistent():
     estimator, network = make([[ALONE]])
     (face,) = estimator(picture(0), CAMERA)
     assert_is(face, ALONE)
@@ -57,7 +57,7 @@ def test_a_face_comes_out_as_it_is_and_its_numbers_agree():
 
 
 @pytest.mark.parametrize("kind", ["array", "pillow", "path", "picture"])
-def test_pictures_of_every_kind(kind, tmp_path):
+def test_every_kind_of_image(kind, tmp_path):
     estimator, _ = make([[ALONE]])
     pixels = picture(0)
     Image.fromarray(pixels).save(tmp_path / "p.png")
@@ -71,7 +71,7 @@ def test_pictures_of_every_kind(kind, tmp_path):
     assert_is(face, ALONE)
 
 
-def test_boxes_that_are_off_are_drawn_again_and_good_ones_are_not():
+def test_inaccurate_boxes_are_refined_and_accurate_ones_are_not():
     estimator, network = make([[ALONE]])
     good = ALONE.box_px(CAMERA)
     side = good[2] - good[0]
@@ -87,7 +87,7 @@ def test_boxes_that_are_off_are_drawn_again_and_good_ones_are_not():
     assert network.calls == [1]
 
 
-def test_refinement_ends_even_if_boxes_never_settle():
+def test_refinement_ends_even_if_it_does_not_converge():
     heads = [Head((0.0, 0.0, 0.5))]
     network = OracleNetwork([heads])
 
@@ -101,7 +101,7 @@ def test_refinement_ends_even_if_boxes_never_settle():
     assert network.calls == [1, 1, 1]
 
 
-def test_false_alarms_are_dropped_unless_the_user_brought_the_box():
+def test_false_positives_are_dropped_unless_the_box_was_given():
     estimator, _ = make([[ALONE, FAKE]])
     assert len(estimator(picture(0), CAMERA)) == 1
     (face,) = estimator(picture(0), CAMERA, boxes=[FAKE.box_px(CAMERA)])
@@ -132,13 +132,13 @@ def test_two_boxes_on_one_face_give_one_face():
         (0, 0, 1e-9, 1e-9),
     ],
 )
-def test_boxes_that_show_nothing_give_no_face(box):
+def test_boxes_outside_the_image_give_no_face(box):
     estimator, _ = make([[ALONE]])
     for camera in (CAMERA, Camera(500, 900, 320, 240, 640, 480, (-0.4, 0.3, 0, 0, 0))):
         assert estimator(picture(0), camera, boxes=[box]) == []
 
 
-def test_pictures_without_anything_give_nothing():
+def test_images_without_faces_give_none():
     estimator, network = make([[]])
     assert estimator(picture(0), CAMERA) == []
     assert estimator(np.zeros((1, 1, 3), np.uint8)) == []
@@ -147,7 +147,7 @@ def test_pictures_without_anything_give_nothing():
     assert network.calls == []
 
 
-def test_heads_behind_the_camera_are_no_faces():
+def test_heads_behind_the_camera_are_dropped():
     network = OracleNetwork([[ALONE]])
 
     def behind(crops, boxes):
@@ -159,7 +159,7 @@ def test_heads_behind_the_camera_are_no_faces():
     assert inverted(picture(0), CAMERA) == []
 
 
-def test_the_camera_is_never_silent(tmp_path):
+def test_every_face_states_its_camera(tmp_path):
     estimator, _ = make([[ALONE]])
     box = [ALONE.box_px(CAMERA)]
 
@@ -190,7 +190,7 @@ def test_the_camera_is_never_silent(tmp_path):
             camera_of(picture(0), bad)
 
 
-def test_batches_equal_single_calls_in_order_and_share_the_network():
+def test_batches_equal_single_calls_and_share_network_calls():
     scenes = [[ALONE], PAIR, [], [Head((0.0, 0.1, 0.9))], [FAKE, ALONE]]
     estimator, network = make(scenes)
     pictures = [picture(i % 5) for i in range(23)]
@@ -213,7 +213,7 @@ def test_batches_equal_single_calls_in_order_and_share_the_network():
     assert "assumed" in sources[0]
 
 
-def test_batches_are_lazy_and_say_what_is_missing():
+def test_batches_are_lazy_and_report_missing_cameras():
     estimator, _ = make([[ALONE]])
     read = []
 
@@ -242,13 +242,13 @@ def test_batches_are_lazy_and_say_what_is_missing():
         ({"max_faces": 0}, "max_faces"),
     ],
 )
-def test_bad_arguments_say_what_is_wrong(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     estimator, _ = make([[ALONE]])
     with pytest.raises(ValueError, match=message):
         estimator(picture(0), **arguments)
 
 
-def test_bad_models_and_devices_say_what_to_do():
+def test_invalid_models_and_devices_are_refused_with_a_remedy():
     with pytest.raises(ValueError, match=r"device: expected one of .*cuda"):
         HeadPoseEstimator("x.trg", device="abacus")
     with pytest.raises(ValueError, match="pip install onnxruntime-directml"):

@@ -1,4 +1,4 @@
-"""The estimator with the weights that ship: whatever the picture, an answer and no exception."""
+"""The estimator with the bundled weights: any image gives faces or none, and no exception."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CAMERAS = [
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
-def test_any_boxes_give_sound_faces_or_none(estimator, noise, camera):
+def test_any_boxes_give_valid_faces_or_none(estimator, noise, camera):
     rng = np.random.default_rng(1)
     corners = rng.uniform((-200, -200), (420, 340), (24, 2))
     boxes = np.concatenate([corners, corners + np.exp(rng.uniform(0, 7, (24, 2)))], 1)
@@ -50,7 +50,7 @@ def test_any_boxes_give_sound_faces_or_none(estimator, noise, camera):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (3, 3), (8, 8), (20, 2000)])
 @pytest.mark.parametrize("value", [0, 255])
-def test_odd_pictures_are_no_reason_to_fail(estimator, size, value):
+def test_extreme_image_sizes_are_accepted(estimator, size, value):
     image = np.full((*size, 3), value, np.uint8)
     estimator(image)
     estimator(image, boxes=[(0, 0, size[1], size[0])])
@@ -58,14 +58,14 @@ def test_odd_pictures_are_no_reason_to_fail(estimator, size, value):
     assert len(list(estimator.stream([image] * 3))) == 3
 
 
-def test_noise_is_not_taken_for_a_face(estimator, noise):
+def test_noise_has_low_confidence(estimator, noise):
     assert CARD_KEY in estimator.card.training
     faces = estimator(noise, boxes=[(40, 20, 240, 220), (100, 100, 180, 180)])
     assert all(face.confidence < 0.5 for face in faces)
 
 
 @pytest.mark.skipif(not bundled_model().is_file(), reason="needs the bundled detector")
-def test_nobody_is_found_in_noise_and_gradients(noise):
+def test_no_face_is_found_in_noise_and_black_images(noise):
     with_detector = HeadPoseEstimator()
     assert with_detector(noise) == []
     assert with_detector(np.zeros((480, 640, 3), np.uint8)) == []

@@ -1,4 +1,4 @@
-"""A head at the edge of a wide picture is the same head: with the real network and our renderer."""
+"""Estimates of a head at the edge and in the centre of a wide-angle image agree (slow)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Faces found at the middle and at an edge, of heads that face the camera alike."""
+    """Faces estimated in the centre and at an edge, of heads with equal rotation to the view
+    ray."""
     from tests.support.rendered_heads import RenderedHead, plain_studio
 
     estimator, studio = HeadPoseEstimator(), plain_studio(FACE_MODEL)
@@ -58,13 +59,13 @@ def pairs():
 
 
 def test_the_rotation_is_the_same(pairs):
-    """Each network errs on each head; what must not be is that the edge turns heads."""
+    """On average: the network's own errors differ between the two images."""
     turned = [geodesic_angle_deg(edge[0], middle[0]) for middle, edge in pairs]
     assert np.mean(turned) < 1.5
 
 
 def test_the_size_is_the_same(pairs):
-    """In the mean: a network that reads size from looks errs on single heads by a little more."""
+    """On average: the network's own errors differ between the two images."""
 
     def size_m(face):
         return np.linalg.norm(face.landmarks_m - face.landmarks_m.mean(0), axis=1).mean()

@@ -1,4 +1,4 @@
-"""What must stay fast, with all features on. Minutes, and true only on a quiet machine: long."""
+"""Speed of the renderer with all features; takes minutes and needs an idle machine (slow)."""
 
 from __future__ import annotations
 

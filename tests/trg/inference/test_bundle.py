@@ -28,7 +28,7 @@ def _bundle() -> WeightBundle:
     return WeightBundle(b"the graph" * 100, TOPOLOGY, card)
 
 
-def test_a_bundle_reads_back_whole(tmp_path) -> None:
+def test_a_bundle_round_trips(tmp_path) -> None:
     path = tmp_path / "w.trg"
     digest = write_bundle(path, _bundle())
     read = read_bundle(path, sha256=digest)
@@ -68,7 +68,7 @@ def _rewrite(path, **changes: bytes | None) -> None:
             archive.writestr(name, data)
 
 
-def test_damage_is_found_and_named(tmp_path) -> None:
+def test_damage_is_detected_and_reported(tmp_path) -> None:
     path = tmp_path / "w.trg"
 
     def fresh() -> dict:
@@ -110,6 +110,6 @@ def test_the_runtime_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_bundle_that_does_not_ship_is_refused_with_the_names_of_those_that_do() -> None:
+def test_an_unknown_bundle_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(ValueError, match=r"expected one of .*'nothing'"):
         bundled("nothing")

@@ -35,7 +35,7 @@ def features_of(head: Head, **changes) -> dict[str, float]:
     return dict(zip(FEATURES, row, strict=True))
 
 
-def test_features_are_distances_in_sides_of_the_box():
+def test_features_are_fractions_of_the_box_side():
     head = Head((0.02, 0.01, 0.6), (10.0, 0.0, 0.0))
     same = features_of(head)
     assert same["bias"] == 1
@@ -52,13 +52,13 @@ def test_features_are_distances_in_sides_of_the_box():
 
 
 @pytest.mark.parametrize("broken", ["landmarks68_crop", "peaks", "vertices_crop"])
-def test_broken_numbers_give_finite_features_and_no_confidence(broken):
+def test_non_finite_estimates_have_finite_features_and_no_confidence(broken):
     row = features_of(Head((0, 0, 0.6)), **{broken: lambda a: getattr(a, broken) * np.nan})
     assert np.isfinite(list(row.values())).all()
     assert UNCALIBRATED.predict(np.array([list(row.values())]))[0] < 1e-3
 
 
-def test_cards_carry_the_regression_and_old_ones_are_noticed():
+def test_models_round_trip_through_cards_and_outdated_ones_are_refused():
     model = ConfidenceModel((1.0, -2.0, -1.0, 0.5, -3.0, 0.0))
     assert ConfidenceModel.from_training_facts({CARD_KEY: model.to_facts()}) == model
     by_name = dict(sorted(model.to_facts().items()))  # as a bundle's card keeps them

@@ -1,4 +1,4 @@
-"""The runtime half of the detector, on made graphs whose answers are known."""
+"""The detector at inference, on an artificial graph whose output is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINTS = np.linspace(-0.3, 0.3, 10)
 
 
 def spot_finder() -> onnx.ModelProto:
-    """A graph that finds a face in each 8x8 square whose middle is bright, as sure as it is bright.
+    """A graph that finds a face in each 8x8 square with a bright middle, scored by its brightness.
 
     The score is the red of the square's pixel (4, 4) over 255; the face's centre lies a tenth of a
     side to the right of the square's centre.
@@ -81,7 +81,7 @@ def picture(width: int, height: int, spots: dict[tuple[int, int], int]) -> np.nd
     return pixels
 
 
-def test_cells_become_boxes_and_points_in_the_picture(model_path) -> None:
+def test_cells_are_decoded_to_boxes_and_landmarks(model_path) -> None:
     found = FaceDetector(model_path).detect(picture(320, 256, {(10, 5): 255, (30, 20): 200}))
     np.testing.assert_allclose(found.scores, [1.0, 200 / 255], atol=1e-6)
     centre = np.array([(10.5 * 8 + 0.1 * SIDE_PX, 5.5 * 8), (30.5 * 8 + 0.1 * SIDE_PX, 20.5 * 8)])
@@ -92,7 +92,7 @@ def test_cells_become_boxes_and_points_in_the_picture(model_path) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 3, 0.5])
-def test_boxes_grow_with_the_picture(model_path, factor) -> None:
+def test_boxes_scale_with_the_image(model_path, factor) -> None:
     """The picture's larger side becomes 320 px, whatever it was."""
     small = picture(320, 256, {(10, 5): 255, (30, 20): 230})
     detector = FaceDetector(model_path)
@@ -106,7 +106,7 @@ def test_boxes_grow_with_the_picture(model_path, factor) -> None:
     np.testing.assert_allclose(got.points, expected.points * factor, atol=1e-3)
 
 
-def test_only_peaks_above_the_threshold_count_and_the_surest_of_neighbours(model_path) -> None:
+def test_only_local_maxima_above_the_threshold_are_detections(model_path) -> None:
     spots = {(10, 10): 250, (11, 10): 240, (12, 10): 245, (30, 10): 140, (20, 20): 100}
     detector = FaceDetector(model_path)
     found = detector.detect(picture(320, 256, spots))
@@ -120,7 +120,7 @@ def test_only_peaks_above_the_threshold_count_and_the_surest_of_neighbours(model
     assert len(detector.detect(picture(320, 256, spots), max_faces=1).scores) == 1
 
 
-def test_a_batch_of_mixed_sizes_answers_as_one_by_one(model_path) -> None:
+def test_a_batch_of_mixed_sizes_equals_single_images(model_path) -> None:
     rng = np.random.default_rng(0)
     pictures = [
         picture(w, h, {(int(rng.integers(w // 8)), int(rng.integers(h // 8))): 255})
@@ -137,12 +137,12 @@ def test_a_batch_of_mixed_sizes_answers_as_one_by_one(model_path) -> None:
 @pytest.mark.parametrize(
     "shape", [(1, 1), (1, 7), (3, 20000), (20000, 2), (480, 20000), (31, 33), (2000, 3)]
 )
-def test_pictures_of_any_shape_have_no_face_where_nothing_is(model_path, shape) -> None:
+def test_empty_images_of_any_shape_have_no_face(model_path, shape) -> None:
     found = FaceDetector(model_path).detect(np.zeros((*shape, 3), np.uint8))
     assert [array.shape for array in found] == [(0, 4), (0,), (0, 5, 2)]
 
 
-def test_faces_are_found_all_along_a_long_picture(model_path) -> None:
+def test_faces_are_found_everywhere_in_a_panorama(model_path) -> None:
     detector = FaceDetector(model_path)
     for start in (0, 4000, 9999, 19400):
         pixels = np.zeros((600, 20000, 3), np.uint8)
@@ -154,7 +154,7 @@ def test_faces_are_found_all_along_a_long_picture(model_path) -> None:
         assert abs(centre[1] - 260) < 120
 
 
-def test_small_faces_are_looked_for_in_finer_windows(model_path) -> None:
+def test_small_faces_are_found_in_finer_pyramid_levels(model_path) -> None:
     """A spot of 8 px in a large picture is gone at 320 px, and found where it may be so small."""
     pixels = np.zeros((1500, 2000, 3), np.uint8)
     places = [(1601, 1207), (5, 3), (1990, 1490), (760, 700)]
@@ -168,7 +168,7 @@ def test_small_faces_are_looked_for_in_finer_windows(model_path) -> None:
     assert (fine.boxes_xyxy[:, 2] - fine.boxes_xyxy[:, 0]).min() == pytest.approx(SIDE_PX)
 
 
-def test_overlap_equals_counting_pixels() -> None:
+def test_iou_equals_counting_pixels() -> None:
     rng = np.random.default_rng(1)
     corners = rng.integers(0, 20, (30, 2))
     boxes = np.hstack([corners, corners + rng.integers(1, 15, (30, 2))])
@@ -183,7 +183,7 @@ def test_overlap_equals_counting_pixels() -> None:
         np.testing.assert_allclose(box_iou(boxes.astype(float), box.astype(float)), expected)
 
 
-def test_suppression_equals_the_naive_loop() -> None:
+def test_non_maximum_suppression_equals_the_naive_loop() -> None:
     rng = np.random.default_rng(2)
     corners = rng.uniform(0, 60, (80, 2))
     boxes = np.hstack([corners, corners + rng.uniform(5, 30, (80, 1))])
@@ -218,7 +218,7 @@ def test_fixed_boxes_become_squares_and_are_sorted() -> None:
         (([[1, 1, 2, 5]], 1.0, [1, 1]), "scores"),
     ],
 )
-def test_fixed_boxes_say_what_they_expected(arguments, message) -> None:
+def test_invalid_fixed_boxes_are_refused(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         FixedBoxes(*arguments)
 
@@ -233,13 +233,13 @@ def test_fixed_boxes_say_what_they_expected(arguments, message) -> None:
         np.zeros((5, 5, 3), np.uint16),
     ],
 )
-def test_what_is_no_rgb_picture_is_refused(model_path, image) -> None:
+def test_images_other_than_uint8_rgb_are_refused(model_path, image) -> None:
     for detector in (FaceDetector(model_path), FixedBoxes([[0, 0, 1, 1]])):
         with pytest.raises(ValueError, match=r"image: expected an .*uint8 RGB image"):
             detector.detect(image)
 
 
-def test_wrong_numbers_are_refused(model_path) -> None:
+def test_invalid_parameters_are_refused(model_path) -> None:
     detector, image = FaceDetector(model_path), np.zeros((8, 8, 3), np.uint8)
     for threshold in (-0.1, 1.5, np.nan):
         with pytest.raises(ValueError, match="threshold: expected a score"):
@@ -253,7 +253,7 @@ def test_wrong_numbers_are_refused(model_path) -> None:
         FaceDetector(model_path, providers=["Fast"])
 
 
-def test_files_that_are_no_detector_are_told_apart(model_path, tmp_path) -> None:
+def test_files_other_than_detectors_are_refused(model_path, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a face detector"):
         FaceDetector(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("hello")
@@ -271,7 +271,7 @@ def test_files_that_are_no_detector_are_told_apart(model_path, tmp_path) -> None
 
 
 @pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no detector")
-def test_the_bundled_detector_is_small_and_quiet_on_nothing() -> None:
+def test_the_bundled_detector_is_small_and_finds_nothing_in_blank_images() -> None:
     path = bundled_model()
     assert path.stat().st_size <= 1.2e6
     detector = FaceDetector()

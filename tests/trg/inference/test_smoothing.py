@@ -42,7 +42,7 @@ def naive_one_euro(values, times, min_cutoff, beta):
     return np.array(results)
 
 
-def test_numbers_are_smoothed_as_the_paper_says_at_any_rate():
+def test_values_are_smoothed_as_in_the_paper_at_any_frame_rate():
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.005, 0.1, 200))
     values = np.sin(times * 3) + rng.normal(0, 0.05, 200)
@@ -75,7 +75,7 @@ def test_rotations_are_smoothed_the_same_in_any_frame():
         )
 
 
-def test_repeated_times_change_nothing_and_backward_times_start_afresh():
+def test_repeated_times_change_nothing_and_decreasing_times_reset():
     filtered = OneEuroFilter(PARAMETERS)
     filtered.smooth(np.zeros(3), 1.0)
     before = filtered.smooth(np.ones(3), 1.1)
@@ -97,7 +97,7 @@ def make_face(rng: np.random.Generator, noise: float = 1.0) -> Face:
     return Face.from_pose(rotation, translation_m, landmarks_m, 0.9, CAMERA, TOPOLOGY)
 
 
-def test_a_head_whose_smoothed_self_has_no_picture_comes_out_as_it_is():
+def test_a_face_whose_smoothing_cannot_be_projected_is_returned_unchanged():
     smoother = FaceSmoother()
     beside = rotation_from_euler(np.array([90.0, 0.0, 0.0]))
     shape_m = TOPOLOGY.template_m
@@ -109,10 +109,10 @@ def test_a_head_whose_smoothed_self_has_no_picture_comes_out_as_it_is():
     assert smoother.smooth(frontal, 1 / 30) is frontal, "still too near for a frontal head"
 
 
-def test_a_still_face_trembles_less_and_all_its_numbers_agree():
+def test_a_still_face_jitters_less_and_stays_self_consistent():
     rng = np.random.default_rng(5)
     smoother = FaceSmoother()
-    raw, calm = [], []
+    raw, smoothed = [], []
     for i in range(150):
         face = make_face(rng)
         smooth = smoother.smooth(face, i / 30)
@@ -123,14 +123,14 @@ def test_a_still_face_trembles_less_and_all_its_numbers_agree():
         )
         np.testing.assert_allclose(smooth.box_xyxy, face_box(smooth.landmarks68_px))
         raw.append(face)
-        calm.append(smooth)
+        smoothed.append(smooth)
 
-    def tremble(faces):
+    def jitter(faces):
         angles = [geodesic_angle_deg(a.rotation, b.rotation) for a, b in pairwise(faces[30:])]
         return np.mean(angles), np.std(np.diff([face.translation_m[2] for face in faces[30:]]))
 
-    assert tremble(calm)[0] < tremble(raw)[0] / 3
-    assert tremble(calm)[1] < tremble(raw)[1] / 3
+    assert jitter(smoothed)[0] < jitter(raw)[0] / 3
+    assert jitter(smoothed)[1] < jitter(raw)[1] / 3
 
 
 def test_a_turning_head_is_followed_closely():
@@ -156,6 +156,6 @@ def test_a_turning_head_is_followed_closely():
 
 
 @pytest.mark.parametrize("numbers", [(0.0, 1.0), (-1.0, 0.0), (1.0, -1.0), (np.nan, 0.0)])
-def test_bad_strengths_say_what_is_wrong(numbers):
+def test_invalid_parameters_are_refused(numbers):
     with pytest.raises(ValueError, match="min_cutoff_hz above 0"):
         OneEuroParameters(*numbers)

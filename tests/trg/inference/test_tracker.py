@@ -1,4 +1,4 @@
-"""Faces over time: who is who, when the detector looks, what is lost and found again."""
+"""Tracking: identities, when the detector runs, and lost and recovered faces."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CAMERA = Camera.from_fov(60.0, 640, 480)
 LEFT, RIGHT = Head((-0.15, 0.0, 0.7)), Head((0.15, 0.0, 0.7))
 
 
-class Film:
-    """A scene that a test moves about, and a tracker that watches it."""
+class MovingScene:
+    """A scene that a test changes from frame to frame, and a tracker on it."""
 
     def __init__(self, *heads: Head, **options) -> None:
         self.heads = list(heads)
@@ -50,105 +50,105 @@ def moved(head: Head, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Head:
     return Head(tuple(shifted), head.angles_deg, head.sure)
 
 
-def test_one_detection_is_enough_for_a_head_that_moves():
-    film = Film(LEFT, redetect_every=1000, smoothing=None)
+def test_a_moving_head_needs_one_detection():
+    scene = MovingScene(LEFT, redetect_every=1000, smoothing=None)
     for i in range(40):
-        film.heads[0] = moved(LEFT, x=0.01 * i, z=0.004 * i)
-        (face,) = film.next()
+        scene.heads[0] = moved(LEFT, x=0.01 * i, z=0.004 * i)
+        (face,) = scene.next()
         assert face.id == 0
         assert face.time_s == pytest.approx(i / 30)
-        np.testing.assert_allclose(face.translation_m, film.heads[0].translation_m, atol=1e-6)
-    assert film.detector.calls == 1
-    assert sum(film.network.calls) <= 41 + 1
+        np.testing.assert_allclose(face.translation_m, scene.heads[0].translation_m, atol=1e-6)
+    assert scene.detector.calls == 1
+    assert sum(scene.network.calls) <= 41 + 1
 
 
-def test_newcomers_are_found_within_the_interval_and_keep_their_numbers():
-    film = Film(LEFT, redetect_every=5)
-    assert film.ids() == [0]
-    film.heads.append(RIGHT)
-    seen = [film.ids() for _ in range(6)]
+def test_new_faces_are_found_within_the_interval_and_keep_their_ids():
+    scene = MovingScene(LEFT, redetect_every=5)
+    assert scene.ids() == [0]
+    scene.heads.append(RIGHT)
+    seen = [scene.ids() for _ in range(6)]
     assert seen[-1] == [0, 1]
-    film.heads.reverse()
-    assert film.ids() == [0, 1]
-    assert film.detector.calls <= 3
+    scene.heads.reverse()
+    assert scene.ids() == [0, 1]
+    assert scene.detector.calls <= 3
 
 
-def test_somebody_hidden_for_some_frames_comes_back_as_the_same():
-    film = Film(LEFT, RIGHT, lost_track_buffer=10)
-    assert film.ids() == [0, 1]
-    film.heads[:] = [RIGHT]
-    assert [film.ids() for _ in range(8)] == [[1]] * 8
-    film.heads[:] = [RIGHT, moved(LEFT, x=0.06)]
-    assert film.ids() == [0, 1]
-    film.heads[:] = [RIGHT]
+def test_a_face_lost_for_some_frames_keeps_its_id():
+    scene = MovingScene(LEFT, RIGHT, lost_track_buffer=10)
+    assert scene.ids() == [0, 1]
+    scene.heads[:] = [RIGHT]
+    assert [scene.ids() for _ in range(8)] == [[1]] * 8
+    scene.heads[:] = [RIGHT, moved(LEFT, x=0.06)]
+    assert scene.ids() == [0, 1]
+    scene.heads[:] = [RIGHT]
     for _ in range(12):
-        film.ids()
-    film.heads[:] = [RIGHT, LEFT]
+        scene.ids()
+    scene.heads[:] = [RIGHT, LEFT]
     for _ in range(15):
-        last = film.ids()
+        last = scene.ids()
     assert last == [1, 2]
 
 
-def test_a_jump_is_followed_by_a_new_detection_at_once():
-    film = Film(LEFT)
-    film.ids()
-    film.heads[:] = [RIGHT]
-    (face,) = film.next()
+def test_a_jump_triggers_a_detection_at_once():
+    scene = MovingScene(LEFT)
+    scene.ids()
+    scene.heads[:] = [RIGHT]
+    (face,) = scene.next()
     assert face.id == 1
     np.testing.assert_allclose(face.translation_m, RIGHT.translation_m, atol=1e-6)
-    assert film.detector.calls == 2
+    assert scene.detector.calls == 2
 
 
-def test_doubtful_faces_go_on_but_do_not_begin():
-    doubtful = Head((0.1, 0.1, 0.6), sure=False)
-    film = Film(doubtful)
-    assert film.ids() == []
-    eager = Film(doubtful, new_confidence=0.0, keep_confidence=0.0)
+def test_a_face_of_low_confidence_starts_no_track():
+    uncertain = Head((0.1, 0.1, 0.6), sure=False)
+    scene = MovingScene(uncertain)
+    assert scene.ids() == []
+    eager = MovingScene(uncertain, new_confidence=0.0, keep_confidence=0.0)
     assert eager.ids() == [0]
 
 
-def test_two_tracks_on_one_face_become_one_and_the_older_stays():
-    film = Film(LEFT, RIGHT)
-    assert film.ids() == [0, 1]
+def test_duplicate_tracks_merge_into_the_older():
+    scene = MovingScene(LEFT, RIGHT)
+    assert scene.ids() == [0, 1]
     for share in np.linspace(0, 1, 30):
-        film.heads[:] = [LEFT, moved(RIGHT, x=-0.3 * share)]
-        last = film.ids()
+        scene.heads[:] = [LEFT, moved(RIGHT, x=-0.3 * share)]
+        last = scene.ids()
     assert last == [0]
 
 
-def test_the_number_of_faces_is_limited_and_saves_detections():
-    film = Film(LEFT, RIGHT, max_faces=1, redetect_every=2)
+def test_max_faces_limits_tracks_and_detections():
+    scene = MovingScene(LEFT, RIGHT, max_faces=1, redetect_every=2)
     for _ in range(10):
-        assert film.ids() == [0]
-    assert film.detector.calls == 1
-    film.heads.pop(0)
+        assert scene.ids() == [0]
+    assert scene.detector.calls == 1
+    scene.heads.pop(0)
     for _ in range(20):
-        last = film.ids()
+        last = scene.ids()
         assert len(last) <= 1
     assert last == [1]
 
 
-def test_empty_frames_and_frames_of_other_sizes_are_fine():
-    film = Film()
-    assert film.ids() == []
-    film.heads.append(LEFT)
-    assert film.ids() == [0]
+def test_empty_frames_and_changing_frame_sizes():
+    scene = MovingScene()
+    assert scene.ids() == []
+    scene.heads.append(LEFT)
+    assert scene.ids() == [0]
     tiny = Camera.assumed(1, 1)
-    assert film.tracker.track(np.zeros((1, 1, 3), np.uint8), tiny, 0.1) == []
-    assert film.ids() in ([0], [1])
+    assert scene.tracker.track(np.zeros((1, 1, 3), np.uint8), tiny, 0.1) == []
+    assert scene.ids() in ([0], [1])
 
 
 @pytest.mark.parametrize("times", [[0, 0, 0, 0], [5, 4, 3, 2], [0, 0.1, 0.1, 0.05]])
-def test_odd_timestamps_are_survived(times):
-    film = Film(LEFT)
+def test_irregular_timestamps_are_accepted(times):
+    scene = MovingScene(LEFT)
     for i, time_s in enumerate(times):
-        film.heads[0] = moved(LEFT, x=0.01 * i)
-        (face,) = film.next(time_s)
+        scene.heads[0] = moved(LEFT, x=0.01 * i)
+        (face,) = scene.next(time_s)
         assert face.time_s == time_s
         assert np.isfinite(face.landmarks_px).all()
 
 
-def test_streams_number_frames_and_tell_the_time():
+def test_streams_number_and_time_frames():
     scenes = [[LEFT]]
     estimator = HeadPoseEstimator(OracleNetwork(scenes), OracleDetector(scenes, CAMERA))
     frames = list(estimator.stream([picture(0)] * 4, CAMERA, fps=25.0))
@@ -163,7 +163,7 @@ def test_streams_number_frames_and_tell_the_time():
         estimator.stream([], fps=0)
 
 
-def test_bad_options_say_what_is_wrong():
+def test_invalid_options_are_refused():
     with pytest.raises(ValueError, match="max_faces"):
         TrackingOptions(max_faces=0)
     with pytest.raises(ValueError, match="redetect_every"):
