@@ -55,7 +55,7 @@ TILTED_PROBABILITY, ANY_ROLL_PROBABILITY = 0.16, 0.03
 CUT_OFF_PROBABILITY = 0.15
 
 PLACEMENT_TRIES, OVERLAP_PROBABILITY = 12, 0.35
-"""Attempts to place a head where it occludes no other, and the probability to keep it otherwise."""
+"""Attempts to position a head without occlusion, and the probability to keep it otherwise."""
 
 FACE_METERED_PROBABILITY = 0.85
 """Probability that exposure and white balance are set for faces rather than for the whole image."""

@@ -69,17 +69,17 @@ def _brow_alpha(
     half_m = 0.5 * np.float32(brows.thickness_m) * maps.unit * taper * (0.6 + 0.4 * start)
     body = smoothstep(1.5, 0.4, np.abs(across) / half_m + 0.22 * fine)
     body *= start * smoothstep(1.06, 0.92, along)
-    place = np.flatnonzero(body > 0.01)
+    texels = np.flatnonzero(body > 0.01)
     alpha = np.zeros(body.size, np.float32)
     # Strands are upright at the inner end and follow the brow further out.
     length_m = 0.045 * maps.unit
-    lean = 0.9 - 1.6 * np.clip(along.ravel()[place], 0.0, 1.0)
-    u, v = along.ravel()[place] * length_m, across.ravel()[place]
-    side = np.sign(maps.x_m.ravel()[place])
+    lean = 0.9 - 1.6 * np.clip(along.ravel()[texels], 0.0, 1.0)
+    u, v = along.ravel()[texels] * length_m, across.ravel()[texels]
+    side = np.sign(maps.x_m.ravel()[texels])
     strand_space = np.stack([v * np.sin(lean) - u * np.cos(lean), u * np.sin(lean) + v, side], -1)
     stripes = lattice_noise(maps.lattice, strand_space, (1400.0, 220.0, 7.3), rng.uniform(0, 32, 3))
     hairs = np.clip(0.76 + 0.12 * stripes + 0.9 * (brows.density - 0.5), 0.05, 1.0)
-    alpha[place] = body.ravel()[place] * hairs * (0.35 + 0.5 * brows.density)
+    alpha[texels] = body.ravel()[texels] * hairs * (0.35 + 0.5 * brows.density)
     return np.clip(alpha, 0.0, 1.0).reshape(body.shape)
 
 
@@ -92,21 +92,21 @@ def _beard_layers(
 ) -> list[ColourLayer]:
     """Return a beard and its highlights."""
     area = _beard_area(maps, beard)
-    place = np.flatnonzero(area > 0.02)
+    texels = np.flatnonzero(area > 0.02)
     # Strands grow down and, on the cheeks, backwards.
-    around = maps.azimuth.ravel()[place] * np.float32(0.085 * maps.unit)
-    down = maps.y_m.ravel()[place]
+    around = maps.azimuth.ravel()[texels] * np.float32(0.085 * maps.unit)
+    down = maps.y_m.ravel()[texels]
     strand_space = np.stack([around - 0.3 * down * np.sign(around), down, 0.0 * down], axis=-1)
     offset = rng.uniform(0, 32, 3)
     stripes = lattice_noise(maps.lattice, strand_space, (800.0, 150.0, 1.0), offset)
     solid = np.clip((beard.density - 0.3) / 0.7, 0.0, 1.0)
-    texture = (1.0 - solid) * fine.ravel()[place] + solid * stripes
-    edge = area.ravel()[place] + 0.10 * coarse.ravel()[place] + (0.05 + 0.13 * solid) * texture
+    texture = (1.0 - solid) * fine.ravel()[texels] + solid * stripes
+    edge = area.ravel()[texels] + 0.10 * coarse.ravel()[texels] + (0.05 + 0.13 * solid) * texture
     alpha = np.zeros(area.size, np.float32)
     cover = 0.22 + 0.66 * beard.density
-    alpha[place] = smoothstep(0.12, 0.95, edge) * cover * (0.94 + 0.03 * texture)
+    alpha[texels] = smoothstep(0.12, 0.95, edge) * cover * (0.94 + 0.03 * texture)
     glints = np.zeros(area.size, np.float32)
-    glints[place] = alpha[place] * (0.15 * solid) * smoothstep(0.4, 1.6, stripes)
+    glints[texels] = alpha[texels] * (0.15 * solid) * smoothstep(0.4, 1.6, stripes)
     bright = rgb_tuple(np.asarray(beard.rgb) * 1.5 + 12.0)
     return [
         ColourLayer(np.clip(alpha, 0.0, 0.97).reshape(area.shape), beard.rgb),
