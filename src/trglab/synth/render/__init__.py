@@ -1,1 +1,1 @@
-"""The renderer: surfaces to pictures."""
+"""The renderer: from surfaces to linear images."""

@@ -84,7 +84,7 @@ def shade(fragments, start, stop, buffers, pixel_samples, texture, height, mater
     half, one = np.float32(0.5), np.float32(1.0)
     to_light = (light.direction[0], light.direction[1], light.direction[2])
     lx, ly, lz = to_light
-    nought = np.float32(0.0)
+    zero = np.float32(0.0)
     # Cosine beyond the terminator up to which the key light has an effect.
     reach = np.float32(material.scatter + 0.4 * light.softness)
     if material.anisotropy > 0.0:
@@ -103,7 +103,7 @@ def shade(fragments, start, stop, buffers, pixel_samples, texture, height, mater
             if material.bump_m > 0.0:
                 normal = bump_normal(height, point, pixel_samples, material.bump_m, grad_u, grad_v)
         normal = (normal[0] * side, normal[1] * side, normal[2] * side)
-        lit = nought
+        lit = zero
         if reach > -_dot(normal, to_light):
             lit = light_visibility(
                 shadow,
@@ -150,16 +150,16 @@ def _harmonics(sh, c, x, y, z, basis):
 @inlined
 def _diffuse(albedo, normal, to_light, strand, lit, occlusion, material, light):
     """Return diffuse light: spherical harmonics, and the key light with a wrapped cosine."""
-    one, nought = np.float32(1.0), np.float32(0.0)
+    one, zero = np.float32(1.0), np.float32(0.0)
     n_dot_l = _dot(normal, to_light)
     # On the far side of the terminator, self-shadowing must not remove scattered light.
-    ramp = min(max((n_dot_l + np.float32(0.1)) * np.float32(4.0), nought), one)
+    ramp = min(max((n_dot_l + np.float32(0.1)) * np.float32(4.0), zero), one)
     spill = (one - ramp) * min(np.float32(3.0 * material.scatter), one)
     lit = lit + (one - lit) * spill
-    hair, lobe = np.float32(material.anisotropy), nought
-    if hair > nought:
+    hair, lobe = np.float32(material.anisotropy), zero
+    if hair > zero:
         along = _dot(strand, to_light)
-        lobe = np.sqrt(max(one - along * along, nought))
+        lobe = np.sqrt(max(one - along * along, zero))
     sky = irradiance(light.sh, normal[0], normal[1], normal[2])
     return (
         _diffuse_channel(0, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, material, light),

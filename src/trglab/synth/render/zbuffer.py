@@ -106,7 +106,7 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
         With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are discarded.
     """
     height, width = inverse_depth.shape
-    half, one, nought = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+    half, one, zero = np.float32(0.5), np.float32(1.0), np.float32(0.0)
     slack, tiny = np.float32(EDGE_TOLERANCE), np.float32(1e-9)
     farthest = _tile_farthest(inverse_depth) if cutout else inverse_depth[:0]
     for t in numbers:
@@ -120,10 +120,10 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
         area = x1 * y2 - x2 * y1  # negative for front faces, as y points down
         if (cull and area >= 0.0) or abs(area) < tiny:
             continue
-        low_x = max(nought, np.ceil(x0 + min(nought, x1, x2) - half))
-        low_y = max(nought, np.ceil(y0 + min(nought, y1, y2) - half))
-        high_x = min(np.float32(width - 1), np.floor(x0 + max(nought, x1, x2) - half))
-        high_y = min(np.float32(height - 1), np.floor(y0 + max(nought, y1, y2) - half))
+        low_x = max(zero, np.ceil(x0 + min(zero, x1, x2) - half))
+        low_y = max(zero, np.ceil(y0 + min(zero, y1, y2) - half))
+        high_x = min(np.float32(width - 1), np.floor(x0 + max(zero, x1, x2) - half))
+        high_y = min(np.float32(height - 1), np.floor(y0 + max(zero, y1, y2) - half))
         if low_x > high_x or low_y > high_y:
             continue
         if cutout and _box_is_hidden(farthest, max(n0, n1, n2), low_x, low_y, high_x, high_y):
