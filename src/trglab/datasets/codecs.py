@@ -57,7 +57,7 @@ def decode_image(content: Buffer, field: str) -> NDArray[np.uint8]:
     if field.endswith(".npy"):
         return decode_npy(content)
     with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image)
 
 
 def encode_npy(array: NDArray[Any]) -> bytes:
