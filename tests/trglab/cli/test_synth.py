@@ -5,12 +5,31 @@ from __future__ import annotations
 import pytest
 
 from tests.support.cli import trg_cli  # noqa: F401 (a fixture)
+from tests.support.made_samples import TOPOLOGY, make_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 
+class MadeFaces:
+    """Stands in for the renderer, whose own tests are in tests/trglab/synth."""
+
+    topology = TOPOLOGY
+
+    def __init__(self, seed=0, **options):
+        self._samples = make_samples(4, seed=seed)
+        self.provenance = {"seed": seed}
+
+    def sample(self, index):
+        return self._samples[index]
+
+    def neutral_m(self, index):
+        return TOPOLOGY.template_m
+
+
 @pytest.mark.parametrize("layout", ["webdataset", "biwi"])
-def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, tmp_path, layout):  # noqa: F811
+def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, monkeypatch, tmp_path, layout):  # noqa: F811
+    monkeypatch.setattr("trglab.synth.dataset.SyntheticFaces", MadeFaces)
+    monkeypatch.setattr("trglab.synth.parallel.SyntheticFaces", MadeFaces)
     arguments = ("synth", tmp_path / "faces", "--count", 2, "--layout", layout)
     assert trg_cli(*arguments, "--sheet", tmp_path / "sheet.png").code == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
