@@ -11,14 +11,14 @@ from scripts.compute_head_topology import (
     procedural_landmarks,
 )
 
-from tests.support.meshes import boundary, grid_mesh
+from tests.support.meshes import boundary, sheet_with_seam
 from trg.geometry.face_mesh import edges_of
 from trglab.synth.head.mesh_indices import landmark_indices
 
 
 @pytest.mark.parametrize("target", [220, 121, 60])
 def test_decimation_reaches_the_target_and_keeps_pins_border_and_seam(target):
-    points, triangles, corners = grid_mesh()
+    points, triangles, corners = sheet_with_seam()
     pinned = [40, 100, 133]
     mesh = decimate(points, triangles, target, corners=corners, pinned=pinned)
     used = np.unique(mesh.triangles)
@@ -36,7 +36,7 @@ def test_decimation_reaches_the_target_and_keeps_pins_border_and_seam(target):
 
 
 def test_decimation_preserves_coverage_orientation_and_euler_characteristic():
-    points, triangles, _ = grid_mesh()
+    points, triangles, _ = sheet_with_seam()
     mesh = decimate(points, triangles, 80)
     a, b, c = points[mesh.triangles].swapaxes(0, 1)
     before = np.cross(*(points[triangles][:, k] - points[triangles][:, 0] for k in (1, 2)))
@@ -48,14 +48,14 @@ def test_decimation_preserves_coverage_orientation_and_euler_characteristic():
 
 
 def test_decimation_keeps_more_vertices_where_the_weight_is_high():
-    points, triangles, _ = grid_mesh()
+    points, triangles, _ = sheet_with_seam()
     weight = np.where(points[:, 0] < 8, 100.0, 1.0)
     used = np.unique(decimate(points, triangles, 110, weight=weight, evenness=0.5).triangles)
     assert (points[used, 0] < 8).sum() > 1.5 * (points[used, 0] > 8).sum()
 
 
 def test_decimation_keeps_detail_that_only_another_pose_shows():
-    points, triangles, _ = grid_mesh()
+    points, triangles, _ = sheet_with_seam()
     points[:, 2] = 0.0
     spikes = np.array([37, 60, 93, 110, 141, 178])
     raised = points.copy()
@@ -67,13 +67,13 @@ def test_decimation_keeps_detail_that_only_another_pose_shows():
 
 
 def test_an_unreachable_target_raises():
-    points, triangles, _ = grid_mesh(4, 4, 2)
+    points, triangles, _ = sheet_with_seam(4, 4, 2)
     with pytest.raises(ValueError, match="expected to reach 5 vertices"):
         decimate(points, triangles, 5, pinned=np.arange(10))
 
 
 def test_edge_flips_keep_the_border_and_increase_the_smallest_angles():
-    points, triangles, _ = grid_mesh()
+    points, triangles, _ = sheet_with_seam()
     points = points * (3.0, 1.0, 0.0) + points[:, 1:2] * (2.0, 0.0, 0.0)
     flipped = flip_edges(points, triangles)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tests.support.made_faces import face_topology, make_face
+from tests.support.faces import face_topology, make_face
 from trg.face import NECK_FROM_SELLION, Face, Mesh
 from trg.geometry.axes import CAMERA_AXES, HEAD_AXES
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import trg
-from tests.support.made_faces import make_face
+from tests.support.faces import make_face
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app import installation, selftest
 from trg.app.cli import main

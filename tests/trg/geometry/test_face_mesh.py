@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.grid_mesh import grid_mesh
+from tests.support.meshes import symmetric_sheet
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR, FaceTopology, edges_of
 
 
 def make_topology(**changes) -> FaceTopology:
-    vertices, triangles = grid_mesh()
+    vertices, triangles = symmetric_sheet()
     arrays = {
         "template_m": vertices,
         "triangles": triangles,
@@ -25,7 +25,7 @@ def test_edges_are_counted_once():
     np.testing.assert_array_equal(
         edges_of([[0, 1, 2], [2, 1, 3]]), [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
     )
-    vertices, triangles = grid_mesh()
+    vertices, triangles = symmetric_sheet()
     faces, count = len(triangles), len(vertices)
     assert len(make_topology().edges) == count + faces - 1  # Euler: a disc has V - E + F = 1
 
@@ -48,7 +48,7 @@ def test_storage_round_trip():
 
 
 def test_arrays_are_copied_from_the_caller():
-    template_m = grid_mesh()[0].astype(np.float32)
+    template_m = symmetric_sheet()[0].astype(np.float32)
     topology = make_topology(template_m=template_m)
     before = topology.template_m.copy()
     template_m[0] = 9.0

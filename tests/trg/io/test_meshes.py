@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from tests.support.posed_faces import posed_face, random_faces
+from tests.support.faces import frontal_face, make_face, random_faces
 from trg.io.gltf import GltfBuilder
 from trg.io.meshes import MESH_WRITERS, HeadAnimation, write_glb
 
@@ -105,7 +105,7 @@ def test_trimesh_reads_the_same_surface(tmp_path, ending, count):
 @pytest.mark.parametrize("ending", MESH_WRITERS)
 def test_normals_look_out_of_the_face(tmp_path, ending):
     path = tmp_path / f"face.{ending}"
-    MESH_WRITERS[ending](path, [posed_face()])
+    MESH_WRITERS[ending](path, [frontal_face()])
     read = read_by_trimesh(path)
     written, own = read.vertex_normals, trimesh.Trimesh(read.vertices, read.faces).vertex_normals
     assert (written * own).sum(-1).min() > 0.97  # trimesh weights by angles, this by areas
@@ -115,7 +115,7 @@ def test_normals_look_out_of_the_face(tmp_path, ending):
 
 def test_obj_has_one_object_per_face(tmp_path):
     path = tmp_path / "two.obj"
-    MESH_WRITERS["obj"](path, [posed_face(), posed_face(translation_m=(0.1, 0, 0.6), id=7)])
+    MESH_WRITERS["obj"](path, [frontal_face(), frontal_face((0.1, 0, 0.6), id=7)])
     lines = path.read_text().splitlines()
     assert [line for line in lines if line.startswith("o ")] == ["o face_0", "o head_7"]
     assert "metres" in lines[0]
@@ -129,7 +129,7 @@ def test_ply_vertices_have_the_index_of_their_face(tmp_path):
 
 
 def test_glb_places_a_head_by_its_node(tmp_path):
-    face = posed_face((30, -20, 10), (0.1, -0.05, 0.7), id=4)
+    face = make_face((30, -20, 10), (0.1, -0.05, 0.7), id=4)
     path = tmp_path / "face.glb"
     write_glb(path, [face])
     document, accessor = read_glb(path)
@@ -164,8 +164,8 @@ def test_animation_reproduces_the_pose_of_each_frame(tmp_path):
     yaws = np.linspace(-300, 300, 20)  # further than once around: quaternions change their sign
     heads = [
         [
-            posed_face((yaw, 10, 5), (0.1, 0.02 * k, 0.6), id=3),
-            posed_face((0, yaw / 10, 0), (-0.1, 0, 0.8 + 0.01 * k), id=8),
+            make_face((yaw, 10, 5), (0.1, 0.02 * k, 0.6), id=3),
+            make_face((0, yaw / 10, 0), (-0.1, 0, 0.8 + 0.01 * k), id=8),
         ]
         for k, yaw in enumerate(yaws)
     ]
@@ -191,7 +191,7 @@ def test_animation_reproduces_the_pose_of_each_frame(tmp_path):
 
 
 def test_animated_mesh_is_the_mean_over_the_frames(tmp_path):
-    face = posed_face(id=0)
+    face = frontal_face(id=0)
     smaller = replace(face, landmarks_m=face.landmarks_m * 0.9)
     path = tmp_path / "mean.glb"
     write_animated_glb(path, [(0.0, [face]), (0.1, [smaller])])
@@ -202,7 +202,7 @@ def test_animated_mesh_is_the_mean_over_the_frames(tmp_path):
 
 
 def test_a_head_is_hidden_while_it_is_not_visible(tmp_path):
-    first, second = posed_face(id=0), posed_face(translation_m=(0.1, 0, 0.6), id=1)
+    first, second = frontal_face(id=0), frontal_face((0.1, 0, 0.6), id=1)
     frames = [[first], [first, second], [first], [first, second], [first, second], [first]]
     path = tmp_path / "gaps.glb"
     write_animated_glb(path, [(k / 10, faces) for k, faces in enumerate(frames)])
@@ -222,9 +222,9 @@ def test_errors_leave_no_file(tmp_path):
     assert not animation
     with pytest.raises(ValueError, match="face in at least one frame"):
         animation.write(tmp_path / "none.glb")
-    animation.add([posed_face()], 0.5)
+    animation.add([frontal_face()], 0.5)
     with pytest.raises(ValueError, match=r"time_s: expected a time above 0\.5, got 0\.5"):
         animation.add([], 0.5)
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError):
-        write_glb(tmp_path / "no folder" / "face.glb", [posed_face()])
+        write_glb(tmp_path / "no folder" / "face.glb", [frontal_face()])

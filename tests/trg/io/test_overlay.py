@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.support.posed_faces import VGA, posed_face, random_faces
+from tests.support.faces import VGA, frontal_face, make_face, random_faces
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.io.overlay import AXIS_COLOURS, AXIS_LENGTH_M, OverlayStyle, colour_of, draw_faces
@@ -33,7 +33,7 @@ def silhouette(face: Face, size=(640, 480)):
 
 def test_the_input_image_is_not_modified():
     before = GREY.copy()
-    result = draw_faces(before, [posed_face()])
+    result = draw_faces(before, [frontal_face()])
     assert np.array_equal(before, GREY)
     assert result.shape == GREY.shape
     assert result.dtype == np.uint8
@@ -42,12 +42,12 @@ def test_the_input_image_is_not_modified():
 
 def test_nothing_to_draw_changes_nothing():
     assert np.array_equal(draw_faces(GREY, []), GREY)
-    assert np.array_equal(draw_faces(GREY, [posed_face()], NOTHING), GREY)
+    assert np.array_equal(draw_faces(GREY, [frontal_face()], NOTHING), GREY)
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (60, 10, -30), (-100, 0, 20)])
 def test_the_mesh_covers_its_silhouette_and_only_that(angles):
-    face = posed_face(angles)
+    face = make_face(angles, (0.0, 0.0, 0.5))
     drawn = changed(GREY, draw_faces(GREY, [face], MESH_ONLY))
     expected = silhouette(face)
     assert expected.sum() > 10_000
@@ -56,7 +56,7 @@ def test_the_mesh_covers_its_silhouette_and_only_that(angles):
 
 def test_near_triangles_hide_far_ones():
     """Turned to the side, the far half of the mask lies behind the near one."""
-    face = posed_face((70, 0, 0))
+    face = make_face((70, 0, 0), (0.0, 0.0, 0.5))
     triangles = face.topology.triangles
     depth_m = face.mesh().vertices_m[:, 2]
     near = triangles[depth_m[triangles].mean(-1) < np.median(depth_m)]
@@ -71,14 +71,15 @@ def test_near_triangles_hide_far_ones():
 
 
 def test_light_falls_from_above_left():
-    result = draw_faces(GREY, [posed_face()], MESH_ONLY).astype(int).sum(-1)
+    result = draw_faces(GREY, [frontal_face()], MESH_ONLY).astype(int).sum(-1)
     assert result[200, 290] > result[200, 350] + 20
     assert result[180, 320] > result[300, 320] + 20
 
 
 def test_opacity_blends_the_mesh_with_the_image():
+    face = frontal_face()
     middle = [
-        draw_faces(GREY, [posed_face()], replace(MESH_ONLY, opacity=opacity))[240, 300].astype(int)
+        draw_faces(GREY, [face], replace(MESH_ONLY, opacity=opacity))[240, 300].astype(int)
         for opacity in (0.0, 0.5, 1.0)
     ]
     assert np.array_equal(middle[0], GREY[0, 0])
@@ -87,7 +88,7 @@ def test_opacity_blends_the_mesh_with_the_image():
 
 
 def test_axes_point_where_the_head_points():
-    face = posed_face((25, -15, 10))
+    face = make_face((25, -15, 10), (0.0, 0.0, 0.5))
     drawn = draw_faces(GREY, [face], replace(NOTHING, axes=True))
     tips_m = np.diag((1.0, 1.0, -1.0)) * AXIS_LENGTH_M * 0.8
     tips_px = VGA.project(tips_m @ face.rotation.T + face.translation_m)
@@ -97,7 +98,7 @@ def test_axes_point_where_the_head_points():
 
 
 def test_box_corners_are_marked_and_its_middle_is_not():
-    face = posed_face(id=2)
+    face = frontal_face(id=2)
     drawn = draw_faces(GREY, [face], replace(NOTHING, box=True))
     x0, y0, x1, y1 = np.rint(face.box_xyxy).astype(int)
     for y, x in ((y0, x0), (y0, x1 - 1), (y1 - 1, x0), (y1 - 1, x1 - 1)):
@@ -108,21 +109,21 @@ def test_box_corners_are_marked_and_its_middle_is_not():
 
 def test_the_label_marks_an_assumed_camera():
     label_only = replace(NOTHING, label=True)
-    given = posed_face()
-    assumed = posed_face(camera=replace(VGA, source="assumed"))
-    named = posed_face(id=12)
+    given = frontal_face()
+    assumed = frontal_face(camera=replace(VGA, source="assumed"))
+    named = frontal_face(id=12)
     pictures = [draw_faces(GREY, [face], label_only) for face in (given, assumed, named)]
     widths = [np.ptp(np.flatnonzero(changed(GREY, each).any(0))) for each in pictures]
     assert widths[0] < widths[1] < widths[2]
 
 
 def test_identities_have_colours_of_their_own():
-    assert colour_of(posed_face()) == colour_of(posed_face(id=0))
-    assert len({colour_of(posed_face(id=number)) for number in range(6)}) == 6
+    assert colour_of(frontal_face()) == colour_of(frontal_face(id=0))
+    assert len({colour_of(frontal_face(id=number)) for number in range(6)}) == 6
 
 
 def test_people_without_identities_are_told_apart_by_colours():
-    pair = [posed_face(translation_m=(x, 0.0, 0.5)) for x in (-0.1, 0.1)]
+    pair = [frontal_face((x, 0.0, 0.5)) for x in (-0.13, 0.13)]
     drawn = draw_faces(GREY, pair, OverlayStyle(mesh=False, axes=False, label=False))
     for number, face in enumerate(pair):
         x, y = face.box_xyxy[:2].round().astype(int)
@@ -131,7 +132,7 @@ def test_people_without_identities_are_told_apart_by_colours():
 
 
 def test_the_nearer_face_is_drawn_over_the_farther():
-    near, far = posed_face(id=0), posed_face(translation_m=(0.03, 0.0, 0.8), id=1)
+    near, far = frontal_face(id=0), frontal_face((0.03, 0.0, 0.8), id=1)
     for order in ([near, far], [far, near]):
         drawn = draw_faces(GREY, order, replace(MESH_ONLY, opacity=1.0))
         red, _, blue = drawn[240, 320].astype(int)
@@ -152,21 +153,21 @@ def test_every_size_of_image_and_face(size):
 def test_lines_grow_with_the_face():
     box_only = replace(NOTHING, box=True)
     areas = [
-        changed(GREY, draw_faces(GREY, [posed_face(translation_m=(0, 0, z))], box_only)).sum()
+        changed(GREY, draw_faces(GREY, [frontal_face((0, 0, z))], box_only)).sum()
         for z in (1.6, 0.8, 0.4)
     ]
     assert areas[0] < areas[1] / 1.5 < areas[2] / 2.5
 
 
 def test_invisible_faces_are_omitted():
-    face = posed_face()
+    face = frontal_face()
     faces = [
         replace(face, translation_m=(0.0, 0.0, -0.5)),
         replace(face, translation_m=(0.0, 0.0, 0.02)),
         replace(face, landmarks_px=face.landmarks_px * 1e12, box_xyxy=face.box_xyxy * 1e9),
         replace(face, landmarks_px=face.landmarks_px - 5000.0, box_xyxy=face.box_xyxy - 5000.0),
-        posed_face(translation_m=(0.22, 0.15, 0.4)),
-        posed_face(translation_m=(0.0, 0.0, 80.0)),
+        frontal_face((0.22, 0.15, 0.4)),
+        frontal_face((0.0, 0.0, 80.0)),
     ]
     assert draw_faces(GREY, faces).shape == GREY.shape
     outside = replace(NOTHING, mesh=True, label=True)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.posed_faces import VGA, random_faces
+from tests.support.faces import VGA, random_faces
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.journal import read_journal
 from trg.io.records.parquet import ParquetWriter

@@ -15,7 +15,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.support.child_process import run_python
-from tests.support.posed_faces import VGA, random_faces
+from tests.support.faces import VGA, random_faces
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
 from trg.io.records.frame_record import FrameFaces, error_record, frame_record
@@ -244,12 +244,12 @@ def test_a_killed_run_leaves_complete_lines(tmp_path):
     """The process dies by a signal right after it wrote, without closing anything."""
     code = """
         import os, signal, sys
-        from tests.support.posed_faces import VGA, posed_face
+        from tests.support.faces import VGA, frontal_face
         from trg.io.records.frame_record import FrameFaces
         from trg.io.records.writers import open_records
         records = open_records("jsonl", sys.argv[1])
         for frame in range(5):
-            records.write(FrameFaces("a.mp4", VGA, [posed_face()], frame, frame / 30))
+            records.write(FrameFaces("a.mp4", VGA, [frontal_face()], frame, frame / 30))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     path = tmp_path / "faces.jsonl"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.grid_mesh import grid_mesh
+from tests.support.meshes import symmetric_sheet
 from trglab.datasets.mesh import mirror_map, subsample_by_decimation
 
 
 def test_mirror_map_of_a_symmetric_mesh_is_exact():
-    vertices, _ = grid_mesh()
+    vertices, _ = symmetric_sheet()
     mirror = mirror_map(vertices)
     np.testing.assert_allclose(vertices[mirror], vertices * (-1, 1, 1), atol=1e-12)
 
@@ -27,7 +27,7 @@ def test_mirror_map_of_any_mesh_is_its_own_inverse():
 @pytest.mark.parametrize("count", [40, 101, 200])
 def test_subsample_has_the_exact_count_and_covers_every_region(count):
     pytest.importorskip("fast_simplification")
-    vertices, triangles = grid_mesh()
+    vertices, triangles = symmetric_sheet()
     keep = np.array([0, 17, 100])
     chosen = subsample_by_decimation(vertices, triangles, count, keep)
     assert len(chosen) == len(np.unique(chosen)) == count

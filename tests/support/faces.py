@@ -1,10 +1,12 @@
-"""Faces for tests: an ellipsoid whose 68 landmarks lie about where a person's do."""
+"""Faces for tests: an ellipsoid with anatomically placed landmarks, posed before a camera."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from tests.support.synthetic_topology import ellipsoid_topology
@@ -12,9 +14,11 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.face_mesh import FaceTopology
 
+VGA = Camera(600.0, 600.0, 320.0, 240.0, 640, 480)
 
-def _anatomical_directions() -> np.ndarray:
-    """Return where the 68 landmarks lie on the front, ``(68, 2)``: x and y in metres."""
+
+def _anatomical_positions() -> np.ndarray:
+    """Return x and y of the 68 landmarks in a front view, ``(68, 2)`` in metres."""
     jaw_angle = np.radians(np.linspace(-80, 80, 17))
     jaw = np.stack([0.065 * np.sin(jaw_angle), 0.085 * np.cos(jaw_angle)], -1)
     right_brow = np.stack([np.linspace(-0.050, -0.015, 5), np.full(5, -0.052)], -1)
@@ -35,33 +39,47 @@ def _anatomical_directions() -> np.ndarray:
 
 @functools.cache
 def face_topology() -> FaceTopology:
-    """Return the ellipsoid of 1220 vertices with the 68 landmarks on the nearest free ones."""
+    """Return the ellipsoid's mesh with the 68 landmarks on the nearest vertices."""
     arrays = ellipsoid_topology().to_arrays()
     flat = arrays["template_m"][:, :2]
     chosen: list[int] = []
-    for point in _anatomical_directions():
+    for point in _anatomical_positions():
         by_distance = np.linalg.norm(flat - point, axis=1).argsort()
         chosen.append(next(int(vertex) for vertex in by_distance if vertex not in chosen))
     return FaceTopology.from_arrays({**arrays, "landmarks68": np.array(chosen)})
 
 
 def make_face(
-    yaw_pitch_roll_deg: tuple[float, float, float] = (20.0, -10.0, 5.0),
-    translation_m: tuple[float, float, float] = (0.05, -0.03, 0.6),
-    camera: Camera | None = None,
-    **changes,
+    yaw_pitch_roll_deg: ArrayLike = (20.0, -10.0, 5.0),
+    translation_m: ArrayLike = (0.05, -0.03, 0.6),
+    camera: Camera = VGA,
+    **changes: Any,
 ) -> Face:
-    """Return a face of the ellipsoid; ``changes`` are further arguments of ``Face.from_pose``."""
-    camera = camera or Camera.from_fov(60.0, 640, 480)
+    """Return a posed face; ``changes`` are further arguments of ``Face.from_pose``."""
     topology = face_topology()
-    rotation = Rotation.from_euler("yxz", yaw_pitch_roll_deg, degrees=True).as_matrix()
-    landmarks_m = topology.template_m.astype(np.float64)
     arguments = {
-        "rotation": rotation,
+        "rotation": Rotation.from_euler("yxz", yaw_pitch_roll_deg, degrees=True).as_matrix(),
         "translation_m": np.array(translation_m),
-        "landmarks_m": landmarks_m,
+        "landmarks_m": topology.template_m.astype(np.float64),
         "confidence": 0.9,
         "camera": camera,
         "topology": topology,
     }
     return Face.from_pose(**{**arguments, **changes})
+
+
+def frontal_face(translation_m: ArrayLike = (0.0, 0.0, 0.5), **changes: Any) -> Face:
+    """Return a face without rotation."""
+    return make_face((0.0, 0.0, 0.0), translation_m, **changes)
+
+
+def random_faces(rng: np.random.Generator, count: int, **changes: Any) -> list[Face]:
+    """Return faces in random poses, mostly inside the image."""
+    return [
+        make_face(
+            rng.uniform((-70, -40, -60), (70, 40, 60)),
+            rng.uniform((-0.15, -0.1, 0.4), (0.15, 0.1, 1.2)),
+            **changes,
+        )
+        for _ in range(count)
+    ]
