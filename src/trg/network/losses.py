@@ -4,9 +4,14 @@ Choices that the paper leaves open:
 
 * Each term is a mean over the batch of one value per sample, 0 where the label is missing. A
   sample's weight does not depend on the rest of the batch, and batches can be split and summed.
-* L_img is measured in pixels of a reference camera with focal length :data:`REFERENCE_FOCAL_PX`,
-  where a pixel is a milliradian, so that it does not depend on the image's resolution.
+* L_img is measured in pixels of the image, resized so that the side b of the face box has
+  :data:`FACE_BOX_PX` pixels. An error of a given fraction of the face then costs the same in every
+  data set. In the pixels of the original images it would depend on their resolution; in those of
+  one focal length, on the data set's: 300W-LP, with a nominal 5000 px on images of 450 px, would
+  weigh an eighth of ARKitFace.
 * For a sample without pose or vertices, L_img compares the 68 landmarks with their projections.
+* A network that estimates no vertices poses the template. Its pose is supervised through the true
+  vertices instead, where there are labels: every loss is 0 at the true pose of any person.
 * The edge loss is a mean over triangles of the sum over three edges. The plain sum of Eq. 5 grows
   with the mesh and would outweigh the other terms, which are means over vertices, a hundredfold.
 """
@@ -21,12 +26,13 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from trg.geometry.face_mesh import FaceTopology
-from trg.geometry.projection import rays_from_crop, rays_from_points, transform
+from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.network.feature_extractor import cell_centres
 from trg.network.trg import MIN_DEPTH_M, NetworkOutput, StepOutput
 
-REFERENCE_FOCAL_PX = 1000.0
-"""Focal length of the reference camera of L_img; close to a 720p webcam's."""
+FACE_BOX_PX = 192.0
+"""Side of the face box in the pixels of L_img: that of the paper's crop (section 4.1), also for
+networks with smaller crops, so that one lambda_img suits all."""
 
 HEATMAP_SIGMA = 1.0
 """Standard deviation of a target heatmap, in cells."""
@@ -82,7 +88,7 @@ class Losses(NamedTuple):
     camera: Tensor
     """L_cam (Eq. 4): the same in the camera frame"""
     image: Tensor
-    """L_img (Eq. 4): pixels of the reference camera, L1 norm"""
+    """L_img (Eq. 4): pixels, with a face box of :data:`FACE_BOX_PX`, L1 norm"""
     rotation: Tensor
     """L_rot (Eq. 4): Frobenius norm"""
     edge: Tensor
@@ -96,14 +102,27 @@ class Losses(NamedTuple):
 
 
 class TRGLoss(nn.Module):
-    """The loss of Eq. 7 for one mesh."""
+    """The loss of Eq. 7 for one mesh.
+
+    Parameters
+    ----------
+    geometry
+        Whether the network estimates vertices. If not, the true ones take the template's place.
+    """
 
     triangles: Tensor
     landmarks68: Tensor
 
-    def __init__(self, topology: FaceTopology, weights: LossWeights | None = None) -> None:
+    def __init__(
+        self,
+        topology: FaceTopology,
+        weights: LossWeights | None = None,
+        *,
+        geometry: bool = True,
+    ) -> None:
         super().__init__()
         self.weights = LossWeights() if weights is None else weights
+        self.geometry = geometry
         for name, indices in (
             ("triangles", topology.triangles),
             ("landmarks68", topology.landmarks68),
@@ -112,13 +131,16 @@ class TRGLoss(nn.Module):
 
     def forward(self, output: NetworkOutput, targets: Targets) -> Losses:
         """Return the losses of a forward pass."""
-        count = len(output.steps)
-        terms = [self._step_terms(step, targets) for step in output.steps]
+        steps = output.steps
+        if not self.geometry:
+            steps = tuple(_with_true_vertices(step, targets) for step in steps)
+        count = len(steps)
+        terms = [self._step_terms(step, targets) for step in steps]
         # Eq. 4: weight 2^(t-3), that is 1 for the last of any number of steps.
         step_weights = terms[0].new_tensor([2.0 ** (t + 1 - count) for t in range(count)])
         head, camera, image, rotation, five_points = step_weights @ torch.stack(terms)
         edge = _masked_mean(
-            edge_length_error_m(output.steps[-1].vertices_m, targets.vertices_m, self.triangles),
+            edge_length_error_m(steps[-1].vertices_m, targets.vertices_m, self.triangles),
             targets.has_vertices,
         )
         landmarks = _weighted_l1(
@@ -146,30 +168,36 @@ class TRGLoss(nn.Module):
         has_both = targets.has_pose & targets.has_vertices
         true_cam = transform(targets.vertices_m, targets.rotation, targets.translation_m)
         cam = transform(step.vertices_m, step.rotation, step.translation_m)
-        true_rays = rays_from_points(true_cam, MIN_DEPTH_M)
-        rays = rays_from_crop(step.vertices_crop, targets.bbox_info)
-        true_rays68 = rays_from_crop(targets.landmarks68_crop, targets.bbox_info)
-        dense_image = _l1(rays - true_rays).mean(-1)
-        sparse_image = _weighted_l1(
-            rays[:, self.landmarks68] - true_rays68, targets.landmarks68_weight
-        )
+        true_crop = crop_from_rays(rays_from_points(true_cam, MIN_DEPTH_M), targets.bbox_info)
+        off_crop = step.vertices_crop[:, self.landmarks68] - targets.landmarks68_crop
+        dense_image = _l1(step.vertices_crop - true_crop).mean(-1)
+        sparse_image = _weighted_l1(off_crop, targets.landmarks68_weight)
+        image = torch.where(has_both, dense_image, sparse_image)
         rotation = torch.linalg.matrix_norm(step.rotation - targets.rotation)
         five = list(FIVE_POINTS)
-        five_points = _weighted_l1(
-            step.vertices_crop[:, self.landmarks68[five]] - targets.landmarks68_crop[:, five],
-            targets.landmarks68_weight[:, five],
-        )
+        five_points = _weighted_l1(off_crop[:, five], targets.landmarks68_weight[:, five])
         return torch.stack(
             [
                 _masked_mean(
                     _l1(step.vertices_m - targets.vertices_m).mean(-1), targets.has_vertices
                 ),
                 _masked_mean(_l1(cam - true_cam).mean(-1), has_both),
-                torch.where(has_both, dense_image, sparse_image).mean() * REFERENCE_FOCAL_PX,
+                image.mean() * (FACE_BOX_PX / 2.0),  # a box is two units of crop coordinates
                 _masked_mean(rotation, targets.has_pose),
                 five_points.mean(),
             ]
         )
+
+
+def _with_true_vertices(step: StepOutput, targets: Targets) -> StepOutput:
+    """Return a step's pose with the true vertices; with its own where there are none."""
+    vertices_m = torch.where(
+        targets.has_vertices[:, None, None], targets.vertices_m, step.vertices_m
+    )
+    rays = rays_from_points(transform(vertices_m, step.rotation, step.translation_m), MIN_DEPTH_M)
+    return step._replace(
+        vertices_m=vertices_m, vertices_crop=crop_from_rays(rays, targets.bbox_info)
+    )
 
 
 def edge_length_error_m(

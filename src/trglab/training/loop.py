@@ -167,7 +167,8 @@ class _Run:
         self.state = TrainingState(network, average, make_optimizer(network, recipe.optim))
         if recipe.precision == "bf16":
             use_bf16_in_layers(network, device.type)
-        self.loss = TRGLoss(topology, recipe.losses).to(device)
+        loss = TRGLoss(topology, recipe.losses, geometry=recipe.model.geometry)
+        self.loss = loss.to(device)
         self.figures: dict[str, float] = {}
 
     def open(self, process: ProcessInfo, measures: dict[str, Measure]) -> None:
