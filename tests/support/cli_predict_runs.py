@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.support.cli import Cli, Done
-from tests.support.oracle_network import Head, OracleDetector, OracleNetwork, number_crops, picture
+from tests.support.oracle_network import (
+    Head,
+    OracleDetector,
+    OracleNetwork,
+    grey_image,
+    number_crops,
+)
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 
@@ -18,7 +24,7 @@ CAMERA = Camera.from_fov(60.0, 640, 480)
 ALONE = Head((0.05, -0.03, 0.7), (20.0, -10.0, 5.0))
 PAIR = [Head((-0.15, 0.0, 0.7)), Head((0.15, 0.02, 0.8), (-30.0, 0.0, 0.0))]
 SCENES = [[ALONE], PAIR, []]
-"""What pictures of the grey values 0, 1, 2 show."""
+"""What images of the grey values 0, 1, 2 show."""
 
 FOCAL = ("--focal", str(CAMERA.fx))
 
@@ -48,11 +54,11 @@ def cli(capsys, monkeypatch) -> PredictCli:
 
 
 def save_photos(folder: Path, *scenes: int) -> list[Path]:
-    """Write pictures that show these scenes, as 0.png, 1.png..."""
+    """Write images that show these scenes, as 0.png, 1.png..."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number}.png" for number in range(len(scenes))]
     for path, scene in zip(paths, scenes, strict=True):
-        Image.fromarray(picture(scene)).save(path)
+        Image.fromarray(grey_image(scene)).save(path)
     return paths
 
 

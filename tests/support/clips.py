@@ -29,7 +29,7 @@ def shade(index: int) -> tuple[int, int, int]:
     return (40 + 20 * (index % 10), 200 - 15 * (index % 10), 90)
 
 
-def picture(index: int, width: int, height: int) -> np.ndarray:
+def frame_pixels(index: int, width: int, height: int) -> np.ndarray:
     """A dark frame whose top left quarter tells its index."""
     pixels = np.full((height, width, 3), 16, np.uint8)
     pixels[: height // 2, : width // 2] = shade(index)
@@ -64,7 +64,7 @@ def write_clip(
             stream.set_display_rotation(rotation_deg, hflip=flip)
         tone = container.add_stream(audio_codec, rate=SAMPLE_RATE) if sound else None
         for index, time_s in enumerate(times_s):
-            frame = av.VideoFrame.from_ndarray(picture(index, *size), "rgb24")
+            frame = av.VideoFrame.from_ndarray(frame_pixels(index, *size), "rgb24")
             frame.pts, frame.time_base = round(time_s * ticks), Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -1,4 +1,4 @@
-"""A source of samples for tests: a dark picture with one bright dot per landmark.
+"""A source of samples for tests: a dark image with one bright dot per landmark.
 
 Vertices are a random face-sized cloud, so that nothing but the labels' own geometry can make the
 dots and the projected vertices agree.
@@ -21,7 +21,7 @@ TOPOLOGY = ellipsoid_topology()
 
 
 def with_dots(width: int, height: int, centres_px: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Draw Gaussian dots at exact places: a grey picture (h, w, 3) uint8."""
+    """Draw Gaussian dots at exact places: a grey image (h, w, 3) uint8."""
     grey = np.full((height, width), 20.0)
     reach = int(np.ceil(5 * sigma_px))
     for centre_x, centre_y in centres_px:

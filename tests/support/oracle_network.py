@@ -143,6 +143,6 @@ class OracleDetector:
         return Detections(boxes, np.ones(count), np.full((count, 5, 2), np.nan))
 
 
-def picture(scene: int, width: int = 640, height: int = 480):
+def grey_image(scene: int, width: int = 640, height: int = 480):
     """An image of one grey value: it shows that scene."""
     return np.full((height, width, 3), scene, np.uint8)

@@ -1,4 +1,4 @@
-"""One synthetic head, rendered wherever a test wants it."""
+"""One synthetic head, rendered at any position."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class RenderedHead:
         self.dense_m = self.vertices_m[model.dense].astype(float)
         self.sparse_m = self.vertices_m[model.landmarks68].astype(float)
 
-    def picture(self, camera: Camera, rotation, translation_m, noise_seed: int = 0):
-        """Take a picture ``(h, w, 3)`` uint8; only the sensor's noise depends on that seed."""
+    def render(self, camera: Camera, rotation, translation_m, noise_seed: int = 0):
+        """Render an image ``(h, w, 3)`` uint8; only the sensor's noise depends on that seed."""
         surfaces = self._studio.build_surfaces(
             np.random.default_rng(self._seed), self._subject, self.vertices_m, np.eye(3)
         )

@@ -13,7 +13,7 @@ from trglab.synth.render.surface import Material, Surface
 EYE = np.eye(3)
 ORIGIN = np.zeros(3)
 MATTE = Material(specular=0.0, roughness=1.0)
-WONKY = Camera(90.0, 70.0, 25.3, 37.8, 64, 56, distortion=(-0.2, 0.05, 0.004, -0.003, 0.0))
+ASYMMETRIC = Camera(90.0, 70.0, 25.3, 37.8, 64, 56, distortion=(-0.2, 0.05, 0.004, -0.003, 0.0))
 
 
 def flat(rgb=(255, 255, 255), alpha=255):

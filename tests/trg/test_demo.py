@@ -32,7 +32,7 @@ NOSE_TIP = (225.4, 128.0)
 def seen_turn_deg(face: dict) -> np.ndarray:
     """Return yaw and pitch from the line of sight: (0, 0) for a face that looks into the lens.
 
-    A head above the picture's middle must look down for that, which its rotation counts.
+    A head above the image's middle must look down for that, which its rotation counts.
     """
     out_of_face = -np.array(face["rotation"])[:, 2]
     to_camera = -np.array(face["translation_m"])

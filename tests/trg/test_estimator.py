@@ -13,8 +13,8 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
     OracleNetwork,
+    grey_image,
     numbered_crops,
-    picture,
 )
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
@@ -45,7 +45,7 @@ def assert_is(face, head):
 
 def test_a_face_is_estimated_exactly_and_is_self_consistent():
     estimator, network = make([[ALONE]])
-    (face,) = estimator(picture(0), CAMERA)
+    (face,) = estimator(grey_image(0), CAMERA)
     assert_is(face, ALONE)
     np.testing.assert_array_equal(
         face.landmarks68_px, face.landmarks_px[network.topology.landmarks68]
@@ -56,16 +56,16 @@ def test_a_face_is_estimated_exactly_and_is_self_consistent():
     assert network.calls == [1]
 
 
-@pytest.mark.parametrize("kind", ["array", "pillow", "path", "picture"])
+@pytest.mark.parametrize("kind", ["array", "pillow", "path", "image"])
 def test_every_kind_of_image(kind, tmp_path):
     estimator, _ = make([[ALONE]])
-    pixels = picture(0)
+    pixels = grey_image(0)
     Image.fromarray(pixels).save(tmp_path / "p.png")
     image = {
         "array": pixels,
         "pillow": Image.fromarray(pixels),
         "path": tmp_path / "p.png",
-        "picture": UprightImage(pixels, None),
+        "upright": UprightImage(pixels, None),
     }[kind]
     (face,) = estimator(image, CAMERA)
     assert_is(face, ALONE)
@@ -75,15 +75,15 @@ def test_inaccurate_boxes_are_refined_and_accurate_ones_are_not():
     estimator, network = make([[ALONE]])
     good = ALONE.box_px(CAMERA)
     side = good[2] - good[0]
-    (face,) = estimator(picture(0), CAMERA, boxes=[good + 0.1 * side])
+    (face,) = estimator(grey_image(0), CAMERA, boxes=[good + 0.1 * side])
     assert network.calls == [1]
     network.calls.clear()
     wide = good + side * np.array([-0.3, -0.3, 0.3, 0.3])
-    (again,) = estimator(picture(0), CAMERA, boxes=[wide])
+    (again,) = estimator(grey_image(0), CAMERA, boxes=[wide])
     assert network.calls == [1, 1]
     np.testing.assert_allclose(again.landmarks_px, face.landmarks_px, atol=1e-2)
     fixed, network = make([[ALONE]], refine=False)
-    fixed(picture(0), CAMERA, boxes=[wide])
+    fixed(grey_image(0), CAMERA, boxes=[wide])
     assert network.calls == [1]
 
 
@@ -97,29 +97,29 @@ def test_refinement_ends_even_if_it_does_not_converge():
 
     restless.topology, restless.card, restless.crop_size = network.topology, network.card, 32
     shaky = HeadPoseEstimator(restless, OracleDetector([heads], CAMERA))
-    assert len(shaky(picture(0), CAMERA)) <= 1
+    assert len(shaky(grey_image(0), CAMERA)) <= 1
     assert network.calls == [1, 1, 1]
 
 
 def test_false_positives_are_dropped_unless_the_box_was_given():
     estimator, _ = make([[ALONE, FAKE]])
-    assert len(estimator(picture(0), CAMERA)) == 1
-    (face,) = estimator(picture(0), CAMERA, boxes=[FAKE.box_px(CAMERA)])
+    assert len(estimator(grey_image(0), CAMERA)) == 1
+    (face,) = estimator(grey_image(0), CAMERA, boxes=[FAKE.box_px(CAMERA)])
     assert face.confidence < 0.1
     eager, _ = make([[FAKE]], min_confidence=0.0)
-    assert len(eager(picture(0), CAMERA)) == 1
+    assert len(eager(grey_image(0), CAMERA)) == 1
 
 
 def test_two_boxes_on_one_face_give_one_face():
     twice = [ALONE, Head((0.055, -0.03, 0.7), (20.0, -10.0, 5.0))]
     estimator, _ = make([twice])
-    assert len(estimator(picture(0), CAMERA)) == 1
+    assert len(estimator(grey_image(0), CAMERA)) == 1
     both, _ = make([PAIR])
-    faces = both(picture(0), CAMERA)
+    faces = both(grey_image(0), CAMERA)
     assert len(faces) == 2
     for face, head in zip(faces, PAIR, strict=True):
         assert_is(face, head)
-    assert len(both(picture(0), CAMERA, max_faces=1)) == 1
+    assert len(both(grey_image(0), CAMERA, max_faces=1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_two_boxes_on_one_face_give_one_face():
 def test_boxes_outside_the_image_give_no_face(box):
     estimator, _ = make([[ALONE]])
     for camera in (CAMERA, Camera(500, 900, 320, 240, 640, 480, (-0.4, 0.3, 0, 0, 0))):
-        assert estimator(picture(0), camera, boxes=[box]) == []
+        assert estimator(grey_image(0), camera, boxes=[box]) == []
 
 
 def test_images_without_faces_give_none():
     estimator, network = make([[]])
-    assert estimator(picture(0), CAMERA) == []
+    assert estimator(grey_image(0), CAMERA) == []
     assert estimator(np.zeros((1, 1, 3), np.uint8)) == []
     assert estimator(np.zeros((1, 1, 3), np.uint8), boxes=[(0, 0, 1, 1)]) == []
-    assert estimator(picture(0), boxes=[]) == []
+    assert estimator(grey_image(0), boxes=[]) == []
     assert network.calls == []
 
 
@@ -156,7 +156,7 @@ def test_heads_behind_the_camera_are_dropped():
 
     behind.topology, behind.card, behind.crop_size = network.topology, network.card, 32
     inverted = HeadPoseEstimator(behind, OracleDetector([[ALONE]], CAMERA), min_confidence=0.0)
-    assert inverted(picture(0), CAMERA) == []
+    assert inverted(grey_image(0), CAMERA) == []
 
 
 def test_every_face_states_its_camera(tmp_path):
@@ -167,36 +167,36 @@ def test_every_face_states_its_camera(tmp_path):
         (face,) = estimator(image, camera, boxes=box)
         return face.camera
 
-    assumed = camera_of(picture(0))
+    assumed = camera_of(grey_image(0))
     assert assumed.source == "assumed"
     assert assumed.fov_deg("diagonal") == pytest.approx(ASSUMED_FOV_DEG)
     exif = Camera(700, 700, 320, 240, 640, 480, source="exif")
-    assert camera_of(UprightImage(picture(0), exif)) is exif
-    assert camera_of(UprightImage(picture(0), exif), CAMERA) is CAMERA
-    given = camera_of(picture(0), 512.5)
+    assert camera_of(UprightImage(grey_image(0), exif)) is exif
+    assert camera_of(UprightImage(grey_image(0), exif), CAMERA) is CAMERA
+    given = camera_of(grey_image(0), 512.5)
     assert (given.fx, given.fy, given.cx, given.cy, given.source) == (512.5,) * 2 + (
         320.0,
         240.0,
         "given",
     )
     matrix = [[600, 0, 300], [0, 610, 200], [0, 0, 1]]
-    np.testing.assert_allclose(camera_of(picture(0), matrix).matrix, matrix)
-    seen = camera_of(picture(0), FieldOfView(70.0, "vertical"))
+    np.testing.assert_allclose(camera_of(grey_image(0), matrix).matrix, matrix)
+    seen = camera_of(grey_image(0), FieldOfView(70.0, "vertical"))
     assert (seen.source, seen.fov_deg("vertical")) == ("fov", pytest.approx(70.0))
-    half = camera_of(picture(0), CAMERA.resize(320, 240))
+    half = camera_of(grey_image(0), CAMERA.resize(320, 240))
     assert half.fx == pytest.approx(CAMERA.fx)
     for bad in (-3.0, [[1, 2], [3, 4]], "wide", CAMERA.resize(100, 400)):
         with pytest.raises(ValueError, match=r"camera|focal|calibration"):
-            camera_of(picture(0), bad)
+            camera_of(grey_image(0), bad)
 
 
 def test_batches_equal_single_calls_and_share_network_calls():
     scenes = [[ALONE], PAIR, [], [Head((0.0, 0.1, 0.9))], [FAKE, ALONE]]
     estimator, network = make(scenes)
-    pictures = [picture(i % 5) for i in range(23)]
-    single = [estimator(each, CAMERA) for each in pictures]
+    images = [grey_image(i % 5) for i in range(23)]
+    single = [estimator(each, CAMERA) for each in images]
     network.calls.clear()
-    together = list(estimator.batch(iter(pictures), CAMERA, batch_size=8))
+    together = list(estimator.batch(iter(images), CAMERA, batch_size=8))
     assert len(together) == 23
     for some, others in zip(together, single, strict=True):
         assert len(some) == len(others)
@@ -205,9 +205,7 @@ def test_batches_equal_single_calls_and_share_network_calls():
             assert a.confidence == pytest.approx(b.confidence)
     assert max(network.calls) >= 8
     cameras = [CAMERA if i % 2 else None for i in range(23)]
-    sources = [
-        [face.camera.source for face in faces] for faces in estimator.batch(pictures, cameras)
-    ]
+    sources = [[face.camera.source for face in faces] for faces in estimator.batch(images, cameras)]
     assert sources[1] == ["fov", "fov"]
     assert sources[5] == ["fov"]
     assert "assumed" in sources[0]
@@ -220,13 +218,13 @@ def test_batches_are_lazy_and_report_missing_cameras():
     def endless():
         while True:
             read.append(1)
-            yield picture(0)
+            yield grey_image(0)
 
     results = estimator.batch(endless(), CAMERA, batch_size=4)
     next(results)
     assert len(read) == 4
     with pytest.raises(ValueError, match="one per image, got only 2"):
-        list(estimator.batch([picture(0)] * 3, [CAMERA, CAMERA]))
+        list(estimator.batch([grey_image(0)] * 3, [CAMERA, CAMERA]))
     with pytest.raises(ValueError, match="batch_size"):
         estimator.batch([], batch_size=0)
     with pytest.raises(ValueError, match="several images"):
@@ -245,7 +243,7 @@ def test_batches_are_lazy_and_report_missing_cameras():
 def test_invalid_arguments_are_refused(arguments, message):
     estimator, _ = make([[ALONE]])
     with pytest.raises(ValueError, match=message):
-        estimator(picture(0), **arguments)
+        estimator(grey_image(0), **arguments)
 
 
 def test_invalid_models_and_devices_are_refused_with_a_remedy():

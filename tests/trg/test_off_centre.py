@@ -51,8 +51,8 @@ def pairs():
             points_px = WIDE.project(transform(head.sparse_m, rotation, translation_m))
             assert (points_px > 0).all()
             assert (points_px < (1280, 960)).all()
-            picture = head.picture(WIDE, rotation, translation_m)
-            (face,) = estimator(picture, WIDE, boxes=[face_box(points_px)])
+            image = head.render(WIDE, rotation, translation_m)
+            (face,) = estimator(image, WIDE, boxes=[face_box(points_px)])
             both.append((towards.T @ face.rotation, face))
         found.append(both)
     return found

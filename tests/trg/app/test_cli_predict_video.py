@@ -27,7 +27,7 @@ SIZE = (640, 480)
 
 @pytest.fixture
 def cli(capsys, monkeypatch) -> PredictCli:
-    """One head in every picture, whatever its grey."""
+    """One head in every image, whatever its grey."""
     return PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
 
 

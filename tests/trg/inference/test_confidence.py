@@ -10,8 +10,8 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     TOPOLOGY,
     Head,
     OracleNetwork,
+    grey_image,
     numbered_crops,
-    picture,
 )
 from trg.geometry.camera import Camera
 from trg.inference.confidence import (

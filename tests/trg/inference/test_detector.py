@@ -73,8 +73,8 @@ def model_path(tmp_path_factory):
     return path
 
 
-def picture(width: int, height: int, spots: dict[tuple[int, int], int]) -> np.ndarray:
-    """A black picture with bright 8x8 squares at (column, row) of the 8-pixel grid."""
+def image_with_spots(width: int, height: int, spots: dict[tuple[int, int], int]) -> np.ndarray:
+    """A black image with bright 8x8 squares at (column, row) of the 8-pixel grid."""
     pixels = np.zeros((height, width, 3), np.uint8)
     for (column, row), level in spots.items():
         pixels[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = level
@@ -82,7 +82,9 @@ def picture(width: int, height: int, spots: dict[tuple[int, int], int]) -> np.nd
 
 
 def test_cells_are_decoded_to_boxes_and_landmarks(model_path) -> None:
-    found = FaceDetector(model_path).detect(picture(320, 256, {(10, 5): 255, (30, 20): 200}))
+    found = FaceDetector(model_path).detect(
+        image_with_spots(320, 256, {(10, 5): 255, (30, 20): 200})
+    )
     np.testing.assert_allclose(found.scores, [1.0, 200 / 255], atol=1e-6)
     centre = np.array([(10.5 * 8 + 0.1 * SIDE_PX, 5.5 * 8), (30.5 * 8 + 0.1 * SIDE_PX, 20.5 * 8)])
     np.testing.assert_allclose(found.boxes_xyxy[:, :2], centre - SIDE_PX / 2, atol=1e-4)
@@ -93,8 +95,8 @@ def test_cells_are_decoded_to_boxes_and_landmarks(model_path) -> None:
 
 @pytest.mark.parametrize("factor", [2, 3, 0.5])
 def test_boxes_scale_with_the_image(model_path, factor) -> None:
-    """The picture's larger side becomes 320 px, whatever it was."""
-    small = picture(320, 256, {(10, 5): 255, (30, 20): 230})
+    """The image's larger side becomes 320 px, whatever it was."""
+    small = image_with_spots(320, 256, {(10, 5): 255, (30, 20): 230})
     detector = FaceDetector(model_path)
     if factor < 1:
         scaled = np.ascontiguousarray(small[::2, ::2])
@@ -109,26 +111,26 @@ def test_boxes_scale_with_the_image(model_path, factor) -> None:
 def test_only_local_maxima_above_the_threshold_are_detections(model_path) -> None:
     spots = {(10, 10): 250, (11, 10): 240, (12, 10): 245, (30, 10): 140, (20, 20): 100}
     detector = FaceDetector(model_path)
-    found = detector.detect(picture(320, 256, spots))
+    found = detector.detect(image_with_spots(320, 256, spots))
     np.testing.assert_allclose(found.scores * 255, [250, 140], atol=1e-3)
     assert detector.threshold == 0.5
-    assert len(detector.detect(picture(320, 256, spots), threshold=0.3).scores) == 3
+    assert len(detector.detect(image_with_spots(320, 256, spots), threshold=0.3).scores) == 3
     lenient = FaceDetector(model_path, threshold=0.3)
-    assert len(lenient.detect(picture(320, 256, spots)).scores) == 3
+    assert len(lenient.detect(image_with_spots(320, 256, spots)).scores) == 3
     with pytest.raises(ValueError, match="threshold: expected a score from 0 to 1, got 30"):
         FaceDetector(model_path, threshold=30)
-    assert len(detector.detect(picture(320, 256, spots), max_faces=1).scores) == 1
+    assert len(detector.detect(image_with_spots(320, 256, spots), max_faces=1).scores) == 1
 
 
 def test_a_batch_of_mixed_sizes_equals_single_images(model_path) -> None:
     rng = np.random.default_rng(0)
-    pictures = [
-        picture(w, h, {(int(rng.integers(w // 8)), int(rng.integers(h // 8))): 255})
+    images = [
+        image_with_spots(w, h, {(int(rng.integers(w // 8)), int(rng.integers(h // 8))): 255})
         for w, h in ((320, 256), (320, 256), (256, 320), (160, 96), (64, 64)) * 2
     ]
-    pictures[3] = pictures[3].repeat(4, 0).repeat(4, 1)
+    images[3] = images[3].repeat(4, 0).repeat(4, 1)
     detector = FaceDetector(model_path)
-    for one, each in zip(detector.detect_batch(pictures), pictures, strict=True):
+    for one, each in zip(detector.detect_batch(images), images, strict=True):
         for a, b in zip(one, detector.detect(each), strict=True):
             np.testing.assert_array_equal(a, b)
         assert len(one.scores) == 1
@@ -155,7 +157,7 @@ def test_faces_are_found_everywhere_in_a_panorama(model_path) -> None:
 
 
 def test_small_faces_are_found_in_finer_pyramid_levels(model_path) -> None:
-    """A spot of 8 px in a large picture is gone at 320 px, and found where it may be so small."""
+    """A spot of 8 px in a large image is gone at 320 px, and found where it may be so small."""
     pixels = np.zeros((1500, 2000, 3), np.uint8)
     places = [(1601, 1207), (5, 3), (1990, 1490), (760, 700)]
     for x, y in places:

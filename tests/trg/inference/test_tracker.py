@@ -9,8 +9,8 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
     OracleNetwork,
+    grey_image,
     numbered_crops,
-    picture,
 )
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
@@ -39,7 +39,7 @@ class MovingScene:
     def next(self, time_s: float | None = None):
         time_s = self.frame / 30 if time_s is None else time_s
         self.frame += 1
-        return self.tracker.track(picture(0), CAMERA, time_s)
+        return self.tracker.track(grey_image(0), CAMERA, time_s)
 
     def ids(self) -> list[int]:
         return [face.id for face in self.next()]
@@ -151,14 +151,14 @@ def test_irregular_timestamps_are_accepted(times):
 def test_streams_number_and_time_frames():
     scenes = [[LEFT]]
     estimator = HeadPoseEstimator(OracleNetwork(scenes), OracleDetector(scenes, CAMERA))
-    frames = list(estimator.stream([picture(0)] * 4, CAMERA, fps=25.0))
+    frames = list(estimator.stream([grey_image(0)] * 4, CAMERA, fps=25.0))
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     assert [frame.time_s for frame in frames] == [0.0, 0.04, 0.08, 0.12]
     assert [face.id for frame in frames for face in frame.faces] == [0, 0, 0, 0]
-    (first, *_) = estimator.stream([picture(0)])
+    (first, *_) = estimator.stream([grey_image(0)])
     assert first.faces[0].camera.source == "assumed"
     with pytest.raises(ValueError, match="frame 1"):
-        list(estimator.stream([picture(0), np.zeros((4, 4))]))
+        list(estimator.stream([grey_image(0), np.zeros((4, 4))]))
     with pytest.raises(ValueError, match="fps"):
         estimator.stream([], fps=0)
 

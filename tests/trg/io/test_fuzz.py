@@ -11,11 +11,11 @@ from tests.support.media_damage import LONGEST_READ_S, read_all, write_damaged
 
 
 def picture_seeds(folder):
-    """One small picture per format and mode that Pillow writes."""
+    """One small image per format and mode that Pillow writes."""
     folder.mkdir()
     y, x = np.mgrid[:40, :56]
     colours = np.stack([4 * x, 6 * y, (x * y) % 256], -1).astype(np.uint8)
-    picture = Image.fromarray(colours)
+    image = Image.fromarray(colours)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
@@ -23,16 +23,16 @@ def picture_seeds(folder):
     for kind in plain:
         if f".{kind}" in Image.registered_extensions():
             takes_exif = kind in ("jpg", "png", "webp", "tiff", "avif")
-            picture.save(folder / f"rgb.{kind}", **({"exif": exif} if takes_exif else {}))
-    picture.save(folder / "progressive.jpeg", progressive=True, exif=exif)
-    picture.convert("CMYK").save(folder / "cmyk.jpg")
-    picture.convert("P").save(folder / "palette.png", transparency=3)
-    picture.convert("RGBA").save(folder / "alpha.webp", lossless=True)
-    picture.save(folder / "packed.tif", compression="tiff_lzw", exif=exif)
-    picture.save(folder / "jpeg.tif", compression="jpeg")
+            image.save(folder / f"rgb.{kind}", **({"exif": exif} if takes_exif else {}))
+    image.save(folder / "progressive.jpeg", progressive=True, exif=exif)
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    image.convert("P").save(folder / "palette.png", transparency=3)
+    image.convert("RGBA").save(folder / "alpha.webp", lossless=True)
+    image.save(folder / "packed.tif", compression="tiff_lzw", exif=exif)
+    image.save(folder / "jpeg.tif", compression="jpeg")
     Image.fromarray(colours[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
-    frames = [picture.rotate(angle) for angle in (90, 180)]
-    picture.save(folder / "moving.gif", save_all=True, append_images=frames)
+    frames = [image.rotate(angle) for angle in (90, 180)]
+    image.save(folder / "moving.gif", save_all=True, append_images=frames)
     return sorted(folder.iterdir())
 
 

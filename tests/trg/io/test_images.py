@@ -59,10 +59,10 @@ def test_the_camera_turns_with_the_pixels(orientation):
 def test_focal_length_is_a_diagonal_measure(orientation, tmp_path):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (400, 300)).save(path, exif=exif_block(orientation, 26))
-    picture = read_image(path)
+    image = read_image(path)
     sides = (300, 400) if orientation == 6 else (400, 300)
-    camera = picture.camera
-    assert (camera.width, camera.height) == sides == picture.pixels.shape[1::-1]
+    camera = image.camera
+    assert (camera.width, camera.height) == sides == image.pixels.shape[1::-1]
     assert camera.source == "exif"
     assert (camera.cx, camera.cy) == (sides[0] / 2, sides[1] / 2)
     assert camera.fov_deg("diagonal") == pytest.approx(
@@ -94,9 +94,9 @@ def test_damaged_exif_only_removes_the_camera(tmp_path):
     Image.new("RGB", (40, 30), (255, 0, 0)).save(path, exif=exif_block(1, 26))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"MM\x00*\x00\x00\x00\x08", b"MM\x00*\xff\xff\xff\xff"))
-    picture = read_image(path)
-    assert picture.camera is None
-    assert picture.pixels.shape == (30, 40, 3)
+    image = read_image(path)
+    assert image.camera is None
+    assert image.pixels.shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_files_that_are_not_images_are_refused(tmp_path):
         read_image(tmp_path / "nothing.jpg")
     with pytest.raises(IsADirectoryError, match="got a folder"):
         read_image(tmp_path)
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     with pytest.raises(ValueError, match="does not recognise"):
         read_image(tmp_path / "notes.txt")
     (tmp_path / "iphone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")

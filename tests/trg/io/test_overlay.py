@@ -112,8 +112,8 @@ def test_the_label_marks_an_assumed_camera():
     given = frontal_face()
     assumed = frontal_face(camera=replace(VGA, source="assumed"))
     named = frontal_face(id=12)
-    pictures = [draw_faces(GREY, [face], label_only) for face in (given, assumed, named)]
-    widths = [np.ptp(np.flatnonzero(changed(GREY, each).any(0))) for each in pictures]
+    images = [draw_faces(GREY, [face], label_only) for face in (given, assumed, named)]
+    widths = [np.ptp(np.flatnonzero(changed(GREY, each).any(0))) for each in images]
     assert widths[0] < widths[1] < widths[2]
 
 
@@ -144,10 +144,10 @@ def test_every_size_of_image_and_face(size):
     width, height = size
     camera = Camera(width, width, width / 2, height / 2, width, height)
     rng = np.random.default_rng(3)
-    picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-    result = draw_faces(picture, random_faces(rng, 2, camera=camera))
-    assert result.shape == picture.shape
-    assert changed(picture, result).any()
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    result = draw_faces(image, random_faces(rng, 2, camera=camera))
+    assert result.shape == image.shape
+    assert changed(image, result).any()
 
 
 def test_lines_grow_with_the_face():

@@ -34,10 +34,10 @@ def test_a_row_per_face(tmp_path, faces):
     with open_records("parquet", folder, landmarks=True) as records:
         records.write(FrameFaces("a.mp4", VGA, faces, 7, 0.25))
         records.write(FrameFaces("none.jpg", VGA, []))
-        records.write_error("bad.jpg", "not a picture")
+        records.write_error("bad.jpg", "not an image")
     table = parquet.read_table(folder)
     assert table["source"].to_pylist() == ["a.mp4", "a.mp4", "bad.jpg"]
-    assert table["error"].to_pylist() == [None, None, "not a picture"]
+    assert table["error"].to_pylist() == [None, None, "not an image"]
     assert table["rotation"].to_pylist()[2] is None
     good = table.slice(0, 2)
     assert good["frame"].to_pylist() == [7, 7]
@@ -77,7 +77,7 @@ def test_parts_fill_up_and_a_killed_run_loses_only_the_last(tmp_path, faces):
     for number in range(5):
         records.write(FrameFaces(f"{number}.jpg", VGA, faces))
         records.finish(f"{number}.jpg")
-    # No close: the process would be gone here, with two pictures' rows in memory.
+    # No close: the process would be gone here, with two images' rows in memory.
     assert parts(folder) == ["part-000000.parquet"]
     table = parquet.read_table(folder)
     assert len(table) == 6

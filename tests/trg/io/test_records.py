@@ -53,7 +53,7 @@ def test_the_json_object_is_as_documented(faces):
     assert expected | {"landmarks68_px"} <= record["faces"][0].keys()
     assert record["faces"][0]["euler_deg"].keys() == {"yaw", "pitch", "roll"}
     assert "landmarks_m" not in record["faces"][0]
-    assert error_record("b.jpg", "no picture") == {"source": "b.jpg", "error": "no picture"}
+    assert error_record("b.jpg", "no image") == {"source": "b.jpg", "error": "no image"}
 
 
 def test_json_is_exact_to_a_micrometre_and_a_microradian(faces):
@@ -91,11 +91,11 @@ def test_json_lines_file_holds_the_records(tmp_path, faces, landmarks):
     with open_records("jsonl", path, landmarks=landmarks) as records:
         records.write(FrameFaces("a.mp4", VGA, faces, 7, 0.25))
         records.write(FrameFaces("a.mp4", VGA, [], 8, 0.29))
-        records.write_error("naïve\n.jpg", "not a picture")
+        records.write_error("naïve\n.jpg", "not an image")
     read = [json.loads(line) for line in path.read_text().splitlines()]
     assert read[0] == frame_record(FrameFaces("a.mp4", VGA, faces, 7, 0.25), landmarks=landmarks)
     assert read[1]["faces"] == []
-    assert read[2] == {"source": "naïve\n.jpg", "error": "not a picture"}
+    assert read[2] == {"source": "naïve\n.jpg", "error": "not an image"}
 
 
 def test_standard_output_gets_each_line_at_once(faces, capfdbinary):
@@ -111,7 +111,7 @@ def test_csv_has_a_flat_row_per_face(tmp_path, faces):
     with open_records("csv", path) as records:
         records.write(FrameFaces("a, b.mp4", VGA, faces, 7, 0.25))
         records.write(FrameFaces("none.jpg", VGA, []))
-        records.write_error("bad.jpg", "not a picture")
+        records.write_error("bad.jpg", "not an image")
     assert path.read_text().splitlines()[0] == ",".join(CSV_COLUMNS)
     *rows, error = rows_of(path)
     assert len(rows) == 2
@@ -128,7 +128,7 @@ def test_csv_has_a_flat_row_per_face(tmp_path, faces):
         assert np.array(points) == pytest.approx(face.landmarks68_px, abs=0.006)
         assert row["error"] == ""
     filled = {name: value for name, value in error.items() if value}
-    assert filled == {"source": "bad.jpg", "error": "not a picture"}
+    assert filled == {"source": "bad.jpg", "error": "not an image"}
 
 
 def test_openface_columns_rebuild_the_head_by_its_conventions(tmp_path, faces):
@@ -152,17 +152,17 @@ def test_openface_columns_rebuild_the_head_by_its_conventions(tmp_path, faces):
         rebuilt_mm = transform(centred_m * 1000, rotation, place_mm)
         assert rebuilt_mm == pytest.approx(space_mm, abs=2e-3)
         # Pixel centres count from 0 there, as in OpenCV.
-        picture = np.array([[value[f"{axis}_{i}"] for axis in "xy"] for i in range(68)])
+        image = np.array([[value[f"{axis}_{i}"] for axis in "xy"] for i in range(68)])
         cv_matrix = VGA.matrix - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
         projected = space_mm @ cv_matrix.T
-        assert projected[:, :2] / projected[:, 2:] == pytest.approx(picture, abs=0.01)
+        assert projected[:, :2] / projected[:, 2:] == pytest.approx(image, abs=0.01)
 
 
 def test_openface_rows_without_faces_have_no_success(tmp_path):
     path = tmp_path / "none.csv"
     with open_records("openface", path) as records:
         records.write(FrameFaces("a.mp4", VGA, [], 0, 0.0))
-        records.write_error("bad.jpg", "not a picture")
+        records.write_error("bad.jpg", "not an image")
     for row in rows_of(path):
         assert (row["success"], float(row["pose_Tz"]), row["frame"]) == ("0", 0.0, "1")
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.clips import CAN_TURN, CODECS, picture, shade, write_clip
+from tests.support.clips import CAN_TURN, CODECS, frame_pixels, shade, write_clip
 from trg.io.orientation import EXIF_ORIENTATIONS
 from trg.io.video import VideoReader
 
@@ -57,7 +57,7 @@ def test_times_count_from_the_start_of_the_file(tmp_path):
 @pytest.mark.parametrize(("rotation_deg", "exif"), [(0, 1), (-90, 6), (90, 8), (180, 3)])
 def test_display_rotation_is_applied(rotation_deg, exif, flip, tmp_path):
     path = write_clip(tmp_path / "turned.mp4", frames=2, rotation_deg=rotation_deg, flip=flip)
-    expected = EXIF_ORIENTATIONS[exif].apply(picture(0, 64, 48))
+    expected = EXIF_ORIENTATIONS[exif].apply(frame_pixels(0, 64, 48))
     with av.open(str(path)) as container:
         told = next(container.decode(video=0)).side_data.get("DISPLAYMATRIX")
     if flip:  # comes after the rotation

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.clips import picture, sound_packets, write_clip
+from tests.support.clips import frame_pixels, sound_packets, write_clip
 from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
@@ -17,7 +17,7 @@ TIMES_S = [0.0, 0.04, 0.1, 0.5, 0.51, 1.25]
 
 
 def smooth(width: int, height: int, index: int = 0) -> np.ndarray:
-    """A picture of soft colours, which yuv420p keeps."""
+    """An image of soft colours, which yuv420p keeps."""
     y, x = np.mgrid[:height, :width]
     channels = [
         40 + 150 * x / max(width, 64),
@@ -111,13 +111,13 @@ def test_an_exception_leaves_the_old_file(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"old")
     writer = VideoWriter(path, 64, 48, 25.0)
-    writer.write(picture(0, 64, 48), 0.0)
+    writer.write(frame_pixels(0, 64, 48), 0.0)
     with pytest.raises(KeyboardInterrupt), writer:
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.mp4"]
     with pytest.raises(ValueError, match="closed"):
-        writer.write(picture(0, 64, 48), 1.0)
+        writer.write(frame_pixels(0, 64, 48), 1.0)
 
 
 def test_without_a_frame_there_is_no_file(tmp_path):
@@ -129,19 +129,19 @@ def test_without_a_frame_there_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("pixels", "time_s", "message"),
     [
-        (picture(0, 64, 50), 1.0, "64x48 px, got 64x50"),
-        (picture(0, 64, 48).astype(float), 1.0, "uint8"),
-        (picture(0, 64, 48), 0.5, "times that rise"),
-        (picture(0, 64, 48), 1e15, "times that rise"),
-        (picture(0, 64, 48), float("nan"), "times that rise"),
+        (frame_pixels(0, 64, 50), 1.0, "64x48 px, got 64x50"),
+        (frame_pixels(0, 64, 48).astype(float), 1.0, "uint8"),
+        (frame_pixels(0, 64, 48), 0.5, "times that rise"),
+        (frame_pixels(0, 64, 48), 1e15, "times that rise"),
+        (frame_pixels(0, 64, 48), float("nan"), "times that rise"),
     ],
 )
 def test_unsuitable_frames_are_refused(pixels, time_s, message, tmp_path):
     with VideoWriter(tmp_path / "out.mp4", 64, 48, 25.0) as writer:
-        writer.write(picture(0, 64, 48), 0.5)
+        writer.write(frame_pixels(0, 64, 48), 0.5)
         with pytest.raises(ValueError, match=message):
             writer.write(pixels, time_s)
-        writer.write(picture(1, 64, 48), 2.0)
+        writer.write(frame_pixels(1, 64, 48), 2.0)
     with VideoReader(tmp_path / "out.mp4") as reader:
         assert len(list(reader)) == 2
 

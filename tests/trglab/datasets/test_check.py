@@ -120,8 +120,8 @@ def test_check_and_pack_from_the_command_line(tmp_path, capsys):
     verb = ("data", "check", "arkitface", folder, "--split", "test")
     assert run((*verb, "--sheet", str(sheet))) == 0
     assert "listed       3 (complete data set: 184884)" in capsys.readouterr().out
-    with Image.open(sheet) as picture:
-        assert picture.size == (3 * 192, 192)
+    with Image.open(sheet) as image:
+        assert image.size == (3 * 192, 192)
     out = str(tmp_path / "p")
     assert run(("data", "pack", "arkitface", folder, out, "--split", "test", "--size", "48")) == 0
     assert run(("data", "check", "packed", out)) == 0

@@ -65,7 +65,7 @@ def test_aflw2000_reads_back_what_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 7, 126, 150, 200, 400])
-def test_aflw2000_keeps_damaged_pictures_on_the_list(tmp_path, cut):
+def test_aflw2000_keeps_damaged_images_on_the_list(tmp_path, cut):
     rng = np.random.default_rng(2)
     for number in range(4):
         write_aflw_picture(tmp_path, number, (0, 0, 0), points_in_matlab(rng))
@@ -93,17 +93,17 @@ def test_aflw2000_keeps_damaged_pictures_on_the_list(tmp_path, cut):
 
 @pytest.fixture
 def flipped_folder(tmp_path):
-    """One picture of 300W-LP and its mirror image, both outlines apart."""
+    """One image of 300W-LP and its mirror image, both outlines apart."""
     write(make_samples(1), tmp_path, "300wlp")
-    (picture,) = (tmp_path / "AFW").glob("*.jpg")
+    (image_path,) = (tmp_path / "AFW").glob("*.jpg")
     (tmp_path / "AFW_Flip").mkdir()
-    with Image.open(picture) as image:
+    with Image.open(image_path) as image:
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        mirrored.save(tmp_path / "AFW_Flip" / picture.name)
-    labels = tmp_path / "landmarks" / "AFW" / f"{picture.stem}_pts.mat"
+        mirrored.save(tmp_path / "AFW_Flip" / image_path.name)
+    labels = tmp_path / "landmarks" / "AFW" / f"{image_path.stem}_pts.mat"
     points = loadmat(labels)["pts_3d"]
     savemat(labels, {"pts_3d": points, "pts_2d": points + 7.0})
-    return tmp_path, picture.stem, points
+    return tmp_path, image_path.stem, points
 
 
 def test_300wlp_gives_either_outline(flipped_folder):
@@ -133,14 +133,14 @@ def test_300wlp_flips_borrow_labels_or_have_their_own(flipped_folder):
     np.testing.assert_allclose(with_own.rotation, rotation_from_pose(pose[0, :3]))
 
 
-def test_a_picture_is_missed_where_its_labels_are(tmp_path):
+def test_a_image_is_missed_where_its_labels_are(tmp_path):
     write(make_samples(2), tmp_path / "w", "300wlp")
     write(make_samples(2), tmp_path / "b", "biwi")
     next((tmp_path / "w" / "AFW").glob("*0.jpg")).unlink()
     (tmp_path / "b" / "hpdb" / "01" / "frame_00001_pose.txt").unlink()
-    pictures, frames = W300LP(tmp_path / "w"), BIWI(tmp_path / "b")
-    assert (len(pictures), len(frames)) == (2, 2)
+    images, frames = W300LP(tmp_path / "w"), BIWI(tmp_path / "b")
+    assert (len(images), len(frames)) == (2, 2)
     with pytest.raises(FileNotFoundError, match=r"\.jpg: this file of 300W-LP is missing"):
-        pictures[0]
+        images[0]
     with pytest.raises(FileNotFoundError, match=r"frame_00001_pose\.txt"):
         frames[1]

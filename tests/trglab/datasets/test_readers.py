@@ -157,7 +157,7 @@ def test_300wlp_reads_back_landmarks_and_rotation(tmp_path):
         np.testing.assert_allclose(read.landmarks68_px, expected, atol=1e-6)
 
 
-def test_300wlp_picture_and_landmarks_agree(tmp_path):
+def test_300wlp_image_and_landmarks_agree(tmp_path):
     """A dark dot on a landmark is found where the file says, half-pixel convention included."""
     sample = make_samples(1)[0]
     image = np.full_like(sample.image, 255)
@@ -174,12 +174,12 @@ def test_300wlp_picture_and_landmarks_agree(tmp_path):
     np.testing.assert_allclose(found + (int(x) - 12, int(y) - 12), (x, y), atol=0.1)
 
 
-def test_300wlp_mirrored_pictures_borrow_landmarks(tmp_path):
+def test_300wlp_mirrored_images_borrow_landmarks(tmp_path):
     write(make_samples(1), tmp_path / "w", "300wlp")
     name = next((tmp_path / "w" / "AFW").glob("*.jpg")).stem
     (tmp_path / "w" / "AFW_Flip").mkdir()
-    with Image.open(tmp_path / "w" / "AFW" / f"{name}.jpg") as picture:
-        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+    with Image.open(tmp_path / "w" / "AFW" / f"{name}.jpg") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
             tmp_path / "w" / "AFW_Flip" / f"{name}.jpg"
         )
     straight, mirrored = W300LP(tmp_path / "w")

@@ -145,8 +145,8 @@ def test_a_perfect_prediction_has_no_loss_and_a_negative_is_accepted() -> None:
 def test_the_network_stays_in_its_budget() -> None:
     network = DetectorNetwork()
     assert parameter_count(network) <= 500_000
-    picture = torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
-    assert multiply_adds(network, picture) <= 300e6
+    image = torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
+    assert multiply_adds(network, image) <= 300e6
     output = network.eval()(torch.zeros(2, 64, 96, 3, dtype=torch.uint8))
     assert output.logits.shape == (2, 8, 12)
     assert output.faces.shape == (2, 8, 12, 13)

@@ -13,8 +13,8 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     TOPOLOGY,
     Head,
     OracleNetwork,
+    grey_image,
     numbered_crops,
-    picture,
 )
 from trg.geometry.camera import Camera
 from trg.inference.confidence import CARD_KEY, ConfidenceModel
@@ -64,13 +64,13 @@ def test_reliability_counts_what_is_right_per_bin():
 def test_fitting_tells_faces_from_others(monkeypatch):
     """Boxes on heads, and on heads that the heatmaps contradict, of any distance."""
 
-    def requests(pictures, seed):
+    def requests(images, seed):
         rng = np.random.default_rng(seed)
-        for i in range(pictures):
+        for i in range(images):
             head = network.scenes[i][0]
             box = head.box_px(CAMERA) + rng.normal(0, 5, 4)
             true = CAMERA.pixels_from_rays(head.rays)[TOPOLOGY.landmarks68]
-            yield [FaceRequest(picture(i), CAMERA, box)], true if head.sure else None
+            yield [FaceRequest(grey_image(i), CAMERA, box)], true if head.sure else None
 
     rng = np.random.default_rng(1)
     scenes = [[Head((0, 0, rng.uniform(0.4, 1.5)), sure=bool(i % 2))] for i in range(200)]

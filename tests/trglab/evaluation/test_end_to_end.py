@@ -25,7 +25,7 @@ LAYOUTS = (*METRIC, "aflw2000", "300wlp")
 
 
 def drawn_index(layout: str, name: str) -> int:
-    """Which of the made samples a picture is; two share a person."""
+    """Which of the made samples an image is; two share a person."""
     numbers = [int(number) for number in re.findall(r"\d+", name)]
     if layout == "biwi":
         sequence, frame = numbers
@@ -43,9 +43,9 @@ def write_made(folder: Path, layout: str, count: int):
 
 def test_the_title_names_a_synthetic_stand_in(tmp_path: Path) -> None:
     write_made(tmp_path / "data", "biwi", 2)
-    rules, pictures = open_data_set("biwi", tmp_path / "data")
+    rules, images = open_data_set("biwi", tmp_path / "data")
     assert rules.title == "Synthetic stand-in for BIWI"
-    assert len(pictures.samples) == 2
+    assert len(images.samples) == 2
     inner = open_data_set("biwi", tmp_path / "data" / "hpdb")[0]
     assert inner.title == "Synthetic stand-in for BIWI"
     for mark in (tmp_path / "data").glob("trg_*"):
@@ -154,9 +154,9 @@ def test_files_of_a_report_agree(tmp_path: Path) -> None:
     assert rows["TRG, several sets"]["ADD mm"] == "29.46"  # Table 4
     assert rows["known, mean"]["t_z mm"] == "10.00"
     with open(tmp_path / "out" / "images.csv", newline="") as file:
-        pictures = list(csv.DictReader(file))
-    assert [row["found"] for row in pictures] == ["1", "0", "1", "1", "1", "1"]
-    assert pictures[1]["add_mm"] == ""
+        images = list(csv.DictReader(file))
+    assert [row["found"] for row in images] == ["1", "0", "1", "1", "1", "1"]
+    assert images[1]["add_mm"] == ""
     text = (tmp_path / "out" / "report.md").read_text()
     assert "1 without a face found" in text
     assert "## By distance" in text
@@ -171,10 +171,10 @@ def test_files_of_a_report_agree(tmp_path: Path) -> None:
 
 def test_unreadable_images_are_counted(tmp_path: Path) -> None:
     _, rules = write_made(tmp_path / "data", "arkitface", 4)
-    picture = sorted((tmp_path / "data").rglob("*_ar.jpg"))[2]
-    picture.write_bytes(picture.read_bytes()[:300])
+    image = sorted((tmp_path / "data").rglob("*_ar.jpg"))[2]
+    image.write_bytes(image.read_bytes()[:300])
     report, _, _ = evaluate(rules, rules.read(tmp_path / "data"), Known(), tmp_path / "out")
     assert len(report.scores) == 3
     assert len(report.unreadable) == 1
-    assert picture.name in report.unreadable[0]
+    assert image.name in report.unreadable[0]
     assert "1 unreadable" in report.caption

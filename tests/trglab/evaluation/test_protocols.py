@@ -56,7 +56,7 @@ class OracleRuntime:
 
 
 class OneBox:
-    """A detector that finds the same face in every picture, or none."""
+    """A detector that finds the same face in every image, or none."""
 
     def __init__(self, box_xyxy) -> None:
         self.boxes = np.float64(box_xyxy).reshape(-1, 4)
@@ -69,11 +69,11 @@ class OneBox:
 
 def test_views_of_a_pack_keep_the_geometry_of_their_samples(tmp_path: Path) -> None:
     write_views(tmp_path, MeshedDots, SETTINGS, indices=range(5))
-    pictures = read_pack(tmp_path)
-    assert pictures.mesh_sha256 == mesh_sha256(TOPOLOGY.triangles)
-    assert len(pictures.samples) == 5
+    images = read_pack(tmp_path)
+    assert images.mesh_sha256 == mesh_sha256(TOPOLOGY.triangles)
+    assert len(images.samples) == 5
     for index in range(5):
-        made, view = DotFaces().sample(index), pictures.samples[index]
+        made, view = DotFaces().sample(index), images.samples[index]
         np.testing.assert_allclose(view.rotation, made.rotation, atol=1e-6)
         np.testing.assert_allclose(view.translation_m, made.translation_m, atol=1e-6)
         np.testing.assert_allclose(
@@ -88,12 +88,12 @@ def test_views_of_a_pack_keep_the_geometry_of_their_samples(tmp_path: Path) -> N
         brightness = view.image[..., 0].astype(float)
         x, y = view.landmarks68_px[30].astype(int)
         assert brightness[y, x] > 100.0  # a dot, on a ground of 20
-        # What the network is shown is nearly what it would be shown of the whole picture.
+        # What the network is shown is nearly what it would be shown of the whole image.
         direct = crop_face(made.image, made.camera, made.box_xyxy, CROP).pixels
         again = crop_face(view.image, view.camera, view.box_xyxy, CROP).pixels
         assert np.abs(direct.astype(float) - again).mean() < 6.0
     with pytest.raises(IndexError, match="0 to 4"):
-        pictures.samples[5]
+        images.samples[5]
 
 
 def test_a_pack_records_the_distance_of_its_faces(tmp_path: Path) -> None:

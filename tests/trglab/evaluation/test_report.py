@@ -26,8 +26,8 @@ MESH = mesh_sha256(TOPOLOGY.triangles)
 
 
 def report_of(name: str, change, count: int = 6):
-    pictures = LabelledImages(make_samples(count), name, mesh_sha256=MESH)
-    run = run_on_dataset(pictures, Known(change, mesh_sha256=MESH))
+    images = LabelledImages(make_samples(count), name, mesh_sha256=MESH)
+    run = run_on_dataset(images, Known(change, mesh_sha256=MESH))
     assert run.predictions is not None
     return make_report(
         protocol(name),
@@ -179,8 +179,8 @@ def test_plots_are_drawn(bundle_and_pack, tmp_path: Path) -> None:
     bundle, pack = bundle_and_pack
     eval_verb("synthetic", pack, options=MeasurementOptions(bundle), out=tmp_path)
     for name in ("errors", "distributions", "faces"):
-        with Image.open(tmp_path / f"{name}.png") as picture:
-            pixels = np.asarray(picture.convert("RGB"))
+        with Image.open(tmp_path / f"{name}.png") as image:
+            pixels = np.asarray(image.convert("RGB"))
         assert min(pixels.shape[:2]) > 300
         assert (pixels.min(-1) < 250).mean() > 0.005  # something is drawn
 

@@ -23,8 +23,8 @@ RNG = np.random.default_rng
 
 
 def gathered(count: int = 6, change=lambda estimate: estimate, **options):
-    pictures = LabelledImages(make_samples(count), "made", mesh_sha256=MESH)
-    return run_on_dataset(pictures, Known(change, mesh_sha256=MESH), **options)
+    images = LabelledImages(make_samples(count), "made", mesh_sha256=MESH)
+    return run_on_dataset(images, Known(change, mesh_sha256=MESH), **options)
 
 
 def _predictions_and_truth(change):

@@ -118,7 +118,7 @@ def test_local_poses_are_invertible_and_independent_of_focal_length(scene):
     back = pose_from_local(*there, boxes)
     np.testing.assert_allclose(back[0], rotation, atol=1e-12)
     np.testing.assert_allclose(back[1], translation_m, atol=1e-12)
-    # Twice the focal length seen at twice the distance is the same picture: the same local pose.
+    # Twice the focal length seen at twice the distance is the same image: the same local pose.
     zoomed = boxes * 0.5
     farther_m = translation_m * (1.0, 1.0, 2.0)
     np.testing.assert_allclose(pose_to_local(rotation, farther_m, zoomed)[1], there[1], atol=1e-12)

@@ -85,7 +85,7 @@ def test_pnp_is_reproducible():
 
 
 def test_distance_scales_with_the_size_of_the_face():
-    """What a picture cannot tell: the same rays, a 10 % larger face, 10 % more distance."""
+    """What an image cannot tell: the same rays, a 10 % larger face, 10 % more distance."""
     rotation, translation_m, rays, _, _ = scene(7)
     found = solve_pnp(1.1 * FACE, rays)
     np.testing.assert_allclose(found.translation_m, 1.1 * translation_m, rtol=1e-6)

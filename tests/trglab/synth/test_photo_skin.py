@@ -39,7 +39,7 @@ def project(points_m, translation):
 
 @pytest.fixture(scope="module")
 def portrait(model):
-    """An evenly coloured picture with the 189 landmarks of a known head at a known place."""
+    """An evenly coloured image with the 189 landmarks of a known head at a known place."""
     identity = np.zeros(len(model.identity), np.float32)
     identity[:2] = (0.6, -0.4)
     head = model.neutral(identity).astype(np.float64)
@@ -162,7 +162,7 @@ def test_missing_and_damaged_folders_name_the_download(model, maps, folder):
     with pytest.raises(ValueError, match=r"landmarks189\.npz.*London Set"):
         load_photo_skins(model, maps, folder)
     (folder / "landmarks189.npz").write_bytes(whole)
-    (folder / "002_03.png").write_bytes(b"not a picture")
+    (folder / "002_03.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"002_03\.png.*London Set"):
         load_photo_skins(model, maps, folder)
     (folder / "002_03.png").unlink()

@@ -56,7 +56,7 @@ def dot_centroids(crops: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dot", [8, 30, 39])
-def test_picture_and_labels_move_together(dot: int) -> None:
+def test_image_and_labels_move_together(dot: int) -> None:
     views = dot_views(32, dot)
     draws = draw(GEOMETRIC, 32, generator(dot))
     batch = augmenter()(views, draws, CPU)
