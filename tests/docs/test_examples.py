@@ -1,4 +1,4 @@
-"""The Python in the pages for users runs as it stands there."""
+"""The Python examples in the documentation run as written."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parents[2]
 NEEDS_MORE = ("stream(0", "cv2", "small.trg", "HeadPoseEstimator(model=None")
-"""A webcam, OpenCV, a training's result; and what is no program but a signature."""
+"""Blocks that need a webcam, OpenCV or a trained bundle, or that show a signature only."""
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the photo and the clip that the pages speak of."""
+    """A folder with the photo and the clip that the examples read."""
     monkeypatch.chdir(tmp_path)
     wide = Image.new("RGB", (640, 360), (90, 90, 90))
     wide.paste(Image.open(SELFTEST_FOLDER / IMAGE_NAME), (80, 0))

@@ -30,7 +30,7 @@ def shade(index: int) -> tuple[int, int, int]:
 
 
 def frame_pixels(index: int, width: int, height: int) -> np.ndarray:
-    """A dark frame whose top left quarter tells its index."""
+    """A dark frame whose top left quarter has a colour per index."""
     pixels = np.full((height, width, 3), 16, np.uint8)
     pixels[: height // 2, : width // 2] = shade(index)
     return pixels

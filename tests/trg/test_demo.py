@@ -1,4 +1,4 @@
-"""The first thing that a user tries, on the photograph that scikit-image ships."""
+"""`make demo`: the command line on the photograph that scikit-image ships."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_a_face_is_estimated_exactly_and_is_self_consistent():
     assert network.calls == [1]
 
 
-@pytest.mark.parametrize("kind", ["array", "pillow", "path", "image"])
+@pytest.mark.parametrize("kind", ["array", "pillow", "path", "upright"])
 def test_every_kind_of_image(kind, tmp_path):
     estimator, _ = make([[ALONE]])
     pixels = grey_image(0)
