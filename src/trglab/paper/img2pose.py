@@ -11,6 +11,7 @@ converted to the image's camera afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -113,7 +114,7 @@ def local_view(view: Views) -> Views:
 def local_config(config: DatasetConfig) -> DatasetConfig:
     """Return a recipe's dataset with its poses in local cameras."""
     options = {"target": config.target, "options": dict(config.options)}
-    return DatasetConfig(TARGET, options, config.weight, config.buffer_size, config.reuse)
+    return replace(config, target=TARGET, options=options)
 
 
 class LocalPoseDataset:

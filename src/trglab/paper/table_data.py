@@ -88,11 +88,15 @@ def table_data_from_datasets(
     """
     folders = {"arkitface": str(arkitface)} | ({} if w300lp is None else {"w300lp": str(w300lp)})
     paper = recipe("paper_single" if w300lp is None else "paper", folders)
-    if name == "tiny":
-        datasets = tuple(replace(dataset, reuse=STAND_IN_REUSE) for dataset in paper.datasets)
-        base = with_overrides(replace(tiny(), datasets=datasets), STAND_IN_TRAINING)
-    else:
-        base = paper if name is None else replace(recipe(name), datasets=paper.datasets)
+    base = paper
+    if name is not None:
+        base = tiny() if name == "tiny" else recipe(name)
+        changes: dict[str, Any] = {"augment": base.datasets[0].augment}
+        if name == "tiny":
+            base = with_overrides(base, STAND_IN_TRAINING)
+            changes["reuse"] = STAND_IN_REUSE
+        datasets = tuple(replace(dataset, **changes) for dataset in paper.datasets)
+        base = replace(base, datasets=datasets)
     tests: dict[Role, EvaluationSet] = {
         "near": _evaluation_set("arkitface", "ARKitFace", arkitface)
     }

@@ -14,6 +14,7 @@ apply their part, so the samples do not depend on the number of processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -166,6 +167,11 @@ def draw(config: AugmentConfig, count: int, generator: torch.Generator) -> Draws
         ),
         mask_colour=uniform(0.0, 1.0, 3),
     )
+
+
+def concatenate_draws(parts: Sequence[Draws]) -> Draws:
+    """Concatenate the draws of several datasets to those of a batch."""
+    return Draws(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def select_draws(draws: Draws, index: Int64[Tensor, " n"]) -> Draws:

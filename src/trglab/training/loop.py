@@ -37,7 +37,14 @@ from trg.network.losses import Losses, Targets, TRGLoss
 from trg.network.trg import TRGNetwork
 from trglab.datasets.batches import BatchShare, Mixture
 from trglab.datasets.view import Views, ViewSpec
-from trglab.training.augment import Augmenter, TrainingBatch, draw, select_draws, taps_for
+from trglab.training.augment import (
+    Augmenter,
+    TrainingBatch,
+    concatenate_draws,
+    draw,
+    select_draws,
+    taps_for,
+)
 from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
 from trglab.training.optim import (
     compute_gradients,
@@ -213,10 +220,13 @@ class _Run:
         return {**numbers, "learning_rate": rate}
 
     def _batch(self, step: int, share: BatchShare) -> TrainingBatch:
-        """Augment the views of a step."""
+        """Augment the views of a step, those of each dataset by its own settings."""
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, step))
-        draws = draw(self.recipe.augment, self.recipe.batch_size, generator)
-        mine = select_draws(draws, torch.from_numpy(share.slots))
+        per_dataset = [
+            draw(dataset.augment, count, generator)
+            for dataset, count in zip(self.recipe.datasets, self.batches.counts, strict=True)
+        ]
+        mine = select_draws(concatenate_draws(per_dataset), torch.from_numpy(share.slots))
         return self.augmenter(share.views, mine, self.device)
 
     def _recalibrate_batchnorm(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from trg.network.losses import FACE_BOX_PX
+from trglab.training.augment import AugmentConfig
 from trglab.training.optim import learning_rate
 from trglab.training.overrides import with_overrides
 from trglab.training.recipes import OptimConfig, paper, recipe
@@ -41,6 +44,26 @@ def test_recipes_by_name() -> None:
         recipe("small/no-such-row")
     with pytest.raises(ValueError, match="arkitface"):
         recipe("paper_single")
+
+
+def test_the_papers_augmentation_is_stronger_on_300wlp() -> None:
+    arkitface, w300lp = (
+        config.augment for config in recipe("paper", {"arkitface": "a", "w300lp": "b"}).datasets
+    )
+    assert (arkitface.centre_jitter, arkitface.mask_probability) == (0.15, 0.0)
+    assert w300lp.centre_jitter == 0.3
+    assert w300lp.mask_probability > 0
+    assert replace(w300lp, centre_jitter=0.15, mask_probability=0.0) == arkitface
+    assert recipe("paper_single", {"arkitface": "a"}).datasets[0].augment == arkitface
+    changed = with_overrides(recipe("small"), {"datasets.0.augment.roll_deg": "45"})
+    assert changed.datasets[0].augment == replace(AugmentConfig.strong(), roll_deg=45.0)
+
+
+def test_synthetic_recipes_weigh_the_image_loss_as_when_they_were_tuned() -> None:
+    """0.01 at a focal length of 1000 px; b / f has a mean of 0.58 over these faces."""
+    assert recipe("small").losses.image == pytest.approx(0.01 * 1000 * 0.58 / FACE_BOX_PX, rel=0.1)
+    assert recipe("synthetic_r18").losses == recipe("small").losses
+    assert recipe("paper", {"arkitface": "a", "w300lp": "b"}).losses.image == 0.01
 
 
 def test_overrides_by_dotted_name() -> None:

@@ -81,8 +81,14 @@ def test_a_killed_training_goes_on_along_the_same_path(tmp_path: Path) -> None:
 
 def test_a_training_learns_and_leaves_what_it_should(tmp_path: Path) -> None:
     seen = []
-    few = DatasetConfig("tests.support.dot_faces:DotFaces", {"seed": 0}, buffer_size=8, reuse=1000)
-    few_again = dots(steps=30, datasets=(few,), augment=AugmentConfig.none(), log_every=1)
+    few = DatasetConfig(
+        "tests.support.dot_faces:DotFaces",
+        {"seed": 0},
+        buffer_size=8,
+        reuse=1000,
+        augment=AugmentConfig.none(),
+    )
+    few_again = dots(steps=30, datasets=(few,), log_every=1)
     few_again = with_overrides(few_again, {"optim.learning_rate": 6e-3, "validate_every": 30})
     result = train(tmp_path, few_again, on_step=lambda step, numbers: seen.append(step))
     assert result == loop.TrainingResult(tmp_path, 30, True, result.figures)
@@ -95,6 +101,28 @@ def test_a_training_learns_and_leaves_what_it_should(tmp_path: Path) -> None:
     assert (tmp_path / "holdout.jpg").stat().st_size > 1000
     assert not list(tmp_path.glob(".*"))
     json.dumps(best.extra["figures"])
+
+
+def test_each_dataset_of_a_batch_has_its_own_augmentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dots_config = dots().datasets[0]
+    plain = replace(dots_config, augment=AugmentConfig.none(), weight=3.0)
+    masked = replace(dots_config, augment=AugmentConfig(centre_jitter=0.3, mask_probability=1.0))
+    seen = []
+    apply = Augmenter.__call__
+
+    def recording(self, views, draws, device):
+        seen.append(draws)
+        return apply(self, views, draws, device)
+
+    monkeypatch.setattr(Augmenter, "__call__", recording)
+    train(tmp_path, dots(datasets=(plain, masked), steps=3, batch_size=16, holdout=None))
+    for draws in seen:
+        assert (draws.mask_box[:, 2] > 0).tolist() == [False] * 12 + [True] * 4
+        assert (draws.centre_shift[:12] == 0).all()
+    shifts = torch.cat([draws.centre_shift[12:] for draws in seen]).abs()
+    assert 0.15 < shifts.max() <= 0.3
 
 
 def test_time_runs_out_cleanly(tmp_path: Path) -> None:
