@@ -1,8 +1,10 @@
 """A ring of views that worker processes fill ahead of the training.
 
-Rendering a sample costs far more than training on it, so each view is used ``reuse`` times, with
-fresh augmentation, before a new one replaces it (data echoing, Choi et al. 2019). Row q of the ring
-holds samples ``q * batch_size`` to ``(q + 1) * batch_size``, one per slot of the batch::
+Row q of the ring holds samples ``q * batch_size`` to ``(q + 1) * batch_size``, one per slot of the
+batch. With ``reuse`` of 1, step s reads row s: every sample comes exactly once, in order.
+
+Rendering a sample costs far more than training on it, so rendered views are used ``reuse`` times,
+with fresh augmentation, before new ones replace them (data echoing, Choi et al. 2019)::
 
     row            low                low + depth         low + depth + ahead
     ---------------|------------------|-------------------|------------------
@@ -10,8 +12,7 @@ holds samples ``q * batch_size`` to ``(q + 1) * batch_size``, one per slot of th
 
 ``low`` advances by one row every ``reuse`` steps, and slot j reads a random one of the ``depth``
 rows. What a step reads is a function of (seed, step) alone: the number of workers changes the speed
-and nothing else, and a step waits until its rows are made. With ``depth`` and ``reuse`` of 1 every
-sample comes once, in order.
+and nothing else, and a step waits until its rows are made.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class PrefetchRing:
     batch_size
         Slots of the global batch that this ring serves.
     buffer_size
-        Views that a step chooses from, rounded down to whole batches, at least one.
+        Views that a step chooses from if ``reuse`` is above 1, rounded down to whole batches, at
+        least one.
     reuse
-        Mean number of times that each view is used.
+        1: each view is used exactly once, in order. Above: mean number of times that each is used.
     workers
         Processes. 0: views are made in this one, on demand.
     seed
@@ -92,7 +94,8 @@ class PrefetchRing:
             )
         self.spec = spec
         self.batch_size = batch_size
-        self.depth = max(1, buffer_size // batch_size)
+        # A random row of several would repeat some views and skip others.
+        self.depth = max(1, buffer_size // batch_size) if reuse > 1 else 1
         self.reuse = reuse
         self.seed = seed
         self.slots = slots or (0, batch_size)

@@ -57,10 +57,11 @@ class DatasetConfig:
     weight: float = 1.0
     """Share of each batch, relative to the other datasets."""
     buffer_size: int = 8192
-    """Views kept ready, from which each batch is chosen; 1: each view once per epoch."""
+    """Views kept ready, from which each batch is chosen if ``reuse`` is above 1."""
     reuse: int = 1
-    """Times that a view is used before it is replaced. Rendering costs more than training, and
-    each use is augmented anew."""
+    """1: a finite dataset's samples come exactly once per epoch. Above: mean number of uses of a
+    view before it is replaced. Rendering costs more than training, and each use is augmented
+    anew."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation of the views in a training; hold-outs are not augmented."""
 
@@ -355,9 +356,7 @@ def _data_set(target: str, options: Mapping[str, Any]) -> DatasetConfig:
     """Return a data set, from its own folder or from a store of its views."""
     folder = options["folder"]
     return (
-        stored_views(folder)
-        if is_store(folder)
-        else DatasetConfig(target, options, buffer_size=512)
+        stored_views(folder) if is_store(folder) else DatasetConfig(target, options, buffer_size=1)
     )
 
 

@@ -46,6 +46,13 @@ def test_each_view_is_used_as_often_as_asked() -> None:
     assert np.mean(list(seen.values())) == pytest.approx(3.0, abs=0.3)
 
 
+def test_without_reuse_every_view_comes_once_whatever_the_buffer() -> None:
+    once = PrefetchRing(DATASET, ViewSpec(size=8), batch_size=4, buffer_size=512)
+    seen = [once.batch(step, 0, 4).translation_m[:, 2] for step in range(6)]
+    expected = [DATASET().sample(index).translation_m[2] for index in range(24)]
+    np.testing.assert_allclose(np.concatenate(seen), expected, rtol=1e-6)
+
+
 def test_workers_change_nothing_but_the_speed() -> None:
     alone, helped = make_ring(), make_ring(workers=2)
     try:

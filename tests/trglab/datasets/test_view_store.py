@@ -228,6 +228,33 @@ def test_processes_share_each_epoch_without_repeats_or_gaps(stored, world_size):
     assert seen[:COUNT] != seen[COUNT : 2 * COUNT]
 
 
+@pytest.mark.parametrize("source", ["arkit", "stored"])
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 0), (2, 1)])
+def test_a_training_reads_every_sample_once_per_epoch(source, world_size, workers, request):
+    """From the data set's own folder and from a store of its views, in all processes together."""
+    folder = request.getfixturevalue(source)
+    chosen = replace(recipe("paper_single", {"arkitface": str(folder)}), batch_size=2 * world_size)
+    spec = ViewSpec(SIZE, SMALL.margin)
+    depths = [np.float32(sample.translation_m[2]) for sample in make_samples(COUNT)]
+    ranks = range(world_size)
+    batches = [
+        open_batches(chosen, ProcessInfo(rank, world_size, workers), spec, 0) for rank in ranks
+    ]
+    seen: list[float] = []
+    try:
+        for step in range(-(-3 * COUNT // chosen.batch_size)):
+            for rank in ranks:
+                views = batches[rank].share(step, rank, world_size).views
+                seen += views.translation_m[:, 2].tolist()
+    finally:
+        for each in batches:
+            each.close()
+    epochs = [seen[start : start + COUNT] for start in range(0, 3 * COUNT, COUNT)]
+    for epoch in epochs:
+        np.testing.assert_allclose(sorted(epoch), sorted(depths), rtol=1e-6)
+    assert epochs[0] != epochs[1]
+
+
 def test_the_papers_recipes_take_stores_in_place_of_folders(arkit, stored, tmp_path):
     write(make_samples(2), tmp_path / "w", "300wlp")
     write_views(tmp_path / "sw", partial(W300LP, tmp_path / "w"), SMALL)
