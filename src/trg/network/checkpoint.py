@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -19,6 +20,11 @@ from trg.network.trg import TRGNetwork
 
 FORMAT = "trg-checkpoint"
 VERSION = 1
+
+TORCHVISION = "torchvision"
+"""Stands for the ImageNet weights of an installed torchvision, in place of a file's path."""
+
+IMAGENET_URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +88,43 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return Checkpoint(network, contents["extra"])
 
 
-def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
+def load_imagenet_weights(backbone: ResNet, source: str | PathLike[str]) -> None:
     """Load torchvision's resnet18 weights into the trunk, without the classifier.
 
     Parameters
     ----------
-    path
-        A state dict as torchvision publishes it, such as ``resnet18-f37072fd.pth``.
+    source
+        File with a state dict as torchvision publishes it, ``resnet18-f37072fd.pth``, or
+        :data:`TORCHVISION`. Batch normalisations may lack their counter of batches, as they do in
+        the published file.
 
     Raises
     ------
     FileNotFoundError
         The file does not exist.
+    ImportError
+        torchvision is not installed, or does not fit the installed torch.
     ValueError
         The file is not a state dict, or a name or shape differs from the trunk's.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected torchvision's resnet18 weights, found no file")
+    state = _torchvision_state() if source == TORCHVISION else _read_state(Path(source))
+    # torchvision's published files are older than the counters, which inference does not use.
+    counters = {
+        name: tensor
+        for name, tensor in backbone.state_dict().items()
+        if name.endswith(".num_batches_tracked")
+    }
+    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    load_state_strictly(backbone, {**counters, **trunk}, str(source))
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    """Return the state dict in a file of torchvision."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: expected torchvision's resnet18 weights, found no file. They are at "
+            f"{IMAGENET_URL}; with torchvision installed, {TORCHVISION!r} fetches them"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for foreign files
@@ -108,8 +134,22 @@ def load_imagenet_weights(backbone: ResNet, path: str | PathLike[str]) -> None:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
-    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    load_state_strictly(backbone, trunk, str(path))
+    return state
+
+
+def _torchvision_state() -> Mapping[str, Tensor]:
+    """Return the state dict that an installed torchvision downloads or has in its cache."""
+    try:
+        models = importlib.import_module("torchvision.models")
+    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
+        raise ImportError(
+            f"backbone_weights={TORCHVISION}: torchvision cannot be imported ({error}). Install "
+            f"the version that fits the installed torch, or give the path of {IMAGENET_URL}"
+        ) from error
+    state: Mapping[str, Tensor] = models.ResNet18_Weights.IMAGENET1K_V1.get_state_dict(
+        progress=False, check_hash=True
+    )
+    return state
 
 
 def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

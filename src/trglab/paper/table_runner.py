@@ -235,7 +235,8 @@ def _notes(runner: TableRunner, rows: Sequence[MethodRow], roles: Sequence[Role]
     if {row.network for row in rows} - ({"full"} if bundle is not None else set()):
         notes.append(
             f"Each network: {recipe.steps} steps of {recipe.batch_size} images by the recipe "
-            f"{recipe.name}, the last weights, no selection among checkpoints."
+            f"{recipe.name}, the backbone from {recipe.initial_backbone}; the last weights, no "
+            "selection among checkpoints."
         )
     if bundle is not None:
         notes.append(f"The full network is not trained here but read from {bundle.name}.")

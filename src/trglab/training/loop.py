@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -191,9 +192,19 @@ class _Run:
         if self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log = RunLog(self.folder, self.state.step)
+            self._warn()
             if self.recipe.holdout is not None:
                 views = holdout_views(self.recipe.holdout, self.spec, process.workers)
                 self.holdout = Holdout(views, self.augmenter, self.device)
+
+    def _warn(self) -> None:
+        """Show the recipe's warning; a new training also logs it."""
+        message = self.recipe.warning
+        if message is None:
+            return
+        warnings.warn(message, stacklevel=3)
+        if self.state.step == 0:
+            self.log.write("warning", 0, {"message": message})
 
     def train_step(self, step: int, share: BatchShare) -> dict[str, float]:
         """Run one optimizer step; return the losses, the gradient norm and the learning rate."""

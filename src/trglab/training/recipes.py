@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
+from trg.network.checkpoint import IMAGENET_URL
 from trg.network.config import (
     BackboneConfig,
     RegressorConfig,
@@ -41,6 +43,8 @@ TRAINING_SHOTS = {"distance_m": (0.2, 2.0)}
 
 VALIDATION_COUNT = 1000
 """Samples of the hold-out that a training is measured on."""
+
+RANDOM_WEIGHTS = "random weights"
 
 UNPROVEN = "panoramas"
 """Ingredients without a measurable benefit (docs/synthetic.md), left out of trainings."""
@@ -113,7 +117,9 @@ class Recipe:
     losses: LossWeights = field(default_factory=LossWeights)
     backbone_weights: str | None = None
     """File with torchvision's resnet18 weights to initialize the backbone, as the paper does with
-    ImageNet's; None: random weights."""
+    ImageNet's, or ``torchvision`` for those of an installed torchvision; None: random weights."""
+    expects_imagenet: bool = False
+    """Whether the backbone should start from ImageNet weights; a training without them warns."""
     start_from: str | None = None
     """Checkpoint or bundle to initialize all weights from, of this network or a part of it; None:
     a new network."""
@@ -140,6 +146,26 @@ class Recipe:
         for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: expected {name} of at least 1")
+
+    @property
+    def initial_backbone(self) -> str:
+        """What the backbone starts from, in words."""
+        if path := self.start_from or self.features_from:
+            return f"the weights of {Path(path).name}"
+        if self.backbone_weights is not None:
+            return f"ImageNet weights ({Path(self.backbone_weights).name})"
+        return RANDOM_WEIGHTS
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell before the training, or None: how it differs from the recipe's intention."""
+        if not self.expects_imagenet or self.initial_backbone != RANDOM_WEIGHTS:
+            return None
+        return (
+            f"recipe {self.name}: the backbone starts from random weights. The paper's starts from "
+            "ImageNet weights: give the override backbone_weights=resnet18-f37072fd.pth, "
+            f"torchvision's file ({IMAGENET_URL}), or backbone_weights=torchvision."
+        )
 
     @property
     def view_size(self) -> int:
@@ -215,8 +241,9 @@ def paper_single(*, arkitface: str) -> Recipe:
     """Return the paper's training on ARKitFace (section 4.1 and the authors' release).
 
     Adam at 1e-4, reduced to a tenth after two thirds of 30 epochs of 717,840 frames, in batches of
-    128. The paper initializes the backbone with ImageNet weights: set ``backbone_weights``. There
-    is no hold-out, because the data set has no validation part, and the last weights are kept.
+    128. The paper initializes the backbone with ImageNet weights: set ``backbone_weights``, or the
+    training warns. There is no hold-out, because the data set has no validation part, and the last
+    weights are kept.
 
     Parameters
     ----------
@@ -240,6 +267,7 @@ def paper_single(*, arkitface: str) -> Recipe:
             ema_decay=None,
         ),
         losses=LossWeights(five_points=0.1),
+        expects_imagenet=True,
         validate_every=5000,
         precision="f32",
     )

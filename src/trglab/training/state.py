@@ -7,6 +7,7 @@ for the position in the data.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -182,10 +183,10 @@ class RunLog:
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_atomic(self._path, lambda file: file.write(text.encode()))
 
-    def write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+    def write(self, kind: str, step: int, values: Mapping[str, float | str]) -> None:
         """Append a line."""
         with open(self._path, "a") as file:
-            file.write(json.dumps({"step": step, "kind": kind, **numbers}) + "\n")
+            file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -46,3 +46,17 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, package, arguments,
     assert f"package {package}" in done.stderr
     assert f"pip install 'trg-headpose[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_warnings_are_lines_without_a_place_in_the_code():
+    setup = """
+import warnings
+warnings.simplefilter("default", UserWarning)
+from trg.app.cli.shared import app
+
+@app.command
+def warn():
+    warnings.warn("mind [this] step")
+"""
+    done = run_python(f"{setup}{RUN}main()", "warn")
+    assert done.stderr.splitlines() == ["warning: mind [this] step"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -252,15 +254,51 @@ def _torchvision_names() -> set[str]:
     return names
 
 
-def test_backbone_takes_torchvisions_weights(tmp_path) -> None:
+def _published_state(*, counters: bool) -> dict[str, torch.Tensor]:
+    """A resnet18 state dict as torchvision publishes it: 102 tensors, or 122 with the counters."""
+    state = {
+        name: torch.full_like(t, 2) for name, t in ResNet(BackboneConfig()).state_dict().items()
+    }
+    state |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    return {name: t for name, t in state.items() if counters or "num_batches" not in name}
+
+
+@pytest.mark.parametrize(("counters", "count"), [(False, 102), (True, 122)])
+def test_backbone_takes_torchvisions_weights(tmp_path, counters: bool, count: int) -> None:
     trunk = ResNet(BackboneConfig())
     assert set(trunk.state_dict()) == _torchvision_names() - {"fc.weight", "fc.bias"}
-    state = {name: torch.full_like(t, 2) for name, t in trunk.state_dict().items()}
-    path = tmp_path / "resnet18.pth"
-    torch.save({**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, path)
-    load_imagenet_weights(trunk, path)
-    assert all((tensor == 2).all() for tensor in trunk.state_dict().values())
+    state = _published_state(counters=counters)
+    assert len(state) == count
+    torch.save(state, tmp_path / "resnet18.pth")
+    load_imagenet_weights(trunk, tmp_path / "resnet18.pth")
+    for name, tensor in trunk.state_dict().items():
+        assert (tensor == (2 if name in state else 0)).all(), name
 
+
+def test_backbone_takes_the_weights_of_an_installed_torchvision(monkeypatch) -> None:
+    state = _published_state(counters=False)
+
+    class Weights:
+        @staticmethod
+        def get_state_dict(progress: bool, check_hash: bool) -> dict[str, torch.Tensor]:
+            assert check_hash
+            return state
+
+    stub = types.ModuleType("torchvision.models")
+    stub.ResNet18_Weights = types.SimpleNamespace(IMAGENET1K_V1=Weights)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", stub)
+    trunk = ResNet(BackboneConfig())
+    load_imagenet_weights(trunk, "torchvision")
+    assert (trunk.layer4[1].bn2.running_var == 2).all()
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(ImportError, match=r"torchvision cannot be imported .*resnet18-f37072fd"):
+        load_imagenet_weights(trunk, "torchvision")
+
+
+def test_other_backbone_weights_are_refused(tmp_path) -> None:
+    trunk, path = ResNet(BackboneConfig()), tmp_path / "resnet18.pth"
+    state = _published_state(counters=False)
     torch.save({name: t for name, t in state.items() if name != "layer1.0.bn1.bias"}, path)
     with pytest.raises(ValueError, match=r"Missing: \['layer1.0.bn1.bias'\]"):
         load_imagenet_weights(trunk, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from trg.network.feature_extractor import ResNet
 from trg.network.trg import TRGNetwork
 from trglab.training.api import export
 from trglab.training.overrides import with_overrides
-from trglab.training.state import BEST, FEATURES, LAST
+from trglab.training.recipes import recipe
+from trglab.training.state import BEST, FEATURES, LAST, read_log
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,39 @@ def test_a_trunk_can_start_from_given_weights(tmp_path: Path) -> None:
     train(tmp_path / "run", started)
     trunk = load_checkpoint(tmp_path / "run" / LAST).network.backbone
     torch.testing.assert_close(trunk.conv1.weight, given["conv1.weight"])
+
+
+def test_a_backbone_from_random_weights_is_said_on_the_console_and_in_the_log(
+    tmp_path: Path,
+) -> None:
+    unlike_the_paper = dots(steps=2, holdout=None, expects_imagenet=True)
+    with pytest.warns(UserWarning, match="starts from random weights") as shown:
+        train(tmp_path / "random", unlike_the_paper)
+    (line,) = (line for line in read_log(tmp_path / "random") if line["kind"] == "warning")
+    assert line["step"] == 0
+    assert "backbone_weights=resnet18-f37072fd.pth" in line["message"]
+    assert [str(each.message) for each in shown] == [line["message"]]
+    given = tmp_path / "resnet18.pth"
+    torch.save(ResNet(dots().model.backbone).state_dict(), given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        train(tmp_path / "given", replace(unlike_the_paper, backbone_weights=str(given)))
+    assert all(line["kind"] != "warning" for line in read_log(tmp_path / "given"))
+
+
+def test_the_papers_recipes_expect_imagenet_weights() -> None:
+    for name, options in (
+        ("paper", {"arkitface": "a", "w300lp": "b"}),
+        ("paper_single/landmark-free", {"arkitface": "a"}),
+    ):
+        chosen = recipe(name, options)
+        assert chosen.warning is not None
+        assert chosen.initial_backbone == "random weights"
+        given = with_overrides(chosen, {"backbone_weights": "models/resnet18-f37072fd.pth"})
+        assert given.warning is None
+        assert given.initial_backbone == "ImageNet weights (resnet18-f37072fd.pth)"
+        assert replace(chosen, start_from="mine.trg").warning is None
+    assert recipe("small").warning is None
 
 
 def test_an_export_takes_the_average_of_a_last_checkpoint(trained_bundle: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import NamedTuple
 
 from cyclopts import Group
@@ -92,6 +93,7 @@ EXTRA_OF_PACKAGE = {
 
 def main() -> None:
     """Run the command line; user errors are one line on stderr and exit code 2."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
@@ -102,6 +104,11 @@ def main() -> None:
     except KeyboardInterrupt:
         messages.print("stopped")
         sys.exit(130)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning like an error, without the place in the code."""
+    messages.print(f"[bold yellow]warning:[/] {escape(str(message))}", highlight=False)
 
 
 def _message(error: Exception) -> str:
