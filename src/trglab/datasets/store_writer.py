@@ -13,13 +13,11 @@ import hashlib
 import json
 import os
 import tarfile
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,17 +27,11 @@ from trg._util.atomic import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.files import file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
+from trglab.datasets.workers import MadeAhead
 
 SHARD_SIZE = 960
 """Samples in a shard: 30 MB of JPEG views, 120 MB of raw ones. A multiple of the samples that a
 synthetic person shows on."""
-
-CHUNK = 24
-"""Neighbouring samples that one worker encodes. As many share a person in the renderer, and
-creating a person costs as much as rendering the images."""
-
-CHUNKS_AHEAD = 3
-"""Chunks per worker that may wait to be written."""
 
 Record = dict[str, bytes]
 """The files of a sample by field, in the order in which they are stored."""
@@ -52,8 +44,8 @@ class SkipSampleError(Exception):
     """A sample cannot be read and is left out; the message says why."""
 
 
-Result = tuple[int, Record | SkipSampleError]
-"""A sample's index, and its record or why there is none."""
+Result = Record | SkipSampleError
+"""A sample's record, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +116,8 @@ def write_store(
     missing = [shard for shard in range(len(parts)) if shard not in progress.shards]
     done = len(indices) - sum(len(parts[shard]) for shard in missing)
     wanted = list(chain.from_iterable(parts[shard] for shard in missing))
-    with closing(_encode_all(open_encoder, wanted, workers)) as results:
-        counted = _counted(results, done, on_progress)
+    with closing(MadeAhead(partial(_open_skipping, open_encoder), wanted, workers)) as results:
+        counted = _counted(iter(results), done, on_progress)
         for shard in missing:
             path = folder / f"shard-{shard:06d}.tar"
             own = islice(counted, len(parts[shard]))
@@ -179,75 +171,31 @@ def _matches(path: Path, note: dict[str, Any]) -> bool:
     return path.exists() and file_sha256(path) == note["sha256"]
 
 
-def _encode_all(
-    open_encoder: Callable[[], Encoder], indices: Sequence[int], workers: int
-) -> Generator[Result, None, None]:
-    """Yield the records of samples in order."""
-    if not workers:
-        encoder = open_encoder() if indices else None
-        for index in indices:
-            assert encoder is not None
-            yield _encode(encoder, index)
-        return
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_start_worker, initargs=(open_encoder,)
-    )
-    chunks = iter(_chunks(indices))
-    jobs: deque[Future[list[Result]]] = deque()
-    try:
-        while True:
-            for chunk in islice(chunks, workers * CHUNKS_AHEAD - len(jobs)):
-                jobs.append(pool.submit(_encode_chunk, chunk))
-            if not jobs:
-                return
-            yield from jobs.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _open_skipping(open_encoder: Callable[[], Encoder]) -> Callable[[int], Result]:
+    """Return an encoder that returns the reason for a skipped sample instead of raising it."""
+    encoder = open_encoder()
 
+    def encode(index: int) -> Result:
+        try:
+            return encoder(index)
+        except SkipSampleError as error:
+            return error
 
-def _chunks(indices: Sequence[int]) -> Iterator[list[int]]:
-    """Cut indices where a multiple of CHUNK begins."""
-    chunk: list[int] = []
-    for index in indices:
-        if chunk and index % CHUNK == 0:
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
-
-
-_worker_encoder: Encoder | None = None
-"""In a worker process: its encoder. Process pools offer no other place for it."""
-
-
-def _start_worker(open_encoder: Callable[[], Encoder]) -> None:
-    global _worker_encoder
-    _worker_encoder = open_encoder()
-
-
-def _encode_chunk(indices: list[int]) -> list[Result]:
-    assert _worker_encoder is not None
-    return [_encode(_worker_encoder, index) for index in indices]
-
-
-def _encode(encoder: Encoder, index: int) -> Result:
-    try:
-        return index, encoder(index)
-    except SkipSampleError as error:
-        return index, error
+    return encode
 
 
 def _counted(
-    results: Iterator[Result], done: int, on_progress: Callable[[int], None] | None
-) -> Iterator[Result]:
+    results: Iterator[tuple[int, Result]], done: int, on_progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Result]]:
     for count, result in enumerate(results, done + 1):
         if on_progress is not None:
             on_progress(count)
         yield result
 
 
-def _write_shard(path: Path, results: Iterator[Result], fields: tuple[str, ...]) -> dict[str, Any]:
+def _write_shard(
+    path: Path, results: Iterator[tuple[int, Result]], fields: tuple[str, ...]
+) -> dict[str, Any]:
     """Write a tar file; return its note for the progress file."""
     rows: list[list[int]] = []
     skipped: list[str] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, overload
 
 from trglab.datasets.sample import Sample
+from trglab.datasets.workers import WorkerPool
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
 READ_AHEAD_PEOPLE = 3
@@ -38,12 +39,9 @@ class FaceSequence(Sequence[Sample]):
         self._count = count
         self._faces = SyntheticFaces(**options)
         self._ahead = workers * READ_AHEAD_PEOPLE
-        self._pool: ProcessPoolExecutor | None = None
+        open_renderer = partial(_open_renderer, dict(options))
+        self._pool = WorkerPool(open_renderer, workers) if workers else None
         self._futures: dict[int, Future[list[Sample]]] = {}
-        if workers:
-            self._pool = ProcessPoolExecutor(
-                workers, get_context("spawn"), initializer=_start_worker, initargs=(dict(options),)
-            )
 
     @property
     def faces(self) -> SyntheticFaces:
@@ -70,7 +68,9 @@ class FaceSequence(Sequence[Sample]):
         last = (self._count - 1) // IMAGES_PER_PERSON
         for wanted in range(person, min(person + self._ahead, last) + 1):
             if wanted not in self._futures:
-                self._futures[wanted] = self._pool.submit(_render_person, wanted, self._count)
+                first = wanted * IMAGES_PER_PERSON
+                images = range(first, min(first + IMAGES_PER_PERSON, self._count))
+                self._futures[wanted] = self._pool.submit(images)
         for past in [number for number in self._futures if number < person]:
             del self._futures[past]
         return self._futures[person].result()[offset]
@@ -80,20 +80,8 @@ class FaceSequence(Sequence[Sample]):
 
     def __exit__(self, *exception: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.close()
 
 
-_worker_faces: SyntheticFaces | None = None
-"""The set that a worker process of :class:`FaceSequence` renders."""
-
-
-def _start_worker(options: dict[str, Any]) -> None:
-    global _worker_faces  # a pool gives its initializer no other place for state
-    _worker_faces = SyntheticFaces(**options)
-
-
-def _render_person(person: int, count: int) -> list[Sample]:
-    assert _worker_faces is not None
-    start = person * IMAGES_PER_PERSON
-    stop = min(start + IMAGES_PER_PERSON, count)
-    return [_worker_faces.sample(index) for index in range(start, stop)]
+def _open_renderer(options: Mapping[str, Any]) -> Callable[[int], Sample]:
+    return SyntheticFaces(**options).sample

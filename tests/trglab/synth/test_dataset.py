@@ -13,7 +13,8 @@ from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
 from trglab.datasets.sample import Sample
 from trglab.datasets.sheet import contact_sheet
-from trglab.datasets.store_writer import CHUNK, SHARD_SIZE
+from trglab.datasets.store_writer import SHARD_SIZE
+from trglab.datasets.workers import CHUNK
 from trglab.synth.assets import find_asset, remember_asset, require_asset
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
