@@ -46,7 +46,7 @@ class Calibration(NamedTuple):
     translation_m: NDArray[np.float64]
 
 
-class Mesh(NamedTuple):
+class NeutralMesh(NamedTuple):
     """A subject's neutral head: vertices ``(n, 3)`` in m, head frame; triangles ``(m, 3)``."""
 
     vertices_m: NDArray[np.float64]
@@ -100,7 +100,7 @@ class BIWI:
         self._shift_boxes = shift_boxes
         self._frames = frames if boxes is None else [name for name in frames if name in boxes]
         self._calibrations: dict[str, Calibration] = {}
-        self._meshes: dict[str, Mesh] = {}
+        self._meshes: dict[str, NeutralMesh] = {}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -137,7 +137,7 @@ class BIWI:
         """Read a frame's image ``(480, 640, 3)``."""
         return read_image(self._folder / f"{frame}_rgb.png", _DATASET)
 
-    def mesh(self, sequence: str) -> Mesh:
+    def mesh(self, sequence: str) -> NeutralMesh:
         """Return the neutral mesh of a sequence, such as ``"01"``; its identity in samples."""
         if sequence not in self._meshes:
             path = self._folder / f"{sequence}.obj"
@@ -191,7 +191,7 @@ def shift_inside(box_xyxy: NDArray[np.float64], width: int, height: int) -> NDAr
     return np.concatenate([low + shift, high + shift])
 
 
-def _read_mesh(path: Path) -> Mesh:
+def _read_mesh(path: Path) -> NeutralMesh:
     """Read a subject's .obj, which is in mm."""
     vertices: list[list[str]] = []
     triangles: list[list[str]] = []
@@ -210,7 +210,7 @@ def _read_mesh(path: Path) -> Mesh:
             f"{path}: expected vertex numbers from 1 to {len(vertices_mm)}, "
             f"got {faces.min()} to {faces.max()}"
         )
-    return Mesh(vertices_mm / 1000.0, faces - 1)
+    return NeutralMesh(vertices_mm / 1000.0, faces - 1)
 
 
 def _numbers(path: Path, count: int) -> NDArray[np.float64]:
