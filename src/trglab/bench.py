@@ -10,9 +10,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trg.app.bench import NetworkBenchmark, bench_network
 from trg.geometry.face_mesh import FaceTopology
@@ -34,10 +34,6 @@ class RendererBenchmark:
     start_seconds: float
     """Until the first sample is there; shorter when the caches on disk are filled"""
     peak_memory_mb: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers by name."""
-        return asdict(self)
 
 
 class StageTimer:

@@ -30,8 +30,8 @@ pytestmark = [
 def bench() -> dict:
     """The renderer's figures from a fresh process; caches are made by a first one."""
     code = (
-        "import json; from trglab.bench import bench_renderer;"
-        "print(json.dumps(bench_renderer(10.0).to_dict()))"
+        "import json; from dataclasses import asdict; from trglab.bench import bench_renderer;"
+        "print(json.dumps(asdict(bench_renderer(10.0))))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment |= {name: str(path.resolve()) for name, path in SOURCES.items()}

@@ -16,4 +16,4 @@ def test_renderer_benchmark_breaks_the_time_down_by_stage(monkeypatch):
         "visibility of landmarks",
     }  # fmt: skip
     assert 0.5 * result.ms_per_sample < sum(result.ms_by_stage.values()) < result.ms_per_sample
-    assert "  render" in format_benchmark(result.to_dict())
+    assert "  render" in format_benchmark(result)

@@ -1,1 +1,1 @@
-"""Input validation, atomic file writes, dispatch between NumPy and torch."""
+"""Input validation, file checks and atomic writes, dispatch between NumPy and torch."""

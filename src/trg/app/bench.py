@@ -41,10 +41,6 @@ class NetworkBenchmark:
     model_bytes: int
     """Uncompressed size of the ONNX graph with its weights"""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers by name."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class PoseBenchmark:
@@ -61,10 +57,6 @@ class PoseBenchmark:
     ms_per_tracking_frame: float
     """A 640x480 frame with one tracked face, including its share of the detections, without
     decoding"""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers by name."""
-        return asdict(self)
 
 
 def bench_network(
@@ -129,10 +121,10 @@ def fastest_ms(call: Callable[[], Any], seconds: float) -> float:
     return fastest * 1000.0
 
 
-def format_benchmark(numbers: dict[str, Any]) -> str:
-    """Return a benchmark's numbers as lines of text; nested numbers are milliseconds."""
+def format_benchmark(benchmark: Any) -> str:
+    """Return the fields of a benchmark as lines of text; nested numbers are milliseconds."""
     lines = []
-    for name, value in numbers.items():
+    for name, value in asdict(benchmark).items():
         if isinstance(value, dict):
             lines += [f"{f'  {key}':28}{number:10.2f} ms" for key, number in value.items()]
         else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.face import Face
 from trg.io.inputs import MediaInput, PhotoInput, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation

@@ -26,12 +26,15 @@ BOX_MARGIN = 1.5
 
 
 class FaceCrop(NamedTuple):
-    """The network's input for one face."""
+    """The network's input for one face, and how to convert its pose to the camera frame."""
 
     pixels: NDArray[np.uint8]
     """``(size, size, 3)``, black outside the image"""
     bbox_info: NDArray[np.float64]
-    """``(3,)``: ``tau_x / f, tau_y / f, b / f``"""
+    """``(3,)``: ``tau_x / f, tau_y / f, b / f`` in the virtual camera"""
+    cam_from_virtual: NDArray[np.float64]
+    """``(3, 3)``: rotates from the virtual camera's frame to the image camera's; identity without
+    a virtual camera"""
 
 
 def face_box(landmarks_px: ArrayLike, margin: float = BOX_MARGIN) -> NDArray[np.float64]:
@@ -121,9 +124,8 @@ def crop_face(image: NDArray[np.uint8], camera: Camera, box_xyxy: ArrayLike, siz
             f"box_xyxy: expected a box at most {MAX_BOX_SCALE:.0f} times as large as the image "
             f"of {camera.width}x{camera.height} px, got a side of {side_px:.0f} px"
         )
-    if camera.is_distorted:
-        return FaceCrop(_resample_distorted(image, camera, bbox_info, size), bbox_info)
-    return FaceCrop(_resample_rectangle(image, camera, bbox_info, size), bbox_info)
+    resample = _resample_distorted if camera.is_distorted else _resample_rectangle
+    return FaceCrop(resample(image, camera, bbox_info, size), bbox_info, np.eye(3))
 
 
 def check_image_size(image: NDArray[np.uint8], camera: Camera) -> None:

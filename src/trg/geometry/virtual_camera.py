@@ -22,7 +22,7 @@ from PIL import Image
 
 from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
-from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, bilinear, check_image_size
+from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, FaceCrop, bilinear, check_image_size
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import normalize, rotation_between
 
@@ -50,17 +50,6 @@ class VirtualCamera(NamedTuple):
     def cam_from_virtual(self) -> Floats:
         """``(3, 3)``: the least rotation of the optical axis onto the view direction."""
         return rotation_between(OPTICAL_AXIS, self.view_direction)
-
-
-class VirtualCameraCrop(NamedTuple):
-    """The network's input for one face."""
-
-    pixels: NDArray[np.uint8]
-    """``(size, size, 3)``, black outside the image"""
-    bbox_info: Floats
-    """``(3,)``: 0, 0 and the box's side, in rays of the virtual camera"""
-    cam_from_virtual: Floats
-    """``(3, 3)``: rotates from the virtual camera's frame to the real camera's"""
 
 
 def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> VirtualCamera | None:
@@ -119,19 +108,11 @@ def virtual_camera_of_landmarks(landmarks_cam: Floats) -> VirtualCamera:
 
 def crop_from_virtual_camera(
     image: NDArray[np.uint8], camera: Camera, virtual: VirtualCamera, size: int
-) -> VirtualCameraCrop | None:
-    """Render the virtual camera's image; None if it shows nothing of the real one.
+) -> FaceCrop | None:
+    """Render the virtual camera's view of an image as a crop of ``size`` x ``size`` px.
 
-    Parameters
-    ----------
-    image
-        ``(height, width, 3)`` uint8.
-    camera
-        The image's camera, of the image's size.
-    virtual
-        The virtual camera.
-    size
-        Side of the crop in pixels.
+    ``bbox_info`` is 0, 0 and the virtual camera's side. None if the crop would show nothing of the
+    image.
 
     Raises
     ------
@@ -152,7 +133,7 @@ def crop_from_virtual_camera(
     pixels = _render(image, camera, cam_from_virtual @ virtual_from_crop, size)
     if pixels is None:
         return None
-    return VirtualCameraCrop(pixels, np.array([0.0, 0.0, side]), cam_from_virtual)
+    return FaceCrop(pixels, np.array([0.0, 0.0, side]), cam_from_virtual)
 
 
 def _render(

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from trg._util.atomic import write_atomic
+from trg._util.files import existing_file, write_atomic
 from trg.geometry.face_mesh import FaceTopology
 
 DEFAULT_BUNDLE = "trg_s"
@@ -104,9 +104,7 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
     ValueError
         The file is not a bundle, is damaged, or has another format version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a weight bundle (.trg), found no file")
+    path = existing_file(path, "a weight bundle (.trg)")
     archive = path.read_bytes()
     if sha256 is not None:
         _check_digest(str(path), archive, sha256)

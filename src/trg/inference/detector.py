@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._util.checks import rgb_image
+from trg._util.files import existing_file
 from trg.inference.bundle import BUNDLES
 from trg.inference.detections import (
     POINT_COUNT,
@@ -234,9 +235,7 @@ def _open(
     model: str | PathLike[str], threads: int | None, providers: Sequence[str] | None
 ) -> tuple[Any, dict[str, Any]]:
     """Open a detector's graph, and read and verify its card."""
-    path = Path(model)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a face detector (.onnx), found no file")
+    path = existing_file(model, "a face detector (.onnx)")
     data = path.read_bytes()
     session = open_session(f"face detector {path}", data, threads, providers)
     card: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map.get(CARD, "{}"))

@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg.face import Face
 from trg.geometry.camera import Camera
+from trg.geometry.crop import FaceCrop
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
 from trg.geometry.virtual_camera import (
     VirtualCamera,
-    VirtualCameraCrop,
     crop_from_virtual_camera,
     virtual_camera_of_box,
     virtual_camera_of_landmarks,
@@ -146,13 +146,13 @@ class PosePipeline:
                 break
         return results
 
-    def _crop(self, request: FaceRequest, virtual: VirtualCamera) -> VirtualCameraCrop | None:
+    def _crop(self, request: FaceRequest, virtual: VirtualCamera) -> FaceCrop | None:
         return crop_from_virtual_camera(
             request.image, request.camera, virtual, self._network.crop_size
         )
 
     def _estimate_crops(
-        self, requests: Sequence[FaceRequest], crops: dict[int, VirtualCameraCrop]
+        self, requests: Sequence[FaceRequest], crops: dict[int, FaceCrop]
     ) -> dict[int, ScoredFace | None]:
         """Run the network once on each crop; keys are indices of requests."""
         found: dict[int, ScoredFace | None] = {}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.checks import box_array
+from trg._util.files import existing_file
 
 CSV_COLUMNS = ("source", "x0", "y0", "x1", "y1")
 
@@ -36,11 +37,9 @@ def read_boxes(path: str | PathLike[str]) -> PhotoBoxes:
     ValueError
         The file has another format, or a box is empty.
     """
-    path = Path(path)
+    path = existing_file(path, "a file of boxes")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: expected a file of boxes, found none") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected boxes as JSON or CSV, got no text ({error})") from error
     by_source = _from_json(path, text) if text.lstrip()[:1] in ("{", "[") else _from_csv(path, text)

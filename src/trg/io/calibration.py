@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from os import PathLike
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from trg._util.checks import finite_array
+from trg._util.files import existing_file
 from trg.geometry.camera import Camera
 
 MAX_FILE_BYTES = 1_000_000
@@ -71,7 +71,7 @@ def read_calibration(path: str | PathLike[str]) -> Camera:
         The file is not a calibration, is incomplete, or describes another lens model than a
         pinhole with Brown-Conrady distortion (fisheye, rational).
     """
-    path = Path(path)
+    path = existing_file(path, "a calibration file")
     text = _text(path)
     try:
         if path.suffix.lower() == ".txt":
@@ -82,11 +82,7 @@ def read_calibration(path: str | PathLike[str]) -> Camera:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        if path.exists():
-            raise OSError(f"{path}: expected a calibration file, got a folder or a device")
-        raise FileNotFoundError(f"{path}: expected a calibration file, found no such file")
-    size = os.path.getsize(path)
+    size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise ValueError(f"{path}: expected a calibration file, got {size:,} bytes")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from trg._util.files import existing_file
 from trg.geometry.camera import Camera
 from trg.io.exif import exif_camera, exif_orientation
 from trg.io.orientation import UPRIGHT, Orientation
@@ -59,30 +59,22 @@ def read_image(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> Upri
     if isinstance(source, np.ndarray):
         return UprightImage(_array_to_rgb(source), None)
     if isinstance(source, Image.Image):
-        return _decode(source, getattr(source, "filename", "") or "image")
+        return _decode(source, str(getattr(source, "filename", "") or "image"))
     if not isinstance(source, (str, PathLike)):
         raise ValueError(
             "image: expected a path, a Pillow image or an array, "
             f"got {type(source).__name__} ({source!r:.80})"
         )
-    path = os.fspath(source)
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: expected an image, got a folder")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(f"{path}: expected an image file, got a pipe or a device")
-    try:
-        file = open(path, "rb")  # noqa: SIM115 (closed below; keeps its errors apart from Pillow's)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: expected an image, found no such file") from error
-    with file:
-        return _decode(file, path)
+    path = existing_file(source, "an image")
+    with path.open("rb") as file:  # opened here to keep its errors apart from Pillow's
+        return _decode(file, str(path))
 
 
 class _UnsupportedError(Exception):
     """The image is intact, but of a kind that is refused."""
 
 
-def _decode(source: Any, name: Any) -> UprightImage:
+def _decode(source: Any, name: str) -> UprightImage:
     """Decode a Pillow image or an open file; raise every failure as ValueError."""
     try:
         if isinstance(source, Image.Image):
@@ -98,7 +90,7 @@ def _decode(source: Any, name: Any) -> UprightImage:
             f"scale the image down, or raise that limit if you trust the file ({error})"
         ) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name}: {_unidentified(str(name))}") from error
+        raise ValueError(f"{name}: {_unidentified(name)}") from error
     except Exception as error:  # Pillow's plugins raise any exception for damaged bytes
         raise ValueError(f"{name}: the image is damaged or truncated ({error})") from error
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.face import Face, Mesh
 from trg.io.gltf import GltfBuilder
 from trg.io.overlay import colour_of

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import av
@@ -17,6 +16,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
+from trg._util.files import existing_file
 from trg.io.ffmpeg import open_media_file, reason
 from trg.io.inputs import is_stream_url, without_password
 from trg.io.orientation import UPRIGHT, Orientation, orientation_from_display_matrix
@@ -98,7 +98,7 @@ class VideoReader:
             self._name = without_password(str(source))
         else:
             self._name = os.fspath(source)
-            self.path = _existing_file(Path(source))
+            self.path = existing_file(source, "a video")
         try:
             with self._builtin_errors():
                 self._container = _open(source, self._is_live, timeout_s)
@@ -117,12 +117,7 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -292,14 +287,6 @@ def _open(source: str | PathLike[str] | int, is_live: bool, timeout_s: float) ->
         options = {"rtsp_transport": "tcp"} if str(source).lower().startswith("rtsp") else {}
         return av.open(str(source), container_options=options, timeout=timeout_s)
     return open_media_file(source)
-
-
-def _existing_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: expected a video, found no such file")
-    raise OSError(f"{path}: expected a video file, got a folder, a pipe or a device")
 
 
 def _presentation_s(frame: Any) -> float | None:

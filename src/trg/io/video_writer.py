@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -19,6 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from trg._util.checks import rgb_image
+from trg._util.files import existing_file
 from trg.io.ffmpeg import open_media_file, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -96,13 +96,8 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
             self.close()
         else:
             self._discard()
@@ -230,8 +225,7 @@ class _SoundCopy:
 
 def _open_sound(path: Path, target: Any, target_path: Path) -> _SoundCopy | None:
     """Open a file's sound for copying; None if it has none."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a video to take the sound from, found none")
+    existing_file(path, "a video to take the sound from")
     source = None
     try:
         with _builtin_errors(path):

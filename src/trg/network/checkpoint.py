@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trg._util.atomic import write_atomic
+from trg._util.files import existing_file, write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trg.network.config import TRGConfig
 from trg.network.feature_extractor import ResNet
@@ -78,7 +78,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         The file is not a checkpoint, has another version, or its weights do not match its
         configuration; the message names the keys and shapes.
     """
-    contents = _read(Path(path))
+    contents = _read(path)
     config = TRGConfig.from_dict(contents["config"])
     topology = FaceTopology.from_arrays(
         {name: tensor.numpy() for name, tensor in contents["topology"].items()}
@@ -120,18 +120,10 @@ def load_imagenet_weights(backbone: ResNet, source: str | PathLike[str]) -> None
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
     """Return the state dict in a file of torchvision."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: expected torchvision's resnet18 weights, found no file. They are at "
-            f"{IMAGENET_URL}; with torchvision installed, {TORCHVISION!r} fetches them"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for foreign files
-        raise ValueError(
-            f"{path}: expected a state dict of tensors, as torchvision publishes it, got a file "
-            f"that cannot be read safely as one ({type(error).__name__})"
-        ) from error
+    # The address is part of what was expected, so that the error says where to get the file.
+    state = _load_safely(
+        path, f"torchvision's resnet18 weights ({IMAGENET_URL}, or {TORCHVISION!r} fetches them)"
+    )
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: expected a state dict of tensors, as torchvision publishes it")
     return state
@@ -175,18 +167,22 @@ def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: 
     module.load_state_dict(dict(state))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the verified contents of a checkpoint file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a checkpoint file, found none")
+def _load_safely(path: str | PathLike[str], expected: str) -> Any:
+    """Load tensors and plain values; refuse pickles that could execute code."""
+    path = existing_file(path, expected)
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for foreign files
         raise ValueError(
-            f"{path}: expected a checkpoint of trg, got a file that cannot be read safely as one "
+            f"{path}: expected {expected}, got a file that cannot be read safely as one "
             f"({type(error).__name__}). Exported weights (.trg) load with "
             "trg.inference.bundle.read_bundle"
         ) from error
+
+
+def _read(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return the verified contents of a checkpoint file."""
+    contents = _load_safely(path, "a checkpoint of trg")
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ValueError(f"{path}: expected a checkpoint of trg, got another torch file")
     if contents.get("version") != VERSION:

@@ -157,4 +157,4 @@ def bench(
         topology = load_face_model(find_asset("face-model")).topology
         results = [bench_config(target, preset(target), topology, seconds)]
     for result in results:
-        Console(soft_wrap=True).print(format_benchmark(result.to_dict()))
+        Console(soft_wrap=True).print(format_benchmark(result))

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.files import file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded

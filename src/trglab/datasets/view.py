@@ -106,7 +106,7 @@ def view_from_sample(sample: Sample, spec: ViewSpec) -> Views:
     box = np.asarray(sample.box_xyxy, dtype=np.float64)
     centre, half = (box[:2] + box[2:]) / 2.0, (box[2:] - box[:2]) * spec.margin / 2.0
     window = np.concatenate([centre - half, centre + half])
-    pixels, view_bbox_info = crop_face(sample.image, sample.camera, window, spec.size)
+    crop = crop_face(sample.image, sample.camera, window, spec.size)
     vertices = sample.vertices_m
     if vertices is not None and vertices.shape != (spec.vertex_count, 3):
         raise ValueError(
@@ -116,8 +116,8 @@ def view_from_sample(sample: Sample, spec: ViewSpec) -> Views:
     has_pose = sample.rotation is not None and sample.translation_m is not None
     visible = sample.landmarks68_visible
     values = {
-        "image": pixels,
-        "view_bbox_info": view_bbox_info,
+        "image": crop.pixels,
+        "view_bbox_info": crop.bbox_info,
         "face_bbox_info": bbox_info_from_box(sample.camera, box),
         "rotation": sample.rotation if has_pose else np.eye(3),
         "translation_m": sample.translation_m if has_pose else (0.0, 0.0, 1.0),

@@ -17,7 +17,7 @@ from onnx import ModelProto, StringStringEntryProto
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.inference.detector import CARD, INPUTS, MULTIPLE, OUTPUTS, UNIT_SIDE_PX
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.onnx_graph import (

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trglab.detector.mixing import SceneMixer
 from trglab.detector.network import (
     DetectionTargets,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.geometry.camera import Camera
 from trg.geometry.rotations import cross, normalize
 from trglab.evaluation.scores import Scores

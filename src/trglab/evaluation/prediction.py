@@ -213,9 +213,9 @@ class BundleMethod:
     def _estimate_of_crop(
         self, arrays: PoseArrays, row: int, sample: Sample, box_xyxy: Floats, crop: FaceCrop
     ) -> Estimate:
-        # The crop's frame is the image camera's. The landmarks are the network's own projections:
-        # those of early checkpoints may lie behind the camera, where Face would refuse them.
-        pose = pose_in_camera(arrays, row, np.eye(3))
+        # The landmarks are the network's own projections: those of early checkpoints may lie
+        # behind the camera, where Face would refuse them.
+        pose = pose_in_camera(arrays, row, crop.cam_from_virtual)
         landmarks68_crop = arrays.vertices_crop[row, self._network.topology.landmarks68]
         rays = rays_from_crop(landmarks68_crop.astype(np.float64), crop.bbox_info)
         landmarks68_px = sample.camera.pixels_from_rays(rays)

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._util.atomic import write_atomic
 from trg._util.checks import finite_array
+from trg._util.files import write_atomic
 from trg.geometry.rotations import checked_rotation
 from trglab.datasets.files import DAMAGED_ARRAYS
 

@@ -216,5 +216,5 @@ def landmark_predictors(network: PoseNetwork) -> dict[str, LandmarkPredictor]:
 def _crop(still: Still, crop_size: int, fov_deg: float) -> StillCrop:
     height, width = still.image.shape[:2]
     camera = Camera.from_fov(fov_deg, width, height, axis="diagonal", source="assumed")
-    crop, bbox_info = crop_face(still.image, camera, face_box(still.points_px), crop_size)
-    return StillCrop(still.name, camera, crop, bbox_info, still.points_px)
+    crop = crop_face(still.image, camera, face_box(still.points_px), crop_size)
+    return StillCrop(still.name, camera, crop.pixels, crop.bbox_info, still.points_px)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from rich.table import Table
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 
 HEADINGS = {
     "yaw_deg": "yaw °",

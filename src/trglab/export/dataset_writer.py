@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trglab.synth.cache import cache_folder
 
 REGISTRY_ENV = "TRG_SOURCES"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 
 CACHE_ENV = "TRG_CACHE"
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.inference.bundle import SUFFIX, read_bundle
 from trg.network.checkpoint import load_checkpoint, load_state_strictly, save_checkpoint
 from trg.network.export import network_from_bundle

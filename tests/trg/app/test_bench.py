@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,6 @@ def test_pose_benchmark_times_single_faces_batches_and_tracking(monkeypatch):
     assert result.batch_gain == pytest.approx(result.ms_per_face / result.ms_per_face_in_batch)
     assert result.ms_per_tracking_frame > 6.0 / 15
     assert max(network.calls) > 1
-    numbers = [value for value in result.to_dict().values() if value is not None]
+    numbers = [value for value in asdict(result).values() if value is not None]
     assert np.isfinite(numbers).all()
-    assert "batch_gain" in bench.format_benchmark(result.to_dict())
+    assert "batch_gain" in bench.format_benchmark(result)

@@ -18,7 +18,7 @@ from tests.support.child_process import run_python
 from tests.support.faces import VGA, random_faces
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
-from trg.io.records.frame_record import FrameFaces, error_record, frame_record
+from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal import read_journal
 from trg.io.records.writers import open_records
 
@@ -53,7 +53,6 @@ def test_the_json_object_is_as_documented(faces):
     assert expected | {"landmarks68_px"} <= record["faces"][0].keys()
     assert record["faces"][0]["euler_deg"].keys() == {"yaw", "pitch", "roll"}
     assert "landmarks_m" not in record["faces"][0]
-    assert error_record("b.jpg", "no image") == {"source": "b.jpg", "error": "no image"}
 
 
 def test_json_is_exact_to_a_micrometre_and_a_microradian(faces):

@@ -153,7 +153,7 @@ def test_unsuitable_frames_are_refused(pixels, time_s, message, tmp_path):
         ("none/out.mp4", (64, 48), 25.0, None, FileNotFoundError, "existing folder"),
         ("out.mp4", (0, 48), 25.0, None, ValueError, "0x48"),
         ("out.mp4", (64, 48), 0.0, None, ValueError, "frames per second"),
-        ("out.mp4", (64, 48), 25.0, "none.mp4", FileNotFoundError, "found none"),
+        ("out.mp4", (64, 48), 25.0, "none.mp4", FileNotFoundError, "no such file"),
         ("out.mp4", (64, 48), 25.0, "text.mp4", ValueError, "text.mp4"),
         ("out.mp4", (64, 48), 25.0, "radio.wav", ValueError, "cannot hold the sound .* adpcm"),
         ("in.webm.mkv", (64, 48), 25.0, "in.webm.mkv", ValueError, "another file"),

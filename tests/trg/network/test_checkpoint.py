@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_named(tmp_path) -> None:
 
 def test_other_files_are_refused(tmp_path) -> None:
     path = tmp_path / "net.pt"
-    with pytest.raises(FileNotFoundError, match="expected a checkpoint file"):
+    with pytest.raises(FileNotFoundError, match="expected a checkpoint of trg"):
         load_checkpoint(path)
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="cannot be read safely"):

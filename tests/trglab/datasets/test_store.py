@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.dot_faces import TOPOLOGY
 from tests.support.made_samples import files_of
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trglab.datasets import store_writer
 from trglab.datasets.files import UnreadableFileError
 from trglab.datasets.store import ShardStore, is_store, read_manifest

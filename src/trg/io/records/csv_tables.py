@@ -24,6 +24,7 @@ from trg.io.records.frame_record import (
     ROTATION_DECIMALS,
     TIME_DECIMALS,
     FrameFaces,
+    frame_columns,
     rounded,
 )
 
@@ -86,18 +87,10 @@ class CsvTable(NamedTuple):
 
 
 def _face_rows(found: FrameFaces) -> list[Row]:
-    camera = found.camera
-    shared: dict[str, Any] = {
-        "source": found.source,
-        "frame": found.frame,
-        "time_s": rounded(found.time_s, TIME_DECIMALS),
-        "width_px": camera.width,
-        "height_px": camera.height,
-        "camera_source": camera.source,
-        **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
-    }
+    shared = frame_columns(found)
+    shared["time_s"] = rounded(found.time_s, TIME_DECIMALS)
     for name in INTRINSIC_NAMES:
-        shared[f"{name}_px"] = rounded(getattr(camera, name), INTRINSIC_DECIMALS)
+        shared[f"{name}_px"] = rounded(shared[f"{name}_px"], INTRINSIC_DECIMALS)
     return [{**shared, **_face_values(face)} for face in found.faces]
 
 

@@ -77,9 +77,19 @@ def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
     }
 
 
-def error_record(source: str, message: str) -> dict[str, Any]:
-    """Return the JSON object of an input that could not be read completely."""
-    return {"source": source, "error": message}
+def frame_columns(found: FrameFaces) -> dict[str, Any]:
+    """Return the columns that the rows of all faces of a photo or frame share, not rounded."""
+    camera = found.camera
+    return {
+        "source": found.source,
+        "frame": found.frame,
+        "time_s": found.time_s,
+        "width_px": camera.width,
+        "height_px": camera.height,
+        **{f"{name}_px": getattr(camera, name) for name in INTRINSIC_NAMES},
+        **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
+        "camera_source": camera.source,
+    }
 
 
 def rounded(value: Any, decimals: int) -> Any:

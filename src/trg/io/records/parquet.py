@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trg.face import Face
-from trg.io.records.frame_record import DISTORTION_NAMES, INTRINSIC_NAMES, FrameFaces
+from trg.io.records.frame_record import (
+    DISTORTION_NAMES,
+    INTRINSIC_NAMES,
+    FrameFaces,
+    frame_columns,
+)
 from trg.io.records.journal import PART_PATTERN, Journal
 from trg.io.records.writers import RecordWriter
 
@@ -101,7 +106,7 @@ class ParquetWriter(RecordWriter):
             The dense landmarks are requested, and are not 1220.
         """
         self._flush_full_part()
-        shared = _frame_values(found)
+        shared = {**frame_columns(found), "source": _utf8(found.source)}
         for face in found.faces:
             row = {**shared, "face_id": face.id}
             for name, (dtype, width, value_of) in self._columns.items():
@@ -179,20 +184,6 @@ class ParquetWriter(RecordWriter):
         return self._arrow.FixedSizeListArray.from_arrays(
             self._arrow.array(flat), width, mask=self._arrow.array(missing)
         )
-
-
-def _frame_values(found: FrameFaces) -> dict[str, Any]:
-    camera = found.camera
-    return {
-        "source": _utf8(found.source),
-        "frame": found.frame,
-        "time_s": found.time_s,
-        "width_px": camera.width,
-        "height_px": camera.height,
-        **{f"{name}_px": getattr(camera, name) for name in INTRINSIC_NAMES},
-        **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
-        "camera_source": camera.source,
-    }
 
 
 def _utf8(text: str) -> str:

@@ -24,11 +24,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from trg.io.records.csv_tables import FACE_TABLE, OPENFACE_TABLE, CsvTable
-from trg.io.records.frame_record import FrameFaces, error_record, frame_record
+from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal import AppendOnlyFile, Journal
 
 RecordFormat = Literal["jsonl", "csv", "openface", "parquet"]
@@ -58,12 +57,7 @@ class RecordWriter(ABC):
         """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the writer, also after an error."""
         self.close()
 
@@ -106,9 +100,7 @@ def open_records(
             f"record format: expected one of {get_args(RecordFormat)}, got {record_format!r}"
         )
     if landmarks and record_format in ("csv", "openface"):
-        raise ValueError(
-            f"{record_format}: has no room for the dense landmarks; take jsonl or parquet"
-        )
+        raise ValueError(f"{record_format}: cannot hold the dense landmarks; use jsonl or parquet")
     if path is None and (resume or record_format == "parquet"):
         what = "resuming" if resume else "parquet"
         raise ValueError(f"{what} needs a file; the standard output cannot do that")
@@ -117,16 +109,16 @@ def open_records(
 
         return ParquetWriter(Path(path or ""), landmarks=landmarks, resume=resume)
     if record_format == "jsonl":
-        serializer = _json_serializer(landmarks)
+        line_format = _json_lines(landmarks)
     else:
-        serializer = _csv_serializer(FACE_TABLE if record_format == "csv" else OPENFACE_TABLE)
+        line_format = _csv_lines(FACE_TABLE if record_format == "csv" else OPENFACE_TABLE)
     if path is None:
-        return _StreamWriter(sys.stdout.buffer, serializer)
+        return _LineWriter(line_format, _write_to_stdout)
     content = {"records": record_format, "landmarks": landmarks}
-    return _FileWriter(Path(path), serializer, Journal(Path(path), content, resume))
+    return _FileWriter(line_format, Path(path), Journal(Path(path), content, resume))
 
 
-class _Serializer(NamedTuple):
+class _LineFormat(NamedTuple):
     """A text format of complete lines."""
 
     header: bytes
@@ -134,63 +126,55 @@ class _Serializer(NamedTuple):
     error: Callable[[str, str], bytes]
 
 
-def _json_serializer(landmarks: bool) -> _Serializer:
+def _json_lines(landmarks: bool) -> _LineFormat:
     def line(record: dict[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
-    return _Serializer(
+    return _LineFormat(
         header=b"",
         frame=lambda found: line(frame_record(found, landmarks)),
-        error=lambda source, message: line(error_record(source, message)),
+        error=lambda source, message: line({"source": source, "error": message}),
     )
 
 
-def _csv_serializer(table: CsvTable) -> _Serializer:
-    return _Serializer(
+def _csv_lines(table: CsvTable) -> _LineFormat:
+    return _LineFormat(
         header=",".join(table.columns).encode() + b"\n",
         frame=lambda found: table.to_csv(table.frame_rows(found)),
         error=lambda source, message: table.to_csv([table.error_row(source, message)]),
     )
 
 
-class _LineWriter(RecordWriter):
-    """Shared by the writers of lines, which differ in the destination."""
+def _write_to_stdout(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()  # for readers that follow the records live
 
-    def __init__(self, serializer: _Serializer) -> None:
-        self._serializer = serializer
+
+class _LineWriter(RecordWriter):
+    """Writes lines through ``append``, which takes complete lines and does not buffer them."""
+
+    def __init__(self, line_format: _LineFormat, append: Callable[[bytes], None]) -> None:
+        self._format = line_format
+        self._append = append
+        self._append(line_format.header)
 
     def write(self, found: FrameFaces) -> None:
-        self._append(self._serializer.frame(found))
+        self._append(self._format.frame(found))
 
     def write_error(self, source: str, message: str) -> None:
-        self._append(self._serializer.error(source, message))
-
-    @abstractmethod
-    def _append(self, lines: bytes) -> None:
-        """Write complete lines, without buffering."""
-
-
-class _StreamWriter(_LineWriter):
-    """Writes to a stream and flushes after each record, for readers that follow it live."""
-
-    def __init__(self, stream: BinaryIO, serializer: _Serializer) -> None:
-        super().__init__(serializer)
-        self._stream = stream
-        self._append(serializer.header)
-
-    def _append(self, lines: bytes) -> None:
-        self._stream.write(lines)
-        self._stream.flush()
+        self._append(self._format.error(source, message))
 
 
 class _FileWriter(_LineWriter):
-    def __init__(self, path: Path, serializer: _Serializer, journal: Journal) -> None:
-        super().__init__(serializer)
+    """Writes lines to a file, and lists finished inputs in a journal."""
+
+    def __init__(self, line_format: _LineFormat, path: Path, journal: Journal) -> None:
         self.finished = journal.finished
         self._journal = journal
         self._file = AppendOnlyFile(path, keep_bytes=journal.extent)
-        if not self._file.size:
-            self._append(serializer.header)
+        if self._file.size:
+            line_format = line_format._replace(header=b"")  # the file has one already
+        super().__init__(line_format, self._file.append)
 
     def finish(self, source: str) -> None:
         self._journal.add([source], self._file.size)
@@ -198,6 +182,3 @@ class _FileWriter(_LineWriter):
     def close(self) -> None:
         self._file.close()
         self._journal.close()
-
-    def _append(self, lines: bytes) -> None:
-        self._file.append(lines)

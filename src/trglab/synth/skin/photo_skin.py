@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 from trglab.synth.cache import cache_folder
 from trglab.synth.colour import linear_from_srgb
 from trglab.synth.head.face_model import FaceModel

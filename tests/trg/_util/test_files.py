@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Checks before a file is read, and atomic file writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from trg._util.atomic import write_atomic
+from trg._util.files import write_atomic
 
 
 def test_a_file_is_written_and_replaced(tmp_path):

@@ -1,11 +1,30 @@
-"""Atomic file writes."""
+"""Checks before a file is read, and atomic file writes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
+
+
+def existing_file(path: str | PathLike[str], expected: str) -> Path:
+    """Return ``path`` if it is a file; ``expected`` says in errors what it should be.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, OSError
+        It does not exist, is a folder, or is another thing than a file.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected {expected}, got a folder")
+    if path.exists():
+        raise OSError(f"{path}: expected {expected}, got a pipe or a device")
+    raise FileNotFoundError(f"{path}: expected {expected}, found no such file")
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
