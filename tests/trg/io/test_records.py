@@ -289,7 +289,7 @@ def test_errors_name_what_came(tmp_path):
     with pytest.raises(ValueError, match="record format: expected one of"):
         open_records("xml", None)
     for record_format in ("csv", "openface"):
-        with pytest.raises(ValueError, match="no room for the dense landmarks"):
+        with pytest.raises(ValueError, match="cannot hold the dense landmarks"):
             open_records(record_format, None, landmarks=True)
     with pytest.raises(ValueError, match="parquet needs a file"):
         open_records("parquet", None)
