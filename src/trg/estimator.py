@@ -59,24 +59,16 @@ PROVIDERS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """One frame of a video.
-
-    Attributes
-    ----------
-    index
-        Frame number, from 0.
-    time_s
-        Timestamp since the start of the video.
-    pixels
-        ``(h, w, 3)`` uint8 RGB.
-    faces
-        With ids, in the order of first appearance.
-    """
+    """One frame of a video."""
 
     index: int
+    """Frame number, from 0."""
     time_s: float
+    """Timestamp since the start of the video."""
     pixels: NDArray[np.uint8]
+    """``(h, w, 3)`` uint8 RGB."""
     faces: list[Face]
+    """With ids, in the order of first appearance."""
 
 
 class HeadPoseEstimator:

@@ -51,18 +51,12 @@ MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M = 0.03, 0.09
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """A triangle mesh in the camera frame.
-
-    Attributes
-    ----------
-    vertices_m
-        ``(n, 3)``, metres.
-    triangles
-        ``(m, 3)`` int32, counter-clockwise seen from outside.
-    """
+    """A triangle mesh in the camera frame."""
 
     vertices_m: NDArray[np.float64]
+    """``(n, 3)``, metres."""
     triangles: NDArray[np.int32]
+    """``(m, 3)`` int32, counter-clockwise seen from outside."""
 
     def normals(self) -> NDArray[np.float64]:
         """Return the outward unit normals of the vertices, ``(n, 3)``.

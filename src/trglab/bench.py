@@ -56,12 +56,12 @@ def bench_config(
     name: str, config: TRGConfig, topology: FaceTopology, seconds: float = 2.0
 ) -> NetworkBenchmark:
     """Time an untrained network of this configuration. Needs torch and onnx."""
-    from trg.network.export import ExportFacts, export_bundle
+    from trg.network.export import export_bundle
     from trg.network.trg import TRGNetwork
 
     with tempfile.TemporaryDirectory() as folder:
         network = TRGNetwork(config, topology)
-        bundle = export_bundle(network, Path(folder, "bench.trg"), ExportFacts(name))
+        bundle = export_bundle(network, Path(folder, "bench.trg"), name)
     return bench_network(bundle, seconds)
 
 

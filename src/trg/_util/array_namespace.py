@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+ArrayT = TypeVar("ArrayT", bound=Any)
+"""A NumPy array or a torch tensor."""
 
 
 def namespace_of(array: Any) -> ModuleType:

@@ -6,7 +6,7 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -66,45 +66,33 @@ def bundled_models() -> list[ModelSummary]:
     ValueError
         A model is damaged.
     """
-    models = [_pose_model(name) for name in bundled_names()]
+    models = []
+    for name in bundled_names():
+        card = asdict(read_bundle(bundled(name)).card)
+        figures = card["training"].get("figures")
+        models.append(_summary("head pose", bundled(name), {**card, "name": name}, figures))
     with suppress(FileNotFoundError):  # the detector is optional if boxes are given
-        models.append(_detector())
+        card = {**FaceDetector().card}
+        card["multiply_adds"] = card.get("multiply_adds_320x256")
+        models.append(_summary("face detector", bundled_model(), card, card.get("figures")))
     return models
 
 
-def _pose_model(name: str) -> ModelSummary:
-    path = bundled(name)
-    card = read_bundle(path).card
-    return ModelSummary(
-        name=name,
-        kind="head pose",
-        path=path,
-        sha256=_sha256(path),
-        size_bytes=path.stat().st_size,
-        licence=card.licence,
-        attribution=card.attribution,
-        parameters=card.parameters,
-        multiply_adds=card.multiply_adds,
-        crop_size=card.crop_size,
-        figures=_flatten(card.training.get("figures")),
-    )
-
-
-def _detector() -> ModelSummary:
-    path = bundled_model()
-    card = FaceDetector().card
+def _summary(
+    kind: Literal["head pose", "face detector"], path: Path, card: Mapping[str, Any], figures: Any
+) -> ModelSummary:
     return ModelSummary(
         name=str(card.get("name", path.stem)),
-        kind="face detector",
+        kind=kind,
         path=path,
-        sha256=_sha256(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         size_bytes=path.stat().st_size,
         licence=str(card.get("licence", "unknown")),
         attribution=tuple(card.get("attribution", ())),
         parameters=card.get("parameters"),
-        multiply_adds=card.get("multiply_adds_320x256"),
-        crop_size=None,
-        figures=_flatten(card.get("figures")),
+        multiply_adds=card.get("multiply_adds"),
+        crop_size=card.get("crop_size"),
+        figures=_flatten(figures),
     )
 
 
@@ -117,7 +105,3 @@ def _flatten(figures: Any) -> dict[str, float]:
         elif isinstance(value, int | float):
             numbers[name] = float(value)
     return numbers
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

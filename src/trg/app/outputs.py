@@ -36,19 +36,6 @@ SOUND_WARNING = "drawn without sound: neither MP4 nor Matroska can hold the code
 class Outputs:
     """Which files are written for each input, apart from its records.
 
-    Attributes
-    ----------
-    folder
-        The output folder. None: no files are written.
-    stems
-        Path of each input's files in the folder, without suffix, by the input's name
-        (:func:`output_stems`).
-    draw
-        Write ``.jpg`` or ``.mp4`` files with the faces drawn in.
-    mesh
-        Write ``.obj``, ``.ply`` or ``.glb`` files with the faces of a photo; for a video, a
-        ``.glb`` file with animated heads.
-
     Raises
     ------
     ValueError
@@ -56,9 +43,15 @@ class Outputs:
     """
 
     folder: Path | None = None
+    """The output folder. None: no files are written."""
     stems: Mapping[str, str] | None = None
+    """Path of each input's files in the folder, without suffix, by the input's name
+    (:func:`output_stems`)."""
     draw: bool = False
+    """Write ``.jpg`` or ``.mp4`` files with the faces drawn in."""
     mesh: MeshFormat | None = None
+    """Write ``.obj``, ``.ply`` or ``.glb`` files with the faces of a photo; for a video, a ``.glb``
+    file with animated heads."""
 
     def __post_init__(self) -> None:
         if (self.draw or self.mesh) and (self.folder is None or self.stems is None):

@@ -75,21 +75,6 @@ class Summary:
 class PredictOptions:
     """How inputs are processed.
 
-    Attributes
-    ----------
-    camera
-        The camera of all inputs. None: from each photo's EXIF, or else assumed.
-    boxes
-        Face boxes of the photos, in place of a detector. None: faces are detected.
-    max_faces
-        Maximum per image.
-    interpupillary_m
-        A known distance between the pupils, by which each face is scaled.
-    smooth
-        Whether poses are smoothed over the frames of a video.
-    batch_size
-        Photos that are processed together.
-
     Raises
     ------
     ValueError
@@ -97,11 +82,17 @@ class PredictOptions:
     """
 
     camera: CameraLike | None = None
+    """The camera of all inputs. None: from each photo's EXIF, or else assumed."""
     boxes: PhotoBoxes | None = None
+    """Face boxes of the photos, in place of a detector. None: faces are detected."""
     max_faces: int | None = None
+    """Maximum per image."""
     interpupillary_m: float | None = None
+    """A known distance between the pupils, by which each face is scaled."""
     smooth: bool = True
+    """Whether poses are smoothed over the frames of a video."""
     batch_size: int = 32
+    """Photos that are processed together."""
 
     def __post_init__(self) -> None:
         low_m, high_m = MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M
@@ -118,21 +109,7 @@ class PredictOptions:
 
 
 class Predictor:
-    """Processes inputs one after another.
-
-    Parameters
-    ----------
-    estimator
-        Finds the faces.
-    records
-        Receives the results.
-    observer
-        Receives the progress.
-    options
-        How inputs are processed.
-    outputs
-        Which files are written beside the records.
-    """
+    """Processes inputs one after another, and writes their records and other outputs."""
 
     def __init__(
         self,

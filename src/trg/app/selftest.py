@@ -14,7 +14,6 @@ from trg.estimator import HeadPoseEstimator
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.rotations import geodesic_angle_deg
-from trg.inference.detections import Detector
 
 SELFTEST_FOLDER = Path(__file__).parent / "selftest_face"
 IMAGE_NAME, TRUTH_NAME = "face.jpg", "face.json"
@@ -48,7 +47,7 @@ class SelfTestResult:
         )
 
 
-def run_selftest(model: str | None = None, detector: Detector | None = None) -> SelfTestResult:
+def run_selftest(model: str | None = None) -> SelfTestResult:
     """Estimate the face of the bundled image and compare it with the ground truth.
 
     The image was rendered by :mod:`trglab.synth`; ``made_by`` in the ground truth records how.
@@ -57,8 +56,6 @@ def run_selftest(model: str | None = None, detector: Detector | None = None) -> 
     ----------
     model
         As in :class:`~trg.estimator.HeadPoseEstimator`.
-    detector
-        None: the bundled one.
 
     Raises
     ------
@@ -67,7 +64,7 @@ def run_selftest(model: str | None = None, detector: Detector | None = None) -> 
     """
     truth = json.loads((SELFTEST_FOLDER / TRUTH_NAME).read_text())
     camera = Camera(**{**truth["camera"], "distortion": tuple(truth["camera"]["distortion"])})
-    faces = HeadPoseEstimator(model, detector)(SELFTEST_FOLDER / IMAGE_NAME, camera)
+    faces = HeadPoseEstimator(model)(SELFTEST_FOLDER / IMAGE_NAME, camera)
     return compare(faces, truth)
 
 

@@ -28,21 +28,6 @@ class FaceTopology:
 
     Validated on construction; its arrays are read-only copies.
 
-    Attributes
-    ----------
-    template_m
-        ``(n, 3)`` float32: the mean face in the head frame, metres.
-    triangles
-        ``(m, 3)`` int32.
-    landmarks68
-        ``(68,)`` int32: the vertices that are the standard 68 landmarks.
-    subsample
-        ``(k,)`` int32: the vertices at which the network samples features (k = 305 in the paper).
-    mirror
-        ``(n,)`` int32: for each vertex, its counterpart on the other side of the face.
-    edges
-        ``(e, 2)`` int32: each edge of the triangles once, the smaller index first.
-
     Raises
     ------
     ValueError
@@ -50,11 +35,17 @@ class FaceTopology:
     """
 
     template_m: NDArray[np.float32]
+    """``(n, 3)`` float32: the mean face in the head frame, metres."""
     triangles: NDArray[np.int32]
+    """``(m, 3)`` int32."""
     landmarks68: NDArray[np.int32]
+    """``(68,)`` int32: the vertices that are the standard 68 landmarks."""
     subsample: NDArray[np.int32]
+    """``(k,)`` int32: the vertices at which the network samples features (k = 305 in the paper)."""
     mirror: NDArray[np.int32]
+    """``(n,)`` int32: for each vertex, its counterpart on the other side of the face."""
     edges: NDArray[np.int32] = field(init=False)
+    """``(e, 2)`` int32: each edge of the triangles once, the smaller index first."""
 
     def __post_init__(self) -> None:
         template = finite_array("topology template_m", self.template_m, (None, 3), np.float32)

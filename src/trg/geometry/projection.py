@@ -14,14 +14,9 @@ and with gradients; this module never imports torch.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
 import numpy as np
 
-from trg._util.array_namespace import namespace_of
-
-ArrayT = TypeVar("ArrayT", bound=Any)
-"""A NumPy array or a torch tensor."""
+from trg._util.array_namespace import ArrayT, namespace_of
 
 OPTICAL_AXIS = np.array([0.0, 0.0, 1.0])
 """Viewing direction of a camera in its own frame."""

@@ -17,16 +17,13 @@ others are for NumPy arrays only.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._util.array_namespace import namespace_of
+from trg._util.array_namespace import ArrayT, namespace_of
 from trg._util.checks import finite_array
-
-ArrayT = TypeVar("ArrayT", bound=Any)
-"""A NumPy array or a torch tensor."""
 
 Floats = NDArray[np.float64]
 

@@ -31,8 +31,8 @@ Floats = NDArray[np.float64]
 MIN_BOX_PX = 4.0
 """Smallest side of a box: below, the crop has no information and the pose is the prior's."""
 
-MAX_SIDE = 6.0
-"""Largest field of view of a virtual camera, in rays: about 140 degrees."""
+MAX_SIDE_RAYS = 6.0
+"""Largest side of a virtual camera: a field of view of about 140 degrees."""
 
 MIN_CORNER_DEPTH = 0.05
 """Cosine to the optical axis below which a homography is too steep, and rays are used instead."""
@@ -43,8 +43,8 @@ class VirtualCamera(NamedTuple):
 
     view_direction: Floats
     """``(3,)``: the direction it looks in, in the real camera's frame, z > 0"""
-    side: float
-    """Side of its image on its plane z = 1, in rays"""
+    side_rays: float
+    """Side of its image on its plane z = 1"""
 
     @property
     def cam_from_virtual(self) -> Floats:
@@ -121,7 +121,7 @@ def crop_from_virtual_camera(
     """
     check_image_size(image, camera)
     direction, side = virtual
-    if not (direction[2] > 0 and 0 < side <= MAX_SIDE):
+    if not (direction[2] > 0 and 0 < side <= MAX_SIDE_RAYS):
         return None
     scale = camera.pixels_per_ray(direction[:2] / direction[2])
     if not side * scale.max() >= MIN_BOX_PX:  # NaN where the lens model folds over

@@ -12,13 +12,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._util.checks import finite_array, rgb_image
+from trg._util.checks import box_array, finite_array, rgb_image
 
 POINT_COUNT = 5
 """Landmarks of a detection: the person's right and left eye, nose tip, right and left mouth corner.
 On an upright head the right ones are on the left of the image."""
 
 NMS_IOU = 0.4
+"""Detections that overlap more than this are of one face."""
 
 
 class Detections(NamedTuple):
@@ -28,8 +29,8 @@ class Detections(NamedTuple):
     """``(k, 4)`` px: square boxes, not clipped to the image"""
     scores: NDArray[np.float64]
     """``(k,)``, 0 to 1"""
-    points: NDArray[np.float64]
-    """``(k, 5, 2)`` px; NaN from detectors without landmarks"""
+    points_px: NDArray[np.float64]
+    """``(k, 5, 2)``; NaN from detectors without landmarks"""
 
 
 @runtime_checkable
@@ -68,9 +69,7 @@ class FixedBoxes:
     def __init__(
         self, boxes_xyxy: ArrayLike, enlarge: float = 1.0, scores: ArrayLike | None = None
     ) -> None:
-        boxes = finite_array("boxes_xyxy", boxes_xyxy, (None, 4))
-        if not (boxes[:, 2:] > boxes[:, :2]).all():
-            raise ValueError(f"boxes_xyxy: expected x0 < x1 and y0 < y1, got {boxes.tolist()}")
+        boxes = box_array("boxes_xyxy", boxes_xyxy)
         if not (math.isfinite(enlarge) and enlarge > 0):
             raise ValueError(f"enlarge: expected a factor above 0, got {enlarge}")
         given = np.ones(len(boxes)) if scores is None else scores
@@ -91,8 +90,8 @@ class FixedBoxes:
         """Return the given boxes; the image is checked but not used."""
         rgb_image("image", image)
         check_max_faces(max_faces)
-        least = checked_threshold(0.0 if threshold is None else threshold)
-        kept = self._faces.scores >= least
+        threshold = checked_threshold(0.0 if threshold is None else threshold)
+        kept = self._faces.scores >= threshold
         return Detections(*(array[kept][:max_faces] for array in self._faces))
 
 
@@ -106,13 +105,13 @@ def box_iou(boxes_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64]) -> N
     return intersection / np.maximum(union, 1e-12)
 
 
-def non_maximum_suppression(faces: Detections, iou: float = NMS_IOU) -> Detections:
-    """Keep the highest-scoring of faces that overlap by more than ``iou``, sorted by score."""
+def non_maximum_suppression(faces: Detections) -> Detections:
+    """Keep the highest-scoring of faces that overlap by more than the limit, sorted by score."""
     faces = sorted_by_score(faces)
     kept = np.ones(len(faces.scores), dtype=bool)
     for index, box in enumerate(faces.boxes_xyxy):
         if kept[index]:
-            kept[index + 1 :] &= box_iou(faces.boxes_xyxy[index + 1 :], box) <= iou
+            kept[index + 1 :] &= box_iou(faces.boxes_xyxy[index + 1 :], box) <= NMS_IOU
     return Detections(*(array[kept] for array in faces))
 
 

@@ -21,10 +21,7 @@ MIRROR = np.array([-1.0, 1.0, 1.0], np.float32)
 class FlipTTANetwork(ModelWrapper):
     """A pose network whose estimates are means over each crop and its mirror image.
 
-    Parameters
-    ----------
-    network
-        The network to run; it gets the crops and their mirror images in one call.
+    The wrapped network gets the crops and their mirror images in one call.
     """
 
     def __init__(self, network: PoseNetwork) -> None:

@@ -11,12 +11,10 @@ import onnxruntime
 def open_session(
     name: str, model: bytes, threads: int | None, providers: Sequence[str] | None
 ) -> Any:
-    """Open an ONNX graph in ONNX Runtime.
+    """Open an ONNX graph in ONNX Runtime; ``name`` is the model's in error messages.
 
     Parameters
     ----------
-    name
-        Of the model, for error messages.
     threads
         CPU threads per call. None: one per physical core.
     providers

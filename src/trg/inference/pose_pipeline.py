@@ -97,16 +97,9 @@ def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> He
 
 
 class PosePipeline:
-    """Estimates faces in given boxes.
+    """Estimates faces in given boxes, with ``batch_size`` crops per call of the network.
 
-    Parameters
-    ----------
-    network
-        Estimates poses from crops.
-    refine
-        Whether to estimate again where the found landmarks ask for another box.
-    batch_size
-        Crops per call of the network.
+    With ``refine`` a face is estimated again where its landmarks ask for another box.
     """
 
     def __init__(
@@ -130,12 +123,10 @@ class PosePipeline:
         results: list[ScoredFace | None] = [None] * len(requests)
         pending = {i: _virtual_camera(request) for i, request in enumerate(requests)}
         for _ in range(self._passes):
-            crops = {
-                i: crop
-                for i, virtual in pending.items()
-                if virtual is not None and (crop := self._crop(requests[i], virtual)) is not None
-            }
-            found = self._estimate_crops(requests, crops)
+            crops = {i: self._crop(requests[i], virtual) for i, virtual in pending.items()}
+            found = self._estimate_crops(
+                requests, {i: crop for i, crop in crops.items() if crop is not None}
+            )
             results = [found.get(i, result) for i, result in enumerate(results)]
             pending = {
                 i: _virtual_camera_of_face(scored.face)
@@ -146,8 +137,8 @@ class PosePipeline:
                 break
         return results
 
-    def _crop(self, request: FaceRequest, virtual: VirtualCamera) -> FaceCrop | None:
-        return crop_from_virtual_camera(
+    def _crop(self, request: FaceRequest, virtual: VirtualCamera | None) -> FaceCrop | None:
+        return virtual and crop_from_virtual_camera(
             request.image, request.camera, virtual, self._network.crop_size
         )
 

@@ -61,12 +61,7 @@ class PoseNetwork(Protocol):
 class ModelWrapper:
     """Base of pose networks that wrap another one: forwards its mesh, crop size and card.
 
-    Parameters
-    ----------
-    network
-        The wrapped network.
-    note
-        What the wrapper changes; appended to the card's name.
+    ``note``, on what the wrapper changes, is appended to the card's name.
     """
 
     def __init__(self, network: PoseNetwork, note: str) -> None:

@@ -30,18 +30,12 @@ SPEED_CUTOFF_HZ = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OneEuroParameters:
-    """Parameters of one One-Euro filter.
-
-    Attributes
-    ----------
-    min_cutoff_hz
-        Cut-off frequency at rest. Lower: less jitter, more lag at the start of a motion.
-    beta
-        Rise of the cut-off per unit of speed. Higher: less lag, more jitter in motion.
-    """
+    """Parameters of one One-Euro filter."""
 
     min_cutoff_hz: float
+    """Cut-off frequency at rest. Lower: less jitter, more lag at the start of a motion."""
     beta: float
+    """Rise of the cut-off per unit of speed. Higher: less lag, more jitter in motion."""
 
     def __post_init__(self) -> None:
         if not (self.min_cutoff_hz > 0 and self.beta >= 0):
@@ -107,20 +101,6 @@ class OneEuroRotationFilter(OneEuroFilter):
 class FaceSmoothing:
     """Smoothing parameters of the parts of a face.
 
-    Attributes
-    ----------
-    rotation
-        Speeds in radians per second.
-    position
-        The head's position in the image, ``(x / z, y / z)``; speeds in face widths (0.2 m at the
-        head's distance) per second.
-    depth
-        The logarithm of the distance. It is filtered separately because it is much noisier than
-        the position and would raise the position's cut-off.
-    shape
-        The landmarks in the head frame: identity, which is constant, and expression, which is
-        fast. Speeds in metres per second.
-
     The defaults were tuned on simulated sequences at 30 frames per second with noise of 0.3
     degrees, 0.5 % of a face width, 0.6 % of the distance and 0.2 mm (three times the noise of the
     small network on clean renders). They reduce the frame-to-frame jitter of a still head by
@@ -130,9 +110,16 @@ class FaceSmoothing:
     """
 
     rotation: OneEuroParameters = OneEuroParameters(1.0, 8.0)
+    """Speeds in radians per second."""
     position: OneEuroParameters = OneEuroParameters(1.5, 8.0)
+    """The head's position in the image, ``(x / z, y / z)``; speeds in face widths (0.2 m at the
+    head's distance) per second."""
     depth: OneEuroParameters = OneEuroParameters(0.7, 15.0)
+    """The logarithm of the distance. It is filtered separately because it is much noisier than the
+    position and would raise the position's cut-off."""
     shape: OneEuroParameters = OneEuroParameters(1.5, 200.0)
+    """The landmarks in the head frame: identity, which is constant, and expression, which is fast.
+    Speeds in metres per second."""
 
 
 class FaceSmoother:

@@ -26,33 +26,23 @@ SPARE_CANDIDATES = 2
 
 @dataclass(frozen=True, slots=True)
 class TrackingOptions:
-    """Parameters of the tracker.
-
-    Attributes
-    ----------
-    smoothing
-        Temporal smoothing; None: off.
-    max_faces
-        Largest number of tracks. None: no limit.
-    redetect_every
-        Frames between detections while all tracks are present; 15 are half a second of most videos.
-    new_confidence
-        Least confidence of a face that starts a track.
-    keep_confidence
-        Least confidence of a face that continues a track; lower, because it was seen before.
-    lost_track_buffer
-        Frames after which a lost track is deleted and its id is not used again.
-    min_iou
-        Least intersection over union of a detection and a lost track's box to recover the track.
-    """
+    """Parameters of the tracker."""
 
     smoothing: FaceSmoothing | None = field(default_factory=FaceSmoothing)
+    """Temporal smoothing; None: off."""
     max_faces: int | None = None
+    """Largest number of tracks. None: no limit."""
     redetect_every: int = 15
+    """Frames between detections while all tracks are present; 15 are half a second of most videos.
+    """
     new_confidence: float = 0.5
+    """Least confidence of a face that starts a track."""
     keep_confidence: float = 0.3
+    """Least confidence of a face that continues a track; lower, because it was seen before."""
     lost_track_buffer: int = 15
+    """Frames after which a lost track is deleted and its id is not used again."""
     min_iou: float = 0.2
+    """Least intersection over union of a detection and a lost track's box to recover the track."""
 
     def __post_init__(self) -> None:
         check_max_faces(self.max_faces)
@@ -82,17 +72,7 @@ class _Track:
 
 
 class FaceTracker:
-    """Tracks the faces of one video, frame by frame.
-
-    Parameters
-    ----------
-    pipeline
-        Estimates faces in boxes.
-    detector
-        Finds boxes.
-    options
-        Parameters of the tracker.
-    """
+    """Tracks the faces of one video, frame by frame."""
 
     def __init__(
         self,

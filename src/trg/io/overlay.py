@@ -54,21 +54,14 @@ MIN_FONT_PX = 6
 
 @dataclass(frozen=True, slots=True)
 class OverlayStyle:
-    """What is drawn.
-
-    Attributes
-    ----------
-    mesh, axes, box, label
-        Whether each is drawn.
-    opacity
-        Opacity of the mesh, 0 to 1.
-    """
+    """What is drawn."""
 
     mesh: bool = True
     axes: bool = True
     box: bool = True
     label: bool = True
     opacity: float = 0.5
+    """Of the mesh, 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.opacity <= 1.0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Any, get_args
 
@@ -31,6 +32,8 @@ from trg.network.trg import TRGNetwork
 PARITY_LIMIT = 1e-4
 """Largest difference between a float32 export and the network, in metres and rotation entries."""
 
+PARITY_CROPS = 4
+
 LIMITED_OUTPUTS = ("rotation", "translation_m", "vertices_m")
 """Outputs that :data:`PARITY_LIMIT` holds for."""
 
@@ -39,16 +42,6 @@ GRAPH_PREFIX = "network."
 
 _NORM_AFTER = {"conv1": "bn1", "conv2": "bn2", "0": "1"}
 """Name of the batch normalisation after a convolution, by the convolution's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportFacts:
-    """Metadata of the weight card that the network does not contain."""
-
-    name: str
-    licence: str = "unknown"
-    attribution: tuple[str, ...] = ()
-    training: dict[str, Any] = field(default_factory=dict)
 
 
 class ExportedForward(nn.Module):
@@ -77,13 +70,19 @@ class ExportedForward(nn.Module):
 def export_bundle(
     network: TRGNetwork,
     path: str | PathLike[str],
-    facts: ExportFacts,
+    name: str,
     storage: Storage = "float32",
+    *,
+    licence: str = "unknown",
+    attribution: tuple[str, ...] = (),
+    training: Mapping[str, Any] | None = None,
 ) -> WeightBundle:
     """Export a network to a weight bundle, write it and return it.
 
     Parameters
     ----------
+    name, licence, attribution, training
+        Fields of the weight card.
     storage
         "float16" halves the file, "int8" quarters it; the graph still computes in float32. The
         effect of the rounding is measured and written to the card; it is not limited.
@@ -99,30 +98,30 @@ def export_bundle(
     network = copy.deepcopy(network).cpu().float().eval()
     size = network.config.crop_size
     card = WeightCard(
-        name=facts.name,
+        name=name,
         crop_size=size,
         config=network.config.to_dict(),
-        licence=facts.licence,
-        attribution=facts.attribution,
-        training=facts.training,
         storage=storage,
         parameters=parameter_count(network),
         multiply_adds=multiply_adds(network, torch.zeros(1, 3, size, size), torch.ones(1, 3)),
+        licence=licence,
+        attribution=attribution,
+        training=dict(training or {}),
     )
     graph = onnx_graph(network)
     bundle = WeightBundle(graph.SerializeToString(), network.topology, card)
     parity = measure_parity(network, bundle)
-    above = {name: parity[name] for name in LIMITED_OUTPUTS if not parity[name] < PARITY_LIMIT}
+    above = {each: parity[each] for each in LIMITED_OUTPUTS if not parity[each] < PARITY_LIMIT}
     if above:
         raise ValueError(
-            f"export of {facts.name!r}: expected the graph to agree with the network within "
+            f"export of {name!r}: expected the graph to agree with the network within "
             f"{PARITY_LIMIT}, got {above}; the network may hold extreme or NaN weights"
         )
     if storage != "float32":
         quantize_weights(graph, storage)
         bundle = WeightBundle(graph.SerializeToString(), network.topology, card)
         parity = measure_parity(network, bundle)
-    card.parity.update(parity)
+    bundle = replace(bundle, card=replace(card, parity=parity))
     write_bundle(path, bundle)
     return bundle
 
@@ -140,11 +139,12 @@ def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
     )
 
 
-def measure_parity(network: TRGNetwork, bundle: WeightBundle, count: int = 4) -> dict[str, float]:
+def measure_parity(network: TRGNetwork, bundle: WeightBundle) -> dict[str, float]:
     """Return each output's largest absolute difference between a bundle and its network.
 
-    Measured on ``count`` fixed crops of random patches.
+    Measured on :data:`PARITY_CROPS` fixed crops of random patches.
     """
+    count = PARITY_CROPS
     size = network.config.crop_size
     rng = np.random.default_rng(1)
     centre, side = rng.uniform(-0.3, 0.3, (count, 2)), rng.uniform(0.1, 0.6, (count, 1))

@@ -175,8 +175,6 @@ class TRGNetwork(nn.Module):
         Layers, sizes and variants.
     topology
         The landmark mesh; its template is V_0.
-    start_rotation
-        R_0, ``(3, 3)``. None: identity, facing the camera.
     """
 
     start_vertices_m: Tensor
@@ -188,9 +186,7 @@ class TRGNetwork(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(
-        self, config: TRGConfig, topology: FaceTopology, start_rotation: Tensor | None = None
-    ) -> None:
+    def __init__(self, config: TRGConfig, topology: FaceTopology) -> None:
         super().__init__()
         self.config = config
         self.topology = topology
@@ -210,7 +206,7 @@ class TRGNetwork(nn.Module):
                     config.geometry,
                 )
             )
-        self._register_constants(torch.eye(3) if start_rotation is None else start_rotation)
+        self._register_constants()
 
     def forward(self, crop: Tensor, bbox_info: Tensor) -> NetworkOutput:
         """Estimate faces.
@@ -319,7 +315,7 @@ class TRGNetwork(nn.Module):
         residual = 3 * LANDMARK_COUNT if self.config.reprojection_residual else 0
         return points * self.config.sampler.features + vertices + 6 + 3 + 3 + residual
 
-    def _register_constants(self, start_rotation: Tensor) -> None:
+    def _register_constants(self) -> None:
         """Register constants as buffers: they move with the module and are saved with it."""
         correction = (1.0, 0.0, 0.0)
         if self.config.translation == "direct":
@@ -328,7 +324,7 @@ class TRGNetwork(nn.Module):
         grid_y, grid_x = torch.meshgrid(centres, centres, indexing="ij")
         constants = {
             "start_vertices_m": torch.tensor(self.topology.template_m),
-            "start_rotation_6d": rotation_to_6d(start_rotation.to(torch.float32)),
+            "start_rotation_6d": rotation_to_6d(torch.eye(3)),
             "start_correction": torch.tensor(correction),
             "subsample": torch.tensor(self.topology.subsample, dtype=torch.int64),
             "landmarks68": torch.tensor(self.topology.landmarks68, dtype=torch.int64),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from trg.inference.bundle import WeightBundle
 from trg.network.checkpoint import load_checkpoint
-from trg.network.export import ExportFacts, export_bundle
+from trg.network.export import export_bundle
 from trg.network.onnx_graph import Storage
 from trg.network.trg import TRGNetwork
 from trglab.datasets.codecs import ImageFormat
@@ -144,8 +144,15 @@ def export(
     }
     if "average" in loaded.extra:
         loaded.network.load_state_dict(loaded.extra["average"])
-    facts = ExportFacts(name=name, licence=licence, attribution=attribution, training=training)
-    return export_bundle(loaded.network.eval(), bundle, facts, storage)
+    return export_bundle(
+        loaded.network.eval(),
+        bundle,
+        name,
+        storage,
+        licence=licence,
+        attribution=attribution,
+        training=training,
+    )
 
 
 def stills_measure(stills: Stills) -> Measure:

@@ -77,11 +77,11 @@ def test_square_boxes_keep_their_centre_and_about_their_size():
     """In the middle exactly; towards an edge between what width and height become."""
     middle = virtual_camera_of_box(PLAIN, (270, 190, 370, 290))
     np.testing.assert_allclose(middle.view_direction, (0, 0, 1), atol=1e-12)
-    assert middle.side == pytest.approx(100 / PLAIN.fx, rel=1e-2)
+    assert middle.side_rays == pytest.approx(100 / PLAIN.fx, rel=1e-2)
     edge = virtual_camera_of_box(PLAIN, (490, 190, 590, 290))
     cos = np.cos(np.arctan(220 / PLAIN.fx))
     np.testing.assert_allclose(edge.view_direction[:2], PLAIN.unproject((540, 240)))
-    assert edge.side == pytest.approx(100 / PLAIN.fx * cos**1.5, rel=2e-2)
+    assert edge.side_rays == pytest.approx(100 / PLAIN.fx * cos**1.5, rel=2e-2)
 
 
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9))
@@ -95,8 +95,9 @@ def test_landmarks_fill_two_thirds_of_the_virtual_camera_wherever_they_are(x, y)
     rays = turned[:, :2] / turned[:, 2:]
     low, high = rays.min(0), rays.max(0)
     np.testing.assert_allclose(low + high, 0, atol=1e-3)
-    assert (high - low).max() * 1.5 == pytest.approx(virtual.side, rel=1e-3)
-    assert virtual.side == pytest.approx(straight.side, rel=0.15)  # the rotation may roll a little
+    assert (high - low).max() * 1.5 == pytest.approx(virtual.side_rays, rel=1e-3)
+    # The rotation may roll a little.
+    assert virtual.side_rays == pytest.approx(straight.side_rays, rel=0.15)
 
 
 def test_fine_patterns_are_averaged_and_not_aliased():

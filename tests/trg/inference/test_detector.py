@@ -90,7 +90,7 @@ def test_cells_are_decoded_to_boxes_and_landmarks(model_path) -> None:
     np.testing.assert_allclose(found.boxes_xyxy[:, :2], centre - SIDE_PX / 2, atol=1e-4)
     np.testing.assert_allclose(found.boxes_xyxy[:, 2:], centre + SIDE_PX / 2, atol=1e-4)
     expected = np.array([10.5 * 8, 5.5 * 8]) + SIDE_PX * POINTS.reshape(5, 2)
-    np.testing.assert_allclose(found.points[0], expected, atol=1e-4)
+    np.testing.assert_allclose(found.points_px[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 0.5])
@@ -105,7 +105,7 @@ def test_boxes_scale_with_the_image(model_path, factor) -> None:
     expected, got = detector.detect(small), detector.detect(scaled, threshold=0.4)
     assert len(got.scores) == len(expected.scores) == 2
     np.testing.assert_allclose(got.boxes_xyxy, expected.boxes_xyxy * factor, atol=1e-3)
-    np.testing.assert_allclose(got.points, expected.points * factor, atol=1e-3)
+    np.testing.assert_allclose(got.points_px, expected.points_px * factor, atol=1e-3)
 
 
 def test_only_local_maxima_above_the_threshold_are_detections(model_path) -> None:
@@ -197,7 +197,7 @@ def test_non_maximum_suppression_equals_the_naive_loop() -> None:
     got = non_maximum_suppression(faces)
     assert 5 < len(kept) < 80
     np.testing.assert_array_equal(got.scores, faces.scores[kept])
-    np.testing.assert_array_equal(got.points, faces.points[kept])
+    np.testing.assert_array_equal(got.points_px, faces.points_px[kept])
 
 
 def test_fixed_boxes_become_squares_and_are_sorted() -> None:
@@ -205,7 +205,7 @@ def test_fixed_boxes_become_squares_and_are_sorted() -> None:
     found = fixed.detect(np.zeros((5, 5, 3), np.uint8))
     np.testing.assert_allclose(found.boxes_xyxy, [[-5, -5, 15, 15], [-10, -10, 70, 70]])
     assert found.scores.tolist() == [0.9, 0.3]
-    assert np.isnan(found.points).all()
+    assert np.isnan(found.points_px).all()
     assert len(fixed.detect(np.zeros((5, 5, 3), np.uint8), threshold=0.5).scores) == 1
     assert len(FixedBoxes(np.zeros((0, 4))).detect(np.zeros((5, 5, 3), np.uint8)).scores) == 0
 

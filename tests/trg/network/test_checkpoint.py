@@ -31,7 +31,7 @@ def test_a_checkpoint_rebuilds_its_network(name: str, tmp_path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_a_given_start_rotation_is_kept(tmp_path) -> None:
+def test_a_changed_start_rotation_is_kept(tmp_path) -> None:
     network = seeded_network(tiny_config(), TOPOLOGY)
     network.start_rotation_6d.copy_(torch.arange(6.0))
     save_checkpoint(tmp_path / "net.pt", network)

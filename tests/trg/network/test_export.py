@@ -27,7 +27,6 @@ from trg.network.config import TRGConfig, table1_variants
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.export import (
     ExportedForward,
-    ExportFacts,
     export_bundle,
     measure_parity,
     network_from_bundle,
@@ -73,8 +72,10 @@ def make_network(config: TRGConfig) -> TRGNetwork:
 def full(tmp_path_factory) -> Exported:
     network = make_network(FULL)
     path = tmp_path_factory.mktemp("export") / "full.trg"
-    facts = ExportFacts("full", "MIT", ("nobody",), {"steps": 3})
-    return Exported(network, export_bundle(network, path, facts), path)
+    bundle = export_bundle(
+        network, path, "full", licence="MIT", attribution=("nobody",), training={"steps": 3}
+    )
+    return Exported(network, bundle, path)
 
 
 @pytest.fixture
@@ -114,14 +115,14 @@ def test_an_exported_network_runs_as_in_torch(full) -> None:
 
 def test_a_network_without_options_runs_as_in_torch(tmp_path) -> None:
     network = make_network(MINIMAL)
-    assert_agrees(network, PoseRuntime(export_bundle(network, tmp_path / "n.trg", ExportFacts(""))))
+    assert_agrees(network, PoseRuntime(export_bundle(network, tmp_path / "n.trg", "")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_row_of_table_1_runs_as_in_torch(name: str, tmp_path) -> None:
     network = make_network(VARIANTS[name])
-    bundle = export_bundle(network, tmp_path / "net.trg", ExportFacts(name))
+    bundle = export_bundle(network, tmp_path / "net.trg", name)
     assert_agrees(network, PoseRuntime(bundle))
 
 
@@ -149,7 +150,7 @@ def test_the_graph_is_self_contained_and_names_no_local_path(full) -> None:
 @pytest.mark.usefixtures("reused_graph")
 def test_exporting_leaves_the_network_unchanged(full, tmp_path) -> None:
     network = copy.deepcopy(full.network).train()
-    export_bundle(network, tmp_path / "net.trg", ExportFacts("x"))
+    export_bundle(network, tmp_path / "net.trg", "x")
     assert network.training
     before = full.network.state_dict()
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
@@ -162,7 +163,7 @@ def test_exporting_leaves_the_network_unchanged(full, tmp_path) -> None:
 def test_compact_storage_shrinks_the_file_and_states_its_cost(
     full, tmp_path, storage, share, error_m
 ) -> None:
-    bundle = export_bundle(full.network, tmp_path / "small.trg", ExportFacts("small"), storage)
+    bundle = export_bundle(full.network, tmp_path / "small.trg", "small", storage)
     assert len(bundle.model) < share * len(full.bundle.model)  # small tensors stay float32
     graph = onnx.load_from_string(bundle.model)
     names = [tensor.name for tensor in graph.graph.initializer]
@@ -182,11 +183,11 @@ def test_a_graph_that_disagrees_is_not_written(full, tmp_path) -> None:
     with torch.no_grad():
         network.regressors[1].pose_head.bias += 0.01
     with pytest.raises(ValueError, match="expected the graph to agree with the network"):
-        export_bundle(network, tmp_path / "net.trg", ExportFacts("x"))
+        export_bundle(network, tmp_path / "net.trg", "x")
     with torch.no_grad():
         network.regressors[1].pose_head.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match="expected the graph to agree with the network"):
-        export_bundle(network, tmp_path / "net.trg", ExportFacts("x"))
+        export_bundle(network, tmp_path / "net.trg", "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,7 +236,7 @@ def test_the_bench_measures_a_bundle_or_a_configuration(full, monkeypatch) -> No
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 def test_a_restored_network_computes_what_its_bundle_does(full, tmp_path, storage: Storage) -> None:
     """Both compute with the stored weights, so the storage adds nothing to the roundings."""
-    bundle = export_bundle(full.network, tmp_path / "net.trg", ExportFacts("net"), storage)
+    bundle = export_bundle(full.network, tmp_path / "net.trg", "net", storage)
     restored = network_from_bundle(bundle)
     parity = measure_parity(restored, bundle)
     assert max(parity[name] for name in export.LIMITED_OUTPUTS) < 1e-4
@@ -245,7 +246,7 @@ def test_a_restored_network_computes_what_its_bundle_does(full, tmp_path, storag
 def test_compact_weights_are_restored_to_what_was_rounded(full, tmp_path, reused_graph) -> None:
     whole = network_from_bundle(full.bundle).state_dict()
     half = network_from_bundle(
-        export_bundle(full.network, tmp_path / "net.trg", ExportFacts("net"), "float16")
+        export_bundle(full.network, tmp_path / "net.trg", "net", "float16")
     ).state_dict()
     rounded = {name for name, weight in whole.items() if not torch.equal(weight, half[name])}
     assert "backbone.layer4.0.conv1.weight" in rounded

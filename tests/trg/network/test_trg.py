@@ -212,7 +212,8 @@ def test_true_labels_land_on_the_true_pixels_through_any_camera() -> None:
 
 def test_start_rotation_is_where_the_first_step_starts() -> None:
     rotation = torch.tensor(rotation_from_euler(np.array([30.0, 5.0, -20.0])))
-    network = TRGNetwork(tiny_config(), TOPOLOGY, start_rotation=rotation).eval()
+    network = TRGNetwork(tiny_config(), TOPOLOGY).eval()
+    network.start_rotation_6d.copy_(rotation[:, :2].T.ravel())
     stage = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3)).steps[0]
     assert (stage.rotation[0] - rotation).abs().max() < 0.1
 

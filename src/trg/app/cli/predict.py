@@ -15,7 +15,10 @@ from cyclopts import Group, Parameter
 from trg.app.cli.shared import Positive, app, messages
 
 if TYPE_CHECKING:
+    from trg.app.outputs import Outputs
+    from trg.estimator import HeadPoseEstimator
     from trg.geometry.camera_source import CameraLike
+    from trg.io.inputs import MediaInput
 
 RECORD_SUFFIXES = {
     "jsonl": ".jsonl",
@@ -67,6 +70,20 @@ class ResultOptions:
     draw: bool = False
     mesh: Literal["obj", "ply", "glb"] | None = None
     resume: bool = False
+
+    def match(
+        self, inputs: list[MediaInput], arguments: Sequence[str]
+    ) -> tuple[list[MediaInput], Outputs]:
+        """Return the inputs without results of earlier runs, and the outputs for them."""
+        from trg.app.outputs import Outputs, output_stems
+
+        if self.out is None:
+            return inputs, Outputs(draw=self.draw, mesh=self.mesh)
+        if self.out.exists() and not self.out.is_dir():
+            raise NotADirectoryError(f"{self.out}: expected a folder for the results, got a file")
+        stems = output_stems(inputs, arguments, self.out)
+        inputs = [item for item in inputs if item.name in stems]
+        return inputs, Outputs(self.out, stems, self.draw, self.mesh)
 
     def records_path(self, arguments: Sequence[str]) -> Path | None:
         """Create the folder and return the path of the records; None for standard output."""
@@ -166,6 +183,20 @@ class ProcessingOptions:
     threads: Positive = 1
     batch_size: Positive = 32
 
+    def estimator(self, smallest_face_px: int | None) -> HeadPoseEstimator:
+        """Return the estimator, with a detector for smaller faces if a size is given."""
+        from trg.estimator import CANDIDATE_THRESHOLD, HeadPoseEstimator
+        from trg.inference.detector import FaceDetector
+
+        detector = None
+        if smallest_face_px is not None:
+            detector = FaceDetector(
+                threads=self.threads,
+                threshold=CANDIDATE_THRESHOLD,
+                smallest_face_px=smallest_face_px,
+            )
+        return HeadPoseEstimator(self.model, detector, threads=self.threads, flip=self.flip_tta)
+
 
 @app.command(sort_key=0)
 def predict(
@@ -187,25 +218,14 @@ def predict(
         Photos, videos, folders of them, globs, the number of a webcam, the URL of a stream.
     """
     from trg.app.cli.console import ConsoleObserver, print_summary, processed
-    from trg.app.outputs import Outputs, output_stems
     from trg.app.predict import PredictOptions, Predictor
-    from trg.estimator import CANDIDATE_THRESHOLD, HeadPoseEstimator
-    from trg.inference.detector import FaceDetector
     from trg.io.boxes import read_boxes
     from trg.io.inputs import find_inputs
     from trg.io.records.writers import open_records
 
-    out = results.out
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
-    if out is not None and out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out}: expected a folder for the results, got a file")
-    inputs = find_inputs(sources)
-    stems = None
-    if out is not None:
-        stems = output_stems(inputs, sources, out)
-        inputs = [item for item in inputs if item.name in stems]
-    outputs = Outputs(out, stems, results.draw, results.mesh)
+    inputs, outputs = results.match(find_inputs(sources), sources)
     options = PredictOptions(
         camera=camera.resolve(),
         boxes=None if faces.boxes is None else read_boxes(faces.boxes),
@@ -216,19 +236,10 @@ def predict(
     )
     options.check(inputs)
     outputs.check(inputs)
-    detector = None
-    if faces.smallest_face is not None:
-        detector = FaceDetector(
-            threads=processing.threads,
-            threshold=CANDIDATE_THRESHOLD,
-            smallest_face_px=faces.smallest_face,
-        )
-    estimator = HeadPoseEstimator(
-        processing.model, detector, threads=processing.threads, flip=processing.flip_tta
-    )
+    estimator = processing.estimator(faces.smallest_face)
     path = results.records_path(sources)
     # Progress bars would break up results on the same terminal.
-    show_progress = out is not None or not sys.stdout.isatty()
+    show_progress = results.out is not None or not sys.stdout.isatty()
     with (
         _quiet_broken_pipe(),
         # Opened after all checks, because it replaces earlier results.
@@ -241,7 +252,7 @@ def predict(
         try:
             summary = predictor.run(inputs)
         except KeyboardInterrupt:
-            hint = "" if out is None else "; continue with --resume"
+            hint = "" if results.out is None else "; continue with --resume"
             messages.print(f"stopped after {processed(predictor.summary)}{hint}")
             sys.exit(EXIT_INTERRUPTED)
     kinds = {"drawings": results.draw, "meshes": results.mesh}
