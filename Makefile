@@ -17,7 +17,7 @@ ISA_VARIABLES := -u ONEDNN_MAX_CPU_ISA -u ATEN_CPU_CAPABILITY -u OPENBLAS_CORETY
 ISA_AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=HASWELL
 ISA_BEST := ONEDNN_MAX_CPU_ISA=DEFAULT
 
-.PHONY: demo picture test test-slow test-all test-isa test-installs lint format clean
+.PHONY: demo picture kernels test test-slow test-all test-isa test-installs lint format clean
 
 # pip is the last thing that venv installs.
 $(BIN)/pip:
@@ -41,16 +41,20 @@ picture: demo
 	mkdir -p docs/images
 	cp out/astronaut.jpg docs/images/astronaut.jpg
 
-test: $(VENV)/installed lint
+# Compiles the renderer once, not once in each process of the tests; quick when that is done.
+kernels: $(VENV)/installed
+	$(BIN)/trg synth --sheet $(VENV)/kernels.png --count 8
+
+test: lint kernels
 	$(PYTEST)
 
-test-slow: $(VENV)/installed
+test-slow: kernels
 	$(PYTEST) -m slow
 
 test-all: test test-slow
 
 # Tests that compare floating-point results, with the code for other processors.
-test-isa: $(VENV)/installed
+test-isa: kernels
 	env $(ISA_VARIABLES) $(ISA_AVX2) $(PYTEST) -m "numeric and not slow"
 	env $(ISA_VARIABLES) $(ISA_BEST) $(PYTEST) -m "numeric and not slow"
 
