@@ -40,6 +40,9 @@ LIMITED_OUTPUTS = ("rotation", "translation_m", "vertices_m")
 GRAPH_PREFIX = "network."
 """Prefix of the network's parameter names in an exported graph."""
 
+STARTS = ("start_rotation_6d", "start_vertices_m", "start_correction")
+"""Theta_0 in the network's buffers."""
+
 _NORM_AFTER = {"conv1": "bn1", "conv2": "bn2", "0": "1"}
 """Name of the batch normalisation after a convolution, by the convolution's name."""
 
@@ -179,6 +182,9 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
         return torch.tensor(array)
 
     with torch.no_grad():
+        for name in STARTS:
+            if name in weights:  # the exporter leaves out what a variant does not use
+                getattr(network, name).copy_(stored(name, getattr(network, name)))
         for layer_name, layer in network.named_modules():
             if isinstance(layer, nn.BatchNorm2d):
                 continue  # restored with the convolution it was folded into
@@ -250,7 +256,7 @@ def _weights(graph: onnx.GraphProto) -> dict[str, NDArray[np.float32]]:
         elif storage == "float16":
             weights[name] = array.astype(np.float32)
         else:
-            weights[f"{name}.{storage}"] = array
+            weights[full_name.removeprefix(GRAPH_PREFIX)] = array
     # The exporter writes a Linear on 3D input as MatMul with an unnamed, transposed matrix and Add
     # of the named bias.
     for node in graph.node:

@@ -23,9 +23,9 @@ and focal lengths do not appear below.
     L (B, 68, 2), peaks (B, 68)              |   |   |    |
                                              v   v   v    |
     P_0: 18x18 grid -----------------> step  1,  2,  3 <--+
-    Theta_0: R_0 identity,                   |   ^   ^
-             c_0 (1, 0, 0),                  +---+---+   Theta_t = (R_t, c_t, V_t),
-             V_0 template                                P_t = 305 projected vertices
+    Theta_0: R_0, V_0 given,                 |   ^   ^
+             c_0 (1, 0, 0)                   +---+---+   Theta_t = (R_t, c_t, V_t),
+                                                         P_t = 305 projected vertices
 
     step t:   phi_t, P_{t-1} --bilinear--> (B, N_P, C) --point MLP--> (B, N_P, 5) --flatten--+
               Theta_{t-1}: 305 vertices, R as 6D, c ----------------------------------------+|
@@ -64,7 +64,7 @@ MIN_DEPTH_M = 0.05
 """Depth clamp of the projection: an untrained network may put vertices behind the camera."""
 
 HEAD_GAIN = 0.01
-"""Xavier gain of the output layers: training starts at the template, facing the camera."""
+"""Xavier gain of the output layers: training starts at Theta_0."""
 
 LANDMARK_COUNT = 68
 
@@ -174,7 +174,12 @@ class TRGNetwork(nn.Module):
     config
         Layers, sizes and variants.
     topology
-        The landmark mesh; its template is V_0.
+        The landmark mesh.
+    start_rotation
+        R_0, ``(3, 3)``. None: identity, facing the camera.
+    start_vertices_m
+        V_0, ``(n, 3)`` in the head frame. None: the template of the mesh, which a network without
+        geometry always has.
     """
 
     start_vertices_m: Tensor
@@ -186,7 +191,13 @@ class TRGNetwork(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, config: TRGConfig, topology: FaceTopology) -> None:
+    def __init__(
+        self,
+        config: TRGConfig,
+        topology: FaceTopology,
+        start_rotation: Tensor | None = None,
+        start_vertices_m: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.topology = topology
@@ -206,7 +217,11 @@ class TRGNetwork(nn.Module):
                     config.geometry,
                 )
             )
-        self._register_constants()
+        if start_vertices_m is None or not config.geometry:
+            start_vertices_m = torch.tensor(topology.template_m)
+        if start_rotation is None:
+            start_rotation = torch.eye(3)
+        self._register_constants(start_rotation, start_vertices_m)
 
     def forward(self, crop: Tensor, bbox_info: Tensor) -> NetworkOutput:
         """Estimate faces.
@@ -272,8 +287,8 @@ class TRGNetwork(nn.Module):
         regressor = cast(FaceRegressor, self.regressors[step])
         inputs = [features]
         if self.config.geometry:
-            # Relative to the template: the difference between faces is small beside the
-            # coordinates themselves. The first layer's bias makes the two forms equivalent.
+            # Relative to V_0: the difference between faces is small beside the coordinates
+            # themselves. The first layer's bias makes the two forms equivalent.
             change_m = (previous.vertices_m - self.start_vertices_m)[:, self.subsample]
             inputs.append(change_m.flatten(1) / regressor.vertex_unit_m)
         centre = bbox_info[:, :2] * self.config.box_centre_gain
@@ -315,7 +330,7 @@ class TRGNetwork(nn.Module):
         residual = 3 * LANDMARK_COUNT if self.config.reprojection_residual else 0
         return points * self.config.sampler.features + vertices + 6 + 3 + 3 + residual
 
-    def _register_constants(self) -> None:
+    def _register_constants(self, start_rotation: Tensor, start_vertices_m: Tensor) -> None:
         """Register constants as buffers: they move with the module and are saved with it."""
         correction = (1.0, 0.0, 0.0)
         if self.config.translation == "direct":
@@ -323,8 +338,8 @@ class TRGNetwork(nn.Module):
         centres = cell_centres(GRID_SIDE)
         grid_y, grid_x = torch.meshgrid(centres, centres, indexing="ij")
         constants = {
-            "start_vertices_m": torch.tensor(self.topology.template_m),
-            "start_rotation_6d": rotation_to_6d(torch.eye(3)),
+            "start_vertices_m": start_vertices_m.to(torch.float32),
+            "start_rotation_6d": rotation_to_6d(start_rotation.to(torch.float32)),
             "start_correction": torch.tensor(correction),
             "subsample": torch.tensor(self.topology.subsample, dtype=torch.int64),
             "landmarks68": torch.tensor(self.topology.landmarks68, dtype=torch.int64),

@@ -47,6 +47,7 @@ from trglab.training.augment import (
     taps_for,
 )
 from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
+from trglab.training.initial_estimate import initial_estimate
 from trglab.training.optim import (
     compute_gradients,
     learning_rate,
@@ -165,7 +166,7 @@ class _Run:
         self.spec = ViewSpec(recipe.view_size, recipe.view_margin, topology.vertex_count)
         taps = taps_for(recipe.view_size, recipe.view_margin, recipe.model.crop_size)
         self.augmenter = Augmenter(recipe.model.crop_size, topology.mirror, taps)
-        network = TRGNetwork(recipe.model, topology).to(device)
+        network = TRGNetwork(recipe.model, topology, *self._initial_estimate()).to(device)
         if recipe.backbone_weights is not None:
             load_imagenet_weights(network.backbone, recipe.backbone_weights)
         if recipe.features_from is not None:
@@ -178,6 +179,13 @@ class _Run:
         loss = TRGLoss(topology, recipe.losses, geometry=recipe.model.geometry)
         self.loss = loss.to(device)
         self.figures: dict[str, float] = {}
+
+    def _initial_estimate(self) -> tuple[Tensor, ...]:
+        """Return R_0 and V_0 for a new network; nothing if they come with the weights."""
+        if (self.folder / LAST).exists() or self.recipe.start_from is not None:
+            return ()
+        estimate = initial_estimate(self.recipe, self.spec)
+        return () if estimate is None else tuple(torch.from_numpy(each) for each in estimate)
 
     def open(self, process: ProcessInfo, measures: dict[str, Measure]) -> None:
         """Open the datasets at the state's step, and the log."""

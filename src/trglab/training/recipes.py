@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trg.network.checkpoint import IMAGENET_URL
 from trg.network.config import (
@@ -45,6 +45,8 @@ VALIDATION_COUNT = 1000
 """Samples of the hold-out that a training is measured on."""
 
 RANDOM_WEIGHTS = "random weights"
+
+InitialEstimateKind = Literal["template", "sample", "mean"]
 
 UNPROVEN = "panoramas"
 """Ingredients without a measurable benefit (docs/synthetic.md), left out of trainings."""
@@ -120,6 +122,10 @@ class Recipe:
     ImageNet's, or ``torchvision`` for those of an installed torchvision; None: random weights."""
     expects_imagenet: bool = False
     """Whether the backbone should start from ImageNet weights; a training without them warns."""
+    initial_estimate: InitialEstimateKind = "template"
+    """R_0 and V_0: "template", identity and the mesh's template; "sample", rotation and vertices of
+    a training sample that the seed draws, as in the paper; "mean", the means over 1000 of them.
+    Weights of ``start_from`` keep theirs."""
     start_from: str | None = None
     """Checkpoint or bundle to initialize all weights from, of this network or a part of it; None:
     a new network."""
@@ -143,6 +149,11 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: expected at least one dataset")
         if self.start_from is not None and self.features_from is not None:
             raise ValueError(f"recipe {self.name}: expected start_from or features_from, not both")
+        if self.initial_estimate not in get_args(InitialEstimateKind):
+            raise ValueError(
+                f"recipe {self.name}: expected initial_estimate to be one of "
+                f"{get_args(InitialEstimateKind)}, got {self.initial_estimate!r}"
+            )
         for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: expected {name} of at least 1")
@@ -268,6 +279,7 @@ def paper_single(*, arkitface: str) -> Recipe:
         ),
         losses=LossWeights(five_points=0.1),
         expects_imagenet=True,
+        initial_estimate="sample",
         validate_every=5000,
         precision="f32",
     )

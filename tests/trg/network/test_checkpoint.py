@@ -31,12 +31,14 @@ def test_a_checkpoint_rebuilds_its_network(name: str, tmp_path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_a_changed_start_rotation_is_kept(tmp_path) -> None:
+def test_changed_start_rotation_and_vertices_are_kept(tmp_path) -> None:
     network = seeded_network(tiny_config(), TOPOLOGY)
     network.start_rotation_6d.copy_(torch.arange(6.0))
+    network.start_vertices_m.fill_(0.3)
     save_checkpoint(tmp_path / "net.pt", network)
     loaded = load_checkpoint(tmp_path / "net.pt").network
     assert torch.equal(loaded.start_rotation_6d, torch.arange(6.0))
+    assert (loaded.start_vertices_m == 0.3).all()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:

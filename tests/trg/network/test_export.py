@@ -17,9 +17,10 @@ import onnx
 import pytest
 import torch
 
-from tests.support.network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
+from tests.support.network_cases import labelled_batch, tiny_config, wake_heads
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app.bench import bench_network
+from trg.geometry.rotations import rotation_from_euler
 from trg.inference.bundle import WeightBundle, read_bundle
 from trg.inference.runtime import PoseArrays, PoseRuntime
 from trg.network import export
@@ -58,9 +59,12 @@ class Exported(NamedTuple):
 def make_network(config: TRGConfig) -> TRGNetwork:
     """A network whose output depends on its input, with residuals of millimetres and degrees.
 
-    No two of its tensors are equal, because the exporter merges equal ones.
+    No two of its tensors are equal, because the exporter merges equal ones. R_0 and V_0 are given.
     """
-    network = seeded_network(config, TOPOLOGY)
+    rotation = torch.tensor(rotation_from_euler(np.array([5.0, -3.0, 2.0])))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = TRGNetwork(config, TOPOLOGY, rotation, 1.05 * torch.tensor(TOPOLOGY.template_m))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -241,6 +245,10 @@ def test_a_restored_network_computes_what_its_bundle_does(full, tmp_path, storag
     parity = measure_parity(restored, bundle)
     assert max(parity[name] for name in export.LIMITED_OUTPUTS) < 1e-4
     assert restored.config == full.network.config
+    for name in export.STARTS:
+        got, expected = getattr(restored, name), getattr(full.network, name)
+        torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+        assert storage == "int8" or torch.equal(got, expected) or name == "start_vertices_m"
 
 
 def test_compact_weights_are_restored_to_what_was_rounded(full, tmp_path, reused_graph) -> None:

@@ -210,12 +210,16 @@ def test_true_labels_land_on_the_true_pixels_through_any_camera() -> None:
     np.testing.assert_allclose(camera.pixels_from_rays(rays), expected, atol=1e-3)
 
 
-def test_start_rotation_is_where_the_first_step_starts() -> None:
+@pytest.mark.parametrize("name", ["full", "landmark-free"])
+def test_given_rotation_and_vertices_are_where_the_first_step_starts(name: str) -> None:
     rotation = torch.tensor(rotation_from_euler(np.array([30.0, 5.0, -20.0])))
-    network = TRGNetwork(tiny_config(), TOPOLOGY).eval()
-    network.start_rotation_6d.copy_(rotation[:, :2].T.ravel())
+    person_m = 1.3 * torch.tensor(TOPOLOGY.template_m)
+    network = TRGNetwork(table1_variants(tiny_config())[name], TOPOLOGY, rotation, person_m).eval()
     stage = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3)).steps[0]
     assert (stage.rotation[0] - rotation).abs().max() < 0.1
+    # A network without geometry keeps the template, which nothing would correct.
+    expected_m = person_m if name == "full" else torch.tensor(TOPOLOGY.template_m)
+    assert (stage.vertices_m[0] - expected_m).abs().max() < 2e-3
 
 
 def test_sampling_follows_the_crop_convention() -> None:
