@@ -84,7 +84,7 @@ def check(
     if sheet is not None and report.readable:
         data_set_sheet(data_set).save(sheet)
         messages.print(f"drawn: {sheet}")
-    if not report.is_whole:
+    if not report.is_valid:
         sys.exit(1)
 
 
@@ -337,7 +337,7 @@ def _print(report: CheckReport) -> None:
     out = Console(soft_wrap=True, highlight=False, markup=False)
     of = "" if report.published is None else f" (complete data set: {report.published})"
     out.print(f"listed       {report.listed}{of}")
-    out.print(f"read         {report.tried}, whole: {report.readable}, people: {report.people}")
+    out.print(f"read         {report.tried}, readable: {report.readable}, people: {report.people}")
     sizes = sorted(report.image_sizes.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{count} of {size}" for size, count in sizes[:SHOWN_SIZES])
     out.print(f"images       {shown or 'none'}{', ...' if len(sizes) > SHOWN_SIZES else ''}")

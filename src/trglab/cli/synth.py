@@ -66,11 +66,9 @@ def _write_folder(
     from rich.progress import Progress
 
     from trglab.datasets.sample_store import write_samples
-    from trglab.export.dataset_writer import write_dataset
+    from trglab.export.dataset_writer import write_faces
     from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
-    from trglab.synth.parallel import FaceSequence
 
-    options = {**LAYOUT_OPTIONS[layout], "seed": seed}
     with Progress(console=messages) as bar:
         task = bar.add_task(f"writing {layout}", total=count)
 
@@ -78,6 +76,7 @@ def _write_folder(
             bar.update(task, completed=done)
 
         if layout == "webdataset":
+            options = {**LAYOUT_OPTIONS[layout], "seed": seed}
             if not resume and out.is_dir() and any(out.iterdir()):
                 raise FileExistsError(
                     f"{out}: expected a new or empty folder; continue with --resume, or choose "
@@ -92,18 +91,16 @@ def _write_folder(
                 on_progress=on_progress,
             )
             return
-        with FaceSequence(count, options, workers) as faces:
-            write_dataset(
-                faces,
-                out,
-                layout,
-                topology=faces.faces.topology,
-                split=split,
-                neutral_m=faces.faces.neutral_m,
-                provenance={**faces.faces.provenance, "count": count},
-                resume=resume,
-                on_progress=on_progress,
-            )
+        write_faces(
+            out,
+            layout,
+            count,
+            seed,
+            split=split,
+            workers=workers,
+            resume=resume,
+            on_progress=on_progress,
+        )
 
 
 def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels: bool) -> None:

@@ -1,4 +1,4 @@
-"""Reads ARKitFace (Kao et al. 2022), which its authors give out on request for research.
+"""Reads ARKitFace (Kao et al. 2022), available from its authors on request, for research.
 
 Layout and conventions::
 
@@ -38,7 +38,7 @@ from trglab.datasets.sample import Sample
 Split = Literal["train", "test"]
 
 FLIP_YZ = np.diag([1.0, -1.0, -1.0])
-"""Half a turn about x: from OpenGL's axes to OpenCV's and back."""
+"""Rotation by 180 degrees about x: from OpenGL's axes to OpenCV's and back."""
 
 RESOURCES_FOLDER = "ARKitFace_resources"
 
@@ -117,14 +117,14 @@ class ARKitFace:
 def frame_paths(
     folder: Path, split: Split, subject: str, action: str, number: str
 ) -> tuple[Path, Path]:
-    """Return where a frame's image and its labels lie."""
+    """Return the paths of a frame's image and labels."""
     image = folder / f"ARKitFace_image_{split}" / "image" / subject / action
     info = folder / f"ARKitFace_info_{split}" / "info" / subject / action
     return image / f"{number}_ar.jpg", info / f"{number}_info.npz"
 
 
 def folders_of_split(split: Split) -> tuple[str, ...]:
-    """Return the names of the folders that a split's files lie in; some are both splits'."""
+    """Return the names of a split's folders; the first two are shared by both splits."""
     own = (f"ARKitFace_image_{split}", f"ARKitFace_info_{split}")
     return ("ARKitFace_list", RESOURCES_FOLDER, *own)
 
@@ -195,7 +195,7 @@ def _read_info(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _vertex_numbers(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.int64]:
-    """Return numbers of vertices; a list of them may lie in a row or a column."""
+    """Read vertex indices; a list may be stored as a row or as a column."""
     try:
         stored: Any = np.load(path)
     except DAMAGED_ARRAYS as error:

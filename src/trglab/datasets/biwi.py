@@ -32,10 +32,11 @@ from trglab.datasets.sample import Sample
 _DATASET = "BIWI"
 
 PIXEL_CENTRE = 0.0
-"""Where the calibration files put the centre of the first pixel."""
+"""Coordinate of the centre of the first pixel in the calibration files."""
 
 MESH_BOX_MARGIN = 1.0
-"""A mesh from crown to chin is about 1.5 times as large as the 68 landmarks' rectangle already."""
+"""The meshes extend from the top of the head to the chin, about 1.5 times the rectangle of the 68
+landmarks, so that the box needs no margin."""
 
 
 class Calibration(NamedTuple):
@@ -66,9 +67,8 @@ class BIWI:
     boxes
         Face boxes ``(4,)`` in px by frame, ``"NN/frame_XXXXX"``. Frames without a box are left
         out, as the paper's protocol does where no face was detected. Without it every frame is
-        used, with a box from the projected mesh.
-    shift_boxes
-        Move boxes that stick out back inside the image, as the protocol does.
+        used, with a box from the projected mesh. As in the protocol, boxes that extend beyond the
+        image are shifted back inside.
 
     Raises
     ------
@@ -78,12 +78,7 @@ class BIWI:
         A file is damaged, or the folder is only half written.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        boxes: Mapping[str, ArrayLike] | None = None,
-        shift_boxes: bool = True,
-    ) -> None:
+    def __init__(self, folder: str | Path, boxes: Mapping[str, ArrayLike] | None = None) -> None:
         root = require_complete(folder)
         self._folder = root / "hpdb" if (root / "hpdb").is_dir() else root
         frames = sorted(
@@ -91,13 +86,12 @@ class BIWI:
             for suffix in ("_pose.txt", "_rgb.png")
             for path in self._folder.glob(f"[0-9]*/frame_*{suffix}")
         )
-        frames = list(dict.fromkeys(frames))  # a frame is there when one of its files is
+        frames = list(dict.fromkeys(frames))  # list a frame if one of its files exists
         if not frames:
             raise FileNotFoundError(
                 f"{self._folder}: expected BIWI's NN/frame_XXXXX_pose.txt, found none"
             )
         self._boxes = boxes
-        self._shift_boxes = shift_boxes
         self._frames = frames if boxes is None else [name for name in frames if name in boxes]
         self._calibrations: dict[str, Calibration] = {}
         self._meshes: dict[str, NeutralMesh] = {}
@@ -106,10 +100,10 @@ class BIWI:
         return len(self._frames)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one frame; the pose is turned from the depth into the colour camera."""
+        """Read one frame; the pose is transformed from the depth to the colour camera."""
         frame = self._frames[index]
         sequence = frame.partition("/")[0]
-        image = self.picture(frame)
+        image = self.image(frame)
         numbers = _numbers(self._folder / f"{frame}_pose.txt", 12)
         colour = self._calibration(sequence)
         rotation = colour.rotation @ numbers[:9].reshape(3, 3)
@@ -118,7 +112,7 @@ class BIWI:
         return Sample(
             image=image,
             camera=colour.camera,
-            box_xyxy=shift_inside(box, *image.shape[1::-1]) if self._shift_boxes else box,
+            box_xyxy=shift_inside(box, *image.shape[1::-1]),
             rotation=rotation,
             translation_m=translation_m,
             vertices_m=None,
@@ -133,7 +127,7 @@ class BIWI:
         """The frames in order, ``"NN/frame_XXXXX"``."""
         return tuple(self._frames)
 
-    def picture(self, frame: str) -> NDArray[np.uint8]:
+    def image(self, frame: str) -> NDArray[np.uint8]:
         """Read a frame's image ``(480, 640, 3)``."""
         return read_image(self._folder / f"{frame}_rgb.png", _DATASET)
 

@@ -23,7 +23,7 @@ from trglab.datasets.sheet import contact_sheet
 from trglab.datasets.view_store import ViewStore
 
 FaultKind = Literal["missing", "unreadable", "wrong"]
-"""A file is missing; it is truncated or damaged; its content has another shape or is absurd."""
+"""A file is missing; it is truncated or damaged; its content is implausible."""
 
 HEAD_EXTENT_M = (0.05, 0.6)
 """Plausible range of the largest side of a face's bounding box."""
@@ -43,21 +43,20 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a folder holds.
+    """Contents and faults of a data set's folder.
 
     Attributes
     ----------
     listed
-        Samples that the folder says it has; ``published`` is how many the whole data set has, or
-        None.
+        Samples that the folder lists; ``published`` is the size of the complete data set, or None.
     tried, readable
-        How many were read for this report, and how many of them are whole.
+        Samples that were read for this report, and those among them that could be decoded.
     people
         Different identities among those.
     image_sizes
-        How many images there are of each size, as ``"640x480"``.
+        Number of images by size, such as ``"640x480"``.
     notes
-        What is worth knowing and no fault.
+        Remarks that are not faults.
     """
 
     listed: int
@@ -70,7 +69,7 @@ class CheckReport:
     notes: tuple[str, ...] = ()
 
     @property
-    def is_whole(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether no fault was found."""
         return not self.faults
 
@@ -125,7 +124,7 @@ def check_data_set(
         if on_progress is not None:
             on_progress(done, len(wanted))
     if isinstance(opened, ViewStore | SampleStore):
-        faults += [Fault("unreadable", what) for what in opened.store.damaged_files()]
+        faults += [Fault("unreadable", what) for what in opened.damaged_files()]
     return CheckReport(
         listed=len(opened),
         published=data_set.published_count,
@@ -182,7 +181,7 @@ def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
         yield "the rotation matrix is not a rotation", bool(is_rotation(sample.rotation))
     if sample.translation_m is not None:
         depth_m = float(sample.translation_m[2])
-        yield f"the head lies {depth_m:.3g} m before the camera", 0.02 < depth_m < 20.0
+        yield f"the head is {depth_m:.3g} m in front of the camera", 0.02 < depth_m < 20.0
     if sample.vertices_m is not None:
         extent_m = np.ptp(np.asarray(sample.vertices_m), axis=0).max()
         yield (
@@ -192,7 +191,7 @@ def _rules(sample: Sample) -> Iterator[tuple[str, bool]]:
     if sample.landmarks68_px is not None:
         share = np.asarray(sample.landmarks68_px) / (width, height)
         is_near = bool((np.abs(share - 0.5) < 0.5 + OUTSIDE_LIMIT).all())
-        yield "landmarks lie far outside the image, or behind the camera", is_near
+        yield "landmarks are far outside the image, or behind the camera", is_near
 
 
 def _fault(error: OSError | ValueError) -> Fault:
@@ -203,8 +202,8 @@ def _fault(error: OSError | ValueError) -> Fault:
 
 
 def _notes(opened: Dataset) -> Iterator[str]:
-    """Yield remarks that are no faults."""
+    """Yield remarks that are not faults."""
     if isinstance(opened, AFLW2000) and opened.left_out:
-        yield f"{opened.left_out} images are turned too far and left out by the protocol"
-    if isinstance(opened, ViewStore) and (skipped := opened.store.manifest["skipped"]):
+        yield f"{opened.left_out} images exceed the largest angle of the protocol and are left out"
+    if isinstance(opened, ViewStore) and (skipped := opened.manifest["skipped"]):
         yield f"{len(skipped)} samples could not be packed, the first: {skipped[0]}"

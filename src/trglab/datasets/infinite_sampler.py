@@ -1,4 +1,4 @@
-"""Reads a finite dataset without end, in a new order each epoch, skipping damaged samples."""
+"""Infinite, reshuffled sampling of a finite dataset that skips damaged samples."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trglab.datasets.view import Views, ViewSpec, make_view
 T = TypeVar("T")
 
 MAX_UNREADABLE_IN_A_ROW = 100
-"""More are no accident: the dataset is not what it claims to be."""
+"""More indicate a wrong folder or format rather than single damaged files."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class InfiniteSampler:
-    """Which of ``length`` items comes at each position of an infinite, reshuffled sequence.
+    """An infinite sequence of the indices of ``length`` items, reshuffled every epoch.
 
-    Every item comes once per epoch, and each epoch has its own order: a pure function of (seed,
-    position). Processes that read disjoint positions share the items without repeats or gaps.
+    Every item occurs once per epoch. The index is a pure function of (seed, position), so processes
+    that read disjoint positions share the items without repeats or gaps.
     """
 
     def __init__(self, length: int, seed: int) -> None:

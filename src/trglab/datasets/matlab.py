@@ -46,7 +46,7 @@ def read_matlab(
     """
     existing_file(path, dataset)
     matlab = matlab_files()
-    # SciPy parses without checks: a damaged byte ends in whatever the parser trips over.
+    # SciPy does not validate: the exception for a damaged file depends on where the damage is.
     damaged = (ValueError, TypeError, LookupError, NotImplementedError, OSError, zlib.error)
     try:
         content = matlab.loadmat(str(path))

@@ -1,4 +1,4 @@
-"""What every dataset yields, real or synthetic: one face in one image, with its labels."""
+"""The sample that every dataset yields: one face in one image, with its labels."""
 
 from __future__ import annotations
 

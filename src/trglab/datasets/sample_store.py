@@ -22,7 +22,6 @@ from trglab.datasets.sample import InfiniteDataset, Sample
 from trglab.datasets.store import ShardStore
 from trglab.datasets.store_writer import SHARD_SIZE, Record, StoreReport, write_store
 
-KIND = "samples"
 FIELDS = ("meta.json", "image.jpg", "labels.npz")
 OPTIONAL_LABELS = (
     "rotation", "translation_m", "vertices_m", "landmarks68_px", "landmarks68_visible",
@@ -30,30 +29,15 @@ OPTIONAL_LABELS = (
 JPEG_QUALITY = 95
 
 
-class SampleStore:
-    """A store of whole samples, as a dataset.
+class SampleStore(ShardStore):
+    """A store of whole samples, as a dataset."""
 
-    Parameters
-    ----------
-    folder
-        What :func:`write_samples` wrote.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As :class:`~trglab.datasets.store.ShardStore`.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.store = ShardStore(folder, KIND)
-
-    def __len__(self) -> int:
-        return len(self.store)
+    kind = "samples"
 
     def __getitem__(self, index: int) -> Sample:
         """Return a sample; UnreadableFileError if it is damaged."""
-        files = self.store.read(index)
-        with self.store.decoding(index):
+        files = self.read(index)
+        with self.decoding(index):
             meta = json.loads(bytes(files["meta.json"]))
             camera = {**meta["camera"], "distortion": tuple(meta["camera"]["distortion"])}
             with np.load(io.BytesIO(files["labels.npz"])) as labels:
@@ -98,7 +82,11 @@ def write_samples(
         folder,
         partial(_open_encoder, open_dataset),
         indices,
-        description={"kind": KIND, "fields": FIELDS, "provenance": dict(provenance or {})},
+        description={
+            "kind": SampleStore.kind,
+            "fields": FIELDS,
+            "provenance": dict(provenance or {}),
+        },
         shard_size=SHARD_SIZE,
         workers=workers,
         topology=dataset_topology(open_dataset()),

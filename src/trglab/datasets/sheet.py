@@ -36,7 +36,7 @@ def contact_sheet(
     ----------
     labels
         Draw the face box, the 68 landmarks (yellow: seen, blue: hidden) and the head's axes (x
-        red, y green, z blue; 8 cm each, or a length of no meaning where the distance is unknown).
+        red, y green, z blue; 8 cm each, or relative to the box where the distance is unknown).
     edges
         With ``labels``, also draw these pairs ``(m, 2)`` of vertices on samples that have them.
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,8 +56,6 @@ class ShardStore:
     ----------
     folder
         What :func:`trglab.datasets.store_writer.write_store` wrote.
-    kind
-        Expected kind of records; None: any.
 
     Raises
     ------
@@ -67,12 +65,16 @@ class ShardStore:
         The store is of another kind, or a file does not match the manifest.
     """
 
-    def __init__(self, folder: str | Path, kind: str | None = None) -> None:
+    kind: ClassVar[str | None] = None
+    """Kind of the records; subclasses that decode records set it. None: any."""
+
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        if kind is not None and self.manifest["kind"] != kind:
+        if self.kind is not None and self.manifest["kind"] != self.kind:
             raise ValueError(
-                f"{self.folder}: expected a store of {kind}, got one of {self.manifest['kind']}"
+                f"{self.folder}: expected a store of {self.kind}, got one of "
+                f"{self.manifest['kind']}"
             )
         self.fields: tuple[str, ...] = tuple(self.manifest["fields"])
         self._shards = [self.folder / shard["name"] for shard in self.manifest["shards"]]
@@ -123,7 +125,7 @@ class ShardStore:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def location(self, number: int) -> str:
-        """Return where a record lies, for messages."""
+        """Return shard and position of a record, for messages."""
         shard, offset, *_ = self._index[number].tolist()
         return f"{self._shards[shard]}: record {number}, at byte {offset},"
 

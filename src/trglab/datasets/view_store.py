@@ -17,7 +17,6 @@ import numpy as np
 
 from trg.geometry.camera import Camera
 from trg.geometry.crop import box_from_bbox_info
-from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.codecs import (
     IMAGE_FIELDS,
     JPEG_QUALITY,
@@ -40,42 +39,29 @@ from trglab.datasets.store_writer import (
 )
 from trglab.datasets.view import Views, ViewSpec, stack_views, view_from_sample
 
-KIND = "views"
-
 PROBES = 100
-"""Samples that are tried to learn which labels a dataset has."""
+"""Number of samples that are tried to determine which labels a dataset has."""
 
 
-class ViewStore:
+class ViewStore(ShardStore):
     """A store of views: a dataset like any reader, and its views as they are stored.
 
     The image of a sample is the view, and its camera the ideal pinhole camera of the view.
-
-    Parameters
-    ----------
-    folder
-        What :func:`write_views` wrote.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As :class:`~trglab.datasets.store.ShardStore`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.store = ShardStore(folder, KIND)
-        self.spec = ViewSpec(**self.store.manifest["spec"])
-        self._image_field = self.store.fields[1]
-        self._has_vertices: bool = self.store.manifest["has_vertices"]
-        self._label_names = tuple(_label_dtype(self.spec, self._has_vertices).names or ())
+    kind = "views"
 
-    def __len__(self) -> int:
-        return len(self.store)
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        self.spec = ViewSpec(**self.manifest["spec"])
+        self._image_field = self.fields[1]
+        self._has_vertices: bool = self.manifest["has_vertices"]
+        self._label_names = tuple(_label_dtype(self.spec, self._has_vertices).names or ())
 
     def __getitem__(self, index: int) -> Sample:
         """Return a view as a sample; UnreadableFileError if it is damaged."""
-        files = self.store.read(index)
-        with self.store.decoding(index):
+        files = self.read(index)
+        with self.decoding(index):
             meta = json.loads(bytes(files["meta.json"]))
             name, identity = str(meta["name"]), str(meta["identity"])
         return sample_from_view(self._decode(index, files), identity, name)
@@ -91,7 +77,7 @@ class ViewStore:
             The views were not cut by ``spec``.
         """
         self.require(spec)
-        return self._decode(index, self.store.read(index))
+        return self._decode(index, self.read(index))
 
     def views(self, indices: Iterable[int]) -> Views:
         """Return several views under one leading axis."""
@@ -101,23 +87,18 @@ class ViewStore:
         """Raise ValueError if the views were not cut by ``spec``."""
         if self.spec != spec:
             raise ValueError(
-                f"{self.store.folder}: expected views of {spec}, got {self.spec}; pack the data "
+                f"{self.folder}: expected views of {spec}, got {self.spec}; pack the data "
                 "again or set the recipe's view_scale and view_margin accordingly"
             )
 
-    @property
-    def topology(self) -> FaceTopology | None:
-        """The mesh of the vertices; None if the samples have none."""
-        return self.store.topology
-
     def _decode(self, index: int, files: dict[str, memoryview]) -> Views:
-        with self.store.decoding(index):
+        with self.decoding(index):
             image = decode_image(files[self._image_field], self._image_field)
             labels = decode_npy(files["labels.npy"])[()]
             values = {name: np.asarray(labels[name]) for name in self._label_names}
         if image.shape != (self.spec.size, self.spec.size, 3):
             raise UnreadableFileError(
-                f"{self.store.location(index)} is damaged (an image of {image.shape})"
+                f"{self.location(index)} is damaged (an image of {image.shape})"
             )
         if not self._has_vertices:
             values["vertices_m"] = np.zeros((self.spec.vertex_count, 3), np.float32)
@@ -192,7 +173,7 @@ def write_views(
     has_vertices = vertices_m is not None
     image_field = IMAGE_FIELDS[settings.image_format]
     description = {
-        "kind": KIND,
+        "kind": ViewStore.kind,
         "fields": ["meta.json", image_field, "labels.npy"],
         "spec": asdict(spec),
         "has_vertices": has_vertices,
@@ -228,32 +209,21 @@ def _open_encoder(
     spec: ViewSpec,
     settings: ViewStoreSettings,
     has_vertices: bool,
-) -> _ViewEncoder:
-    return _ViewEncoder(open_dataset(), spec, settings, _label_dtype(spec, has_vertices))
+) -> Callable[[int], Record]:
+    dataset, label_dtype = open_dataset(), _label_dtype(spec, has_vertices)
 
+    def encode(index: int) -> Record:
+        if isinstance(dataset, InfiniteDataset):
+            sample = dataset.sample(index)
+            return _encode_view(view_from_sample(sample, spec), sample, settings, label_dtype)
+        try:
+            sample = dataset[index]
+            view = view_from_sample(sample, spec)
+        except (OSError, ValueError) as error:
+            raise SkipSampleError(f"sample {index}: {error}") from error
+        return _encode_view(view, sample, settings, label_dtype)
 
-@dataclass(frozen=True, slots=True)
-class _ViewEncoder:
-    dataset: Dataset | InfiniteDataset
-    spec: ViewSpec
-    settings: ViewStoreSettings
-    label_dtype: np.dtype[Any]
-
-    def __call__(self, index: int) -> Record:
-        if isinstance(self.dataset, InfiniteDataset):
-            sample = self.dataset.sample(index)
-            view = view_from_sample(sample, self.spec)
-        else:
-            result = read_or_error(self._read, index)
-            if isinstance(result, Exception):
-                raise SkipSampleError(f"sample {index}: {result}")
-            sample, view = result
-        return _encode_view(view, sample, self.settings, self.label_dtype)
-
-    def _read(self, index: int) -> tuple[Sample, Views]:
-        assert not isinstance(self.dataset, InfiniteDataset)
-        sample = self.dataset[index]
-        return sample, view_from_sample(sample, self.spec)
+    return encode
 
 
 def _encode_view(

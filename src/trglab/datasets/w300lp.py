@@ -3,7 +3,7 @@
 Layout: ``{AFW,HELEN,IBUG,LFPW}[_Flip]/NAME.jpg`` with ``NAME.mat`` (``Pose_Para``: pitch, yaw,
 roll, translation in px, scale) and ``landmarks/SET/NAME_pts.mat`` (``pts_2d``, ``pts_3d``). The
 landmark files count pixel centres from 0. Where a mirrored set has no labels of its own, those of
-the picture that it mirrors are mirrored with it. Needs SciPy for the .mat files.
+the original image are mirrored. Needs SciPy for the .mat files.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class W300LP:
         data sets'.
     outline
         ``3d``: ``pts_3d``, the projected points of the fitted head, as in the paper's training.
-        ``2d``: ``pts_2d``, whose jaw line follows the outline that the picture shows.
+        ``2d``: ``pts_2d``, whose jaw line follows the visible outline.
 
     Raises
     ------
@@ -104,20 +104,20 @@ class W300LP:
             name=f"300wlp/{path.parent.name}/{path.stem}",
         )
 
-    def _landmarks(self, picture: Path, width: int) -> NDArray[np.float64]:
-        group = picture.parent.name
-        path = landmarks_path(self._folder, group, picture.stem)
+    def _landmarks(self, image_path: Path, width: int) -> NDArray[np.float64]:
+        group = image_path.parent.name
+        path = landmarks_path(self._folder, group, image_path.stem)
         is_borrowed = group.endswith(_FLIP) and not path.exists()
         if is_borrowed:
-            path = landmarks_path(self._folder, group.removesuffix(_FLIP), picture.stem)
+            path = landmarks_path(self._folder, group.removesuffix(_FLIP), image_path.stem)
         points = read_matlab(path, self._variable, (68, 2), _DATASET) + FIRST_PIXEL
         if is_borrowed:
             points = (points * (-1.0, 1.0) + (width, 0.0))[LANDMARKS68_MIRROR]
         return points
 
-    def _pose(self, picture: Path) -> NDArray[np.float64]:
+    def _pose(self, image_path: Path) -> NDArray[np.float64]:
         """Return pitch, yaw, roll ``(3,)`` in radians, in the file's signs."""
-        path, group = picture.with_suffix(".mat"), picture.parent.name
+        path, group = image_path.with_suffix(".mat"), image_path.parent.name
         is_borrowed = group.endswith(_FLIP) and not path.exists()
         if is_borrowed:
             path = self._folder / group.removesuffix(_FLIP) / path.name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,12 +25,11 @@ from trglab.datasets.view_store import ViewStore
 from trglab.detector.cutouts import five_points
 from trglab.detector.scenes import DetectionScene
 
-KIND = "scenes"
 FIELDS = ("labels.json", "image.npy")
 
 LABELLED_MARGIN = 1.15
-"""Within this many face boxes a view shows nobody else for certain. Beyond, there may be unlabelled
-people, so that part of the image is ignored."""
+"""Side of the labelled square around a face, in face boxes. The rest of the image is ignored:
+unlabelled people may be visible there."""
 
 SHARD_SIZE = 240
 """Scenes in a shard, about 110 MB."""
@@ -77,50 +75,38 @@ def write_scenes(
     """
     return write_store(
         folder,
-        partial(_SceneEncoder, render),
+        partial(_open_encoder, render),
         range(count),
-        description={"kind": KIND, "fields": FIELDS, "provenance": dict(provenance or {})},
+        description={
+            "kind": SceneStore.kind,
+            "fields": FIELDS,
+            "provenance": dict(provenance or {}),
+        },
         shard_size=SHARD_SIZE,
         workers=workers,
         on_progress=on_progress,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _SceneEncoder:
-    render: Callable[[int], DetectionScene]
-
-    def __call__(self, index: int) -> Record:
-        labels = self.render(index)._asdict()
+def _open_encoder(render: Callable[[int], DetectionScene]) -> Callable[[int], Record]:
+    def encode(index: int) -> Record:
+        labels = render(index)._asdict()
         image = labels.pop("image")
         text = json.dumps({name: array.tolist() for name, array in labels.items()})
         return {"labels.json": text.encode(), "image.npy": encode_image(image, "raw")}
 
+    return encode
 
-class SceneStore:
-    """A store of scenes, as a dataset.
 
-    Parameters
-    ----------
-    folder
-        What :func:`write_scenes` wrote.
+class SceneStore(ShardStore):
+    """A store of scenes, as a dataset."""
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As :class:`~trglab.datasets.store.ShardStore`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._store = ShardStore(folder, KIND)
-
-    def __len__(self) -> int:
-        return len(self._store)
+    kind = "scenes"
 
     def scene(self, index: int) -> DetectionScene:
         """Return scene ``index``; UnreadableFileError if it is damaged."""
-        files = self._store.read(index)
-        with self._store.decoding(index):
+        files = self.read(index)
+        with self.decoding(index):
             labels = json.loads(bytes(files["labels.json"]))
             return DetectionScene(
                 image=decode_image(files["image.npy"], "image.npy"),

@@ -7,10 +7,9 @@ resume. ARKitFace's two splits share a folder, with a list and a marker each.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +17,7 @@ from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name
-from trglab.datasets.sample import Sample
+from trglab.datasets.sample import Dataset
 from trglab.export.writers import (
     AFLW2000Writer,
     ARKitFaceWriter,
@@ -28,12 +27,14 @@ from trglab.export.writers import (
     SampleWriter,
     W300LPWriter,
 )
+from trglab.synth.dataset import LAYOUT_OPTIONS
+from trglab.synth.parallel import FaceSequence
 
 Layout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
 
 
 def write_dataset(
-    samples: Iterable[Sample],
+    samples: Dataset,
     folder: str | Path,
     layout: Layout,
     *,
@@ -50,8 +51,7 @@ def write_dataset(
     Parameters
     ----------
     samples
-        All samples, also on resume: those on disk are skipped. Of a sequence (``__len__`` and
-        ``__getitem__``) only the missing samples are requested.
+        All samples, also on resume; only those that are missing on disk are requested.
     layout
         ``arkitface`` (one camera for all samples), ``300wlp`` and ``aflw2000`` (450 px crops,
         need SciPy) or ``biwi`` (one sequence for each identity and camera).
@@ -91,22 +91,46 @@ def write_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and not _is_free(folder, part):
         raise FileExistsError(
-            f"{folder}: expected a new or empty folder; go on with --resume, or choose another"
+            f"{folder}: expected a new or empty folder; continue with --resume, or choose another"
         )
     records = _read_progress(folder, part, settings)
     writer = _make_writer(folder, records, settings, topology, neutral_m)
     with open(folder / progress_name(part), "a", encoding="utf-8") as progress:
-        done = len(records)
-        for index, sample in _skip(samples, done):
-            progress.write(json.dumps(writer.write(index, sample)) + "\n")
+        for index in range(len(records), len(samples)):
+            progress.write(json.dumps(writer.write(index, samples[index])) + "\n")
             progress.flush()
-            done += 1
             if on_progress is not None:
-                on_progress(done)
+                on_progress(index + 1)
         writer.finish()
-    facts = json.dumps({**settings, "count": done}, indent=1)
+    facts = json.dumps({**settings, "count": len(samples)}, indent=1)
     write_atomic(marker, lambda file: file.write(facts.encode()))
-    return done
+    return len(samples)
+
+
+def write_faces(
+    folder: Path,
+    layout: Layout,
+    count: int,
+    seed: int,
+    *,
+    split: Split = "train",
+    workers: int = 0,
+    resume: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Render synthetic faces with the layout's camera; write them as :func:`write_dataset` does."""
+    with FaceSequence(count, {**LAYOUT_OPTIONS[layout], "seed": seed}, workers) as faces:
+        return write_dataset(
+            faces,
+            folder,
+            layout,
+            topology=faces.faces.topology,
+            split=split,
+            neutral_m=faces.faces.neutral_m,
+            provenance={**faces.faces.provenance, "count": count},
+            resume=resume,
+            on_progress=on_progress,
+        )
 
 
 def _is_free(folder: Path, part: Split | None) -> bool:
@@ -136,15 +160,6 @@ def _make_writer(
     if layout == "biwi":
         return BIWIWriter(folder, records, topology, neutral_m)
     return ARKitFaceWriter(folder, records, topology, settings["split"], quality)
-
-
-def _skip(samples: Iterable[Sample], done: int) -> Iterator[tuple[int, Sample]]:
-    if isinstance(samples, Sequence) or (
-        hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
-    ):
-        sequence: Any = samples
-        return ((index, sequence[index]) for index in range(done, len(sequence)))
-    return itertools.islice(enumerate(samples), done, None)
 
 
 def _read_progress(

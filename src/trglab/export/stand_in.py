@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trglab.export.dataset_writer import Layout, write_dataset
-from trglab.synth.dataset import LAYOUT_OPTIONS
-from trglab.synth.parallel import FaceSequence
+from trglab.export.dataset_writer import Layout, write_faces
 
 _SEEDS = {"train": 11, "test": 12, "biwi": 13}
 
@@ -71,19 +69,16 @@ def write_stand_in(
 def _write(
     folder: Path, layout: Layout, part: str, count: int, workers: int, on_part: OnPart | None
 ) -> None:
-    options = {**LAYOUT_OPTIONS[layout], "seed": _SEEDS[part]}
     on_progress = None if on_part is None else on_part(part, count)
-    with FaceSequence(count, options, workers) as faces:
-        written = write_dataset(
-            faces,
-            folder,
-            layout,
-            topology=faces.faces.topology,
-            split="test" if part == "test" else "train",
-            neutral_m=faces.faces.neutral_m,
-            provenance={**faces.faces.provenance, "count": count},
-            resume=True,
-            on_progress=on_progress,
-        )
+    written = write_faces(
+        folder,
+        layout,
+        count,
+        _SEEDS[part],
+        split="test" if part == "test" else "train",
+        workers=workers,
+        resume=True,
+        on_progress=on_progress,
+    )
     if on_progress is not None:
         on_progress(written)  # the only call for a folder that was complete

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.files import write_atomic
+from trglab.datasets.files import file_sha256
 
 CACHE_ENV = "TRG_CACHE"
 
@@ -37,15 +38,12 @@ def cache_folder() -> Path:
 
 def fingerprint(path: Path) -> str:
     """Return a short hash of a file's content, or of the names, sizes and times in a folder."""
+    if not path.is_dir():
+        return file_sha256(path)[:24]
     digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            stat = file.stat()
-            digest.update(f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    else:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+    for file in sorted(path.iterdir()):
+        stat = file.stat()
+        digest.update(f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
 
 

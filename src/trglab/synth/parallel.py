@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, overload
+from typing import Any
 
 from trglab.datasets.sample import Sample
 from trglab.datasets.workers import WorkerPool
@@ -15,7 +15,7 @@ READ_AHEAD_PEOPLE = 3
 """Number of people that each process may be ahead of the reader."""
 
 
-class FaceSequence(Sequence[Sample]):
+class FaceSequence:
     """Samples 0 to ``count - 1``, rendered ahead of a sequential reader by worker processes.
 
     Samples are rendered when they or slightly earlier ones are read, so reading from the middle
@@ -51,15 +51,8 @@ class FaceSequence(Sequence[Sample]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return a sample, waiting until it is rendered."""
         if not 0 <= index < self._count:
             raise IndexError(f"index: expected 0 to {self._count - 1}, got {index}")
         if self._pool is None:

@@ -411,7 +411,7 @@ def test_a_small_network_overfits_four_faces() -> None:
         ),
     )
     _, error_mm = _train(config, steps=120, learning_rate=4e-3, count=4)
-    assert error_mm < 3.0  # 2 mm on the processors that were tried; 9 mm before
+    assert error_mm < 3.0  # about 2 mm on the processors that were tried
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def test_whole_folders_pass(tmp_path, layout):
     report = check_data_set(
         DatasetFolder(layout, str(tmp_path)), on_progress=lambda *n: told.append(n)
     )
-    assert report.is_whole, report.faults
+    assert report.is_valid, report.faults
     assert (report.listed, report.tried, report.readable) == (4, 4, 4)
     assert report.people == (4 if layout == "aflw2000" else 2)
     size = "450x450" if layout in ("300wlp", "aflw2000") else "640x480"
@@ -53,7 +53,7 @@ def test_faults_are_counted_by_kind_and_name_their_file(tmp_path):
     for path, message in zip(paths, messages[:4], strict=True):
         assert str(path) in message
     assert "train/9/synthetic/0000004: the rotation matrix is not a rotation" in messages[4]
-    assert not report.is_whole
+    assert not report.is_valid
     half = check_data_set(DatasetFolder("arkitface", str(tmp_path)), every=5)
     assert (half.listed, half.tried, half.readable) == (6, 2, 1)
 
@@ -73,7 +73,7 @@ def test_implausible_labels_are_found():
     assert implausible_labels(sample) == []
     for change, message in (
         ({"rotation": np.diag([1.0, 1.0, -1.0])}, "rotation"),
-        ({"translation_m": np.array([0.0, 0.0, -0.5])}, "-0.5 m before the camera"),
+        ({"translation_m": np.array([0.0, 0.0, -0.5])}, "-0.5 m in front of the camera"),
         ({"vertices_m": sample.vertices_m * 1000.0}, "m large"),
         ({"landmarks68_px": sample.landmarks68_px + 2000.0}, "far outside"),
         ({"landmarks68_px": sample.landmarks68_px * np.nan}, "far outside"),
@@ -89,7 +89,7 @@ def test_stores_are_hashed(tmp_path):
     data_set = DatasetFolder("arkitface", str(tmp_path / "a"))
     write_views(tmp_path / "p", data_set.open, ViewStoreSettings(48))
     packed = DatasetFolder("packed", str(tmp_path / "p"))
-    assert check_data_set(packed).is_whole
+    assert check_data_set(packed).is_valid
     shard = tmp_path / "p" / "shard-000000.tar"
     content = bytearray(shard.read_bytes())
     content[100] ^= 1  # in a tar header: no view suffers

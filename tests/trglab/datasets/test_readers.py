@@ -259,8 +259,6 @@ def test_biwi_uses_the_callers_boxes_and_moves_them_inside(biwi_by_hand):
     name = "05/frame_00003"
     sample = BIWI(biwi_by_hand, boxes={name: (-30, 400, 120, 550)})[0]
     np.testing.assert_allclose(sample.box_xyxy, [0, 330, 150, 480])
-    kept = BIWI(biwi_by_hand, boxes={name: (-30, 400, 120, 550)}, shift_boxes=False)[0]
-    np.testing.assert_allclose(kept.box_xyxy, [-30, 400, 120, 550])
     assert len(BIWI(biwi_by_hand, boxes={})) == 0
     np.testing.assert_allclose(
         shift_inside(np.array([-50.0, 10, 700, 760]), 640, 480), [-55, -135, 695, 615]

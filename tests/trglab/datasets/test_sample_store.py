@@ -41,7 +41,7 @@ def test_samples_are_read_back(tmp_path):
             np.testing.assert_array_equal(getattr(got, name), getattr(given, name))
         assert (got.camera, got.identity, got.name) == (given.camera, given.identity, given.name)
         assert np.abs(got.image.astype(int) - given.image).mean() < 2
-    assert check_data_set(DatasetFolder("packed", str(tmp_path / "s"))).is_whole
+    assert check_data_set(DatasetFolder("packed", str(tmp_path / "s"))).is_valid
 
 
 def test_damaged_samples_are_named(tmp_path):

@@ -19,6 +19,7 @@ from trglab.datasets import store_writer
 from trglab.datasets.files import UnreadableFileError
 from trglab.datasets.store import ShardStore, is_store, read_manifest
 from trglab.datasets.store_writer import SkipSampleError, write_store
+from trglab.datasets.view_store import ViewStore
 
 COUNT = 60
 DESCRIPTION = {"kind": "numbers", "fields": ["meta.json", "array.npy"], "provenance": {"a": 1}}
@@ -59,7 +60,7 @@ def copy_of(folder, target):
 
 
 def test_records_are_read_in_any_order(written):
-    store = ShardStore(written, "numbers")
+    store = ShardStore(written)
     assert len(store) == COUNT
     assert store.provenance == {"a": 1}
     for number in reversed(range(COUNT)):
@@ -69,7 +70,7 @@ def test_records_are_read_in_any_order(written):
     with pytest.raises(IndexError, match="0 to 59"):
         store.read(COUNT)
     with pytest.raises(ValueError, match="expected a store of views, got one of numbers"):
-        ShardStore(written, "views")
+        ViewStore(written)
 
 
 def test_shards_follow_the_layout_of_webdataset(written):

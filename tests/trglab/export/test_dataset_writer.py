@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 
@@ -31,12 +30,14 @@ from trglab.export.dataset_writer import write_dataset
 def test_an_interrupted_folder_is_refused_until_resumed(tmp_path, layout):
     samples = make_samples(5)
 
-    def breaks_off():
-        yield from samples[:3]
-        raise KeyboardInterrupt
+    class BreaksOff(list):
+        def __getitem__(self, index):
+            if index == 3:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
 
     with pytest.raises(KeyboardInterrupt):
-        write(breaks_off(), tmp_path / "a", layout)
+        write(BreaksOff(samples), tmp_path / "a", layout)
     assert not is_complete(tmp_path / "a")
     with pytest.raises(ValueError, match="half written"):
         {
@@ -53,7 +54,7 @@ def test_an_interrupted_folder_is_refused_until_resumed(tmp_path, layout):
     assert write(samples, tmp_path / "a", layout, resume=True) == 5
     assert is_complete(tmp_path / "a")
 
-    write(iter(samples), tmp_path / "whole", layout)
+    write(samples, tmp_path / "whole", layout)
     resumed, whole = files_of(tmp_path / "a"), files_of(tmp_path / "whole")
     assert resumed.keys() == whole.keys()
     for path, content in whole.items():
@@ -73,10 +74,7 @@ def test_resume_requests_only_missing_samples(tmp_path):
             asked.append(index)
             return samples[index]
 
-        def __iter__(self):
-            raise AssertionError("a sequence is not iterated over")
-
-    write(itertools.islice(samples, 2), tmp_path / "a", "biwi")
+    write(samples[:2], tmp_path / "a", "biwi")
     (tmp_path / "a" / complete_name()).unlink()
     assert write(Lazy(), tmp_path / "a", "biwi", resume=True) == 4
     assert asked == [2, 3]
@@ -111,7 +109,7 @@ def test_arkitface_splits_share_a_folder(tmp_path):
     write(train, tmp_path, "arkitface", split="train")
     with pytest.raises(FileExistsError, match="--resume"):
         write(train, tmp_path, "arkitface", split="train")
-    write(itertools.islice(test, 2), tmp_path, "arkitface", split="test")
+    write(test[:2], tmp_path, "arkitface", split="test")
     (tmp_path / complete_name("test")).unlink()
     with pytest.raises(ValueError, match="half written"):
         ARKitFace(tmp_path, "train")
