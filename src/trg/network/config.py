@@ -108,8 +108,8 @@ class TRGConfig:
     translation: TranslationForm = "correction"
     start_depth_m: float = 0.6
     """Initial depth with "direct" translation: an arm's length."""
-    box_centre_gain: float = 4.0
-    """Factor on the box centre at the regressor's input; 4 as in the authors' release."""
+    box_centre_gain: float = 1.0
+    """Factor on the box centre at the regressor's input; the authors' release has 4."""
 
     def __post_init__(self) -> None:
         maps, is_aligned = len(self.decoder), self.features == "aligned"
@@ -179,6 +179,7 @@ def trg_s() -> TRGConfig:
         skips=True,
         reprojection_residual=True,
         heatmap_gain=10.0,
+        box_centre_gain=4.0,
         sampler=SamplerConfig(hidden=(32, 16), features=5),
         regressor=RegressorConfig(
             hidden=(256, 256), dropout=0.0, vertex_rank=96, vertex_unit_m=0.1

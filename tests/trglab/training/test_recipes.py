@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from trg.network.losses import FACE_BOX_PX
+from trg.network.config import TRGConfig
+from trg.network.losses import FACE_BOX_PX, LossWeights
 from trglab.training.augment import AugmentConfig
 from trglab.training.optim import learning_rate
 from trglab.training.overrides import with_overrides
@@ -44,6 +45,21 @@ def test_recipes_by_name() -> None:
         recipe("small/no-such-row")
     with pytest.raises(ValueError, match="arkitface"):
         recipe("paper_single")
+
+
+def test_the_papers_recipes_have_the_papers_network_and_losses() -> None:
+    """Inputs and losses of the authors' release that the paper lacks are options."""
+    for name, options in (
+        ("paper", {"arkitface": "a", "w300lp": "b"}),
+        ("paper_single", {"arkitface": "a"}),
+    ):
+        chosen = recipe(name, options)
+        assert chosen.losses == LossWeights(20.0, 2.0, 0.01, 10.0, 2.0, 1.25, 0.0, 0.0)
+        assert chosen.model == TRGConfig()
+        assert chosen.model.box_centre_gain == 1.0
+    assert recipe("small").model.box_centre_gain == 4.0
+    released = with_overrides(chosen, {"losses.five_points": 0.1, "model.box_centre_gain": 4})
+    assert (released.losses.five_points, released.model.box_centre_gain) == (0.1, 4.0)
 
 
 def test_the_papers_augmentation_is_stronger_on_300wlp() -> None:
