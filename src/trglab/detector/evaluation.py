@@ -32,7 +32,7 @@ MIN_SCORE = 0.005
 """Detections with a lower score are ignored."""
 
 MAX_STRAY_IOU = 0.2
-"""A detection whose IoU with every head is below this lies at no head."""
+"""A detection whose IoU with every head is below this is a stray detection."""
 
 MIN_VISIBLE = 0.5
 SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
@@ -142,7 +142,7 @@ def recall_by_size(
     """Return the recall by the side of the face box in the image.
 
     Faces of which less than half is visible are left out. The entry ``"all"`` also holds the share
-    of the detections that lie at no head, whether labelled or ignored.
+    of stray detections: those at no head, whether labelled or ignored.
     """
     sides: list[float] = []
     hits: list[bool] = []

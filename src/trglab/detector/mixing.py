@@ -10,7 +10,6 @@ Inputs and results are of one type, :class:`~trglab.detector.scenes.DetectionSce
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg.inference.detections import POINT_COUNT
+from trglab.datasets.codecs import decode_image, encode_image
 from trglab.detector.network import MIN_SIDE_PX
 from trglab.detector.scene_store import SceneDataset
 from trglab.detector.scenes import FLIPPED_POINTS, DetectionScene
@@ -95,7 +95,8 @@ class SceneMixer:
         if rng.random() < 0.5:
             scene = flip_scene(scene)
         if rng.random() < 0.3:
-            scene = scene._replace(image=_compress_jpeg(scene.image, int(rng.integers(12, 75))))
+            compressed = encode_image(scene.image, "jpeg", int(rng.integers(12, 75)))
+            scene = scene._replace(image=decode_image(compressed, "image.jpg"))
         return scene
 
     def _sample_image(
@@ -264,10 +265,3 @@ def flip_scene(scene: DetectionScene) -> DetectionScene:
         visible=scene.visible,
         ignore_xyxy=(scene.ignore_xyxy * sign + shift)[:, swapped],
     )
-
-
-def _compress_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as compressed:
-        return np.asarray(compressed)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,7 +14,9 @@ from trglab.datasets.batches import Mixture, slots_by_weight
 from trglab.datasets.files import UnreadableFileError
 from trglab.datasets.infinite_sampler import InfiniteSampler
 from trglab.datasets.prefetch import PrefetchRing
+from trglab.datasets.sample import Sample
 from trglab.datasets.view import Views, ViewSpec, concatenate_views, view_from_sample
+from trglab.datasets.workers import MadeAhead
 
 SPEC = ViewSpec(size=24)
 DATASET = partial(DotFaces, dots=(30,))
@@ -130,3 +136,32 @@ def test_slots_follow_the_weights() -> None:
         slots_by_weight([1], 16, multiple=3)
     with pytest.raises(ValueError, match="above 0"):
         slots_by_weight([1, 0], 16)
+
+
+class Dying:
+    def sample(self, index: int) -> Sample:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+def test_a_killed_worker_is_reported() -> None:
+    ring = PrefetchRing(Dying, SPEC, batch_size=2, buffer_size=2, workers=1)
+    try:
+        with pytest.raises(RuntimeError, match="short of memory"):
+            ring.batch(0, 0, 2)
+    finally:
+        ring.close()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_are_made_in_order_from_an_infinite_sequence(workers: int) -> None:
+    made = MadeAhead(_open_squares, itertools.count(20, 3), workers)
+    try:
+        expected = [(index, index**2) for index in range(20, 110, 3)]
+        assert list(itertools.islice(made, len(expected))) == expected
+    finally:
+        made.close()
+
+
+def _open_squares() -> Callable[[int], int]:
+    return lambda index: index**2
