@@ -48,11 +48,6 @@ def translation_errors_mm(translation_pred_m: ArrayLike, translation_true_m: Arr
     return np.abs(predicted - true) * MM_PER_M
 
 
-def mae_t_mm(translation_pred_m: ArrayLike, translation_true_m: ArrayLike) -> Floats:
-    """Return MAE_t ``(n,)``, the mean of the three translation errors."""
-    return translation_errors_mm(translation_pred_m, translation_true_m).mean(-1)
-
-
 def add_mm(
     vertices_true_m: ArrayLike,
     rotation_pred: ArrayLike,

@@ -82,10 +82,6 @@ class StillsResult:
             "nme11_over_10_percent": float((self.nme11 > 0.1).mean()),
         }
 
-    def worst(self, count: int) -> list[str]:
-        """Return the names of the photographs with the largest errors, in descending order."""
-        return [self.names[i] for i in np.argsort(-self.nme11, kind="stable")[:count]]
-
 
 def read_stills(folder: Path, limit: int | None = None) -> Iterator[Still]:
     """Read a folder of photographs one by one.
