@@ -83,6 +83,10 @@ class HoldoutOptions:
         ``synthetic``: a folder of rendered views of the hold-out.
     count
         ``synthetic`` without a pack: number of images to render.
+    without
+        ``synthetic`` without a pack: comma-separated ingredients to leave out, such as
+        ``photo_skin,panoramas,hair_meshes`` where these assets are not installed. The title of the
+        results names them.
     workers
         Processes that render.
     """
@@ -90,6 +94,7 @@ class HoldoutOptions:
     far: bool = False
     pack: Path | None = None
     count: Positive = 4000
+    without: str = ""
     workers: NotNegative = 0
 
 
@@ -190,13 +195,15 @@ def _open_images(
         return
 
     from trg.inference.bundle import read_bundle
-    from trglab.synth.holdout import holdout_options, holdout_window
+    from trglab.synth.holdout import holdout_options, holdout_window, ingredient_names
     from trglab.synth.parallel import FaceSequence
 
     crop_size = read_bundle(options.bundle_path()).card.crop_size
-    render_options = holdout_options(holdout_window(crop_size), far=holdout.far)
+    without = ingredient_names(holdout.without)
+    render_options = holdout_options(holdout_window(crop_size), far=holdout.far, without=without)
     with FaceSequence(holdout.count, render_options, holdout.workers) as faces:
-        protocol = synthetic_protocol(far=holdout.far)
+        face_model = faces.faces.provenance["face_model"]
+        protocol = synthetic_protocol(far=holdout.far, without=without, face_model=face_model)
         yield protocol, synthetic_images(faces, faces.faces.topology)
 
 

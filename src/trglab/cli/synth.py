@@ -117,15 +117,17 @@ def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels
     contact_sheet(cells, labels=labels, edges=faces.topology.edges).save(path)
 
 
-def asset(kind: Literal["face-model", "photos", "panoramas", "hair"], path: Path, /) -> None:
+def asset(
+    kind: Literal["face-model", "photo_skin", "panoramas", "hair_meshes"], path: Path, /
+) -> None:
     """Register an asset of the synthetic faces, after checking that it can be read.
 
     Parameters
     ----------
     kind
-        ``face-model``: ICT-FaceKit's FaceXModel folder or packed file. ``photos``: the Face
-        Research Lab London Set. ``panoramas``: a folder of .hdr files. ``hair``: the packed
-        MakeHuman hair.
+        ``face-model``: ICT-FaceKit's FaceXModel folder or packed file. ``photo_skin``: the
+        Face Research Lab London Set. ``panoramas``: a folder of .hdr files. ``hair_meshes``: packed
+        MakeHuman hair (layout: docs/synthetic.md).
     path
         The folder or file.
     """

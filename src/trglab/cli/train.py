@@ -33,11 +33,18 @@ def train(
     folder
         Output folder for checkpoints, the log and drawn predictions.
     overrides
-        Fields of the recipe, as ``optim.learning_rate=3e-4``.
+        Fields of the recipe, as ``optim.learning_rate=3e-4``, ``holdout=null`` or
+        ``datasets.1.target=my_faces:MyFaces``, which adds a dataset (docs/extending.md).
     option
-        Arguments of the recipe, as ``--option.pack FOLDER``.
+        Arguments of the recipe. ``paper``: ``--option.arkitface FOLDER --option.w300lp FOLDER``,
+        data sets or their packed stores. ``paper_single``: ``--option.arkitface FOLDER``.
+        ``small`` and ``synthetic_r18``: ``--option.pack STORE`` and ``--option.holdout_pack STORE``
+        read rendered faces; ``--option.without hair_meshes,photo_skin`` and
+        ``--option.holdout_without`` leave ingredients out; ``--option.people SEED`` renders other
+        people. ``tiny``: ``--option.dataset MODULE:CALLABLE``, called with a
+        seed.
     resume
-        Continue from the checkpoint in the folder.
+        Continue from the checkpoint in the folder. ``steps`` and the intervals may change.
     device
         ``cpu`` or ``cuda``; by default ``cuda`` if available.
     workers
@@ -52,6 +59,8 @@ def train(
     from trglab.training.progress import training_bar
 
     chosen = configured_recipe(recipe, option, key_values(overrides))
+    if lacking := chosen.holdout_without:
+        messages.print(f"hold-out without {', '.join(lacking)}: not comparable with others")
     with training_bar(chosen.steps, chosen.batch_size, messages) as on_step:
         result = run(
             chosen,

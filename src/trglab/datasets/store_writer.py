@@ -25,7 +25,7 @@ import numpy as np
 
 from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
-from trglab.datasets.files import file_sha256, read_json
+from trglab.datasets.files import changed_settings, file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
 from trglab.datasets.workers import MadeAhead
 
@@ -162,8 +162,8 @@ class _Progress:
 def _require_same(folder: Path, found: dict[str, Any], plan: dict[str, Any]) -> None:
     if found != plan:
         raise FileExistsError(
-            f"{folder}: expected no store, or one with the same settings, found {found}; choose "
-            "another folder or remove this one"
+            f"{folder}: expected no store, or one with the same settings; differing: "
+            f"{'; '.join(changed_settings(found, plan))}. Choose another folder"
         )
 
 

@@ -6,7 +6,7 @@ Every image shows one face. An image without an estimate counts as not found (se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.prediction import BoxRule, LabelledImages, SampleSequence
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
-from trglab.synth.holdout import FAR_HOLDOUT_SHOTS
+from trglab.synth.head.procedural_head import BUILT_IN_HEAD
+from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, left_out_ingredients
 
 ROTATION_ERRORS = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
 TRANSLATION_ERRORS = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
@@ -46,6 +47,8 @@ class EvaluationProtocol:
     published: tuple[PublishedRow, ...] = ()
     text: str = ""
     """Details that matter for a comparison with published numbers"""
+    without: tuple[str, ...] = ()
+    """What a synthetic hold-out lacks, also named in the title"""
 
 
 def _arkitface(folder: Path) -> LabelledImages:
@@ -152,14 +155,30 @@ def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, Labelled
     return chosen, images
 
 
-def synthetic_protocol(*, far: bool = False) -> EvaluationProtocol:
-    """Return the protocol of the fixed synthetic hold-out."""
+def synthetic_protocol(
+    *, far: bool = False, without: Collection[str] = (), face_model: str | None = None
+) -> EvaluationProtocol:
+    """Return the protocol of the fixed synthetic hold-out.
+
+    Parameters
+    ----------
+    without
+        Ingredients that are left out. Figures with and without them cannot be compared, so the
+        title names them.
+    face_model
+        Name of the face model; None: not recorded. The title names the built-in head, which is
+        simpler than the standard hold-out's.
+    """
     distance = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
+    lacking = tuple(name.replace("_", " ") for name in without)
+    if face_model == BUILT_IN_HEAD:
+        lacking = ("face model", *lacking)
     return EvaluationProtocol(
         "synthetic",
-        f"Synthetic hold-out, {distance}",
+        f"Synthetic hold-out, {distance}" + (f", without {', '.join(lacking)}" if lacking else ""),
         read_pack,
         SYNTHETIC_COLUMNS,
+        without=lacking,
         text=f"Rendered people that no training uses, distances {distance}, boxes of 1.5 times the "
         "labelled landmarks' extent.",
     )
@@ -200,21 +219,22 @@ def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, L
         There is no finished pack, it has no mesh, or it is not the far one although ``far`` is set.
     """
     images = read_pack(folder)
-    nearest_m = _nearest_m(folder)
+    provenance = read_manifest(folder)["provenance"]
+    options = provenance.get("options", {})
+    distances_m = options.get("shots", {}).get("distance_m")
+    nearest_m = None if distances_m is None else float(distances_m[0])
     if far and nearest_m is not None and nearest_m < FAR_DISTANCE_M:
         raise ValueError(
             f"{folder}: expected faces beyond {FAR_DISTANCE_M:g} m, "
             f"got a pack from {nearest_m:g} m on"
         )
     far = far or (nearest_m is not None and nearest_m >= FAR_DISTANCE_M)
-    return synthetic_protocol(far=far), images
-
-
-def _nearest_m(folder: Path) -> float | None:
-    """Return the smallest distance that a pack was rendered with; None if not recorded."""
-    provenance = read_manifest(folder)["provenance"]
-    distances_m = provenance.get("options", {}).get("shots", {}).get("distance_m")
-    return None if distances_m is None else float(distances_m[0])
+    chosen = synthetic_protocol(
+        far=far,
+        without=left_out_ingredients(options),
+        face_model=provenance.get("face_model"),
+    )
+    return chosen, images
 
 
 class PackedImages:

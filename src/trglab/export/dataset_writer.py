@@ -17,6 +17,7 @@ from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name
+from trglab.datasets.files import changed_settings
 from trglab.datasets.sample import Dataset
 from trglab.export.writers import (
     AFLW2000Writer,
@@ -195,6 +196,7 @@ def _complete_count(path: Path, settings: dict[str, Any]) -> int:
 def _require_same(folder: Path, begun_with: dict[str, Any], settings: dict[str, Any]) -> None:
     if begun_with != settings:
         raise ValueError(
-            f"{folder}: this folder was begun with {begun_with}, expected the same settings on "
-            f"resume, got {settings}"
+            f"{folder}: begun with other settings: "
+            f"{'; '.join(changed_settings(begun_with, settings))}. Choose another folder, or "
+            "resume with the same settings"
         )

@@ -178,7 +178,9 @@ def table_data_from_packs(
         "The paper's numbers are of ARKitFace in the columns of the near hold-out, and of BIWI in "
         "those of the far one: only the order of rows can be compared."
     )
-    return TableData("synthetic hold-outs, not the paper's data", base, tests, training, (note,))
+    lacking = [f"{test.protocol.title}." for test in tests.values() if test.protocol.without]
+    notes = (note, *lacking)
+    return TableData("synthetic hold-outs, not the paper's data", base, tests, training, notes)
 
 
 def _evaluation_set(name: str, short_name: str, folder: Path) -> EvaluationSet:

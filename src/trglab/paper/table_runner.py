@@ -128,6 +128,13 @@ def with_pose_method(network: PoseNetwork, pose_method: PoseMethod) -> PoseNetwo
             return network
 
 
+TEST_SET_OPTIONS: Mapping[Role, str] = {
+    "near": "--arkitface FOLDER (or --near PACK)",
+    "far": "--biwi FOLDER (or --far PACK)",
+}
+"""Options of ``trg table`` that give each test set."""
+
+
 def make_table(
     table: TableDefinition, runner: TableRunner, row_names: Sequence[str] | None = None
 ) -> Comparison:
@@ -147,9 +154,8 @@ def make_table(
     rows, data = table.select(row_names), runner.data
     needed = {column.role for column in table.columns}
     if missing := sorted(needed - set(data.tests)):
-        raise ValueError(
-            f"table {table.number}: expected the test sets {sorted(needed)}, {missing} missing"
-        )
+        options = " and ".join(TEST_SET_OPTIONS[role] for role in missing)
+        raise ValueError(f"table {table.number}: a test set is missing; expected {options}")
     measured = []
     for row, trained in _with_networks(rows, runner):
         reports = {role: runner.measure(row, role, trained).report for role in sorted(needed)}

@@ -34,7 +34,7 @@ ASSET_KINDS = {
         "github.com/ICT-VGL/ICT-FaceKit (MIT)",
         "TRG_FACE_MODEL",
     ),
-    "photos": AssetKind(
+    "photo_skin": AssetKind(
         "the Face Research Lab London Set: the folder with NNN_03.jpg and their landmarks",
         "doi.org/10.6084/m9.figshare.5047666 (CC BY 4.0)",
         "TRG_PHOTOS",
@@ -44,8 +44,8 @@ ASSET_KINDS = {
         "polyhaven.com/hdris (CC0)",
         "TRG_PANORAMAS",
     ),
-    "hair": AssetKind(
-        "the packed MakeHuman hair meshes, .npz",
+    "hair_meshes": AssetKind(
+        "packed MakeHuman hair meshes, .npz (layout: docs/synthetic.md)",
         "static.makehumancommunity.org (CC0)",
         "TRG_HAIR",
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from trglab.synth.assets import ASSET_KINDS, find_asset
 
 HOLDOUT_SEED = 1_000_003
 """Seed of the hold-out's people; training uses small seeds."""
@@ -20,7 +22,8 @@ FAR_HOLDOUT_SHOTS: dict[str, Any] = {**HOLDOUT_SHOTS, "distance_m": (2.0, 3.0)}
 HOLDOUT_COUNT = 4000
 """Number of samples of the reported hold-outs."""
 
-INGREDIENTS = ("photo_skin", "panoramas", "hair", "occluders")
+INGREDIENTS = ("photo_skin", "panoramas", "hair_meshes", "hair", "occluders")
+"""Fields of :class:`~trglab.synth.studio.Ingredients`."""
 
 WINDOW_SCALE, WINDOW_MARGIN = 1.5, 1.6
 
@@ -30,22 +33,26 @@ def holdout_window(crop_size: int) -> tuple[int, float]:
     return round(crop_size * WINDOW_SCALE), WINDOW_MARGIN
 
 
-def holdout_options(window: tuple[int, float], *, far: bool = False) -> dict[str, Any]:
+def holdout_options(
+    window: tuple[int, float], *, far: bool = False, without: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the options of :class:`~trglab.synth.dataset.SyntheticFaces` for the hold-out.
 
     Deliberately hard: distances log-uniform from 0.25 to 2 m (``far``: 2 to 3 m), yaw with a
-    standard deviation of 30 degrees and for a tenth uniform to +-80, all ingredients.
+    standard deviation of 30 degrees and for a tenth uniform to +-80.
 
     Parameters
     ----------
     window
         Size in pixels and margin of the window rendered around each face box.
+    without
+        Ingredients to leave out; the standard hold-out has them all.
     """
     return {
         "seed": HOLDOUT_SEED,
         "window": window,
         "shots": FAR_HOLDOUT_SHOTS if far else HOLDOUT_SHOTS,
-        "ingredients": ingredients(),
+        "ingredients": ingredients(without),
     }
 
 
@@ -60,3 +67,28 @@ def ingredients(left_out: Collection[str] = ()) -> dict[str, bool]:
     if unknown := set(left_out) - set(INGREDIENTS):
         raise ValueError(f"without: expected some of {INGREDIENTS}, got {sorted(unknown)}")
     return {name: name not in left_out for name in INGREDIENTS}
+
+
+def ingredient_names(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list of ingredients."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def left_out_ingredients(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ingredients that options of synthetic faces leave out."""
+    used: Mapping[str, Any] = options.get("ingredients") or {}
+    return tuple(name for name in INGREDIENTS if used.get(name) is False)
+
+
+def missing_assets(training_without: Collection[str]) -> tuple[str, ...]:
+    """Return what the hold-out of a training leaves out by default.
+
+    A hold-out should be the same for all trainings, so it has ingredients that the training lacks.
+    It lacks only those assets that the training does without because they are not installed.
+    """
+    unneeded = set(training_without) | ({"hair_meshes"} if "hair" in training_without else set())
+    return tuple(
+        name
+        for name in INGREDIENTS
+        if name in unneeded and name in ASSET_KINDS and find_asset(name) is None
+    )

@@ -71,20 +71,22 @@ NECK_REACH_DEG = (55.0, 30.0, 25.0)
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """Ingredients of synthetic faces. None: use if the asset is installed; True: require it.
+    """Ingredients of synthetic faces, those with an asset first.
 
-    ``hair`` stands for procedural and modelled hair, ``occluders`` for everything that hides parts
-    of a face: objects, hands, masks, glasses, headwear.
+    ``hair_meshes`` are modelled hairstyles; ``hair`` stands for all hair, procedural and modelled,
+    and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
+    headwear. None: use if the asset is installed; True: require it.
     """
 
     photo_skin: bool | None = None
     panoramas: bool | None = None
-    hair: bool | None = None
+    hair_meshes: bool | None = None
+    hair: bool = True
     occluders: bool = True
 
     def accessory_probabilities(self) -> AccessoryProbabilities:
         """Return the probability of each kind of accessory."""
-        disabled = [] if self.hair is not False else ["hair", "mesh_hair", "beard"]
+        disabled = [] if self.hair else ["hair", "mesh_hair", "beard"]
         if not self.occluders:
             disabled += ["occluder", "mask", "glasses", "headwear", "headphones"]
         return replace(AccessoryProbabilities(), **dict.fromkeys(disabled, 0.0))
@@ -134,8 +136,8 @@ class Studio:
         *,
         for_training: bool = False,
     ) -> None:
-        hair = _asset_path("hair", ingredients.hair)
-        photos = _asset_path("photos", ingredients.photo_skin)
+        hair_meshes = _asset_path("hair_meshes", ingredients.hair and ingredients.hair_meshes)
+        photos = _asset_path("photo_skin", ingredients.photo_skin)
         panoramas = _asset_path("panoramas", ingredients.panoramas)
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
@@ -143,7 +145,7 @@ class Studio:
         self._maps = appearance_maps(self.model)
         self._skin_above_collar = _skin_above_collar(self.model, self._maps)
         self._probabilities = ingredients.accessory_probabilities()
-        self._accessory_builder = AccessoryBuilder(self.model, hair)
+        self._accessory_builder = AccessoryBuilder(self.model, hair_meshes)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
             self._skins = load_photo_skins(self.model, self._maps.skin, photos)
@@ -293,7 +295,7 @@ def import_asset(kind: str, path: Path) -> None:
         load_panoramas(path)
     else:
         model = load_face_model(find_asset("face-model"))
-        if kind == "hair":
+        if kind == "hair_meshes":
             AccessoryBuilder(model, path)
         else:
             load_photo_skins(model, appearance_maps(model).skin, path)
@@ -313,7 +315,15 @@ def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.i
 def _asset_path(kind: str, wanted: bool | None) -> Path | None:
     if wanted is False:
         return None
-    return require_asset(kind) if wanted else find_asset(kind)
+    if not wanted:
+        return find_asset(kind)
+    try:
+        return require_asset(kind)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; or leave it out: `--option.without {kind}` of a recipe, `--without {kind}` "
+            "of `trg eval synthetic`"
+        ) from None
 
 
 def _gaze_at_camera_deg(virtual_from_head: NDArray[np.float64]) -> tuple[float, float]:

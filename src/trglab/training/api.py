@@ -21,10 +21,12 @@ from trglab.datasets.codecs import ImageFormat
 from trglab.datasets.store_writer import SHARD_SIZE, StoreReport
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.stills import Stills
+from trglab.synth.assets import find_asset
+from trglab.synth.head.face_model import load_face_model
 from trglab.training.data import open_dataset
 from trglab.training.loop import Measure, OnStep, TrainingResult, run_training
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import Recipe, recipe, synthetic_holdout
+from trglab.training.recipes import SYNTHETIC, Recipe, recipe, synthetic_holdout
 from trglab.training.validate import draw_sheet, predict
 
 SHEET_STILLS = 24
@@ -100,13 +102,16 @@ def pack_recipe(
     """
     config = chosen.datasets[0]
     if part == "far":
-        config = synthetic_holdout(chosen.model, far=True).dataset
+        config = synthetic_holdout(chosen.model, far=True, without=chosen.holdout_without).dataset
     elif part == "holdout":
         if chosen.holdout is None:
             raise ValueError(f"recipe {chosen.name}: expected one with a hold-out, it has none")
         config = chosen.holdout.dataset
     if config.is_view_store:
         raise ValueError(f"recipe {chosen.name}: expected a dataset to render, got a store")
+    provenance = {"dataset": config.target, "options": dict(config.options)}
+    if config.target == SYNTHETIC:
+        provenance["face_model"] = load_face_model(find_asset("face-model")).name
     return write_views(
         folder,
         partial(open_dataset, config),
@@ -114,7 +119,7 @@ def pack_recipe(
             chosen.view_size, chosen.view_margin, image_format, shard_size=SHARD_SIZE
         ),
         indices=indices,
-        provenance={"dataset": config.target, "options": dict(config.options)},
+        provenance=provenance,
         workers=workers,
         on_progress=on_progress,
     )

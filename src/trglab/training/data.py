@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +16,8 @@ from trglab.datasets.prefetch import PrefetchRing
 from trglab.datasets.sample import Dataset, InfiniteDataset
 from trglab.datasets.view import Views, ViewSpec, concatenate_views, select_views
 from trglab.datasets.view_store import ViewStore
+from trglab.synth.assets import find_asset
+from trglab.synth.head.face_model import load_face_model
 from trglab.training.recipes import DatasetConfig, HoldoutConfig, Recipe
 
 HOLDOUT_BATCH = 64
@@ -29,7 +33,7 @@ class ProcessInfo:
 
 
 def open_dataset(config: DatasetConfig) -> Dataset | InfiniteDataset:
-    """Call what ``config.target`` names.
+    """Call what ``config.target`` names; its module may lie in the current directory.
 
     Raises
     ------
@@ -37,6 +41,10 @@ def open_dataset(config: DatasetConfig) -> Dataset | InfiniteDataset:
         There is no such callable, or it does not return a dataset.
     """
     module_name, _, name = config.target.partition(":")
+    # `python -m` has the current directory on the path, the installed command has not. Workers
+    # inherit the path.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         make = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -107,18 +115,9 @@ def holdout_views(holdout: HoldoutConfig, spec: ViewSpec, workers: int) -> Views
 
 
 def recipe_topology(recipe: Recipe) -> FaceTopology:
-    """Return the landmark mesh of the first dataset that has one.
-
-    Raises
-    ------
-    ValueError
-        No dataset has one.
-    """
+    """Return the landmark mesh of the first dataset that has one, or that of the face model."""
     for config in recipe.datasets:
         topology = dataset_topology(open_dataset(config))
         if topology is not None:
             return topology
-    raise ValueError(
-        f"recipe {recipe.name}: expected a dataset with a landmark mesh, found none among "
-        f"{[config.target for config in recipe.datasets]}"
-    )
+    return load_face_model(find_asset("face-model")).topology

@@ -25,11 +25,11 @@ def training_bar(steps: int, batch_size: int, console: Console | None = None) ->
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} img/s"),
+        TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=steps, loss=float("nan"), rate=0.0)
+        task = bar.add_task("training", total=steps, state="starting")
         began: tuple[int, float] | None = None
         loss: float | None = None
 
@@ -40,6 +40,6 @@ def training_bar(steps: int, batch_size: int, console: Console | None = None) ->
             new = numbers["total"]
             loss = new if loss is None else SMOOTHING * loss + (1.0 - SMOOTHING) * new
             rate = (step - began[0]) * batch_size / max(now - began[1], 1e-9)
-            bar.update(task, completed=step + 1, loss=loss, rate=rate)
+            bar.update(task, completed=step + 1, state=f"loss {loss:.3f}  {rate:.0f} img/s")
 
         yield on_step

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,7 +20,7 @@ from trg.network.config import (
     trg_s,
 )
 from trg.network.losses import LossWeights
-from trglab.datasets.store import is_store
+from trglab.datasets.store import is_store, read_manifest
 from trglab.synth.holdout import (
     HOLDOUT_COUNT,
     HOLDOUT_SEED,
@@ -27,7 +28,10 @@ from trglab.synth.holdout import (
     WINDOW_SCALE,
     holdout_options,
     holdout_window,
+    ingredient_names,
     ingredients,
+    left_out_ingredients,
+    missing_assets,
 )
 from trglab.training.augment import AugmentConfig
 
@@ -35,6 +39,7 @@ SYNTHETIC = "trglab.synth.dataset:SyntheticFaces"
 ARKITFACE = "trglab.datasets.arkitface:ARKitFace"
 W300LP = "trglab.datasets.w300lp:W300LP"
 VIEW_STORE = "trglab.datasets.view_store:ViewStore"
+SAMPLE_STORE = "trglab.datasets.sample_store:SampleStore"
 
 TRAINING_SEED = 0
 """Seed of the synthetic people; the hold-out has others."""
@@ -183,6 +188,11 @@ class Recipe:
         """Side of the views, px."""
         return round(self.model.crop_size * self.view_scale)
 
+    @property
+    def holdout_without(self) -> tuple[str, ...]:
+        """Ingredients that a rendered hold-out leaves out."""
+        return () if self.holdout is None else left_out_ingredients(self.holdout.dataset.options)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested values, for checkpoints, logs and cards."""
         values: dict[str, Any] = _plain(asdict(self))
@@ -194,6 +204,7 @@ def small(
     pack: str | None = None,
     holdout_pack: str | None = None,
     without: str = UNPROVEN,
+    holdout_without: str | None = None,
     people: int | str = TRAINING_SEED,
 ) -> Recipe:
     """Return the training of ``trg_s`` on synthetic faces.
@@ -201,11 +212,15 @@ def small(
     Parameters
     ----------
     pack, holdout_pack
-        Stores of views that ``trg data pack synthetic`` wrote; None: render during the training.
+        Stores that ``trg data pack synthetic`` or ``trg synth`` wrote; None: render during the
+        training.
     without
         Comma-separated ingredients of the synthetic faces to leave out of the training:
-        ``photo_skin``, ``panoramas``, ``hair``, ``occluders``. The others must be installed. The
-        hold-out has them all.
+        ``photo_skin``, ``panoramas``, ``hair_meshes``, ``hair``, ``occluders``. The assets of the
+        others must be installed.
+    holdout_without
+        The same for the hold-out. None: only assets that the training leaves out and that are not
+        installed.
     people
         Seed of the rendered people. Use another one to continue from the weights of a training.
     """
@@ -213,7 +228,7 @@ def small(
         name="small",
         model=trg_s(),
         datasets=(_synthetic(trg_s(), pack, without, int(people)),),
-        holdout=_holdout(trg_s(), holdout_pack),
+        holdout=_holdout(trg_s(), holdout_pack, without, holdout_without),
         steps=40_000,
         batch_size=64,
         # With the paper's weights rotation outweighs all else from new weights on, and faces keep
@@ -232,6 +247,7 @@ def synthetic_r18(
     pack: str | None = None,
     holdout_pack: str | None = None,
     without: str = UNPROVEN,
+    holdout_without: str | None = None,
     people: int | str = TRAINING_SEED,
 ) -> Recipe:
     """Return the training of ``trg_m`` on synthetic faces; parameters as for :func:`small`."""
@@ -240,7 +256,7 @@ def synthetic_r18(
         name="synthetic_r18",
         model=trg_m(),
         datasets=(_synthetic(trg_m(), pack, without, int(people)),),
-        holdout=_holdout(trg_m(), holdout_pack),
+        holdout=_holdout(trg_m(), holdout_pack, without, holdout_without),
         steps=100_000,
         batch_size=256,
         optim=OptimConfig(warmup_steps=1000, ema_decay=0.9995),
@@ -366,10 +382,9 @@ def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     base_name, _, row = name.partition("/")
     if base_name not in RECIPES:
         raise ValueError(f"recipe: expected one of {sorted(RECIPES)}, got {name!r}")
-    try:
-        base = RECIPES[base_name](**(options or {}))
-    except TypeError as error:
-        raise ValueError(f"recipe {base_name}: {error}") from error
+    given = dict(options or {})
+    _check_options(base_name, given)
+    base = RECIPES[base_name](**given)
     if not row:
         return base
     variants = table1_variants(base.model)
@@ -378,47 +393,79 @@ def recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     return replace(base, name=name, model=variants[row])
 
 
+def _check_options(name: str, given: Mapping[str, Any]) -> None:
+    """Raise ValueError if a recipe lacks an option, or has no such option."""
+    parameters = signature(RECIPES[name]).parameters
+    missing = [
+        f"--option.{key}"
+        for key, parameter in parameters.items()
+        if parameter.default is Parameter.empty and key not in given
+    ]
+    if missing:
+        raise ValueError(f"recipe {name}: expected {' and '.join(missing)}")
+    if unknown := sorted(set(given) - set(parameters)):
+        raise ValueError(
+            f"recipe {name}: expected options among {[f'--option.{key}' for key in parameters]}, "
+            f"got {unknown}"
+        )
+
+
 def synthetic_holdout(
-    model: TRGConfig, *, far: bool = False, count: int = HOLDOUT_COUNT
+    model: TRGConfig,
+    *,
+    far: bool = False,
+    without: Collection[str] = (),
+    count: int = HOLDOUT_COUNT,
 ) -> HoldoutConfig:
     """Return the fixed synthetic hold-out, or with ``far`` the one beyond training distances."""
-    options = holdout_options(holdout_window(model.crop_size), far=far)
+    options = holdout_options(holdout_window(model.crop_size), far=far, without=without)
     return HoldoutConfig(DatasetConfig(SYNTHETIC, options), count)
 
 
-def stored_views(folder: str) -> DatasetConfig:
-    """Return a store of views as a dataset; each view comes once per epoch."""
-    return DatasetConfig(VIEW_STORE, {"folder": folder}, buffer_size=1)
+def stored_dataset(folder: str) -> DatasetConfig:
+    """Return a shard store as a dataset: views, or the whole images of ``trg synth``."""
+    if is_store(folder) and read_manifest(Path(folder))["kind"] == "samples":
+        return finite_dataset(SAMPLE_STORE, {"folder": folder})
+    return finite_dataset(VIEW_STORE, {"folder": folder})
+
+
+def finite_dataset(target: str, options: Mapping[str, Any]) -> DatasetConfig:
+    """Return a dataset whose samples are read from files; each comes once per epoch."""
+    return DatasetConfig(target, options, buffer_size=1)
 
 
 def _data_set(target: str, options: Mapping[str, Any]) -> DatasetConfig:
     """Return a data set, from its own folder or from a store of its views."""
     folder = options["folder"]
-    return (
-        stored_views(folder) if is_store(folder) else DatasetConfig(target, options, buffer_size=1)
-    )
+    return stored_dataset(folder) if is_store(folder) else finite_dataset(target, options)
 
 
-def _holdout(model: TRGConfig, pack: str | None) -> HoldoutConfig:
+def _holdout(
+    model: TRGConfig, pack: str | None, without: str, own_without: str | None
+) -> HoldoutConfig:
     if pack is not None:
-        return HoldoutConfig(stored_views(pack), VALIDATION_COUNT)
-    return synthetic_holdout(model, count=VALIDATION_COUNT)
-
-
-def _ingredients(without: str) -> dict[str, bool]:
-    return ingredients([name.strip() for name in without.split(",") if name.strip()])
+        return HoldoutConfig(stored_dataset(pack), VALIDATION_COUNT)
+    left_out = (
+        missing_assets(ingredient_names(without))
+        if own_without is None
+        else ingredient_names(own_without)
+    )
+    return synthetic_holdout(model, without=left_out, count=VALIDATION_COUNT)
 
 
 def _synthetic(model: TRGConfig, pack: str | None, without: str, people: int) -> DatasetConfig:
     if pack is not None:
         if without != UNPROVEN or people != TRAINING_SEED:
-            raise ValueError("pack: expected neither without nor people, which are for rendering")
-        return replace(stored_views(pack), augment=AugmentConfig.strong())
+            raise ValueError(
+                "pack: expected neither without nor people, which are for rendering; of a rendered "
+                "hold-out, --option.holdout_without leaves ingredients out"
+            )
+        return replace(stored_dataset(pack), augment=AugmentConfig.strong())
     options = {
         "seed": people,
         "window": holdout_window(model.crop_size),
         "shots": TRAINING_SHOTS,
-        "ingredients": _ingredients(without),
+        "ingredients": ingredients(ingredient_names(without)),
         "for_training": True,
     }
     return DatasetConfig(

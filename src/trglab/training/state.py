@@ -22,6 +22,7 @@ from trg.inference.bundle import SUFFIX, read_bundle
 from trg.network.checkpoint import load_checkpoint, load_state_strictly, save_checkpoint
 from trg.network.export import network_from_bundle
 from trg.network.trg import TRGNetwork
+from trglab.datasets.files import changed_settings
 
 LAST = "last.pt"
 """The complete state, to resume from."""
@@ -31,6 +32,9 @@ LOG = "log.jsonl"
 
 FEATURES = ("backbone", "decoder", "heatmaps")
 """Parts of the network before its samplers and regressors."""
+
+FREE_FIELDS = ("steps", "log_every", "validate_every", "checkpoint_every")
+"""Fields of a recipe that may change when a training is resumed."""
 
 ADDITIONS = ("skips", "reprojection_residual")
 """Config flags that may be enabled when starting from weights without them."""
@@ -133,11 +137,16 @@ class TrainingState:
         FileNotFoundError
             Nothing was saved there.
         ValueError
-            It was saved with another recipe.
+            It was saved with another recipe, or has more steps already.
         """
         path = folder / LAST
         checkpoint = load_checkpoint(path)
         require_same_recipe(path, checkpoint.extra["recipe"], recipe)
+        if recipe["steps"] < checkpoint.extra["step"]:
+            raise ValueError(
+                f"{path}: expected steps of at least the {checkpoint.extra['step']} done, "
+                f"got {recipe['steps']}"
+            )
         self.network.load_state_dict(checkpoint.network.state_dict())
         self.averaged_network.load_state_dict(checkpoint.extra["average"])
         self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
@@ -147,13 +156,16 @@ class TrainingState:
 
 
 def require_same_recipe(path: Path, saved: dict[str, Any], recipe: dict[str, Any]) -> None:
-    """Raise ValueError, which names the differences, if a checkpoint has another recipe."""
-    changed = sorted(name for name in recipe if saved.get(name) != recipe[name])
+    """Raise ValueError if a checkpoint's recipe differs, other than in :data:`FREE_FIELDS`."""
+    kept = [name for name in recipe if name not in FREE_FIELDS]
+    changed = changed_settings(
+        {name: saved[name] for name in kept if name in saved},
+        {name: recipe[name] for name in kept},
+    )
     if changed:
         raise ValueError(
-            f"{path}: expected a training by the same recipe; {changed} differ: "
-            f"{[saved.get(name) for name in changed]} there, "
-            f"{[recipe[name] for name in changed]} now"
+            f"{path}: expected a training by the same recipe; differing: {'; '.join(changed)}. "
+            "Choose another folder, or resume with the same settings"
         )
 
 

@@ -46,7 +46,7 @@ def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, monkeypatch, tmp_
     ("arguments", "message"),
     [
         (("synth",), "expected a folder to write"),
-        (("asset", "photos", "/nowhere"), "10.6084/m9.figshare.5047666"),
+        (("asset", "photo_skin", "/nowhere"), "10.6084/m9.figshare.5047666"),
         (("bench", "trg_xxl"), "trg_s"),
         (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
         (("train", "nonsense", "/nowhere"), "paper_single"),

@@ -26,7 +26,7 @@ from trglab.datasets.view import ViewSpec, view_from_sample
 from trglab.datasets.view_store import ViewStore, ViewStoreSettings, write_views
 from trglab.datasets.w300lp import W300LP
 from trglab.training.data import ProcessInfo, open_batches, open_dataset, recipe_topology
-from trglab.training.recipes import VIEW_STORE, DatasetConfig, recipe, stored_views, tiny
+from trglab.training.recipes import VIEW_STORE, DatasetConfig, recipe, stored_dataset, tiny
 
 COUNT = 7
 SIZE = 48
@@ -268,7 +268,7 @@ def test_the_papers_recipes_take_stores_in_place_of_folders(arkit, stored, tmp_p
 
 
 def test_stores_of_another_view_size_are_refused_before_workers_start(stored):
-    chosen = replace(tiny(), datasets=(stored_views(str(stored)),))
+    chosen = replace(tiny(), datasets=(stored_dataset(str(stored)),))
     assert chosen.datasets == (DatasetConfig(VIEW_STORE, {"folder": str(stored)}, buffer_size=1),)
     with pytest.raises(ValueError, match="pack the data again"):
         open_batches(chosen, ProcessInfo(workers=1), ViewSpec(96), 0)

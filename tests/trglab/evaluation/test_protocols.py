@@ -112,6 +112,15 @@ def test_a_pack_records_the_distance_of_its_faces(tmp_path: Path) -> None:
         read_pack(tmp_path / "bare")
 
 
+def test_the_title_names_what_a_hold_out_lacks(tmp_path: Path) -> None:
+    options = {"ingredients": {"photo_skin": False, "hair_meshes": False, "hair": True}}
+    provenance = {"options": options, "face_model": "built-in procedural head"}
+    write_views(tmp_path, MeshedDots, SETTINGS, indices=range(1), provenance=provenance)
+    chosen = open_pack(tmp_path)[0]
+    assert chosen.title.endswith("0.25 to 2 m, without face model, photo skin, hair meshes")
+    assert chosen.without == ("face model", "photo skin", "hair meshes")
+
+
 def test_true_boxes_come_from_the_labels() -> None:
     samples = make_samples(3)
     runtime = OracleRuntime(samples)

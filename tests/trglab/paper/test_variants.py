@@ -21,7 +21,7 @@ from trglab.paper.img2pose import (
 from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import CheckpointNetwork, variant_configs, variant_recipe
 from trglab.training.data import open_dataset
-from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_views, tiny
+from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_dataset, tiny
 
 SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
 
@@ -87,7 +87,7 @@ def test_local_poses_of_an_infinite_dataset():
 def test_local_poses_of_a_view_store(tmp_path):
     settings = ViewStoreSettings(SPEC.size, image_format="raw")
     write_views(tmp_path / "pack", MeshedDots, settings, indices=range(6))
-    config = local_config(stored_views(str(tmp_path / "pack")))
+    config = local_config(stored_dataset(str(tmp_path / "pack")))
     assert (config.buffer_size, config.reuse) == (1, 1)
     faces = open_dataset(config)
     np.testing.assert_array_equal(faces.topology.triangles, TOPOLOGY.triangles)

@@ -172,9 +172,9 @@ def test_contact_sheet_draws_every_sample(faces):
 
 def test_a_missing_required_asset_is_named_with_its_origin():
     for ingredient, kind in (
-        ("photo_skin", "photos"),
+        ("photo_skin", "photo_skin"),
         ("panoramas", "panoramas"),
-        ("hair", "hair"),
+        ("hair_meshes", "hair_meshes"),
     ):
         with pytest.raises(FileNotFoundError, match=f"{kind}: not installed.*{kind} PATH"):
             SyntheticFaces(0, ingredients={ingredient: True})
@@ -185,15 +185,15 @@ def test_assets_are_found_in_argument_environment_and_registry_in_that_order(tmp
     places = [tmp_path / name for name in ("noted", "environment", "argument")]
     for place in places:
         place.mkdir()
-    assert find_asset("photos") is None
-    remember_asset("photos", places[0])
-    assert find_asset("photos") == places[0]
+    assert find_asset("photo_skin") is None
+    remember_asset("photo_skin", places[0])
+    assert find_asset("photo_skin") == places[0]
     monkeypatch.setenv("TRG_PHOTOS", str(places[1]))
-    assert find_asset("photos") == places[1]
-    assert find_asset("photos", places[2]) == places[2]
+    assert find_asset("photo_skin") == places[1]
+    assert find_asset("photo_skin", places[2]) == places[2]
     places[1].rmdir()
     with pytest.raises(FileNotFoundError, match=r"does not exist.*CC BY"):
-        require_asset("photos")
+        require_asset("photo_skin")
     with pytest.raises(ValueError, match="face-model"):
         remember_asset("wigs", places[0])
 
@@ -202,7 +202,7 @@ def test_a_damaged_registry_raises_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("TRG_SOURCES", str(tmp_path / "sources.json"))
     (tmp_path / "sources.json").write_text("{")
     with pytest.raises(ValueError, match="delete it"):
-        find_asset("photos")
+        find_asset("photo_skin")
 
 
 @pytest.mark.parametrize(

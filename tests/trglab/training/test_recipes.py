@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from inspect import signature
 from itertools import pairwise
 
 import pytest
 
 from trg.network.config import TRGConfig
 from trg.network.losses import FACE_BOX_PX, LossWeights
+from trglab.cli.train import train
 from trglab.training.augment import AugmentConfig
 from trglab.training.optim import learning_rate
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import OptimConfig, paper, recipe
+from trglab.training.recipes import RECIPES, OptimConfig, paper, recipe
 
 
 def test_learning_rates_follow_their_plans() -> None:
@@ -100,6 +103,52 @@ def test_overrides_reach_into_a_dataset() -> None:
     assert (changed.datasets[0].reuse, changed.datasets[0].buffer_size) == (20, 8192)
     with pytest.raises(ValueError, match=r"override datasets\.1\.reuse: expected one of"):
         with_overrides(recipe("small"), {"datasets.1.reuse": 20})
+
+
+def test_overrides_append_and_replace_datasets() -> None:
+    more = {
+        "datasets.1.target": "faces:MyFaces",
+        "datasets.1.options.folder": "mine",
+        "datasets.1.weight": "0.5",
+    }
+    first, second = with_overrides(recipe("small"), more).datasets
+    assert first == recipe("small").datasets[0]
+    assert (second.target, second.options, second.weight) == (
+        "faces:MyFaces", {"folder": "mine"}, 0.5,
+    )  # fmt: skip
+    (other,) = with_overrides(recipe("small"), {"datasets.0.target": "faces:MyFaces"}).datasets
+    assert (other.options, other.reuse) == ({}, 1)
+
+
+def test_only_optional_fields_can_be_cleared() -> None:
+    for text in ("null", "None"):
+        assert with_overrides(recipe("small"), {"holdout": text}).holdout is None
+    with pytest.raises(ValueError, match="override steps: expected a value like 40000, got None"):
+        with_overrides(recipe("small"), {"steps": "null"})
+
+
+def test_errors_name_the_options_of_a_recipe() -> None:
+    with pytest.raises(ValueError, match=r"recipe paper: expected --option\.w300lp$"):
+        recipe("paper", {"arkitface": "a"})
+    with pytest.raises(ValueError, match=r"among \['--option\.arkitface'\], got \['w300lp'\]"):
+        recipe("paper_single", {"arkitface": "a", "w300lp": "b"})
+
+
+def test_the_help_lists_the_options_of_every_recipe() -> None:
+    listed = set(re.findall(r"--option\.(\w+)", train.__doc__))
+    options = {option for make in RECIPES.values() for option in signature(make).parameters}
+    assert listed == options - {"options"}  # which is for Python
+
+
+def test_a_holdout_lacks_only_assets_that_the_training_lacks_too() -> None:
+    """No asset is installed in tests."""
+    everything_else = {"photo_skin", "panoramas", "hair_meshes"}
+    left_out = recipe("small", {"without": "photo_skin,panoramas,hair,occluders"}).holdout_without
+    assert set(left_out) == everything_else
+    assert recipe("small").holdout_without == ("panoramas",)
+    assert recipe("small", {"holdout_without": ""}).holdout_without == ()
+    with pytest.raises(ValueError, match="without: expected some of"):
+        recipe("small", {"without": "wigs"})
 
 
 def test_a_training_may_have_people_of_its_own() -> None:

@@ -29,7 +29,7 @@ from trglab.training.loop import NotFiniteError, run_training, targets_of
 from trglab.training.optim import moving_average, use_bf16_in_layers
 from trglab.training.overrides import with_overrides
 from trglab.training.progress import training_bar
-from trglab.training.recipes import DatasetConfig, Recipe, stored_views, tiny
+from trglab.training.recipes import DatasetConfig, Recipe, stored_dataset, tiny
 from trglab.training.state import BEST, LAST, read_log
 
 CPU = torch.device("cpu")
@@ -140,8 +140,12 @@ def test_a_training_is_not_overwritten_nor_continued_as_another(tmp_path: Path) 
     train(tmp_path, dots(steps=5))
     with pytest.raises(FileExistsError, match="expected no training there"):
         train(tmp_path, dots(steps=5))
-    with pytest.raises(ValueError, match=r"same recipe; \['batch_size'\] differ"):
+    with pytest.raises(ValueError, match="differing: batch_size was 8, is 4"):
         train(tmp_path, dots(steps=5, batch_size=4), resume=True)
+    longer = train(tmp_path, dots(steps=7), resume=True)
+    assert (longer.step, longer.finished) == (7, True)
+    with pytest.raises(ValueError, match="at least the 7 done, got 5"):
+        train(tmp_path, dots(steps=5), resume=True)
 
 
 def test_nan_stops_and_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +200,7 @@ def test_workers_do_not_change_the_trace(tmp_path: Path) -> None:
 def test_a_training_reads_a_store(tmp_path: Path) -> None:
     settings = ViewStoreSettings(dots().view_size, image_format="raw")
     write_views(tmp_path / "pack", MeshedDots, settings, indices=range(24))
-    packed = dots(steps=3, datasets=(stored_views(str(tmp_path / "pack")),), holdout=None)
+    packed = dots(steps=3, datasets=(stored_dataset(str(tmp_path / "pack")),), holdout=None)
     assert np.array_equal(recipe_topology(packed).triangles, TOPOLOGY.triangles)
     assert run_training(packed, tmp_path / "run", device=CPU).finished
     with pytest.raises(ValueError, match="expected views of ViewSpec"):
@@ -379,6 +383,7 @@ def test_finite_datasets_are_read_once_per_epoch() -> None:
 def test_the_bar_shows_the_loss() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with training_bar(10, 4, console) as on_step:
+        assert "nan" not in console.file.getvalue()
         on_step(0, {"total": 2.0})
         on_step(9, {"total": 2.0})
     shown = console.file.getvalue()

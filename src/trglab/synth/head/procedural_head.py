@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from trglab.synth.head.face_model import PARTS, FaceModel
 from trglab.synth.head.mesh_indices import landmark_indices
 
+BUILT_IN_HEAD = "built-in procedural head"
+"""Name of this face model."""
+
 COLUMN_DEG = 3.0
 FRONT_COLUMNS = 26
 """Columns on each side of the central one, before the coarser back of the head."""
@@ -81,7 +84,7 @@ def load_procedural_head() -> FaceModel:
     landmarks = landmark_indices("procedural_head")
     landmarks68 = np.searchsorted(used, _landmarks(grid))
     return FaceModel(
-        name="built-in procedural head",
+        name=BUILT_IN_HEAD,
         mean_m=mean_m[used].astype(np.float32),
         identity=_identity(mean_m, part)[:, used].astype(np.float32),
         expression=np.stack(list(expressions.values()))[:, used].astype(np.float32),
