@@ -46,10 +46,7 @@ class ConfidenceModel:
     def from_training_facts(cls, facts: Mapping[str, Any]) -> ConfidenceModel:
         """Return the regression stored on a weight card, or :data:`UNCALIBRATED` if there is none.
 
-        Raises
-        ------
-        ValueError
-            The card names other features than :data:`FEATURES`.
+        Raises ValueError if the card names other features than :data:`FEATURES`.
         """
         stored = facts.get(CARD_KEY)
         if stored is None:

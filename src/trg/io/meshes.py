@@ -149,10 +149,7 @@ class HeadAnimation:
         Faces without identity get their index as identity. Of two faces with the same identity
         the first is used.
 
-        Raises
-        ------
-        ValueError
-            The time is not finite or not after the previous one.
+        Raises ValueError if the time is not finite or not after the previous one.
         """
         if not np.isfinite(time_s) or (self._times_s and time_s <= self._times_s[-1]):
             last = f"above {self._times_s[-1]}" if self._times_s else "that is finite"

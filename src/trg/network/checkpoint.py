@@ -147,10 +147,7 @@ def _torchvision_state() -> Mapping[str, Tensor]:
 def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load ``state`` into ``module`` if all names and shapes agree.
 
-    Raises
-    ------
-    ValueError
-        Lists missing and unexpected keys and differing shapes.
+    Raises ValueError otherwise, with the missing and unexpected names and the differing shapes.
     """
     own = module.state_dict()
     missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))

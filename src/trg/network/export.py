@@ -163,10 +163,7 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
     The exported graph has its batch normalisations folded into the convolutions. The restored
     ones have neutral statistics: call :func:`recalibrate_batchnorm` before training.
 
-    Raises
-    ------
-    ValueError
-        The graph is not one that :func:`~trg.network.export.export_bundle` writes.
+    Raises ValueError if the graph is not one that :func:`~trg.network.export.export_bundle` writes.
     """
     network = TRGNetwork(TRGConfig.from_dict(bundle.card.config), bundle.topology)
     weights = _weights(onnx.load_from_string(bundle.model).graph)

@@ -35,10 +35,7 @@ class AppendOnlyFile:
     def append(self, piece: bytes) -> None:
         """Append a piece.
 
-        Raises
-        ------
-        OSError
-            The disk is full or not available.
+        Raises OSError if the disk is full or not available.
         """
         rest = memoryview(piece)
         try:
@@ -112,10 +109,7 @@ class JournalState(NamedTuple):
 def read_journal(records_path: Path) -> JournalState:
     """Read the list beside the records; an empty state if there is none.
 
-    Raises
-    ------
-    ValueError
-        The file is not such a list.
+    Raises ValueError if the file is not such a list.
     """
     path = _journal_path(records_path)
     try:
