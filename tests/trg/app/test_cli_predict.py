@@ -277,7 +277,7 @@ def test_a_known_eye_distance_sets_the_scale(cli, tmp_path):  # noqa: F811
         (["{in}", "--mesh", "ply"], "-o DIR"),
         (["{in}", "--resume"], "needs a file"),
         (["{in}", "--format", "parquet"], "needs a file"),
-        (["{in}", "--format", "csv", "--landmarks"], "no room"),
+        (["{in}", "--format", "csv", "--landmarks"], "cannot hold"),
         (["{in}", "--ipd", "0.064"], "30 to 90 mm"),
         (["{in}", "--boxes", "{in}/none.json"], "none.json"),
         (["{jpg}", "-o", "{jpgs}", "--draw"], "would be overwritten"),
