@@ -190,10 +190,7 @@ def rotation_to_quat(rotation: ArrayLike) -> Floats:
 def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
     """Return the least rotations ``(..., 3, 3)`` that turn directions onto other directions.
 
-    Parameters
-    ----------
-    source, target
-        ``(..., 3)``, of any length above 0. The result is undefined where they are opposite.
+    Directions are ``(..., 3)``, of any length above 0. The result is undefined for opposite ones.
     """
     start = normalize(np.asarray(source, dtype=np.float64))
     end = normalize(np.asarray(target, dtype=np.float64))

@@ -82,11 +82,7 @@ def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> He
 
     The one place where a network's answer becomes a pose; the estimator and the evaluation share
     it. The float32 rotation is orthonormalised in float64, so that it is a rotation to 1e-15.
-
-    Parameters
-    ----------
-    cam_from_virtual
-        ``(3, 3)``: from the frame the crop was taken in to the camera's.
+    ``cam_from_virtual`` is the crop's.
     """
     virtual_from_head = rotation_from_6d(rotation_to_6d(arrays.rotation[row].astype(np.float64)))
     return HeadPose(

@@ -42,15 +42,9 @@ def save_checkpoint(
 ) -> None:
     """Write a network, its configuration and its mesh to one file, atomically.
 
-    Parameters
-    ----------
-    extra
-        Containers, numbers, strings and tensors to save with the weights.
+    ``extra`` may hold containers, numbers, strings and tensors.
 
-    Raises
-    ------
-    OSError
-        The file cannot be written; an existing file is left unchanged.
+    Raises OSError if the file cannot be written; an existing file is left unchanged.
     """
     contents = {
         "format": FORMAT,

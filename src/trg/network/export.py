@@ -201,12 +201,8 @@ def recalibrate_batchnorm(
     """Set the statistics of all batch normalisations from some crops; outputs stay the same.
 
     Scale and shift are changed to compensate for the new mean and variance, so that the network in
-    training mode, with a batch's own statistics, gives nearly the outputs of evaluation mode.
-
-    Parameters
-    ----------
-    crops, bbox_info
-        Inputs of the network; a few hundred faces.
+    training mode, with a batch's own statistics, gives nearly the outputs of evaluation mode. A few
+    hundred faces are enough.
     """
 
     def recalibrate(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
