@@ -103,7 +103,7 @@ class PosePipeline:
     ) -> None:
         self._network = network
         self._batch_size = batch_size
-        self._confidence = ConfidenceModel.from_training_facts(network.card.training)
+        self._confidence = ConfidenceModel.from_training(network.card.training)
         self._passes = 1 + (MAX_REFINEMENTS if refine else 0)
 
     def estimate(self, requests: Sequence[FaceRequest]) -> list[Face | None]:
