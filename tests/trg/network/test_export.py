@@ -232,7 +232,7 @@ def test_the_bench_measures_a_bundle_or_a_configuration(full, monkeypatch) -> No
     assert result.model_bytes == len(full.bundle.model)
     monkeypatch.setattr("trg.network.trg.TRGNetwork", lambda *_: full.network)
     by_config = bench_config("full", FULL, TOPOLOGY, seconds=0.05)
-    assert by_config.to_dict()["parameters"] == result.parameters
+    assert by_config.parameters == result.parameters
 
 
 @pytest.mark.usefixtures("reused_graph")
