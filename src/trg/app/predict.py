@@ -75,7 +75,10 @@ class Summary:
 class PredictOptions:
     """How inputs are processed.
 
-    Raises ValueError if ``interpupillary_m`` is out of range.
+    Raises
+    ------
+    ValueError
+        ``interpupillary_m`` is out of range.
     """
 
     camera: CameraLike | None = None

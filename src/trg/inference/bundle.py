@@ -129,7 +129,10 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
 def bundled(name: str = DEFAULT_BUNDLE) -> Path:
     """Return the path of a bundle inside the package.
 
-    Raises ValueError if the package has no bundle of that name.
+    Raises
+    ------
+    ValueError
+        The package has no bundle of that name.
     """
     path = BUNDLES / f"{name}{SUFFIX}"
     if not path.is_file():

@@ -256,7 +256,10 @@ def webcam_input(number: int, platform: str) -> tuple[str, str, dict[str, str]]:
 
     ``platform`` is :data:`sys.platform`.
 
-    Raises FileNotFoundError if there is no webcam with this number.
+    Raises
+    ------
+    FileNotFoundError
+        There is no webcam with this number.
     """
     if number < 0:
         raise FileNotFoundError(f"expected the number of a webcam, from 0, got {number}")

@@ -37,8 +37,8 @@ class MeasurementOptions:
     predictions
         Score this file of predictions instead (format: docs/evaluation.md).
     boxes
-        Source of the face boxes: the data set's ``truth``, a ``detector``, or ``landmarks``
-        predicted inside the detection. By default that of the data set's protocol.
+        Source of the face boxes: those of the ``paper``'s protocol for the data set, its
+        ``truth``, a ``detector``, or ``landmarks`` that the network predicts inside the detection.
     view
         How the network sees a face: a ``crop`` of the image, as in the paper, or a perspective crop
         from a ``virtual`` camera, as in `trg predict`.
@@ -50,7 +50,7 @@ class MeasurementOptions:
 
     bundle: Path | None = None
     predictions: Path | None = None
-    boxes: Literal["truth", "detector", "landmarks"] | None = None
+    boxes: Literal["paper", "truth", "detector", "landmarks"] = "paper"
     view: Literal["crop", "virtual"] = "crop"
     flip_tta: bool = False
     limit: Positive | None = None
@@ -249,19 +249,12 @@ def _plots(folder: Path, evaluation: Evaluation, images: LabelledImages) -> list
 
 def _method(protocol: EvaluationProtocol, options: MeasurementOptions) -> Method:
     from trglab.datasets.files import file_sha256
-    from trglab.evaluation.prediction import BundleMethod
+    from trglab.evaluation.protocols import method_with_boxes
 
-    boxes = options.boxes or protocol.boxes
-    detector = None
-    if boxes != "truth":
-        from trg.inference.detector import FaceDetector
-
-        detector = FaceDetector()
-    return BundleMethod(
+    return method_with_boxes(
+        protocol,
         options.network(),
-        boxes,
-        detector,
-        shift_boxes=protocol.shift_boxes,
+        options.boxes,
         view=options.view,
         bundle_sha256=file_sha256(options.bundle_path()),
     )

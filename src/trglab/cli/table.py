@@ -35,7 +35,14 @@ class DataOptions:
     biwi
         BIWI's folder.
     w300lp
-        300W-LP's folder, as additional training data.
+        300W-LP's folder or a store of its views (``trg data pack``): the paper's second training
+        set. Without it the paper's rows of a training on both data sets are not reproduced.
+    arkitface_views
+        A store of the views of ARKitFace's training part, which trainings read faster than the
+        folder.
+    boxes
+        Source of the test sets' face boxes, as in ``trg eval``: by default those of the ``paper``'s
+        protocol, and ``truth`` on the stand-in and on packs.
     near
         Pack of the synthetic hold-out, used as test set instead of data sets; by default the
         recipe's ``--option.holdout_pack``.
@@ -50,6 +57,8 @@ class DataOptions:
     arkitface: Path | None = None
     biwi: Path | None = None
     w300lp: Path | None = None
+    arkitface_views: Path | None = None
+    boxes: Literal["paper", "truth", "detector", "landmarks"] | None = None
     near: Path | None = None
     far: Path | None = None
     images: Positive = 1920
@@ -154,18 +163,26 @@ def _open(
     option = training.option or {}
     if data.arkitface is not None:
         return table_data_from_datasets(
-            data.arkitface, data.biwi, data.w300lp, training.recipe, changes
+            data.arkitface,
+            data.biwi,
+            data.w300lp,
+            training.recipe,
+            changes,
+            arkitface_views=data.arkitface_views,
+            boxes=data.boxes or "paper",
         )
+    for name in ("biwi", "w300lp", "arkitface_views"):
+        if getattr(data, name) is not None:
+            raise ValueError(f"table: --{name.replace('_', '-')} needs --arkitface FOLDER as well")
     near = data.near
     if near is None and "holdout_pack" in option:
         near = Path(option["holdout_pack"])
     if near is not None and training.recipe is not None:
         return table_data_from_packs(training.recipe, option, near, data.far, changes)
-    if near is not None or data.far is not None or data.biwi is not None:
-        raise ValueError(
-            "table: expected --arkitface; or --recipe, with --near or --option.holdout_pack; "
-            "or none of them, for a stand-in"
-        )
+    if near is not None:
+        raise ValueError("table: hold-out packs need --recipe NAME as well")
+    if data.far is not None:
+        raise ValueError("table: --far needs --near PACK or --option.holdout_pack PACK as well")
     eighth = max(1, data.images // 8)
     parts = write_stand_in(
         folder / "stand-in",
@@ -173,7 +190,7 @@ def _open(
         workers=training.workers,
         on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
     )
-    return table_data_from_stand_in(parts, training.recipe, changes)
+    return table_data_from_stand_in(parts, training.recipe, changes, boxes=data.boxes or "truth")
 
 
 def _table_runner(

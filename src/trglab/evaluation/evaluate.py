@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from trglab.evaluation.prediction import DatasetRun, LabelledImages, Method, run_on_dataset
 from trglab.evaluation.predictions import Predictions, read_predictions, write_predictions
@@ -72,7 +74,12 @@ def score_file(
         The file is missing or damaged, or belongs to other images or labels.
     """
     predictions = read_predictions(path)
-    run = run_on_dataset(images, limit=limit, on_progress=on_progress)
+    boxes: dict[str, Any] = {}
+    if predictions.box_xyxy is not None:
+        sizes = predictions.box_xyxy[:, 2:] - predictions.box_xyxy[:, :2]
+        rows = np.flatnonzero(predictions.found & (sizes > 0).all(1))
+        boxes = {predictions.names[row]: predictions.box_xyxy[row] for row in rows}
+    run = run_on_dataset(images, boxes=boxes, limit=limit, on_progress=on_progress)
     return _evaluation(protocol, predictions, run)
 
 

@@ -35,7 +35,7 @@ class GroundTruth:
     landmarks68_px: Floats | None
     """``(n, 68, 2)``"""
     bbox_info: Floats
-    """``(n, 3)``, of the data set's face boxes"""
+    """``(n, 3)``, of the face boxes that the estimates used, otherwise of the data set's"""
     mesh_sha256: str = ""
     """Of the vertices' triangles; empty if unknown"""
 

@@ -38,6 +38,9 @@ MAX_POINTS = 5000
 LINE_BINS, MIN_PER_BIN = 12, 20
 DPI = 150
 AXIS_M = 0.05
+MAX_OFFSET = 0.5
+"""Faces whose centre is further from the true one than this share of the true distance have
+diverged: they do not set the limits of plots"""
 VIEWPOINT_DEG = (18.0, -70.0)
 """Elevation and azimuth of the viewpoint in plots of the camera frame"""
 
@@ -138,6 +141,9 @@ def plot_distributions(sets: Mapping[str, PoseDistribution]) -> Figure:
 def plot_faces(rows: list[FacePlotRow]) -> Figure:
     """Draw faces on their images and in the camera frame: the paper's Fig. 4.
 
+    Limits are those of the ground truth and of the faces near it. A diverged face is cut off by the
+    image panel and left out of the camera frame, and both titles say so.
+
     Raises
     ------
     ImportError
@@ -147,13 +153,19 @@ def plot_faces(rows: list[FacePlotRow]) -> Figure:
     figure = _figure(3.2 * columns + 1.0, 3.3 * len(rows))
     for number, row in enumerate(rows):
         first = number * columns
-        window = _window(row)
+        diverged = _diverged_m(row)
+        near = {name: mesh for name, mesh in row.meshes.items() if name not in diverged}
+        window = _window(row.camera, near)
         for place, (name, mesh) in enumerate(row.meshes.items()):
             axes = figure.add_subplot(len(rows), columns, first + place + 1)
             _draw_on_image(axes, row, mesh, MESH_COLORS[place % len(MESH_COLORS)], window)
-            axes.set_title(f"{row.title}\n{name}" if place == 0 else name, fontsize="small")
+            title = f"{name}\n{diverged[name]:.2g} m off, cut off" if name in diverged else name
+            axes.set_title(f"{row.title}\n{name}" if place == 0 else title, fontsize="small")
         axes_3d = figure.add_subplot(len(rows), columns, first + columns, projection="3d")
-        _draw_in_camera_frame(axes_3d, row)
+        colors = {name: MESH_COLORS[i % len(MESH_COLORS)] for i, name in enumerate(row.meshes)}
+        _draw_in_camera_frame(axes_3d, near, colors)
+        if diverged:
+            axes_3d.set_title("\n".join(f"outside: {name}" for name in diverged), fontsize="small")
     return figure
 
 
@@ -208,10 +220,19 @@ def _subsample(count: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, MAX_POINTS)).astype(np.int64)
 
 
-def _window(row: FacePlotRow) -> tuple[float, float, float]:
-    """Return centre and half side, px, of a square around all faces of a row."""
-    points = np.concatenate([row.camera.project(mesh.vertices_m) for mesh in row.meshes.values()])
-    low, high = np.percentile(points, (0.0, 100.0), axis=0)
+def _diverged_m(row: FacePlotRow) -> dict[str, float]:
+    """Return the offsets from the ground truth, m, of the faces that have diverged, by name."""
+    centres = {name: mesh.vertices_m.mean(0) for name, mesh in row.meshes.items()}
+    true = next(iter(centres.values()))
+    limit_m = MAX_OFFSET * float(np.linalg.norm(true))
+    offsets = {name: float(np.linalg.norm(centre - true)) for name, centre in centres.items()}
+    return {name: offset for name, offset in offsets.items() if not offset <= limit_m}
+
+
+def _window(camera: Camera, meshes: Mapping[str, PosedMesh]) -> tuple[float, float, float]:
+    """Return centre and half side, px, of a square around faces."""
+    points = np.concatenate([camera.project(mesh.vertices_m) for mesh in meshes.values()])
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     centre = (low + high) / 2.0
     return float(centre[0]), float(centre[1]), float(0.65 * (high - low).max())
 
@@ -228,7 +249,7 @@ def _draw_on_image(
     centres = corners.mean(1)
     # Cosine between each triangle's normal and the direction to the camera, at the origin.
     cosine = -(_outward_normals(corners) * normalize(np.float64(centres))).sum(-1)
-    visible = cosine > 0
+    visible = (cosine > 0) & np.isfinite(points[mesh.triangles]).all((1, 2))
     order = np.flatnonzero(visible)[np.argsort(-centres[visible, 2])]
     faces = PolyCollection(
         list(points[mesh.triangles[order]]),
@@ -243,21 +264,22 @@ def _draw_on_image(
     axes.set_axis_off()
 
 
-def _draw_in_camera_frame(axes: Any, row: FacePlotRow) -> None:
+def _draw_in_camera_frame(
+    axes: Any, faces: Mapping[str, PosedMesh], colors: Mapping[str, str]
+) -> None:
     """Draw faces in the camera frame, with z to the right and y down."""
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     meshes = {
         name: PosedMesh(mesh.vertices_m[:, [2, 0, 1]] * (1.0, 1.0, -1.0), mesh.triangles)
-        for name, mesh in row.meshes.items()
+        for name, mesh in faces.items()
     }
     elevation, azimuth = np.radians(VIEWPOINT_DEG)
     level = np.array([np.cos(azimuth), np.sin(azimuth), 0.0]) * np.cos(elevation)
     view_direction = level + (0.0, 0.0, np.sin(elevation))
-    for number, mesh in enumerate(meshes.values()):
+    for name, mesh in meshes.items():
         corners = mesh.vertices_m[mesh.triangles]
-        color = MESH_COLORS[number % len(MESH_COLORS)]
-        shades = _shaded(color, _outward_normals(corners) @ view_direction)
+        shades = _shaded(colors[name], _outward_normals(corners) @ view_direction)
         axes.add_collection3d(
             Poly3DCollection(corners, facecolors=shades, edgecolors="none", alpha=0.55)
         )

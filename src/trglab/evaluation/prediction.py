@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trg.face import Face
-from trg.geometry.crop import FaceCrop, crop_face, face_box
+from trg.geometry.crop import crop_face, face_box
 from trg.geometry.projection import rays_from_crop
 from trg.inference.detections import Detector
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline, pose_in_camera
-from trg.inference.runtime import PoseArrays, PoseNetwork
+from trg.inference.runtime import PoseNetwork
 from trglab.datasets.biwi import shift_inside
 from trglab.datasets.sample import Sample
 from trglab.evaluation.ground_truth import GroundTruth, ground_truth_from_samples, without_image
@@ -22,12 +24,15 @@ from trglab.evaluation.predictions import PredictionMetadata, Predictions, mesh_
 
 Floats = NDArray[np.float64]
 
+BoxedSample = tuple[Sample, Floats]
+"""A sample and its face box ``(4,)``, px."""
+
 BATCH_SIZE = 32
 """Images in memory at a time."""
 
 BoxRule = Literal["truth", "detector", "landmarks"]
-"""Source of the face boxes: the labels; the best detection; or, as in the paper's BIWI protocol,
-the landmarks predicted inside the best detection."""
+"""Source of the face boxes: the labels; the best detection; or the landmarks predicted inside the
+best detection."""
 
 MAX_LANDMARK_BOX = 4.0
 """A box around predicted landmarks that is larger than this many images is invalid; the detected
@@ -104,12 +109,16 @@ class BundleMethod:
         Source of the face boxes.
     detector
         Finds faces, for boxes other than ``truth``; its best detection is used.
+    landmark_network
+        Predicts the landmarks of boxes ``landmarks``; None: the measured network itself.
     shift_boxes
         Shift boxes that extend beyond the image back inside, as the paper does on BIWI.
     view
         How the network sees a face.
     bundle_sha256
         Of the bundle's file, for the predictions' metadata.
+    box_name
+        Name of the rule for boxes in the predictions' metadata; empty: that of ``boxes``.
     """
 
     def __init__(
@@ -118,14 +127,17 @@ class BundleMethod:
         boxes: BoxRule = "truth",
         detector: Detector | None = None,
         *,
+        landmark_network: PoseNetwork | None = None,
         shift_boxes: bool = False,
         view: ViewRule = "crop",
         bundle_sha256: str = "",
+        box_name: str = "",
     ) -> None:
         if boxes != "truth" and detector is None:
             raise ValueError(f"boxes {boxes!r}: expected a detector, got none")
         self._network, self._boxes, self._detector = network, boxes, detector
-        self._shift_boxes, self._view = shift_boxes, view
+        self._landmark_network = landmark_network or network
+        self._shift_boxes, self._view, self._box_name = shift_boxes, view, box_name or boxes
         self._pipeline = PosePipeline(network, refine=False)
         self._bundle_sha256 = bundle_sha256
 
@@ -137,23 +149,26 @@ class BundleMethod:
             bundle_sha256=self._bundle_sha256,
             mesh_sha256=mesh_sha256(self._network.topology.triangles),
             settings={
-                "boxes": self._boxes,
-                **({"moved_inside": True} if self._shift_boxes else {}),
+                "boxes": self._box_name,
                 **({"view": self._view} if self._view != "crop" else {}),
             },
         )
 
     def estimate(self, samples: Sequence[Sample]) -> list[Estimate | None]:
         """Return one estimate per sample, or None where no face was found."""
+        run = self._run_pipeline if self._view == "virtual" else self._run_network
+        return _estimate_boxes(samples, self.face_boxes(samples), run)
+
+    def face_boxes(self, samples: Sequence[Sample]) -> list[Floats | None]:
+        """Return the face box of each sample, or None where the detector found no face."""
         boxes = [self._initial_box(sample) for sample in samples]
-        estimates = self._estimate_boxes(samples, boxes)
-        if self._boxes == "landmarks":
-            boxes = [
-                None if each is None else self._landmark_box(sample, each)
-                for sample, each in zip(samples, estimates, strict=True)
-            ]
-            estimates = self._estimate_boxes(samples, boxes)
-        return estimates
+        if self._boxes != "landmarks":
+            return boxes
+        run = partial(_run_on_crops, self._landmark_network)
+        return [
+            None if each is None else self._landmark_box(sample, each)
+            for sample, each in zip(samples, _estimate_boxes(samples, boxes, run), strict=True)
+        ]
 
     def _initial_box(self, sample: Sample) -> Floats | None:
         if self._detector is None:
@@ -176,19 +191,7 @@ class BundleMethod:
             return box_xyxy
         return shift_inside(box_xyxy, sample.camera.width, sample.camera.height)
 
-    def _estimate_boxes(
-        self, samples: Sequence[Sample], boxes: Sequence[Floats | None]
-    ) -> list[Estimate | None]:
-        """Estimate the faces of the samples that have a box."""
-        rows = [row for row, box in enumerate(boxes) if box is not None]
-        chosen = [(samples[row], np.asarray(boxes[row])) for row in rows]
-        run = self._run_pipeline if self._view == "virtual" else self._run_network
-        estimates: list[Estimate | None] = [None] * len(samples)
-        for row, estimate in zip(rows, run(chosen) if chosen else [], strict=True):
-            estimates[row] = estimate
-        return estimates
-
-    def _run_pipeline(self, faces: Sequence[tuple[Sample, Floats]]) -> list[Estimate | None]:
+    def _run_pipeline(self, faces: Sequence[BoxedSample]) -> list[Estimate | None]:
         """Estimate as the product does: virtual cameras, and no face behind the camera."""
         requests = [FaceRequest(sample.image, sample.camera, box) for sample, box in faces]
         found = self._pipeline.estimate(requests)
@@ -197,31 +200,46 @@ class BundleMethod:
             for face, (_, box) in zip(found, faces, strict=True)
         ]
 
-    def _run_network(self, faces: Sequence[tuple[Sample, Floats]]) -> list[Estimate | None]:
-        """Estimate as the paper does: the network on crops of the image, in one call."""
-        size = self._network.crop_size
-        crops = [crop_face(sample.image, sample.camera, box, size) for sample, box in faces]
-        arrays = self._network(
-            np.stack([crop.pixels for crop in crops]),
-            np.stack([crop.bbox_info for crop in crops]).astype(np.float32),
-        )
-        return [
-            self._estimate_of_crop(arrays, row, sample, box, crops[row])
-            for row, (sample, box) in enumerate(faces)
-        ]
+    def _run_network(self, faces: Sequence[BoxedSample]) -> list[Estimate | None]:
+        return _run_on_crops(self._network, faces)
 
-    def _estimate_of_crop(
-        self, arrays: PoseArrays, row: int, sample: Sample, box_xyxy: Floats, crop: FaceCrop
-    ) -> Estimate:
+
+def _estimate_boxes(
+    samples: Sequence[Sample],
+    boxes: Sequence[Floats | None],
+    run: Callable[[Sequence[BoxedSample]], list[Estimate | None]],
+) -> list[Estimate | None]:
+    """Estimate the faces of the samples that have a box."""
+    rows = [row for row, box in enumerate(boxes) if box is not None]
+    chosen = [(samples[row], np.asarray(boxes[row])) for row in rows]
+    estimates: list[Estimate | None] = [None] * len(samples)
+    for row, estimate in zip(rows, run(chosen) if chosen else [], strict=True):
+        estimates[row] = estimate
+    return estimates
+
+
+def _run_on_crops(network: PoseNetwork, faces: Sequence[BoxedSample]) -> list[Estimate | None]:
+    """Estimate as the paper does: the network on crops of the image, in one call."""
+    size = network.crop_size
+    crops = [crop_face(sample.image, sample.camera, box, size) for sample, box in faces]
+    arrays = network(
+        np.stack([crop.pixels for crop in crops]),
+        np.stack([crop.bbox_info for crop in crops]).astype(np.float32),
+    )
+    landmarks68_crop = arrays.vertices_crop[:, network.topology.landmarks68]
+    estimates: list[Estimate | None] = []
+    for row, (sample, box_xyxy) in enumerate(faces):
         # The landmarks are the network's own projections: those of early checkpoints may lie
         # behind the camera, where Face would refuse them.
-        pose = pose_in_camera(arrays, row, crop.cam_from_virtual)
-        landmarks68_crop = arrays.vertices_crop[row, self._network.topology.landmarks68]
-        rays = rays_from_crop(landmarks68_crop.astype(np.float64), crop.bbox_info)
+        pose = pose_in_camera(arrays, row, crops[row].cam_from_virtual)
+        rays = rays_from_crop(landmarks68_crop[row].astype(np.float64), crops[row].bbox_info)
         landmarks68_px = sample.camera.pixels_from_rays(rays)
-        return Estimate(
-            pose.rotation, pose.translation_m, arrays.vertices_m[row], landmarks68_px, box_xyxy
+        estimates.append(
+            Estimate(
+                pose.rotation, pose.translation_m, arrays.vertices_m[row], landmarks68_px, box_xyxy
+            )
         )
+    return estimates
 
 
 def _estimate_of_face(face: Face, box_xyxy: Floats) -> Estimate:
@@ -238,6 +256,7 @@ def run_on_dataset(
     dataset: LabelledImages,
     method: Method | None = None,
     *,
+    boxes: Mapping[str, Floats] = MappingProxyType({}),
     limit: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> DatasetRun:
@@ -246,7 +265,10 @@ def run_on_dataset(
     Parameters
     ----------
     method
-        None: read only the labels, to score existing predictions.
+        None: read only the labels, to score existing predictions. The face boxes that a method
+        uses replace those of the data set.
+    boxes
+        Face boxes ``(4,)`` of existing predictions by image name, to the same effect.
     limit
         Read only this many images, evenly spaced over the data set.
     on_progress
@@ -264,10 +286,14 @@ def run_on_dataset(
     unreadable: list[str] = []
     for indexed in _batches(dataset.samples, limit, unreadable):
         batch = [sample for _, sample in indexed]
-        estimates += method.estimate(batch) if method is not None else ()
+        found = method.estimate(batch) if method is not None else [None] * len(batch)
+        estimates += found
         indices += [index for index, _ in indexed]
-        for sample in batch:
-            labels.append(without_image(sample))
+        for sample, estimate in zip(batch, found, strict=True):
+            box_xyxy = boxes.get(sample.name) if estimate is None else estimate.box_xyxy
+            labels.append(
+                without_image(sample if box_xyxy is None else replace(sample, box_xyxy=box_xyxy))
+            )
             if dataset.points_m is not None:
                 points.append(np.asarray(dataset.points_m(sample), dtype=np.float32))
         if on_progress is not None:

@@ -1,5 +1,8 @@
 """Evaluation protocols of the data sets: reader, face boxes, reported errors, published rows.
 
+The face boxes of all commands and figures come from :func:`method_with_boxes`, by default those of
+the paper's protocol.
+
 Every image shows one face. An image without an estimate counts as not found (see
 :mod:`trglab.evaluation.scores`).
 """
@@ -9,8 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from trg.geometry.face_mesh import FaceTopology
+from trg.inference.bundle import bundled
+from trg.inference.detector import FaceDetector
+from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
@@ -19,7 +26,13 @@ from trglab.datasets.sample import Sample
 from trglab.datasets.store import read_manifest
 from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
-from trglab.evaluation.prediction import BoxRule, LabelledImages, SampleSequence
+from trglab.evaluation.prediction import (
+    BoxRule,
+    BundleMethod,
+    LabelledImages,
+    SampleSequence,
+    ViewRule,
+)
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
 from trglab.synth.head.procedural_head import BUILT_IN_HEAD
@@ -28,6 +41,16 @@ from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, left_out_ingredients
 ROTATION_ERRORS = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
 TRANSLATION_ERRORS = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
 
+BoxName = Literal["paper", "truth", "detector", "landmarks"]
+"""Face boxes by name: those of the paper's protocol for the data set; the labels; the detection; or
+the landmarks that the measured network predicts inside the detection."""
+
+_BOX_TEXTS = {
+    "detector": "the detection",
+    "landmarks": "1.5 times the extent of the landmarks that the measured network predicts inside "
+    "the detection",
+}
+_SHIFTED = ", shifted back inside the image"
 
 FAR_DISTANCE_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
 """Smallest distance of the far hold-out"""
@@ -43,12 +66,30 @@ class EvaluationProtocol:
     columns: tuple[str, ...]
     """Names of the reported errors, in order"""
     boxes: BoxRule = "truth"
+    """Source of the paper's boxes"""
     shift_boxes: bool = False
+    true_boxes: str = "1.5 times the extent of the labelled landmarks"
+    """The boxes ``truth`` in words"""
     published: tuple[PublishedRow, ...] = ()
     text: str = ""
     """Details that matter for a comparison with published numbers"""
     without: tuple[str, ...] = ()
     """What a synthetic hold-out lacks, also named in the title"""
+
+    def describe_boxes(self, name: BoxName) -> str:
+        """Return the face boxes of a name in words."""
+        if name == "paper" and self.boxes == "landmarks":
+            text = (
+                "the paper's: 1.5 times the extent of landmarks predicted inside the detection, by "
+                "the weights in the package for every method"
+            )
+        elif name == "paper":
+            return f"the paper's: {self.true_boxes}"
+        elif name == "truth":
+            return self.true_boxes
+        else:
+            text = _BOX_TEXTS[name]
+        return text + (_SHIFTED if self.shift_boxes else "")
 
 
 def _arkitface(folder: Path) -> LabelledImages:
@@ -95,11 +136,13 @@ PROTOCOLS = {
             (*ROTATION_ERRORS, *TRANSLATION_ERRORS),
             boxes="landmarks",
             shift_boxes=True,
+            true_boxes="the extent of the person's projected mesh" + _SHIFTED,
             published=TABLE_4,
             text="All frames; the paper leaves out those without a detected face, here they are "
             "counted. Boxes of 1.5 times the extent of the landmarks predicted inside the "
-            "detection, shifted back inside the image; pose in the colour camera; ADD with the "
-            "subject's own mesh.",
+            "detection, shifted back inside the image, the same for every method (the paper: MTCNN "
+            "and FAN; here: this package's detector and weights); pose in the colour camera; ADD "
+            "with the subject's own mesh.",
         ),
         EvaluationProtocol(
             "aflw2000",
@@ -138,6 +181,33 @@ def protocol(name: str) -> EvaluationProtocol:
     if name not in PROTOCOLS:
         raise ValueError(f"data set: expected one of {sorted(PROTOCOLS)}, got {name!r}")
     return PROTOCOLS[name]
+
+
+def method_with_boxes(
+    protocol: EvaluationProtocol,
+    network: PoseNetwork,
+    boxes: BoxName = "paper",
+    *,
+    view: ViewRule = "crop",
+    bundle_sha256: str = "",
+) -> BundleMethod:
+    """Return a pose network as a method, with the face boxes of a name.
+
+    The paper's boxes on BIWI do not depend on the measured network: the landmarks around which
+    they lie are predicted by the weights in the package, for every method alike.
+    """
+    rule = protocol.boxes if boxes == "paper" else boxes
+    is_fixed = boxes == "paper" and rule == "landmarks"
+    return BundleMethod(
+        network,
+        rule,
+        None if rule == "truth" else FaceDetector(),
+        landmark_network=PoseRuntime(bundled()) if is_fixed else None,
+        shift_boxes=protocol.shift_boxes and rule != "truth",
+        view=view,
+        bundle_sha256=bundle_sha256,
+        box_name=boxes,
+    )
 
 
 def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, LabelledImages]:

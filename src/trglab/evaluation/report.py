@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trg.geometry.rotations import geodesic_angle_deg
 from trglab.evaluation.alignment import Alignment
 from trglab.evaluation.bootstrap import DRAWS, Interval
 from trglab.evaluation.predictions import PredictionMetadata
-from trglab.evaluation.protocols import EvaluationProtocol
+from trglab.evaluation.protocols import BoxName, EvaluationProtocol
 from trglab.evaluation.scores import Scores
 from trglab.evaluation.summary import ErrorStatistics, EvaluationSummary, ImageGroup, summarize
 from trglab.evaluation.table import (
@@ -72,6 +72,9 @@ class Report:
         sources = dict.fromkeys(row.source for row in self.protocol.published)
         if sources:
             parts.insert(0, f"Rows above this method's: {', '.join(sources)}")
+        boxes = self.metadata.settings.get("boxes")
+        if boxes in get_args(BoxName):  # not of predictions of other methods
+            parts.append(f"boxes: {self.protocol.describe_boxes(cast(BoxName, boxes))}")
         if self.unreadable:
             parts.append(f"{len(self.unreadable)} unreadable and left out")
         return "; ".join((*parts, *self.scores.notes)) + "."

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from trg.inference.bundle import bundled
+from trg.inference.runtime import PoseRuntime
+from trglab.datasets.sample import Sample
 from trglab.evaluation.plots import PoseDistribution, plot_distributions, plot_faces, write_plot
 from trglab.evaluation.prediction import run_on_dataset
+from trglab.evaluation.protocols import method_with_boxes
 from trglab.evaluation.report_plots import face_plot_row, pose_distribution, rows_at_percentiles
 from trglab.evaluation.table import TableRow, TextTable
 from trglab.paper.table_data import EvaluationSet
@@ -39,7 +44,8 @@ def make_figure_3(runner: TableRunner) -> tuple[Path, TextTable]:
     distributions = {each.short_name: _distribution(each, runner) for each in sets}
     path = runner.folder / "fig3.png"
     write_plot(path, plot_distributions(distributions))
-    return path, _statistics_table(distributions, data.title)
+    boxes = {each.short_name: each.protocol.describe_boxes(each.boxes) for each in sets}
+    return path, _statistics_table(distributions, boxes, data.title)
 
 
 def make_figure_4(runner: TableRunner) -> Path:
@@ -76,19 +82,45 @@ def _distribution(test: EvaluationSet, runner: TableRunner) -> PoseDistribution:
     on_progress = None
     if runner.on_scoring is not None:
         on_progress = runner.on_scoring(f"labels of {test.short_name}", total)
-    run = run_on_dataset(test.images, limit=total, on_progress=on_progress)
+    images = test.images._replace(samples=_BoxedSamples(test))
+    run = run_on_dataset(images, limit=total, on_progress=on_progress)
     distribution = pose_distribution(run.ground_truth)
     if distribution is None:
         raise ValueError(f"{test.short_name}: expected a data set with translations")
     return distribution
 
 
-def _statistics_table(distributions: Mapping[str, PoseDistribution], title: str) -> TextTable:
+class _BoxedSamples:
+    """The samples of a test set with its face boxes, on which corrections depend.
+
+    Images in which the detector finds no face are refused, as if they could not be read.
+    """
+
+    def __init__(self, test: EvaluationSet) -> None:
+        self._samples = test.images.samples
+        network = PoseRuntime(bundled())  # predicts landmarks where boxes depend on them
+        self._method = method_with_boxes(test.protocol, network, test.boxes)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._samples[index]
+        (box_xyxy,) = self._method.face_boxes([sample])
+        if box_xyxy is None:
+            raise ValueError(f"{sample.name}: no face found")
+        return replace(sample, box_xyxy=box_xyxy)
+
+
+def _statistics_table(
+    distributions: Mapping[str, PoseDistribution], boxes: Mapping[str, str], title: str
+) -> TextTable:
     headings = ("T_x m", "T_y m", "T_z m", "correction s", "correction τ_x", "correction τ_y")
     rows = []
     for short_name, poses in distributions.items():
         values = np.concatenate([poses.translation_m, poses.correction], axis=1)
         statistics = zip(values.mean(0), values.std(0), strict=True)
         rows.append(TableRow(short_name, [f"{mean:.3f} ± {sd:.3f}" for mean, sd in statistics]))
-    caption = "Mean ± standard deviation."
+    described = " ".join(f"Boxes of {name}: {text}." for name, text in boxes.items())
+    caption = f"Mean ± standard deviation. {described}"
     return TextTable(headings, rows, f"Fig. 3: translations and corrections ({title})", caption)

@@ -9,16 +9,14 @@ from typing import Any
 
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trg.inference.detections import Detector
-from trg.inference.detector import FaceDetector
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import is_complete
 from trglab.datasets.sample import Sample
-from trglab.evaluation.prediction import BoxRule, LabelledImages
-from trglab.evaluation.protocols import EvaluationProtocol, open_data_set, open_pack
+from trglab.evaluation.prediction import LabelledImages
+from trglab.evaluation.protocols import BoxName, EvaluationProtocol, open_data_set, open_pack
 from trglab.export.stand_in import StandInFolders
-from trglab.paper.tables_1_to_4 import Role
+from trglab.paper.tables_1_to_4 import Role, TrainingSets
 from trglab.training.overrides import with_overrides
 from trglab.training.recipes import Recipe, recipe, tiny
 
@@ -36,6 +34,7 @@ STAND_IN_TRAINING = {
 """Overrides of the recipe ``tiny``: minutes of training, after which rows differ by more than
 noise"""
 
+STAND_IN_BUFFER = 512
 STAND_IN_REUSE = 8
 """Views made of each stand-in image before it is read again"""
 
@@ -48,8 +47,7 @@ class EvaluationSet:
     """For headings"""
     protocol: EvaluationProtocol
     images: LabelledImages
-    boxes: BoxRule = "truth"
-    detector: Detector | None = None
+    boxes: BoxName = "paper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,12 @@ class TableData:
     title: str
     """Names the data, above all where they are not the paper's"""
     recipe: Recipe
+    """Of all rows but the one of :attr:`single_recipe`"""
     tests: Mapping[Role, EvaluationSet]
+    single_recipe: Recipe | None = None
+    """The same recipe on ARKitFace alone, where :attr:`recipe` trains on both data sets"""
+    training_sets: TrainingSets | None = None
+    """Training data of :attr:`recipe`; None if they are not the paper's"""
     training: EvaluationSet | None = None
     """The training data, shown beside the test sets in Fig. 3"""
     notes: tuple[str, ...] = ()
@@ -71,59 +74,92 @@ def table_data_from_datasets(
     w300lp: Path | None = None,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    *,
+    arkitface_views: Path | None = None,
+    boxes: BoxName = "paper",
 ) -> TableData:
     """Open ARKitFace and BIWI; the training data are ARKitFace and, if given, 300W-LP.
 
     Parameters
     ----------
+    w300lp
+        Folder of the data set, or a store of its views.
     name
         Of the recipe; None: the paper's. The data of any other recipe are replaced by these.
     overrides
         Fields of the recipe by dotted name.
+    arkitface_views
+        A store of the views of ARKitFace's training part, read instead of the folder in trainings.
+    boxes
+        Face boxes of the test sets.
 
     Raises
     ------
     FileNotFoundError, ValueError
         From a data set's reader or the recipe.
     """
-    folders = {"arkitface": str(arkitface)} | ({} if w300lp is None else {"w300lp": str(w300lp)})
-    paper = recipe("paper_single" if w300lp is None else "paper", folders)
-    base = paper
-    if name is not None:
-        base = tiny() if name == "tiny" else recipe(name)
-        changes: dict[str, Any] = {"augment": base.datasets[0].augment}
-        if name == "tiny":
-            base = with_overrides(base, STAND_IN_TRAINING)
-            changes["reuse"] = STAND_IN_REUSE
-        datasets = tuple(replace(dataset, **changes) for dataset in paper.datasets)
-        base = replace(base, datasets=datasets)
+    if name == "paper" and w300lp is None:
+        raise ValueError("recipe paper: expected --w300lp FOLDER as well, or --recipe paper_single")
+    if name == "paper_single" and w300lp is not None:
+        raise ValueError("recipe paper_single: expected no --w300lp, or --recipe paper")
+    folders, changes = {"arkitface": str(arkitface_views or arkitface)}, dict(overrides or {})
+    training_sets: TrainingSets = "arkitface"
+    if w300lp is None:
+        main, single = _on_paper_data(name, recipe("paper_single", folders), changes), None
+    else:
+        training_sets = "both"
+        paper = recipe("paper", {**folders, "w300lp": str(w300lp)})
+        main = _on_paper_data(name, paper, changes)
+        of_arkitface = {
+            path: value for path, value in changes.items() if not path.startswith("datasets.1.")
+        }
+        single = _on_paper_data(name, recipe("paper_single", folders), of_arkitface)
     tests: dict[Role, EvaluationSet] = {
-        "near": _evaluation_set("arkitface", "ARKitFace", arkitface)
+        "near": EvaluationSet("ARKitFace", *open_data_set("arkitface", arkitface), boxes)
     }
     if biwi is not None:
-        tests["far"] = _evaluation_set("biwi", "BIWI", biwi)
+        tests["far"] = EvaluationSet("BIWI", *open_data_set("biwi", biwi), boxes)
     is_synthetic = any(is_complete(folder) for folder in (arkitface, biwi) if folder is not None)
     frames = ARKitFace(arkitface, "train")
     return TableData(
         title=STAND_IN_TITLE if is_synthetic else "the paper's data sets",
-        recipe=with_overrides(base, overrides or {}),
+        recipe=main,
         tests=tests,
+        single_recipe=single,
+        training_sets=training_sets,
         training=EvaluationSet(
             "training part", tests["near"].protocol, LabelledImages(frames, "arkitface train")
         ),
     )
 
 
+def _on_paper_data(name: str | None, paper: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a name with the data of one of the paper's, and its fields changed."""
+    if name in (None, "paper", "paper_single"):
+        return with_overrides(paper, overrides)
+    base = tiny() if name == "tiny" else recipe(name)
+    reading: dict[str, Any] = {"augment": base.datasets[0].augment}
+    if name == "tiny":
+        base = with_overrides(base, STAND_IN_TRAINING)
+        reading |= {"buffer_size": STAND_IN_BUFFER, "reuse": STAND_IN_REUSE}
+    datasets = tuple(replace(dataset, **reading) for dataset in paper.datasets)
+    return with_overrides(replace(base, datasets=datasets), overrides)
+
+
 def table_data_from_stand_in(
-    folders: StandInFolders, name: str | None = None, overrides: Mapping[str, Any] | None = None
+    folders: StandInFolders,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    boxes: BoxName = "truth",
 ) -> TableData:
     """Open a synthetic stand-in. The default recipe is ``tiny``.
 
-    The boxes of BIWI's frames are those of the landmarks of the person's mesh, which is a face
+    The true boxes of BIWI's frames are those of the landmarks of the person's mesh, which is a face
     only; the boxes of BIWI's reader are around whole heads.
     """
     data = table_data_from_datasets(
-        folders.arkitface, folders.biwi, None, name or "tiny", overrides
+        folders.arkitface, folders.biwi, None, name or "tiny", overrides, boxes=boxes
     )
     near, far = data.tests["near"], data.tests["far"]
     landmarks68 = ARKitFace(folders.arkitface, "test").landmarks68
@@ -131,9 +167,8 @@ def table_data_from_stand_in(
     far = replace(
         far,
         short_name="BIWI stand-in",
+        protocol=replace(far.protocol, true_boxes=near.protocol.true_boxes),
         images=far.images._replace(samples=frames),
-        boxes="truth",
-        detector=None,
     )
     note = (
         "The numbers of the paper's rows are of the real data sets and of networks trained on "
@@ -143,7 +178,7 @@ def table_data_from_stand_in(
         "near": replace(near, short_name="ARKitFace stand-in"),
         "far": far,
     }
-    return replace(data, tests=tests, notes=(note,))
+    return replace(data, tests=tests, training_sets=None, notes=(note,))
 
 
 def table_data_from_packs(
@@ -179,15 +214,13 @@ def table_data_from_packs(
         "those of the far one: only the order of rows can be compared."
     )
     lacking = [f"{test.protocol.title}." for test in tests.values() if test.protocol.without]
-    notes = (note, *lacking)
-    return TableData("synthetic hold-outs, not the paper's data", base, tests, training, notes)
-
-
-def _evaluation_set(name: str, short_name: str, folder: Path) -> EvaluationSet:
-    protocol, images = open_data_set(name, folder)
-    if protocol.boxes == "truth" or is_complete(folder):
-        return EvaluationSet(short_name, protocol, images)
-    return EvaluationSet(short_name, protocol, images, protocol.boxes, FaceDetector())
+    return TableData(
+        "synthetic hold-outs, not the paper's data",
+        base,
+        tests,
+        training=training,
+        notes=(note, *lacking),
+    )
 
 
 class _LandmarkBoxes:

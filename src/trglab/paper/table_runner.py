@@ -25,15 +25,24 @@ from trg.network.checkpoint import load_checkpoint
 from trglab.datasets.files import file_sha256
 from trglab.evaluation.bootstrap import SubjectBootstrap
 from trglab.evaluation.evaluate import PREDICTIONS_FILE, Evaluation, evaluate, score_file
-from trglab.evaluation.prediction import BundleMethod
 from trglab.evaluation.predictions import PredictionMetadata, read_predictions
+from trglab.evaluation.protocols import method_with_boxes
 from trglab.evaluation.report import BOOTSTRAP_SEED, Report, write_report
 from trglab.paper.baselines import PnPNetwork
 from trglab.paper.comparison import Comparison, ComparisonRow, DifferenceRow, PairedDifference
 from trglab.paper.img2pose import LocalPoseNetwork
 from trglab.paper.table_data import TableData
-from trglab.paper.tables_1_to_4 import Column, MethodRow, PoseMethod, Role, TableDefinition
+from trglab.paper.tables_1_to_4 import (
+    SINGLE_ROW,
+    TRG_ROWS,
+    Column,
+    MethodRow,
+    PoseMethod,
+    Role,
+    TableDefinition,
+)
 from trglab.paper.variants import CheckpointNetwork, OnTraining, TrainingBudget, train_variant
+from trglab.training.recipes import Recipe
 
 OnScoring = Callable[[str, int], Callable[[int], None] | None]
 """Called with a label and the number of images; returns a callback for the number done."""
@@ -63,24 +72,36 @@ class TableRunner:
     on_training: OnTraining | None = None
     on_scoring: OnScoring | None = None
 
-    def network(self, name: str) -> TrainedNetwork:
-        """Train or load the network of a variant."""
-        if name == "full" and self.bundle is not None:
+    def recipe(self, single_set: bool) -> Recipe:
+        """Return the recipe of the networks trained on ARKitFace alone, or of all others."""
+        if not single_set:
+            return self.data.recipe
+        assert self.data.single_recipe is not None
+        return self.data.single_recipe
+
+    def network(self, name: str, *, single_set: bool = False) -> TrainedNetwork:
+        """Train or load the network of a variant.
+
+        Parameters
+        ----------
+        single_set
+            Trained on ARKitFace alone, beside networks that are trained on both data sets.
+        """
+        if name == "full" and self.bundle is not None and not single_set:
             return TrainedNetwork(PoseRuntime(self.bundle), file_sha256(self.bundle), None)
-        path = train_variant(
-            self.data.recipe, name, self.folder / "trained", self.budget, self.on_training
-        )
+        recipe = self.recipe(single_set)
+        folder = self.folder / "trained" / (SINGLE_ROW if single_set else name)
+        path = train_variant(recipe, name, folder, self.budget, self.on_training)
         network = CheckpointNetwork(load_checkpoint(path), name, self.budget.device)
         return TrainedNetwork(network, file_sha256(path), network.step)
 
     def measure(self, row: MethodRow, role: Role, trained: TrainedNetwork) -> Evaluation:
         """Evaluate a row on a test set and write the report; saved predictions are reused."""
         test = self.data.tests[role]
-        method = BundleMethod(
+        method = method_with_boxes(
+            test.protocol,
             with_pose_method(trained.network, row.pose_method),
             test.boxes,
-            test.detector,
-            shift_boxes=test.protocol.shift_boxes,
             bundle_sha256=trained.sha256,
         )
         folder = self.folder / "scores" / row.name / role
@@ -151,7 +172,8 @@ def make_table(
         There is no such row, a test set is missing, or the folder holds trainings of another
         recipe.
     """
-    rows, data = table.select(row_names), runner.data
+    data = runner.data
+    rows = _rows_of_data(table, runner, row_names)
     needed = {column.role for column in table.columns}
     if missing := sorted(needed - set(data.tests)):
         options = " and ".join(TEST_SET_OPTIONS[role] for role in missing)
@@ -159,7 +181,8 @@ def make_table(
     measured = []
     for row, trained in _with_networks(rows, runner):
         reports = {role: runner.measure(row, role, trained).report for role in sorted(needed)}
-        label = row.label + _unfinished_note(trained.steps, data.recipe.steps)
+        planned = runner.recipe(row.name == SINGLE_ROW).steps
+        label = row.label + _unfinished_note(trained.steps, planned)
         measured.append(_MeasuredRow(row, label, reports))
     roles = [role for role in data.tests if role in needed]
     full = next((each for each in measured if each.row.name == "full"), None)
@@ -170,19 +193,45 @@ def make_table(
         columns=table.columns,
         test_sets={role: data.tests[role].short_name for role in roles},
         rows=_interleave(table, measured),
-        notes=(*_notes(runner, rows, roles), *data.notes),
+        notes=(*_notes(runner, rows, roles), *_training_notes(table, runner), *data.notes),
         differences=tuple(each.minus(full, table) for each in others if full is not None),
     )
+
+
+def _rows_of_data(
+    table: TableDefinition, runner: TableRunner, names: Sequence[str] | None
+) -> tuple[MethodRow, ...]:
+    """Return the rows that the data allow, TRG's paired with the printed row of its training."""
+    training = runner.data.training_sets
+    chosen = []
+    for row in table.select(names):
+        if row.name == SINGLE_ROW and training != "both":
+            if names is not None:
+                raise ValueError(
+                    f"rows: {SINGLE_ROW} is the row beside a training on both data sets; give "
+                    "--arkitface and --w300lp, or ask for full"
+                )
+            continue
+        if table.compares_trainings and row.name in (SINGLE_ROW, "full"):
+            own_training = "arkitface" if row.name == SINGLE_ROW else training
+            if own_training is None or (row.name == "full" and runner.bundle is not None):
+                row = replace(row, published="")
+            else:
+                label, published = TRG_ROWS[own_training]
+                row = replace(row, label=label, published=published)
+        chosen.append(row)
+    return tuple(chosen)
 
 
 def _with_networks(
     rows: Sequence[MethodRow], runner: TableRunner
 ) -> Iterator[tuple[MethodRow, TrainedNetwork]]:
     """Yield rows with their networks; neighbouring rows of one network share it."""
-    last: tuple[str, TrainedNetwork] | None = None
+    last: tuple[tuple[str, bool], TrainedNetwork] | None = None
     for row in rows:
-        if last is None or last[0] != row.network:
-            last = row.network, runner.network(row.network)
+        key = row.network, row.name == SINGLE_ROW
+        if last is None or last[0] != key:
+            last = key, runner.network(row.network, single_set=key[1])
         yield row, last[1]
 
 
@@ -227,7 +276,9 @@ def _interleave(
     printed = {
         label: ComparisonRow(label, "paper", values) for label, values in table.published.items()
     }
-    reproduced = {row.published for row in table.rows}
+    reproduced = {each.row.published for each in measured}
+    if not table.compares_trainings:  # one printed row per row that can be measured
+        reproduced |= {row.published for row in table.rows}
     rows = [row for label, row in printed.items() if label not in reproduced]
     for each in measured:
         rows += [printed[each.row.published]] if each.row.published else []
@@ -244,12 +295,36 @@ def _notes(runner: TableRunner, rows: Sequence[MethodRow], roles: Sequence[Role]
             f"{recipe.name}, the backbone from {recipe.initial_backbone}; the last weights, no "
             "selection among checkpoints."
         )
+    if SINGLE_ROW in {row.name for row in rows}:
+        single = runner.recipe(single_set=True)
+        notes.append(
+            f"{TRG_ROWS['arkitface'][0]}: {single.steps} steps by the recipe {single.name}."
+        )
     if bundle is not None:
         notes.append(f"The full network is not trained here but read from {bundle.name}.")
     for role in roles:
         test = runner.data.tests[role]
         notes.append(
-            f"{test.short_name}: {test.protocol.title}, {runner.image_count(role)} images."
+            f"{test.short_name}: {test.protocol.title}, {runner.image_count(role)} images; boxes: "
+            f"{test.protocol.describe_boxes(test.boxes)}."
+        )
+    return notes
+
+
+def _training_notes(table: TableDefinition, runner: TableRunner) -> list[str]:
+    """Say how the training differs from that of the paper's rows."""
+    data = runner.data
+    if data.training_sets is None:
+        return []
+    notes = []
+    if data.training_sets == "arkitface" and table.compares_trainings:
+        notes.append(
+            f"The row {TRG_ROWS['both'][0]!r} is missing: it needs 300W-LP, --w300lp FOLDER."
+        )
+    elif data.training_sets == "arkitface":
+        notes.append(
+            "The paper trains the networks of this table on ARKitFace and 300W-LP, these are "
+            "trained on ARKitFace alone: --w300lp FOLDER adds the other."
         )
     return notes
 

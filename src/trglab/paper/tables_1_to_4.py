@@ -19,6 +19,19 @@ PoseMethod = Literal["network", "pnp-predicted", "pnp-mean", "pnp-dense", "local
 (:class:`~trglab.paper.img2pose.LocalPoseNetwork`)."""
 
 
+TrainingSets = Literal["both", "arkitface"]
+"""Training data: ARKitFace and 300W-LP, the paper's default, or ARKitFace alone."""
+
+SINGLE_ROW = "full-single"
+"""The full network trained on ARKitFace alone, beside one trained on both data sets"""
+
+TRG_ROWS: Mapping[TrainingSets, tuple[str, str]] = {
+    "both": ("TRG, ARKitFace and 300W-LP", "TRG, several sets"),
+    "arkitface": ("TRG, ARKitFace alone", "TRG, ARKitFace alone"),
+}
+"""Label of the full network and of the printed row in Tables 2 to 4, by training data"""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One statistic of an error on one of the two test sets."""
@@ -60,6 +73,11 @@ class TableDefinition:
     rows: tuple[MethodRow, ...]
     published: Mapping[str, Mapping[str, float]]
     """Printed numbers by the row's label and :attr:`Column.key`"""
+
+    @property
+    def compares_trainings(self) -> bool:
+        """Whether the paper prints TRG's rows of both :data:`TrainingSets`."""
+        return any(row.name == SINGLE_ROW for row in self.rows)
 
     def select(self, names: Sequence[str] | None) -> tuple[MethodRow, ...]:
         """Return the rows of these names in this order, or all rows.
@@ -122,7 +140,7 @@ TABLE_1 = TableDefinition(
         for label, values in published.TABLE_1.items()
     },
 )
-"""Ablation study."""
+"""Ablation study, trained on both data sets."""
 
 _POSE_METHODS = (
     MethodRow(
@@ -146,7 +164,8 @@ _POSE_METHODS = (
     MethodRow(
         "pnp-predicted", "68 landmarks, predicted face, PnP", "full", pose_method="pnp-predicted"
     ),
-    MethodRow("full", "TRG", "full"),
+    MethodRow(SINGLE_ROW, "TRG", "full", published=TRG_ROWS["arkitface"][1]),
+    MethodRow("full", "TRG", "full", published=TRG_ROWS["both"][1]),
 )
 _TABLE_2_COLUMNS = tuple(
     Column("near", error) for error in ("mae_r_deg", "ge_deg", "mae_t_mm", "add_mm")
@@ -173,7 +192,7 @@ TABLE_3 = TableDefinition(
     (
         MethodRow("mean-face", "mean face for every image", "full", pose_method="pnp-mean"),
         MethodRow("1-iter", "TRG, 1-iter", "1-iter"),
-        MethodRow("full", "TRG", "full"),
+        *_POSE_METHODS[-2:],
     ),
     _printed(published.TABLE_2_AND_3, _TABLE_3_COLUMNS),
 )

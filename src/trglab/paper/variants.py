@@ -103,7 +103,7 @@ def train_variant(
     budget: TrainingBudget,
     on_training: OnTraining | None = None,
 ) -> Path:
-    """Train or resume a variant in ``folder/NAME``; return the path of its checkpoint.
+    """Train or resume a variant in ``folder``; return the path of its checkpoint.
 
     Raises
     ------
@@ -113,11 +113,11 @@ def train_variant(
         The training diverged.
     """
     recipe = variant_recipe(base, name)
-    path = folder / name / BEST
+    path = folder / BEST
     if not _is_finished(path, recipe):
         run_training(
             recipe,
-            folder / name,
+            folder,
             resume=True,
             device=None if budget.device is None else torch.device(budget.device),
             workers=budget.workers,

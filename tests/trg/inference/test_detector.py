@@ -59,13 +59,9 @@ def spot_finder() -> onnx.ModelProto:
 
 def write_model(path, model: onnx.ModelProto, **card) -> None:
     data = model.SerializeToString()
-    metadata = {
-        "threshold": 0.5,
-        "graph_bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    facts = {"threshold": 0.5, "graph_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     note = onnx.ModelProto(
-        metadata_props=[onnx.StringStringEntryProto(key=CARD, value=json.dumps(metadata | card))]
+        metadata_props=[onnx.StringStringEntryProto(key=CARD, value=json.dumps(facts | card))]
     )
     path.write_bytes(data + note.SerializeToString())
 

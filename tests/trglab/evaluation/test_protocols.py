@@ -16,6 +16,7 @@ from trg.inference.detections import Detections
 from trg.inference.runtime import PoseArrays
 from trglab.datasets.biwi import shift_inside
 from trglab.datasets.view_store import ViewStoreSettings, write_views
+from trglab.evaluation import protocols
 from trglab.evaluation.prediction import BundleMethod
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.protocols import PROTOCOLS, open_pack, read_pack
@@ -146,6 +147,33 @@ def test_landmark_boxes_come_from_a_first_estimate() -> None:
             second[row], bbox_info_from_box(sample.camera, expected[row]), atol=1e-5
         )
         np.testing.assert_allclose(estimates[row].box_xyxy, expected[row], atol=0.02)
+
+
+def test_the_papers_boxes_are_the_same_for_every_method(monkeypatch) -> None:
+    """On BIWI they lie around landmarks that the package's weights predict, inside the image."""
+    samples = make_samples(2)
+    detector, fixed = OneBox([100.0, 80.0, 300.0, 320.0]), OracleRuntime(samples)
+    monkeypatch.setattr(protocols, "FaceDetector", lambda: detector)
+    monkeypatch.setattr(protocols, "PoseRuntime", lambda _: fixed)
+    wrong = OracleRuntime([replace(s, translation_m=s.translation_m * 2.0) for s in samples])
+    method = protocols.method_with_boxes(PROTOCOLS["biwi"], wrong)
+    assert method.metadata.settings == {"boxes": "paper"}
+    expected = [shift_inside(face_box(s.landmarks68_px), 640, 480) for s in samples]
+    np.testing.assert_allclose(method.face_boxes(samples), expected, atol=0.02)
+    assert not wrong.boxes
+    own = protocols.method_with_boxes(PROTOCOLS["biwi"], wrong, "landmarks")
+    assert np.abs(np.subtract(own.face_boxes(samples), expected)).max() > 5.0
+    truth = protocols.method_with_boxes(PROTOCOLS["arkitface"], wrong)
+    np.testing.assert_array_equal(truth.face_boxes(samples), [s.box_xyxy for s in samples])
+
+
+def test_every_rule_for_boxes_is_described() -> None:
+    biwi, arkitface = PROTOCOLS["biwi"], PROTOCOLS["arkitface"]
+    assert "the weights in the package" in biwi.describe_boxes("paper")
+    assert "projected mesh" in biwi.describe_boxes("truth")
+    for name in ("paper", "detector", "landmarks"):
+        assert "shifted back inside" in biwi.describe_boxes(name)
+        assert "shifted" not in arkitface.describe_boxes(name)
 
 
 def test_boxes_are_shifted_inside_only_on_request() -> None:

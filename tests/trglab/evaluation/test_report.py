@@ -115,7 +115,7 @@ def test_eval_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys)
     stored = json.loads((out / "report.json").read_text())
     assert stored["bundle_sha256"] == file_sha256(bundle)
     assert (stored["images"], stored["not_found"]) == (8, 0)
-    assert stored["settings"] == {"boxes": "truth"}
+    assert stored["settings"] == {"boxes": "paper"}
     faces = [DotFaces().sample(index) for index in range(8)]
     tz_mm = [1000.0 * abs(face.translation_m[2] - PLACE_M[2]) for face in faces]
     assert stored["figures"]["tz_mm"]["mean"] == pytest.approx(np.mean(tz_mm), abs=1e-3)
@@ -141,7 +141,7 @@ def test_eval_with_a_limit(bundle_and_pack, tmp_path: Path, capsys) -> None:
     assert "2 to 3 m" in capsys.readouterr().out
     stored = json.loads((tmp_path / "report.json").read_text())
     assert stored["images"] == 3
-    assert stored["settings"] == {"boxes": "truth", "limit": 3}
+    assert stored["settings"] == {"boxes": "paper", "limit": 3}
 
 
 def test_eval_refuses_incomplete_options(bundle_and_pack, tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from trg.app.cli import app
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
+from trg.network.checkpoint import load_checkpoint
+from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.view_store import ViewStoreSettings, write_views
+from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.predictions import read_predictions
 from trglab.export.stand_in import StandInFolders
 from trglab.paper import table_data, table_runner, variants
@@ -33,6 +36,7 @@ from trglab.paper.table_runner import TableRunner, make_table
 from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import TrainingBudget
 from trglab.training.recipes import recipe, tiny
+from trglab.training.state import BEST
 
 CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
 FEW = {"steps": 2, "batch_size": 4}
@@ -125,7 +129,7 @@ def test_trainings_and_predictions_are_reused(runner, monkeypatch):
 def test_tables_2_to_4_share_trainings(runner):
     second = make_table(TABLES["2"], runner)
     ours = {row.label: row.values for row in second.rows if row.source == "ours"}
-    assert list(ours) == [row.label for row in TABLES["2"].rows]
+    assert list(ours) == [row.label for row in TABLES["2"].rows if row.name != "full-single"]
     assert second.rows[0].label == "img2pose"
     third = make_table(TABLES["3"], runner, ["mean-face", "full"])
     mean_face = third.rows[-2]
@@ -192,6 +196,88 @@ def test_every_recipe_trains_on_the_given_arkitface(stand_in):
     assert small.recipe.datasets == (replace(own.recipe.datasets[0], augment=augment),)
 
 
+@pytest.fixture(scope="module")
+def w300lp(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("w300lp")
+    write(make_samples(4, CAMERA, seed=4), folder, "300wlp")
+    return folder
+
+
+def test_trg_stands_beside_the_printed_row_of_its_own_training(stand_in, w300lp, tmp_path):
+    """Tables 2 to 4 print TRG trained on both data sets and on ARKitFace alone."""
+    overrides = {**FEW, "optim.warmup_steps": 1}
+    data = table_data_from_datasets(
+        stand_in.arkitface, stand_in.biwi, w300lp, "tiny", overrides, boxes="truth"
+    )
+    assert len(data.recipe.datasets) == 2
+    (alone,) = data.single_recipe.datasets
+    assert alone.options == data.recipe.datasets[0].options
+    runner = TableRunner(tmp_path, data)
+    for number in "234":
+        table = make_table(TABLES[number], runner, ["full-single", "full"])
+        labels = [(row.label, row.source) for row in table.rows[-4:]]
+        assert labels == [
+            ("TRG, ARKitFace alone", "paper"),
+            ("TRG, ARKitFace alone", "ours"),
+            ("TRG, several sets", "paper"),
+            ("TRG, ARKitFace and 300W-LP", "ours"),
+        ]
+        notes = " ".join(table.notes)
+        assert "boxes: " in notes
+        assert "missing" not in notes
+        assert "from random weights" in notes
+    assert table.rows[-4].values["far_add_mm_mean"] == 32.10
+    assert table.rows[-2].values["far_add_mm_mean"] == 29.46
+    sets = {}
+    for name in ("full", "full-single"):
+        extra = load_checkpoint(tmp_path / "trained" / name / BEST).extra
+        sets[name] = len(extra["recipe"]["datasets"])
+    assert sets == {"full": 2, "full-single": 1}
+    single = replace(data.single_recipe, steps=1)  # its 30 epochs are shorter
+    runner = TableRunner(tmp_path / "shorter", replace(data, single_recipe=single))
+    table = make_table(TABLES["3"], runner, ["full-single"])
+    assert table.rows[-1].label == "TRG, ARKitFace alone"
+    assert "TRG, ARKitFace alone: 1 steps" in " ".join(table.notes)
+
+
+def test_without_300wlp_the_row_of_both_data_sets_is_missing_and_named(stand_in, tmp_path):
+    data = table_data_from_datasets(
+        stand_in.arkitface, stand_in.biwi, None, "tiny", FEW, boxes="truth"
+    )
+    runner = TableRunner(tmp_path, data)
+    table = make_table(TABLES["3"], runner, ["full"])
+    assert [(row.label, row.source) for row in table.rows[-2:]] == [
+        ("TRG, ARKitFace alone", "paper"),
+        ("TRG, ARKitFace alone", "ours"),
+    ]
+    assert "TRG, several sets" in [row.label for row in table.rows[:-2]]
+    assert "is missing: it needs 300W-LP, --w300lp" in " ".join(table.notes)
+    with pytest.raises(ValueError, match="give --arkitface and --w300lp"):
+        make_table(TABLES["3"], runner, ["full-single"])
+    first = make_table(TABLES["1"], runner, ["full"])
+    assert "The paper trains the networks of this table on ARKitFace and 300W-LP" in " ".join(
+        first.notes
+    )
+
+
+def test_tables_train_from_stores_of_views(stand_in, w300lp, tmp_path):
+    spec = ViewStoreSettings(288, image_format="raw")
+    for name, reader in (("arkit", ARKitFace), ("w300lp", W300LP)):
+        source = stand_in.arkitface if name == "arkit" else w300lp
+        write_views(tmp_path / name, partial(reader, source), spec)
+    data = table_data_from_datasets(
+        stand_in.arkitface, None, tmp_path / "w300lp", arkitface_views=tmp_path / "arkit"
+    )
+    assert all(dataset.is_view_store for dataset in data.recipe.datasets)
+    assert [dataset.options["folder"] for dataset in data.single_recipe.datasets] == [
+        str(tmp_path / "arkit")
+    ]
+    assert data.recipe.name == "paper"
+    for recipe_name, folder in (("paper", None), ("paper_single", w300lp)):
+        with pytest.raises(ValueError, match="--w300lp"):
+            table_data_from_datasets(stand_in.arkitface, None, folder, recipe_name)
+
+
 def test_the_table_command(runner, stand_in, capsys):
     """Reuses the trainings in the folder of the other tests."""
     make_table(TABLES["1"], runner, ["1-iter"])
@@ -206,20 +292,27 @@ def test_the_table_command(runner, stand_in, capsys):
             result_action="return_value",
         )
 
-    run("1", "--rows", "1-iter", "--recipe", "tiny", *folders)
+    run("1", "--rows", "1-iter", "--recipe", "tiny", "--boxes", "truth", *folders)
     printed = capsys.readouterr().out
     assert "paper: 1-iter (w/o MS)" in printed
     assert "synthetic stand-in" in printed
     assert (runner.folder / "table-1.json").is_file()
     with pytest.raises(ValueError, match="rows: expected some of"):
         run("1", "--rows", "fuller")
-    with pytest.raises(ValueError, match="table: expected --arkitface; or --recipe"):
-        run("1", "--far", str(stand_in.biwi))
+    for options, message in (
+        (["--far", str(stand_in.biwi)], "--far needs --near"),
+        (["--near", str(stand_in.biwi)], "need --recipe"),
+        (["--biwi", str(stand_in.biwi)], "--biwi needs --arkitface"),
+        (["--w300lp", str(stand_in.biwi)], "--w300lp needs --arkitface"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run("1", *options)
 
 
 def test_figures(runner):
     path, spreads = make_figure_3(runner)
     assert len(spreads.rows) == 3
+    assert "Boxes of BIWI stand-in: 1.5 times the extent of the labelled" in spreads.caption
     assert path.stat().st_size > 10_000
     assert make_figure_4(runner).stat().st_size > 10_000
 
