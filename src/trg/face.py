@@ -179,11 +179,8 @@ class Face:
     ) -> Face:
         """Build a face from its pose and 3D landmarks, which give the image landmarks and box.
 
-        Raises
-        ------
-        ValueError
-            The head's origin or a landmark lies at or behind the camera or cannot be projected, or
-            an argument is invalid (see :class:`Face`).
+        Raises ValueError if the head's origin or a landmark lies at or behind the camera or cannot
+        be projected, or an argument is invalid (see :class:`Face`).
         """
         R = checked_rotation("face rotation", rotation)
         T = finite_array("face translation_m", translation_m, (3,))
@@ -250,10 +247,8 @@ class Face:
         rotations about the head's. The default gives yaw, pitch, roll as in the paper's tables;
         see :func:`~trg.geometry.rotations.rotation_to_euler` for ranges and gimbal lock.
 
-        Raises
-        ------
-        ValueError
-            The order is not three of ``xyz`` or of ``XYZ`` without a letter twice in a row.
+        Raises ValueError if the order is not three of ``xyz`` or of ``XYZ`` without a letter twice
+        in a row.
         """
         return rotation_to_euler(self.rotation, order)
 
@@ -264,10 +259,7 @@ class Face:
         nose. ``neck`` is the pivot of the head on the spine, which moves least when a person nods
         or looks around: :data:`NECK_FROM_SELLION` times :attr:`interpupillary_m`.
 
-        Raises
-        ------
-        ValueError
-            The origin is unknown.
+        Raises ValueError if the origin is unknown.
         """
         if origin not in get_args(Origin):
             raise ValueError(f"origin: expected one of {get_args(Origin)}, got {origin!r}")
@@ -307,10 +299,7 @@ class Face:
         distance between the pupils of eyes that look far away, as opticians measure it, resolves
         the ambiguity. Rotation and pixels do not change.
 
-        Raises
-        ------
-        ValueError
-            The distance is outside 0.03 to 0.09 metres.
+        Raises ValueError if the distance is outside 0.03 to 0.09 metres.
         """
         known_m = float(finite_array("interpupillary_m", interpupillary_m, ()))
         if not MIN_INTERPUPILLARY_M <= known_m <= MAX_INTERPUPILLARY_M:
@@ -335,10 +324,7 @@ class Face:
         field of view ``fov_error_deg`` wider than the camera's, the farthest to one that much
         narrower.
 
-        Raises
-        ------
-        ValueError
-            The error is negative, or a field of view would leave (0, 180) degrees.
+        Raises ValueError if the error is negative, or a field of view would leave (0, 180) degrees.
         """
         fov_deg = self.camera.fov_deg("diagonal")
         low_deg, high_deg = fov_deg - fov_error_deg, fov_deg + fov_error_deg

@@ -13,10 +13,7 @@ def finite_array(
 ) -> NDArray[Any]:
     """Return ``value`` as an array of ``shape`` (None: any length) and ``dtype``.
 
-    Raises
-    ------
-    ValueError
-        ``value`` is not numeric, has another shape, or contains NaN or infinity.
+    Raises ValueError if ``value`` is not numeric, has another shape, or contains NaN or infinity.
     """
     try:
         array = np.asarray(value, dtype=dtype)
@@ -36,10 +33,7 @@ def finite_array(
 def rgb_image(name: str, value: Any) -> NDArray[np.uint8]:
     """Return ``value`` as an array if it is an ``(h, w, 3)`` uint8 image of at least one pixel.
 
-    Raises
-    ------
-    ValueError
-        It is not.
+    Raises ValueError if it is not.
     """
     array = np.asarray(value)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:

@@ -30,19 +30,10 @@ def existing_file(path: str | PathLike[str], expected: str) -> Path:
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a temporary file beside ``path``, flush it to disk, then rename it to ``path``.
 
-    An interruption at any moment leaves the old file, or none, but never a partial one.
+    ``write`` is called with the temporary file, open for binary writing. An interruption at any
+    moment leaves the old file, or none, but never a partial one.
 
-    Parameters
-    ----------
-    path
-        The file to create or replace.
-    write
-        Called with the temporary file, open for binary writing.
-
-    Raises
-    ------
-    OSError
-        The disk is full or the folder is not writable. The temporary file is removed.
+    Raises OSError if the disk is full or the folder is not writable.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

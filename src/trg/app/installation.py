@@ -61,10 +61,7 @@ def execution_providers() -> tuple[str, ...]:
 def bundled_models() -> list[ModelSummary]:
     """Read and verify the models inside the package.
 
-    Raises
-    ------
-    ValueError
-        A model is damaged.
+    Raises ValueError if a model is damaged.
     """
     models = []
     for name in bundled_names():

@@ -36,10 +36,7 @@ SOUND_WARNING = "drawn without sound: neither MP4 nor Matroska can hold the code
 class Outputs:
     """Which files are written for each input, apart from its records.
 
-    Raises
-    ------
-    ValueError
-        Files are requested without a folder.
+    Raises ValueError if files are requested without a folder.
     """
 
     folder: Path | None = None
@@ -79,10 +76,7 @@ class Outputs:
     ) -> None:
         """Write the requested files of a photo; a mesh only if there is a face.
 
-        Raises
-        ------
-        OSError
-            The folder is not writable.
+        Raises OSError if the folder is not writable.
         """
         if self.draw:
             drawn = Image.fromarray(draw_faces(pixels, faces))
@@ -95,10 +89,7 @@ class Outputs:
     def open_video(self, video: VideoInput, reader: VideoReader) -> Iterator[VideoOutputs]:
         """Open the requested files of a video; they are complete after the block, or absent.
 
-        Raises
-        ------
-        OSError
-            The folder is not writable.
+        Raises OSError if the folder is not writable.
         """
         animation = HeadAnimation() if self.mesh else None
         if self.draw:

@@ -75,10 +75,7 @@ class Summary:
 class PredictOptions:
     """How inputs are processed.
 
-    Raises
-    ------
-    ValueError
-        ``interpupillary_m`` is out of range.
+    Raises ValueError if ``interpupillary_m`` is out of range.
     """
 
     camera: CameraLike | None = None

@@ -51,11 +51,7 @@ def run_selftest(model: str | None = None) -> SelfTestResult:
     """Estimate the face of the bundled image and compare it with the ground truth.
 
     The image was rendered by :mod:`trglab.synth`; ``made_by`` in the ground truth records how.
-
-    Parameters
-    ----------
-    model
-        As in :class:`~trg.estimator.HeadPoseEstimator`.
+    ``model`` is as in :class:`~trg.estimator.HeadPoseEstimator`.
 
     Raises
     ------

@@ -70,10 +70,7 @@ def pose_to_frame(cam_from_head: ArrayLike, frame: FrameConvention) -> NDArray[n
 
     The rotation of the result is proper (determinant 1) in every frame, left-handed ones included.
 
-    Raises
-    ------
-    ValueError
-        The frame is unknown, or the matrix is not a pose.
+    Raises ValueError if the frame is unknown, or the matrix is not a pose.
     """
     if frame not in get_args(FrameConvention):
         raise ValueError(f"frame: expected one of {get_args(FrameConvention)}, got {frame!r}")

@@ -203,10 +203,8 @@ class Camera:
     def unproject(self, pixels: ArrayLike) -> NDArray[np.float64]:
         """Convert pixels ``(..., 2)`` to undistorted rays ``(x / z, y / z)``.
 
-        Raises
-        ------
-        ValueError
-            A pixel is not finite, or no ray reaches it because the distortion model folds over.
+        Raises ValueError if a pixel is not finite, or no ray reaches it because the distortion
+        model folds over.
         """
         pixels = np.asarray(pixels, dtype=np.float64)
         if not np.isfinite(pixels).all():

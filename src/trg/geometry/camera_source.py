@@ -92,11 +92,8 @@ def resolve_camera(
 def scale_calibration(camera: Camera, width: int, height: int) -> Camera:
     """Return a calibrated camera for images of ``width`` x ``height`` px.
 
-    Raises
-    ------
-    ValueError
-        The aspect ratio differs by more than one pixel of rounding: the image was cropped or
-        rotated.
+    Raises ValueError if the aspect ratio differs by more than one pixel of rounding: the image was
+    cropped or rotated.
     """
     if (camera.width, camera.height) == (width, height):
         return camera

@@ -56,10 +56,7 @@ def bbox_info_from_box(camera: Camera, box_xyxy: ArrayLike) -> NDArray[np.float6
     The square has the box's centre and, in rays, its larger side. Under distortion the side is
     measured with the scale at the centre.
 
-    Raises
-    ------
-    ValueError
-        The box is empty, not finite, or lies where the lens model folds over.
+    Raises ValueError if the box is empty, not finite, or lies where the lens model folds over.
     """
     box = finite_array("box_xyxy", box_xyxy, (4,))
     size = box[2:] - box[:2]

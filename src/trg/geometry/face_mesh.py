@@ -28,10 +28,8 @@ class FaceTopology:
 
     Validated on construction; its arrays are read-only copies.
 
-    Raises
-    ------
-    ValueError
-        A shape is wrong, an index out of range or repeated, or the mirror map not its own inverse.
+    Raises ValueError if a shape is wrong, an index out of range or repeated, or the mirror map not
+    its own inverse.
     """
 
     template_m: NDArray[np.float32]
@@ -83,10 +81,7 @@ class FaceTopology:
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> FaceTopology:
         """Build from the arrays of :meth:`to_arrays`; others are ignored.
 
-        Raises
-        ------
-        ValueError
-            An array is missing or inconsistent with the others.
+        Raises ValueError if an array is missing or inconsistent with the others.
         """
         missing = [name for name in _STORED if name not in arrays]
         if missing:
@@ -106,10 +101,7 @@ def vertex_indices(
 ) -> NDArray[np.int32]:
     """Return ``value`` as a new int32 array of ``shape`` (None: any length).
 
-    Raises
-    ------
-    ValueError
-        The shape differs, or a number is not an integer in [0, vertex_count).
+    Raises ValueError if the shape differs, or a number is not an integer in [0, vertex_count).
     """
     numbers = finite_array(name, value, shape)
     indices = numbers.astype(np.int32)

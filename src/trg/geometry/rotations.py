@@ -173,10 +173,7 @@ def rotation_to_quat(rotation: ArrayLike) -> Floats:
     Of the four equivalent formulas, the one with the largest divisor (Shepperd 1978). For half
     turns, where w is 0, the first nonzero component is positive.
 
-    Raises
-    ------
-    ValueError
-        The matrix is not a rotation.
+    Raises ValueError if the matrix is not a rotation.
     """
     R = checked_rotation("rotation", rotation)
     wx, wy, wz = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
@@ -193,10 +190,7 @@ def rotation_to_quat(rotation: ArrayLike) -> Floats:
 def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
     """Return the least rotations ``(..., 3, 3)`` that turn directions onto other directions.
 
-    Parameters
-    ----------
-    source, target
-        ``(..., 3)``, of any length above 0. The result is undefined where they are opposite.
+    Directions are ``(..., 3)``, of any length above 0. The result is undefined for opposite ones.
     """
     start = normalize(np.asarray(source, dtype=np.float64))
     end = normalize(np.asarray(target, dtype=np.float64))
@@ -248,10 +242,7 @@ def checked_rotation(
 ) -> NDArray[np.float64]:
     """Return ``value`` as float64 rotations of ``shape`` (None: any length).
 
-    Raises
-    ------
-    ValueError
-        The shape differs, or a matrix is not a rotation (:func:`is_rotation`).
+    Raises ValueError if the shape differs, or a matrix is not a rotation (:func:`is_rotation`).
     """
     R = finite_array(name, value, shape)
     is_valid = is_rotation(R)

@@ -114,10 +114,7 @@ def crop_from_virtual_camera(
     ``bbox_info`` is 0, 0 and the virtual camera's side. None if the crop would show nothing of the
     image.
 
-    Raises
-    ------
-    ValueError
-        The camera's size differs from the image's.
+    Raises ValueError if the camera's size differs from the image's.
     """
     check_image_size(image, camera)
     direction, side = virtual

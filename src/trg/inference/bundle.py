@@ -129,10 +129,7 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
 def bundled(name: str = DEFAULT_BUNDLE) -> Path:
     """Return the path of a bundle inside the package.
 
-    Raises
-    ------
-    ValueError
-        The package has no bundle of that name.
+    Raises ValueError if the package has no bundle of that name.
     """
     path = BUNDLES / f"{name}{SUFFIX}"
     if not path.is_file():

@@ -43,15 +43,12 @@ class ConfidenceModel:
         finite_array("confidence weights", self.weights, (len(FEATURES),))
 
     @classmethod
-    def from_training_facts(cls, facts: Mapping[str, Any]) -> ConfidenceModel:
+    def from_training(cls, training: Mapping[str, Any]) -> ConfidenceModel:
         """Return the regression stored on a weight card, or :data:`UNCALIBRATED` if there is none.
 
-        Raises
-        ------
-        ValueError
-            The card names other features than :data:`FEATURES`.
+        Raises ValueError if the card names other features than :data:`FEATURES`.
         """
-        stored = facts.get(CARD_KEY)
+        stored = training.get(CARD_KEY)
         if stored is None:
             return UNCALIBRATED
         if set(stored) != set(FEATURES):  # order differs: cards are sorted
@@ -61,7 +58,7 @@ class ConfidenceModel:
             )
         return cls(tuple(float(stored[name]) for name in FEATURES))
 
-    def to_facts(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float]:
         """Return the weights by name, for a weight card."""
         return dict(zip(FEATURES, self.weights, strict=True))
 

@@ -7,7 +7,7 @@ bounding rectangle. It may extend beyond the image.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,6 @@ class Detections(NamedTuple):
     """``(k, 5, 2)``; NaN from detectors without landmarks"""
 
 
-@runtime_checkable
 class Detector(Protocol):
     """Interface of face detectors."""
 

@@ -143,14 +143,10 @@ class FaceDetector:
         self._session, self.card = _open(
             bundled_model() if model is None else model, threads, providers
         )
-        self._threshold = float(self.card["threshold"]) if threshold is None else threshold
+        self.threshold = float(self.card["threshold"]) if threshold is None else threshold
+        """Least score of a face where :meth:`detect` is given none."""
         self._side_px = side_px
         self._smallest_face_px = smallest_face_px
-
-    @property
-    def threshold(self) -> float:
-        """Least score of a face where :meth:`detect` is given none."""
-        return self._threshold
 
     def detect(
         self,
@@ -218,10 +214,7 @@ class FaceDetector:
 def bundled_model() -> Path:
     """Return the path of the detector inside the package.
 
-    Raises
-    ------
-    FileNotFoundError
-        The package was built without a detector.
+    Raises FileNotFoundError if the package was built without a detector.
     """
     if not BUNDLED.is_file():
         raise FileNotFoundError(

@@ -82,11 +82,7 @@ def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> He
 
     The one place where a network's answer becomes a pose; the estimator and the evaluation share
     it. The float32 rotation is orthonormalised in float64, so that it is a rotation to 1e-15.
-
-    Parameters
-    ----------
-    cam_from_virtual
-        ``(3, 3)``: from the frame the crop was taken in to the camera's.
+    ``cam_from_virtual`` is the crop's.
     """
     virtual_from_head = rotation_from_6d(rotation_to_6d(arrays.rotation[row].astype(np.float64)))
     return HeadPose(
@@ -107,7 +103,7 @@ class PosePipeline:
     ) -> None:
         self._network = network
         self._batch_size = batch_size
-        self._confidence = ConfidenceModel.from_training_facts(network.card.training)
+        self._confidence = ConfidenceModel.from_training(network.card.training)
         self._passes = 1 + (MAX_REFINEMENTS if refine else 0)
 
     def estimate(self, requests: Sequence[FaceRequest]) -> list[Face | None]:

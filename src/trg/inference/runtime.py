@@ -111,11 +111,6 @@ class PoseRuntime:
                 f"{PoseArrays._fields}, got one from {self._input_names} to {outputs}"
             )
 
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """The execution providers in use."""
-        return tuple(self._session.get_providers())
-
     def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
         """Estimate faces.
 

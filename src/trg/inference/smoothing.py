@@ -56,11 +56,8 @@ class OneEuroFilter:
     def smooth(self, value: Floats, time_s: float, unit: float = 1.0) -> Floats:
         """Return the filtered value after the measurement ``value`` at ``time_s``.
 
-        Parameters
-        ----------
-        unit
-            Length that counts as 1 in the speed that ``beta`` multiplies. The speed of a point set
-            is the root mean square over its points.
+        ``unit`` is the length that counts as 1 in the speed that ``beta`` multiplies. The speed of
+        a point set is the root mean square over its points.
         """
         elapsed_s = time_s - self._time_s
         if self._value is None or self._velocity is None or elapsed_s < 0:

@@ -52,10 +52,7 @@ def read_boxes(path: str | PathLike[str]) -> PhotoBoxes:
 def boxes_for(boxes: PhotoBoxes, source: str) -> NDArray[np.float64]:
     """Return the boxes ``(k, 4)`` of a photo, listed by its path or else by its file name.
 
-    Raises
-    ------
-    ValueError
-        The photo is not listed.
+    Raises ValueError if the photo is not listed.
     """
     for name in (source, Path(source).as_posix(), Path(source).name):
         if name in boxes:

@@ -17,10 +17,7 @@ _TAG_OPTIONS: dict[str, Any] = (
 def open_media_file(path: str | PathLike[str]) -> Any:
     """Open a local video or sound file for reading; return PyAV's input container.
 
-    Raises
-    ------
-    av.error.FFmpegError
-        The file cannot be opened or is not a media file.
+    Raises av.error.FFmpegError if the file cannot be opened or is not a media file.
     """
     return av.open(
         os.path.abspath(path),  # a colon in a relative name would be read as a protocol

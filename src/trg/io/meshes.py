@@ -55,8 +55,8 @@ def write_ply(path: str | PathLike[str], faces: Sequence[Face]) -> None:
     The vertex property ``face`` is the index of the face, from 0. Raises the errors of
     :func:`write_obj`.
     """
-    vertex_type = np.dtype([(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")])
-    vertex_type = np.dtype([*vertex_type.descr, ("face", "<i4")])
+    properties = ("x", "y", "z", "nx", "ny", "nz")
+    vertex_type = np.dtype([*((name, "<f4") for name in properties), ("face", "<i4")])
     triangle_type = np.dtype([("count", "u1"), ("corners", "<i4", (3,))])
     vertex_rows, triangle_rows, first = [], [], 0
     for number, face in enumerate(_not_empty(faces)):
@@ -72,7 +72,7 @@ def write_ply(path: str | PathLike[str], faces: Sequence[Face]) -> None:
         first += len(vertices)
     header = ["ply", "format binary_little_endian 1.0", f"comment {_FRAME_NOTE}"]
     header.append(f"element vertex {first}")
-    header += [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")]
+    header += [f"property float {name}" for name in properties]
     header.append("property int face")
     header.append(f"element face {sum(map(len, triangle_rows))}")
     header += ["property list uchar int vertex_indices", "end_header\n"]
@@ -149,10 +149,7 @@ class HeadAnimation:
         Faces without identity get their index as identity. Of two faces with the same identity
         the first is used.
 
-        Raises
-        ------
-        ValueError
-            The time is not finite or not after the previous one.
+        Raises ValueError if the time is not finite or not after the previous one.
         """
         if not np.isfinite(time_s) or (self._times_s and time_s <= self._times_s[-1]):
             last = f"above {self._times_s[-1]}" if self._times_s else "that is finite"

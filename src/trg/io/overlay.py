@@ -91,17 +91,7 @@ def draw_faces(
     distance that depends on an assumed camera. Line widths and font size scale with the face and
     the image. Parts that are behind the camera or not finite are omitted.
 
-    Parameters
-    ----------
-    pixels
-        ``(h, w, 3)`` uint8 RGB.
-    faces
-        The faces of this image.
-
-    Raises
-    ------
-    ValueError
-        ``pixels`` is not a uint8 RGB image.
+    Raises ValueError if ``pixels`` is not an ``(h, w, 3)`` uint8 RGB image.
     """
     style = style or OverlayStyle()
     canvas = Image.fromarray(np.array(rgb_image("pixels", pixels)))

@@ -256,10 +256,7 @@ def webcam_input(number: int, platform: str) -> tuple[str, str, dict[str, str]]:
 
     ``platform`` is :data:`sys.platform`.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no webcam with this number.
+    Raises FileNotFoundError if there is no webcam with this number.
     """
     if number < 0:
         raise FileNotFoundError(f"expected the number of a webcam, from 0, got {number}")

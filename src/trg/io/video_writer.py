@@ -107,11 +107,8 @@ class VideoWriter:
 
         Times closer than one tick (1 / ``TICKS_PER_SECOND``) are moved one tick apart.
 
-        Raises
-        ------
-        ValueError
-            The frame has another size or type, its time is not after the previous one, or the
-            writer is closed.
+        Raises ValueError if the frame has another size or type, its time is not after the previous
+        one, or the writer is closed.
         """
         if self._container is None:
             raise ValueError(f"{self.path}: expected an open video, got one that was closed")
@@ -140,10 +137,7 @@ class VideoWriter:
     def close(self) -> None:
         """Complete the file and give it its name; does nothing if already closed.
 
-        Raises
-        ------
-        ValueError
-            No frame was written; there is no file then.
+        Raises ValueError if no frame was written; there is no file then.
         """
         if self._container is None:
             return

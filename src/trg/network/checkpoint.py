@@ -42,15 +42,9 @@ def save_checkpoint(
 ) -> None:
     """Write a network, its configuration and its mesh to one file, atomically.
 
-    Parameters
-    ----------
-    extra
-        Containers, numbers, strings and tensors to save with the weights.
+    ``extra`` may hold containers, numbers, strings and tensors.
 
-    Raises
-    ------
-    OSError
-        The file cannot be written; an existing file is left unchanged.
+    Raises OSError if the file cannot be written; an existing file is left unchanged.
     """
     contents = {
         "format": FORMAT,
@@ -147,10 +141,7 @@ def _torchvision_state() -> Mapping[str, Tensor]:
 def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load ``state`` into ``module`` if all names and shapes agree.
 
-    Raises
-    ------
-    ValueError
-        Lists missing and unexpected keys and differing shapes.
+    Raises ValueError otherwise, with the missing and unexpected names and the differing shapes.
     """
     own = module.state_dict()
     missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))

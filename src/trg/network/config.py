@@ -147,10 +147,7 @@ class TRGConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TRGConfig:
         """Build a configuration from the result of :meth:`to_dict`.
 
-        Raises
-        ------
-        ValueError
-            A key is unknown or missing, or a value is out of range.
+        Raises ValueError if a key is unknown or missing, or a value is out of range.
         """
         renamed = {_LEGACY_NAMES.get(name, name): value for name, value in values.items()}
         return _from_dict(cls, {**_LEGACY_DEFAULTS, **renamed}, "network config")

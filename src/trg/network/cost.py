@@ -23,12 +23,8 @@ def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
     """Count the multiply-adds of convolutions and linear layers in one forward pass.
 
     Interpolation, activations, normalisation (folded at export) and projection are not counted, as
-    is usual; together they are below one percent.
-
-    Parameters
-    ----------
-    inputs
-        Arguments of the forward pass, usually with a batch size of 1.
+    is usual; together they are below one percent. ``inputs`` are those of the forward pass, usually
+    with a batch size of 1.
     """
     was_training = network.training
     counter = FlopCounterMode(display=False)

@@ -163,10 +163,7 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
     The exported graph has its batch normalisations folded into the convolutions. The restored
     ones have neutral statistics: call :func:`recalibrate_batchnorm` before training.
 
-    Raises
-    ------
-    ValueError
-        The graph is not one that :func:`~trg.network.export.export_bundle` writes.
+    Raises ValueError if the graph is not one that :func:`~trg.network.export.export_bundle` writes.
     """
     network = TRGNetwork(TRGConfig.from_dict(bundle.card.config), bundle.topology)
     weights = _weights(onnx.load_from_string(bundle.model).graph)
@@ -204,12 +201,8 @@ def recalibrate_batchnorm(
     """Set the statistics of all batch normalisations from some crops; outputs stay the same.
 
     Scale and shift are changed to compensate for the new mean and variance, so that the network in
-    training mode, with a batch's own statistics, gives nearly the outputs of evaluation mode.
-
-    Parameters
-    ----------
-    crops, bbox_info
-        Inputs of the network; a few hundred faces.
+    training mode, with a batch's own statistics, gives nearly the outputs of evaluation mode. A few
+    hundred faces are enough.
     """
 
     def recalibrate(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -67,7 +67,7 @@ class ConfidenceFit:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers by name."""
         return {
-            "weights": self.model.to_facts(),
+            "weights": self.model.to_dict(),
             "right_above_half": self.right_above_half,
             "found_above_half": self.found_above_half,
             "bins": [list(each) for each in self.bins],
@@ -82,7 +82,7 @@ def calibrated(
     Renders ``images`` synthetic faces and as many images without a face, which takes minutes.
     """
     fit = fit_confidence(box_outcomes(PoseRuntime(bundle), images, seed))
-    training = {**bundle.card.training, CARD_KEY: fit.model.to_facts()}
+    training = {**bundle.card.training, CARD_KEY: fit.model.to_dict()}
     return replace(bundle, card=replace(bundle.card, training=training)), fit
 
 

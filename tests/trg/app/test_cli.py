@@ -48,7 +48,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, package, arguments,
     assert "Traceback" not in done.stderr
 
 
-def test_warnings_are_lines_without_a_place_in_the_code():
+def test_warnings_are_single_lines_without_source_lines():
     setup = """
 import warnings
 warnings.simplefilter("default", UserWarning)

@@ -45,7 +45,7 @@ def test_records_go_to_stdout_and_messages_to_stderr(cli, tmp_path):  # noqa: F8
     photos = save_photos(tmp_path, 0, 1, 2)
     done = cli.predict(*photos, *FOCAL)
     assert done.code == 0
-    alone, pair, nobody = done.records
+    alone, pair, empty = done.records
     assert alone["source"] == str(photos[0])
     assert alone["frame"] is None
     assert alone["time_s"] is None
@@ -55,7 +55,7 @@ def test_records_go_to_stdout_and_messages_to_stderr(cli, tmp_path):  # noqa: F8
     assert_is(alone["faces"][0], ALONE)
     for face, head in zip(pair["faces"], PAIR, strict=True):
         assert_is(face, head)
-    assert nobody["faces"] == []
+    assert empty["faces"] == []
     assert "3 faces in 3 photos" in done.err
     assert "landmarks_m" not in alone["faces"][0]
     dense = cli.predict(photos[0], *FOCAL, "--landmarks").records[0]["faces"][0]
@@ -187,8 +187,8 @@ def test_cameras_from_options(cli, tmp_path):  # noqa: F811
     (photo,) = save_photos(tmp_path, 0)
     file = tmp_path / "camera.json"
     file.write_text(json.dumps(CAMERA.resize(1280, 960).to_dict()))
-    told = cli.predict(photo, "--camera", file).records[0]["camera"]
-    assert told["fx"] == pytest.approx(CAMERA.fx, abs=1e-3)
+    recorded = cli.predict(photo, "--camera", file).records[0]["camera"]
+    assert recorded["fx"] == pytest.approx(CAMERA.fx, abs=1e-3)
     for axis in ("horizontal", "vertical", "diagonal"):
         seen = cli.predict(photo, "--fov", 50, "--fov-axis", axis).records[0]["camera"]
         assert seen["fx"] == pytest.approx(Camera.from_fov(50, 640, 480, axis).fx, abs=1e-3)
@@ -277,7 +277,7 @@ def test_a_known_eye_distance_sets_the_scale(cli, tmp_path):  # noqa: F811
         (["{in}", "--mesh", "ply"], "-o DIR"),
         (["{in}", "--resume"], "needs a file"),
         (["{in}", "--format", "parquet"], "needs a file"),
-        (["{in}", "--format", "csv", "--landmarks"], "no room"),
+        (["{in}", "--format", "csv", "--landmarks"], "cannot hold"),
         (["{in}", "--ipd", "0.064"], "30 to 90 mm"),
         (["{in}", "--boxes", "{in}/none.json"], "none.json"),
         (["{jpg}", "-o", "{jpgs}", "--draw"], "would be overwritten"),

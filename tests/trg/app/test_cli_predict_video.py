@@ -183,7 +183,7 @@ def test_ctrl_c_in_a_video_leaves_no_incomplete_file(capsys, monkeypatch, tmp_pa
     assert (out / "clip.mp4").exists()
 
 
-def test_ctrl_c_is_how_a_live_source_ends(cli, monkeypatch, tmp_path):
+def test_ctrl_c_ends_a_live_input(cli, monkeypatch, tmp_path):
     clip = make_clip(tmp_path / "camera.mp4")
 
     class Endless(VideoReader):

@@ -60,11 +60,11 @@ def test_non_finite_estimates_have_finite_features_and_no_confidence(broken):
 
 def test_models_round_trip_through_cards_and_outdated_ones_are_refused():
     model = ConfidenceModel((1.0, -2.0, -1.0, 0.5, -3.0, 0.0))
-    assert ConfidenceModel.from_training_facts({CARD_KEY: model.to_facts()}) == model
-    by_name = dict(sorted(model.to_facts().items()))  # as a bundle's card keeps them
-    assert ConfidenceModel.from_training_facts({CARD_KEY: by_name}) == model
-    assert ConfidenceModel.from_training_facts({}) is UNCALIBRATED
+    assert ConfidenceModel.from_training({CARD_KEY: model.to_dict()}) == model
+    by_name = dict(sorted(model.to_dict().items()))  # as a bundle's card keeps them
+    assert ConfidenceModel.from_training({CARD_KEY: by_name}) == model
+    assert ConfidenceModel.from_training({}) is UNCALIBRATED
     with pytest.raises(ValueError, match="fit them again"):
-        ConfidenceModel.from_training_facts({CARD_KEY: {"bias": 1.0}})
+        ConfidenceModel.from_training({CARD_KEY: {"bias": 1.0}})
     with pytest.raises(ValueError, match="confidence weights"):
         ConfidenceModel((1.0, 2.0))

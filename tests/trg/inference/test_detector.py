@@ -59,9 +59,13 @@ def spot_finder() -> onnx.ModelProto:
 
 def write_model(path, model: onnx.ModelProto, **card) -> None:
     data = model.SerializeToString()
-    facts = {"threshold": 0.5, "graph_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    metadata = {
+        "threshold": 0.5,
+        "graph_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     note = onnx.ModelProto(
-        metadata_props=[onnx.StringStringEntryProto(key=CARD, value=json.dumps(facts | card))]
+        metadata_props=[onnx.StringStringEntryProto(key=CARD, value=json.dumps(metadata | card))]
     )
     path.write_bytes(data + note.SerializeToString())
 

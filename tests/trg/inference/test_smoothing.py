@@ -84,7 +84,7 @@ def test_repeated_times_change_nothing_and_decreasing_times_reset():
     assert 4.0 < filtered.smooth(np.full(3, 4.0), 0.3)[0] < 5.0
 
 
-def test_long_gaps_forget_the_past():
+def test_long_gaps_reset_the_smoothing():
     filtered = OneEuroFilter(PARAMETERS)
     filtered.smooth(np.zeros(1), 0.0)
     assert filtered.smooth(np.ones(1), 100.0)[0] > 0.99

@@ -71,14 +71,14 @@ def test_focal_length_is_a_diagonal_measure(orientation, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "knows"), [((4000, 3000), True), ((3000, 4000), True), ((4000, 2250), False)]
+    ("exif_size", "has_camera"), [((4000, 3000), True), ((3000, 4000), True), ((4000, 2250), False)]
 )
-def test_cropped_images_have_no_camera(told, knows, tmp_path):
+def test_cropped_images_have_no_camera(exif_size, has_camera, tmp_path):
     exif = exif_block(1, 26)
     tags = exif.get_ifd(ExifTags.IFD.Exif)
-    tags[ExifTags.Base.ExifImageWidth], tags[ExifTags.Base.ExifImageHeight] = told
+    tags[ExifTags.Base.ExifImageWidth], tags[ExifTags.Base.ExifImageHeight] = exif_size
     Image.new("RGB", (400, 300)).save(tmp_path / "photo.jpg", exif=exif)
-    assert (read_image(tmp_path / "photo.jpg").camera is not None) == knows
+    assert (read_image(tmp_path / "photo.jpg").camera is not None) == has_camera
 
 
 @pytest.mark.parametrize("focal", [None, 0, 1, 60000])

@@ -174,7 +174,7 @@ def test_invisible_faces_are_omitted():
     assert np.array_equal(draw_faces(GREY, [faces[3]], outside), GREY)
 
 
-def test_errors_name_what_came():
+def test_errors_name_what_was_received():
     with pytest.raises(ValueError, match="uint8 RGB image"):
         draw_faces(GREY.astype(float), [])
     with pytest.raises(ValueError, match=r"opacity: expected 0 to 1, got 2"):

@@ -197,7 +197,7 @@ def test_resume_continues_after_the_last_finished_input(tmp_path, faces, record_
 
 
 @pytest.mark.parametrize("record_format", LINE_FORMATS)
-def test_resume_without_earlier_records_starts_anew(tmp_path, faces, record_format):
+def test_resume_without_earlier_records_starts_a_new_file(tmp_path, faces, record_format):
     fresh = written(tmp_path / "fresh", record_format, faces).read_bytes()
     resumed = written(tmp_path / "resumed", record_format, faces, resume=True)
     assert resumed.read_bytes() == fresh
@@ -285,7 +285,7 @@ def test_a_full_disk_leaves_complete_lines(tmp_path, faces):
     ]
 
 
-def test_errors_name_what_came(tmp_path):
+def test_errors_name_what_was_received(tmp_path):
     with pytest.raises(ValueError, match="record format: expected one of"):
         open_records("xml", None)
     for record_format in ("csv", "openface"):

@@ -59,10 +59,10 @@ def test_display_rotation_is_applied(rotation_deg, exif, flip, tmp_path):
     path = write_clip(tmp_path / "turned.mp4", frames=2, rotation_deg=rotation_deg, flip=flip)
     expected = EXIF_ORIENTATIONS[exif].apply(frame_pixels(0, 64, 48))
     with av.open(str(path)) as container:
-        told = next(container.decode(video=0)).side_data.get("DISPLAYMATRIX")
+        stored = next(container.decode(video=0)).side_data.get("DISPLAYMATRIX")
     if flip:  # comes after the rotation
         expected = expected[:, ::-1]
-    assert (told is None) == (exif == 1 and not flip)
+    assert (stored is None) == (exif == 1 and not flip)
     with VideoReader(path) as reader:
         assert (reader.height, reader.width) == expected.shape[:2]
         np.testing.assert_allclose(next(reader).pixels, expected, atol=60)  # the block's border

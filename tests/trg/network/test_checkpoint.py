@@ -64,7 +64,7 @@ def _rewrite(path, change) -> None:
     torch.save(contents, path)
 
 
-def test_what_does_not_fit_is_named(tmp_path) -> None:
+def test_mismatched_weights_are_named(tmp_path) -> None:
     path = tmp_path / "net.pt"
     network = seeded_network(tiny_config(), TOPOLOGY)
 

@@ -131,7 +131,7 @@ def test_default_weights_are_the_papers() -> None:
     assert LossWeights() == LossWeights(20.0, 2.0, 0.01, 10.0, 2.0, 1.25, 0.0, 0.0)
 
 
-def test_perfect_answers_cost_nothing() -> None:
+def test_exact_estimates_have_zero_loss() -> None:
     targets = _batch()
     losses = TRGLoss(TOPOLOGY, LossWeights(heatmaps=1.0))(_output(targets, noise=0.0), targets)
     assert losses.total.item() < 1e-4  # the labels' landmarks were rounded to float32
@@ -181,19 +181,19 @@ def test_gradients_of_a_whole_network_agree_with_finite_differences() -> None:
         assert (above - below) / (2 * step) == pytest.approx(slope, rel=1e-3, abs=1e-4), name
 
 
-def test_missing_labels_leave_only_what_remains() -> None:
+def test_missing_labels_leave_the_other_terms() -> None:
     targets = _batch()
     output = _output(targets)
     loss = TRGLoss(TOPOLOGY)
-    nobody = torch.zeros(4, dtype=torch.bool)
-    no_pose = loss(output, targets._replace(has_pose=nobody))
+    missing = torch.zeros(4, dtype=torch.bool)
+    no_pose = loss(output, targets._replace(has_pose=missing))
     assert no_pose.rotation == no_pose.camera == 0
     assert no_pose.head > 0
     assert no_pose.edge > 0
-    no_vertices = loss(output, targets._replace(has_vertices=nobody))
+    no_vertices = loss(output, targets._replace(has_vertices=missing))
     assert no_vertices.head == no_vertices.edge == no_vertices.camera == 0
     assert no_vertices.rotation > 0
-    only_2d = loss(output, targets._replace(has_pose=nobody, has_vertices=nobody))
+    only_2d = loss(output, targets._replace(has_pose=missing, has_vertices=missing))
     assert only_2d.head == only_2d.camera == only_2d.rotation == only_2d.edge == 0
     expected = 0.0
     for t, stage in enumerate(output.steps):
@@ -218,12 +218,12 @@ def test_labels_that_are_masked_out_have_no_influence() -> None:
     assert torch.equal(torch.stack(loss(output, masked)), torch.stack(loss(output, rubbish)))
 
 
-def test_unweighted_points_have_no_influence_and_no_points_cost_nothing() -> None:
+def test_unweighted_points_have_no_influence_and_no_points_have_zero_loss() -> None:
     targets = _batch()
     weight = targets.landmarks68_weight.clone()
     weight[:, :40] = 0
-    nobody = torch.zeros(4, dtype=torch.bool)
-    weighted = targets._replace(landmarks68_weight=weight, has_pose=nobody)
+    missing = torch.zeros(4, dtype=torch.bool)
+    weighted = targets._replace(landmarks68_weight=weight, has_pose=missing)
     moved = weighted.landmarks68_crop.clone()
     moved[:, :40] += 3.0
     output = _output(targets)
@@ -291,8 +291,8 @@ def test_the_image_loss_weighs_both_training_sets_alike() -> None:
         )
         return TRGLoss(TOPOLOGY)(output, some).image.item()
 
-    nobody = torch.zeros(8, dtype=torch.bool)
-    losses = image_loss(nobody, has_labels), image_loss(~has_labels, nobody)
+    missing = torch.zeros(8, dtype=torch.bool)
+    losses = image_loss(missing, has_labels), image_loss(~has_labels, missing)
     (gradient,) = torch.autograd.grad(TRGLoss(TOPOLOGY)(output, targets).image, estimate)
     gradients = gradient[:4].norm().item(), gradient[4:].norm().item()
     # The rest is the difference between the mean over all vertices and that over 68 of them.
@@ -300,7 +300,7 @@ def test_the_image_loss_weighs_both_training_sets_alike() -> None:
     assert gradients[1] == pytest.approx(gradients[0], rel=0.2)
 
 
-def test_without_geometry_the_true_pose_of_any_person_costs_nothing() -> None:
+def test_without_geometry_the_true_pose_of_any_person_has_zero_loss() -> None:
     """The template stands for the person only where no vertices are labelled."""
     targets = _batch()
     template = torch.tensor(TOPOLOGY.template_m).to(targets.vertices_m).expand(4, -1, -1)
@@ -335,7 +335,7 @@ def test_without_geometry_the_pose_learns_from_the_true_vertices() -> None:
     assert (gradient.abs() > 0).all()
 
 
-def test_image_loss_does_not_know_the_cameras_resolution() -> None:
+def test_image_loss_does_not_depend_on_the_cameras_resolution() -> None:
     """Twice the face at twice the distance: the same rays, bbox_info and loss."""
     targets = _batch()
     output = _output(targets)

@@ -169,7 +169,7 @@ def test_training_starts_near_the_template_facing_the_camera() -> None:
         assert (stage.correction - torch.tensor([1.0, 0.0, 0.0])).abs().max() < 0.1
 
 
-def test_faces_do_not_see_each_other() -> None:
+def test_faces_of_a_batch_do_not_affect_each_other() -> None:
     network = wake_heads(seeded_network(tiny_config(), TOPOLOGY)).eval()
     crops, targets = labelled_batch(TOPOLOGY, 32, 3)
     with torch.no_grad():

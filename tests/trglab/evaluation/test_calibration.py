@@ -81,8 +81,8 @@ def test_fitting_tells_faces_from_others(monkeypatch):
     fit = calibration.fit_confidence(outcomes)
     assert fit.right_above_half == 1.0
     assert fit.found_above_half == 1.0
-    sharp = replace(CARD, training={CARD_KEY: fit.model.to_facts()})
-    assert ConfidenceModel.from_training_facts(sharp.training) == fit.model
+    sharp = replace(CARD, training={CARD_KEY: fit.model.to_dict()})
+    assert ConfidenceModel.from_training(sharp.training) == fit.model
 
 
 def test_boxes_for_fitting_lie_around_the_face_or_anywhere():

@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 class ConsoleObserver:
     """Shows progress bars and messages, and requests a stop on Ctrl-C; a context manager.
 
-    Parameters
-    ----------
-    inputs
-        All inputs of the run.
-    finished
-        Names of the inputs that an earlier run finished.
-    show_progress
-        Whether progress bars may be shown; they also need a terminal.
+    ``finished`` are the names of the inputs that an earlier run finished. Progress bars are shown
+    only on a terminal.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def models(*, all_figures: bool = False) -> None:
         results.print(f"[bold]{escape(model.name)}[/], {model.kind}")
         shown = model.figures if all_figures else _headlines(model)
         figures = [(name, f"{value:.4g}") for name, value in shown.items()]
-        _print_rows(results, _facts(model) + figures, indent="  ")
+        _print_rows(results, _card_rows(model) + figures, indent="  ")
 
 
 def _run_selftest(results: Console, model: str | None) -> str | None:
@@ -92,18 +92,18 @@ def _print_rows(console: Console, rows: list[tuple[str, str]], indent: str = "")
         console.print(f"{indent}[cyan]{escape(name):<{width}}[/]  {escape(value)}")
 
 
-def _facts(model: ModelSummary) -> list[tuple[str, str]]:
-    facts = [("licence", model.licence)]
-    facts += [("attribution", each) for each in model.attribution]
-    facts.append(("file", f"{model.path}, {model.size_bytes / 1e6:.1f} MB"))
-    facts.append(("SHA-256", model.sha256))
+def _card_rows(model: ModelSummary) -> list[tuple[str, str]]:
+    rows = [("licence", model.licence)]
+    rows += [("attribution", each) for each in model.attribution]
+    rows.append(("file", f"{model.path}, {model.size_bytes / 1e6:.1f} MB"))
+    rows.append(("SHA-256", model.sha256))
     if model.parameters is not None:
-        facts.append(("parameters", f"{model.parameters / 1e6:.2f} M"))
+        rows.append(("parameters", f"{model.parameters / 1e6:.2f} M"))
     if model.multiply_adds is not None:
-        facts.append(("multiply-adds", f"{model.multiply_adds / 1e9:.2f} G"))
+        rows.append(("multiply-adds", f"{model.multiply_adds / 1e9:.2f} G"))
     if model.crop_size is not None:
-        facts.append(("crop", f"{model.crop_size} px"))
-    return facts
+        rows.append(("crop", f"{model.crop_size} px"))
+    return rows
 
 
 def _headlines(model: ModelSummary) -> dict[str, float]:

@@ -35,10 +35,7 @@ class AppendOnlyFile:
     def append(self, piece: bytes) -> None:
         """Append a piece.
 
-        Raises
-        ------
-        OSError
-            The disk is full or not available.
+        Raises OSError if the disk is full or not available.
         """
         rest = memoryview(piece)
         try:
@@ -58,21 +55,12 @@ class AppendOnlyFile:
 
 
 class Journal:
-    """Appends to the list of finished inputs.
+    """Appends to the list of finished inputs beside the records, which need not exist yet.
 
-    Parameters
-    ----------
-    records_path
-        The records, which need not exist yet.
-    content
-        Description of the records, as plain values; a resuming run must have the same.
-    resume
-        Continue an earlier run's list; if there is none, start one.
+    ``content`` describes the records in plain values. With ``resume`` an earlier run's list, if
+    there is one, is continued.
 
-    Raises
-    ------
-    ValueError
-        The earlier run's records have another content.
+    Raises ValueError if the earlier run's records have another content.
     """
 
     def __init__(self, records_path: Path, content: dict[str, Any], resume: bool) -> None:
@@ -112,10 +100,7 @@ class JournalState(NamedTuple):
 def read_journal(records_path: Path) -> JournalState:
     """Read the list beside the records; an empty state if there is none.
 
-    Raises
-    ------
-    ValueError
-        The file is not such a list.
+    Raises ValueError if the file is not such a list.
     """
     path = _journal_path(records_path)
     try:

@@ -100,10 +100,7 @@ class ParquetWriter(RecordWriter):
     def write(self, found: FrameFaces) -> None:
         """Add a row per face.
 
-        Raises
-        ------
-        ValueError
-            The dense landmarks are requested, and are not 1220.
+        Raises ValueError if the dense landmarks are requested, and are not 1220.
         """
         self._flush_full_part()
         shared = {**frame_columns(found), "source": _utf8(found.source)}
