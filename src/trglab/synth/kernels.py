@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 
 SAFE_FASTMATH = {"contract", "nsz", "arcp"}
 """Floating-point shortcuts that keep infinities and NaN intact."""
@@ -46,8 +46,25 @@ class _CacheImpl(CompileResultCacheImpl):
     _locator_classes: Any = tuple(map(_keyed_on_sources, CompileResultCacheImpl._locator_classes))
 
 
+class _IndexFile(IndexDataCacheFile):
+    def _load_index(self) -> dict[Any, Any]:
+        try:
+            index: dict[Any, Any] = super()._load_index()
+        except (AttributeError, ImportError):
+            # Numba unpickles the index before it compares the stamp; an index of older sources may
+            # name types that no longer exist.
+            return {}
+        return index
+
+
 class _SourceKeyedCache(FunctionCache):
     _impl_class = _CacheImpl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _IndexFile(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
 
 
 def _cached_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
+import sys
 
 from trglab.synth import kernels
 
@@ -13,6 +15,19 @@ from trglab.synth.kernels import kernel
 @kernel
 def double(x):
     return 2.0 * x
+"""
+
+POINT_MODULE = """
+from typing import NamedTuple
+from trglab.synth.kernels import kernel
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+@kernel
+def norm(point):
+    return point.x * point.x + point.y * point.y
 """
 
 
@@ -42,3 +57,15 @@ def test_the_digest_covers_all_files_that_use_kernels_and_no_others(tmp_path):
     assert kernels.digest_kernel_sources(tmp_path) == before
     helper.write_text(MODULE.replace("2.0", "3.0"))
     assert kernels.digest_kernel_sources(tmp_path) != before
+
+
+def test_a_cache_of_renamed_types_is_ignored(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "point_kernels.py"
+    for name in ("Point", "RenamedPoint"):
+        path.write_text(POINT_MODULE.replace("Point", name))
+        importlib.invalidate_caches()
+        sys.modules.pop("point_kernels", None)
+        module = importlib.import_module("point_kernels")
+        assert module.norm(getattr(module, name)(3.0, 4.0)) == 25.0
+    monkeypatch.delitem(sys.modules, "point_kernels")
