@@ -72,12 +72,21 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("my_faces", None)
 
 
-def test_the_commands_run_and_the_longer_training_goes_on(folder, trg_cli):  # noqa: F811
+@pytest.mark.slow
+def test_the_commands_with_rendered_faces_run(folder, trg_cli):  # noqa: F811
     for command in commands():
-        done = trg_cli(*command)
-        assert done.code == 0, f"{command}: {done.err}"
-        if command[0] == "eval":
-            assert "without face model, photo skin, panoramas, hair meshes" in done.out
+        if command[1] != "tiny":
+            done = trg_cli(*command)
+            assert done.code == 0, f"{command}: {done.err}"
+            if command[0] == "eval":
+                assert "without face model, photo skin, panoramas, hair meshes" in done.out
+
+
+def test_the_tiny_trainings_run_and_the_longer_one_goes_on(folder, trg_cli):  # noqa: F811
+    for command in commands():
+        if command[1] == "tiny":
+            done = trg_cli(*command)
+            assert done.code == 0, f"{command}: {done.err}"
     steps = [line["step"] for line in read_log(Path("runs/first")) if line["kind"] == "train"]
     assert steps == list(range(1, 41))
 
