@@ -82,6 +82,7 @@ def test_the_commands_with_rendered_faces_run(folder, trg_cli):  # noqa: F811
                 assert "without face model, photo skin, panoramas, hair meshes" in done.out
 
 
+@pytest.mark.slow
 def test_the_tiny_trainings_run_and_the_longer_one_goes_on(folder, trg_cli):  # noqa: F811
     for command in commands():
         if command[1] == "tiny":
