@@ -260,7 +260,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path) -> None:
     with pytest.raises(FileExistsError, match="expected no training there"):
         train_detector(recipe, dots_mixer(), tmp_path / "cut")
     with pytest.raises(ValueError, match="same recipe"):
-        train_detector(replace(recipe, steps=9), dots_mixer(), tmp_path / "cut", resume=True)
+        train_detector(replace(recipe, seed=9), dots_mixer(), tmp_path / "cut", resume=True)
 
 
 def test_a_training_can_start_from_other_weights_and_stop_after_a_time_limit(tmp_path) -> None:
