@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trglab.evaluation.table import TextTable
     from trglab.paper.table_data import TableData
     from trglab.paper.table_runner import TableRunner
+    from trglab.training.config import Recipe
     from trglab.training.loop import OnStep
-    from trglab.training.recipes import Recipe
 
 
 @Parameter(name="*")

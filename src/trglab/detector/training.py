@@ -25,9 +25,9 @@ from trglab.detector.network import (
     detection_losses,
     detection_targets,
 )
+from trglab.training.config import OptimConfig
 from trglab.training.optim import compute_gradients, learning_rate, make_optimizer, moving_average
 from trglab.training.photometric import degrade, jitter_colours
-from trglab.training.recipes import OptimConfig
 from trglab.training.state import LAST, RunLog, require_same_recipe
 
 FORMAT = "trg-detector-checkpoint"

@@ -31,8 +31,8 @@ from trglab.datasets.sample import Sample
 from trglab.datasets.view import Views, ViewSpec, make_view
 from trglab.datasets.view_store import ViewStore, sample_from_view
 from trglab.paper.baselines import project_to_crop
+from trglab.training.config import DatasetConfig
 from trglab.training.data import open_dataset, open_infinite
-from trglab.training.recipes import DatasetConfig
 
 Floats = NDArray[np.float64]
 
@@ -123,7 +123,7 @@ class LocalPoseDataset:
     Parameters
     ----------
     target, options
-        As :class:`~trglab.training.recipes.DatasetConfig`'s.
+        As :class:`~trglab.training.config.DatasetConfig`'s.
     seed
         Of the order of a finite dataset.
     """

@@ -17,8 +17,9 @@ from trglab.evaluation.prediction import LabelledImages
 from trglab.evaluation.protocols import BoxName, EvaluationProtocol, open_data_set, open_pack
 from trglab.export.stand_in import StandInFolders
 from trglab.paper.tables_1_to_4 import Role, TrainingSets
+from trglab.training.config import Recipe
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import Recipe, recipe, tiny
+from trglab.training.recipes import recipe, tiny
 
 STAND_IN_TITLE = "synthetic stand-in, not the paper's data"
 

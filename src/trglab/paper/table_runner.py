@@ -42,7 +42,7 @@ from trglab.paper.tables_1_to_4 import (
     TableDefinition,
 )
 from trglab.paper.variants import CheckpointNetwork, OnTraining, TrainingBudget, train_variant
-from trglab.training.recipes import Recipe
+from trglab.training.config import Recipe
 
 OnScoring = Callable[[str, int], Callable[[int], None] | None]
 """Called with a label and the number of images; returns a callback for the number done."""

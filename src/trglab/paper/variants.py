@@ -18,8 +18,8 @@ from trg.network.config import TRGConfig, table1_variants
 from trg.network.export import ExportedForward
 from trglab.paper.baselines import baseline_configs
 from trglab.paper.img2pose import local_config
+from trglab.training.config import Recipe
 from trglab.training.loop import OnStep, run_training
-from trglab.training.recipes import Recipe
 from trglab.training.state import BEST
 
 LOCAL = "local"

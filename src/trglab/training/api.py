@@ -23,10 +23,11 @@ from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.stills import Stills
 from trglab.synth.assets import find_asset
 from trglab.synth.head.face_model import load_face_model
+from trglab.training.config import Recipe
 from trglab.training.data import open_dataset
 from trglab.training.loop import Measure, OnStep, TrainingResult, run_training
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import SYNTHETIC, Recipe, recipe, synthetic_holdout
+from trglab.training.recipes import SYNTHETIC, recipe, synthetic_holdout
 from trglab.training.validate import draw_sheet, predict
 
 SHEET_STILLS = 24

@@ -18,7 +18,7 @@ from trglab.datasets.view import Views, ViewSpec, concatenate_views, select_view
 from trglab.datasets.view_store import ViewStore
 from trglab.synth.assets import find_asset
 from trglab.synth.head.face_model import load_face_model
-from trglab.training.recipes import DatasetConfig, HoldoutConfig, Recipe
+from trglab.training.config import DatasetConfig, HoldoutConfig, Recipe
 
 HOLDOUT_BATCH = 64
 

@@ -13,8 +13,8 @@ from trg.geometry.rotations import nearest_rotation
 from trglab.datasets.files import read_or_error
 from trglab.datasets.sample import InfiniteDataset
 from trglab.datasets.view import Views, ViewSpec, make_view
+from trglab.training.config import Recipe
 from trglab.training.data import open_dataset
-from trglab.training.recipes import Recipe
 
 MEAN_SAMPLES = 1000
 """Samples that "mean" averages; reading all of a large data set would take hours."""

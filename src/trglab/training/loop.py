@@ -46,6 +46,7 @@ from trglab.training.augment import (
     select_draws,
     taps_for,
 )
+from trglab.training.config import Recipe
 from trglab.training.data import ProcessInfo, holdout_views, open_batches, recipe_topology
 from trglab.training.initial_estimate import initial_estimate
 from trglab.training.optim import (
@@ -55,7 +56,6 @@ from trglab.training.optim import (
     moving_average,
     use_bf16_in_layers,
 )
-from trglab.training.recipes import Recipe
 from trglab.training.state import BEST, LAST, RunLog, TrainingState, freeze_features, save_tensors
 from trglab.training.validate import SCORE, Holdout
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from trg.network.trg import TRGNetwork
-from trglab.training.recipes import OptimConfig
+from trglab.training.config import OptimConfig
 
 LAYERS = ("backbone", "decoder", "heatmaps", "samplers", "regressors")
 """Parts of the network with layers; the geometry between them needs full precision."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, get_args, get_type_hints
 
-from trglab.training.recipes import DatasetConfig, Recipe, finite_dataset
+from trglab.training.config import DatasetConfig, Recipe
+from trglab.training.recipes import finite_dataset
 
 JSON_CONSTANTS = {"null": None, "true": True, "false": False}
 

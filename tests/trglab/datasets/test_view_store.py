@@ -25,8 +25,9 @@ from trglab.datasets.prefetch import PrefetchRing
 from trglab.datasets.view import ViewSpec, view_from_sample
 from trglab.datasets.view_store import ViewStore, ViewStoreSettings, write_views
 from trglab.datasets.w300lp import W300LP
+from trglab.training.config import VIEW_STORE, DatasetConfig
 from trglab.training.data import ProcessInfo, open_batches, open_dataset, recipe_topology
-from trglab.training.recipes import VIEW_STORE, DatasetConfig, recipe, stored_dataset, tiny
+from trglab.training.recipes import recipe, stored_dataset, tiny
 
 COUNT = 7
 SIZE = 48

@@ -20,8 +20,9 @@ from trglab.paper.img2pose import (
 )
 from trglab.paper.tables_1_to_4 import TABLES
 from trglab.paper.variants import CheckpointNetwork, variant_configs, variant_recipe
+from trglab.training.config import DatasetConfig
 from trglab.training.data import open_dataset
-from trglab.training.recipes import ARKITFACE, DatasetConfig, recipe, stored_dataset, tiny
+from trglab.training.recipes import ARKITFACE, recipe, stored_dataset, tiny
 
 SPEC = ViewSpec(48, 1.6, TOPOLOGY.vertex_count)
 

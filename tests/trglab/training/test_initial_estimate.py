@@ -16,8 +16,9 @@ from trg.geometry.rotations import geodesic_angle_deg, is_rotation
 from trg.network.checkpoint import load_checkpoint
 from trglab.datasets.view import ViewSpec
 from trglab.training import initial_estimate as module
+from trglab.training.config import DatasetConfig
 from trglab.training.initial_estimate import initial_estimate
-from trglab.training.recipes import DatasetConfig, recipe
+from trglab.training.recipes import recipe
 from trglab.training.state import BEST, LAST
 
 SPEC = ViewSpec(32, 1.6, TOPOLOGY.vertex_count)

@@ -14,9 +14,10 @@ from trg.network.config import TRGConfig
 from trg.network.losses import FACE_BOX_PX, LossWeights
 from trglab.cli.train import train
 from trglab.training.augment import AugmentConfig
+from trglab.training.config import OptimConfig
 from trglab.training.optim import learning_rate
 from trglab.training.overrides import with_overrides
-from trglab.training.recipes import RECIPES, OptimConfig, paper, recipe
+from trglab.training.recipes import RECIPES, paper, recipe
 
 
 def test_learning_rates_follow_their_plans() -> None:

@@ -24,12 +24,13 @@ from trglab.datasets.view import ViewSpec, stack_views, view_from_sample
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.training import loop
 from trglab.training.augment import AugmentConfig, Augmenter, draw
+from trglab.training.config import DatasetConfig, Recipe
 from trglab.training.data import open_dataset, recipe_topology
 from trglab.training.loop import NotFiniteError, run_training, targets_of
 from trglab.training.optim import moving_average, use_bf16_in_layers
 from trglab.training.overrides import with_overrides
 from trglab.training.progress import training_bar
-from trglab.training.recipes import DatasetConfig, Recipe, stored_dataset, tiny
+from trglab.training.recipes import stored_dataset, tiny
 from trglab.training.state import BEST, LAST, read_log
 
 CPU = torch.device("cpu")
