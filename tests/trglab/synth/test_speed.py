@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processor import matrix_product_gflops
+
 SOURCES = {
     "TRG_FACE_MODEL": Path("../shared/facemodel/ict_facekit.npz"),
     "TRG_PHOTOS": Path("../shared/photos/london"),
@@ -46,10 +48,11 @@ def bench() -> dict:
     return json.loads(done.stdout)
 
 
-def test_a_core_makes_fifty_samples_a_second(bench):
-    assert bench["samples_per_second"] > 50
+def test_rendering_speed_for_this_processor(bench):
+    """The limit scales with the processor, so that only a slower renderer misses it."""
+    assert bench["samples_per_second"] > 0.08 * matrix_product_gflops()
 
 
 def test_a_worker_needs_little_memory_and_starts_soon(bench):
     assert bench["peak_memory_mb"] < 700
-    assert bench["start_seconds"] < 5
+    assert bench["start_seconds"] < 1000 / matrix_product_gflops()
