@@ -40,7 +40,8 @@ from trglab.training.state import BEST
 CAMERA = Camera(350.0, 345.0, 165.5, 114.25, 320, 240)
 FEW = {"steps": 2, "batch_size": 4}
 
-# Channels in multiples of 8: with 4, the backward pass of oneDNN's AVX2 kernels corrupts memory.
+# Not 4 channels as in tiny_config: its backward pass in this training aborted with corrupted memory
+# under ONEDNN_MAX_CPU_ISA=AVX2 (torch 2.13).
 SMALL_MODEL = replace(tiny().model, crop_size=32)
 
 
