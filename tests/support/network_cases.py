@@ -30,6 +30,23 @@ def tiny_config() -> TRGConfig:
     )
 
 
+def tiny_mobile_config() -> TRGConfig:
+    """Return a tiny network of the parts of the fast one."""
+    return TRGConfig(
+        crop_size=32,
+        backbone=BackboneConfig(width=4, trunk="mobile"),
+        decoder=(16, 8, 8),
+        upsampling="nearest",
+        skips=True,
+        reprojection_residual=True,
+        grid_side=2,
+        sampler=SamplerConfig(hidden=(8, 8), features=2, reduces_map=True),
+        regressor=RegressorConfig(
+            hidden=(16, 16), dropout=0.0, vertex_rank=8, shared_basis=True, vertex_unit_m=0.1
+        ),
+    )
+
+
 def seeded_network(config: TRGConfig, topology: FaceTopology, seed: int = 0) -> TRGNetwork:
     """Build a network with fixed weights, leaving torch's own generator as it was."""
     with torch.random.fork_rng():

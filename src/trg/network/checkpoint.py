@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from trg._util.files import existing_file, write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trg.network.config import TRGConfig
-from trg.network.feature_extractor import ResNet
 from trg.network.trg import TRGNetwork
 
 FORMAT = "trg-checkpoint"
@@ -82,7 +81,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return Checkpoint(network, contents["extra"])
 
 
-def load_imagenet_weights(backbone: ResNet, source: str | PathLike[str]) -> None:
+def load_imagenet_weights(backbone: nn.Module, source: str | PathLike[str]) -> None:
     """Load torchvision's resnet18 weights into the trunk, without the classifier.
 
     Parameters

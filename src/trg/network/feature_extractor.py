@@ -2,7 +2,8 @@
 
 The trunk is ResNet-18 (He et al. 2016) without pooling and classifier; its parameter names are
 torchvision's. :class:`~trg.network.trg.TRGNetwork` holds the parts, and the 1x1 convolution between
-the last feature map and the heatmaps.
+the last feature map and the heatmaps. A cheaper trunk and decoder with the same interface are in
+:mod:`trg.network.mobile_feature_extractor`.
 """
 
 from __future__ import annotations

@@ -44,7 +44,6 @@ from typing import NamedTuple, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.projection import (
@@ -54,17 +53,16 @@ from trg.geometry.projection import (
     translation_from_correction,
 )
 from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
-from trg.network.config import GRID_SIDE, RegressorConfig, SamplerConfig, TRGConfig
+from trg.network.config import TRGConfig
 from trg.network.feature_extractor import Decoder, ResNet, cell_centres, soft_argmax
+from trg.network.mobile_feature_extractor import MobileTrunk, NearestDecoder
+from trg.network.refinement import FaceRegressor, FeatureSampler, output_layer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MIN_DEPTH_M = 0.05
 """Depth clamp of the projection: an untrained network may put vertices behind the camera."""
-
-HEAD_GAIN = 0.01
-"""Xavier gain of the output layers: training starts at Theta_0."""
 
 LANDMARK_COUNT = 68
 
@@ -76,8 +74,8 @@ class Theta(NamedTuple):
     """R_t, ``(b, 6)``: the first two columns of the rotation, not yet orthonormal."""
     correction: Tensor
     """c_t, ``(b, 3)``: s and the two offsets of Eq. 2; with "direct" translation, T in metres."""
-    vertices_m: Tensor
-    """V_t, ``(b, n, 3)`` in the head frame."""
+    shape: Tensor
+    """V_t, ``(b, n, 3)`` in metres in the head frame; with a shared basis, ``(b, rank)`` codes."""
 
 
 class StepOutput(NamedTuple):
@@ -108,62 +106,6 @@ class NetworkOutput(NamedTuple):
     """``(b, 68)``: the largest softmax value of each heatmap, 0 to 1"""
     heatmaps: Tensor
     """``(b, 68, h, w)``: logits; L is the soft-argmax"""
-
-
-class FeatureSampler(nn.Module):
-    """Section 3.3: landmark-aligned features of one feature map (Eq. 1)."""
-
-    def __init__(self, channels: int, config: SamplerConfig) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for hidden in config.hidden:
-            layers += [nn.Linear(channels, hidden), nn.LeakyReLU()]
-            channels = hidden
-        self.mlp = nn.Sequential(*layers, nn.Linear(channels, config.features))
-
-    def forward(
-        self, feature_map: Float[Tensor, "b c h w"], points_crop: Float[Tensor, "b p 2"]
-    ) -> Float[Tensor, "b features"]:
-        """Sample a feature map at points in crop coordinates; returns ``(b, p * features)``."""
-        sampled = functional.grid_sample(feature_map, points_crop[:, None], align_corners=False)
-        return cast(Tensor, self.mlp(sampled[:, :, 0].transpose(1, 2)).flatten(1))
-
-
-class FaceRegressor(nn.Module):
-    """Section 3.4: the MLP of one step, which estimates the residual of Theta."""
-
-    def __init__(
-        self, inputs: int, vertex_count: int, config: RegressorConfig, geometry: bool
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for hidden in config.hidden:
-            layers.append(nn.Linear(inputs, hidden))
-            layers += [nn.LeakyReLU()] if config.nonlinear else []
-            layers += [nn.Dropout(config.dropout)] if config.dropout else []
-            inputs = hidden
-        self.trunk = nn.Sequential(*layers)
-        self.pose_head = _output_layer(inputs, 9)
-        self.vertex_head: nn.Module | None = None
-        self.vertex_unit_m = config.vertex_unit_m
-        if geometry and config.vertex_rank is not None:
-            self.vertex_head = nn.Sequential(
-                nn.Linear(inputs, config.vertex_rank, bias=False),
-                _output_layer(config.vertex_rank, 3 * vertex_count),
-            )
-        elif geometry:
-            self.vertex_head = _output_layer(inputs, 3 * vertex_count)
-
-    def forward(
-        self, inputs: Float[Tensor, "b inputs"]
-    ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 3"], Float[Tensor, "b n 3"] | None]:
-        """Return the residuals of R (6D), c, and V in metres (None without geometry)."""
-        hidden = self.trunk(inputs)
-        pose = self.pose_head(hidden)
-        vertices_m = None
-        if self.vertex_head is not None:
-            vertices_m = self.vertex_head(hidden).unflatten(1, (-1, 3)) * self.vertex_unit_m
-        return pose[:, :6], pose[:, 6:], vertices_m
 
 
 class TRGNetwork(nn.Module):
@@ -201,9 +143,21 @@ class TRGNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.topology = topology
-        self.backbone = ResNet(config.backbone)
-        self.decoder = Decoder(self.backbone.channels, config.decoder, config.skips)
+        self.backbone: ResNet | MobileTrunk
+        if config.backbone.trunk == "mobile":
+            self.backbone = MobileTrunk(config.backbone.width)
+        else:
+            self.backbone = ResNet(config.backbone)
+        self.decoder: Decoder | NearestDecoder
+        if config.upsampling == "nearest":
+            self.decoder = NearestDecoder(self.backbone.channels, config.decoder)
+        else:
+            self.decoder = Decoder(self.backbone.channels, config.decoder, config.skips)
         self.heatmaps = nn.Conv2d(config.decoder[-1], LANDMARK_COUNT, 1)
+        self.basis: nn.Linear | None = None
+        if config.geometry and config.regressor.shared_basis:
+            assert config.regressor.vertex_rank is not None
+            self.basis = output_layer(config.regressor.vertex_rank, 3 * topology.vertex_count)
         self.samplers = nn.ModuleList()
         self.regressors = nn.ModuleList()
         for step in range(config.iterations):
@@ -248,15 +202,21 @@ class TRGNetwork(nn.Module):
         maps = self.decoder(self.backbone(pixels))
         heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
         landmarks68_crop, peaks = soft_argmax(heatmaps)
-        output = self._step_output(self._theta_0(bbox_info), bbox_info)
+        theta = self._theta_0(bbox_info)
+        output = self._step_output(theta, bbox_info)
         steps = []
         for step in range(self.config.iterations):
             # Each step learns from its own losses only. With gradients through the sampling points
             # or Theta_{t-1}, the steps adapt to each other and training becomes unstable.
+            theta = Theta(*(tensor.detach() for tensor in theta))
             previous = StepOutput(*(tensor.detach() for tensor in output))
-            points_crop = self._sampling_points(step, previous)
-            features = self.samplers[step](maps[self._map_index(step)], points_crop)
-            theta = self._regress(step, features, previous, landmarks68_crop.detach(), bbox_info)
+            feature_map = maps[self._map_index(step)]
+            points_crop = self._sampling_points(step, previous, feature_map.shape[-1])
+            features = self.samplers[step](feature_map, points_crop)
+            inputs = self._regressor_input(
+                features, theta, previous, landmarks68_crop.detach(), bbox_info
+            )
+            theta = self._update(step, theta, inputs)
             output = self._step_output(theta, bbox_info)
             steps.append(output)
         return NetworkOutput(tuple(steps), landmarks68_crop, peaks, heatmaps)
@@ -266,43 +226,62 @@ class TRGNetwork(nn.Module):
         return Theta(
             self.start_rotation_6d.expand(batch, -1),
             self.start_correction.expand(batch, -1),
-            self.start_vertices_m.expand(batch, -1, -1),
+            self.start_shape.expand(batch, *self.start_shape.shape),
         )
 
-    def _sampling_points(self, step: int, previous: StepOutput) -> Float[Tensor, "b p 2"]:
-        """Return P_{t-1}: the grid at the first step, then the projected, subsampled vertices."""
+    def _sampling_points(
+        self, step: int, previous: StepOutput, map_side: int
+    ) -> Float[Tensor, "b p 2"] | None:
+        """Return P_{t-1}: the grid at the first step, then the projected, subsampled vertices.
+
+        None if the grid's points are the cells of the map.
+        """
         if step > 0 and self.config.features == "aligned":
             return previous.vertices_crop[:, self.subsample]
+        if self.config.grid_side == map_side:
+            return None
         return self.grid_crop.expand(previous.vertices_crop.shape[0], -1, -1)
 
-    def _regress(
+    def _regressor_input(
         self,
-        step: int,
         features: Float[Tensor, "b features"],
+        theta: Theta,
         previous: StepOutput,
         landmarks68_crop: Float[Tensor, "b 68 2"],
         bbox_info: Float[Tensor, "b 3"],
-    ) -> Theta:
-        """Return Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
-        regressor = cast(FaceRegressor, self.regressors[step])
+    ) -> Float[Tensor, "b inputs"]:
+        """Concatenate the features, Theta_{t-1} and I."""
         inputs = [features]
-        if self.config.geometry:
+        if self.basis is not None:
+            inputs.append(theta.shape)
+        elif self.config.geometry:
             # Relative to V_0: the difference between faces is small beside the coordinates
             # themselves. The first layer's bias makes the two forms equivalent.
-            change_m = (previous.vertices_m - self.start_vertices_m)[:, self.subsample]
-            inputs.append(change_m.flatten(1) / regressor.vertex_unit_m)
+            change_m = (theta.shape - self.start_vertices_m)[:, self.subsample]
+            inputs.append(change_m.flatten(1) / self.config.regressor.vertex_unit_m)
         centre = bbox_info[:, :2] * self.config.box_centre_gain
-        inputs += [previous.rotation_6d, previous.correction, centre, bbox_info[:, 2:]]
+        inputs += [theta.rotation_6d, theta.correction, centre, bbox_info[:, 2:]]
         if self.config.reprojection_residual:
             residual_crop = landmarks68_crop - previous.vertices_crop[:, self.landmarks68]
             # Rotated into the head's axes, in which a residual means the same for every pose.
             inputs.append((residual_crop @ previous.rotation[:, :2]).flatten(1))
-        rotation_6d, correction, vertices_m = regressor(torch.cat(inputs, 1))
+        return torch.cat(inputs, 1)
+
+    def _update(self, step: int, theta: Theta, inputs: Float[Tensor, "b inputs"]) -> Theta:
+        """Return Theta_t = Theta_{t-1} + MLP_t(features, Theta_{t-1}, I)."""
+        rotation_6d, correction, shape = self.regressors[step](inputs)
         return Theta(
-            previous.rotation_6d + rotation_6d,
-            previous.correction + correction,
-            previous.vertices_m if vertices_m is None else previous.vertices_m + vertices_m,
+            theta.rotation_6d + rotation_6d,
+            theta.correction + correction,
+            theta.shape if shape is None else theta.shape + shape,
         )
+
+    def _vertices_m(self, shape: Tensor) -> Float[Tensor, "b n 3"]:
+        """Return V_t: Theta's vertices, or those of its codes."""
+        if self.basis is None:
+            return shape
+        change = self.basis(shape).unflatten(1, (-1, 3))
+        return cast(Tensor, self.start_vertices_m + change * self.config.regressor.vertex_unit_m)
 
     def _step_output(self, theta: Theta, bbox_info: Float[Tensor, "b 3"]) -> StepOutput:
         """Compute rotation, translation (Eq. 2) and projected vertices (Eq. 3) from Theta_t."""
@@ -310,32 +289,42 @@ class TRGNetwork(nn.Module):
         translation_m = theta.correction
         if self.config.translation == "correction":
             translation_m = translation_from_correction(theta.correction, bbox_info)
-        rays = rays_from_points(transform(theta.vertices_m, rotation, translation_m), MIN_DEPTH_M)
+        vertices_m = self._vertices_m(theta.shape)
+        rays = rays_from_points(transform(vertices_m, rotation, translation_m), MIN_DEPTH_M)
         return StepOutput(
             theta.rotation_6d,
             rotation,
             theta.correction,
             translation_m,
-            theta.vertices_m,
+            vertices_m,
             crop_from_rays(rays, bbox_info),
         )
+
+    @property
+    def start_shape(self) -> Tensor:
+        """The shape of Theta_0: V_0, ``(n, 3)``; with a shared basis, codes of zero."""
+        if self.basis is None:
+            return self.start_vertices_m
+        return self.start_vertices_m.new_zeros(self.basis.in_features)
 
     def _map_index(self, step: int) -> int:
         return step if self.config.multi_scale else 0
 
     def _regressor_inputs(self, step: int) -> int:
         aligned = step > 0 and self.config.features == "aligned"
-        points = len(self.topology.subsample) if aligned else GRID_SIDE**2
-        vertices = 3 * len(self.topology.subsample) if self.config.geometry else 0
+        points = len(self.topology.subsample) if aligned else self.config.grid_side**2
+        shape = 3 * len(self.topology.subsample) if self.config.geometry else 0
+        if self.basis is not None:
+            shape = self.basis.in_features
         residual = 3 * LANDMARK_COUNT if self.config.reprojection_residual else 0
-        return points * self.config.sampler.features + vertices + 6 + 3 + 3 + residual
+        return points * self.config.sampler.features + shape + 6 + 3 + 3 + residual
 
     def _register_constants(self, start_rotation: Tensor, start_vertices_m: Tensor) -> None:
         """Register constants as buffers: they move with the module and are saved with it."""
         correction = (1.0, 0.0, 0.0)
         if self.config.translation == "direct":
             correction = (0.0, 0.0, self.config.start_depth_m)
-        centres = cell_centres(GRID_SIDE)
+        centres = cell_centres(self.config.grid_side)
         grid_y, grid_x = torch.meshgrid(centres, centres, indexing="ij")
         constants = {
             "start_vertices_m": start_vertices_m.to(torch.float32),
@@ -349,11 +338,3 @@ class TRGNetwork(nn.Module):
         }
         for name, tensor in constants.items():
             self.register_buffer(name, tensor)
-
-
-def _output_layer(inputs: int, outputs: int) -> nn.Linear:
-    """Return a linear layer with small weights and zero bias."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight, gain=HEAD_GAIN)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -14,6 +14,7 @@ from trg.network.config import (
     SamplerConfig,
     TRGConfig,
     table1_variants,
+    trg_fast,
     trg_m,
     trg_r18,
     trg_s,
@@ -90,6 +91,25 @@ def small(
         ),
         precision="f32",  # most processors are slower in bfloat16
     )
+
+
+def fast(
+    *,
+    pack: str | None = None,
+    holdout_pack: str | None = None,
+    without: str = UNPROVEN,
+    holdout_without: str | None = None,
+    people: int | str = TRAINING_SEED,
+) -> Recipe:
+    """Return the training of ``trg_fast`` on synthetic faces; parameters as for :func:`small`."""
+    same_views = small(
+        pack=pack,
+        holdout_pack=holdout_pack,
+        without=without,
+        holdout_without=holdout_without,
+        people=people,
+    )
+    return replace(same_views, name="fast", model=trg_fast())
 
 
 def synthetic_r18(
@@ -206,6 +226,7 @@ def tiny(*, dataset: str = SYNTHETIC, options: Mapping[str, Any] | None = None) 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "small": small,
+    "fast": fast,
     "synthetic_r18": synthetic_r18,
     "paper": paper,
     "paper_single": paper_single,

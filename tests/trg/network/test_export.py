@@ -17,7 +17,7 @@ import onnx
 import pytest
 import torch
 
-from tests.support.network_cases import labelled_batch, tiny_config, wake_heads
+from tests.support.network_cases import labelled_batch, tiny_config, tiny_mobile_config, wake_heads
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app.bench import bench_network
 from trg.geometry.rotations import rotation_from_euler
@@ -120,6 +120,15 @@ def test_an_exported_network_runs_as_in_torch(full) -> None:
 def test_a_network_without_options_runs_as_in_torch(tmp_path) -> None:
     network = make_network(MINIMAL)
     assert_agrees(network, PoseRuntime(export_bundle(network, tmp_path / "n.trg", "")))
+
+
+@pytest.mark.slow
+def test_a_mobile_network_runs_as_in_torch_and_is_restored(tmp_path) -> None:
+    network = make_network(tiny_mobile_config())
+    bundle = export_bundle(network, tmp_path / "mobile.trg", "mobile")
+    assert_agrees(network, PoseRuntime(bundle))
+    parity = measure_parity(network_from_bundle(bundle), bundle)
+    assert max(parity[name] for name in export.LIMITED_OUTPUTS) < 1e-4
 
 
 @pytest.mark.slow

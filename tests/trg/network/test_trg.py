@@ -11,7 +11,13 @@ import torch
 from jaxtyping import TypeCheckError
 from torch import nn
 
-from tests.support.network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
+from tests.support.network_cases import (
+    labelled_batch,
+    seeded_network,
+    tiny_config,
+    tiny_mobile_config,
+    wake_heads,
+)
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.geometry.camera import Camera
 from trg.geometry.crop import bbox_info_from_box
@@ -25,18 +31,21 @@ from trg.network.config import (
     TRGConfig,
     preset,
     table1_variants,
+    trg_fast,
     trg_r18,
     trg_s,
 )
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.feature_extractor import ResNet, cell_centres, soft_argmax
 from trg.network.losses import TRGLoss
-from trg.network.trg import FeatureSampler, TRGNetwork
+from trg.network.refinement import FeatureSampler
+from trg.network.trg import TRGNetwork
 
 TOPOLOGY = ellipsoid_topology()
 VARIANTS = table1_variants(tiny_config())
 WITH_ADDITIONS = VARIANTS | {
-    "additions": replace(tiny_config(), skips=True, reprojection_residual=True)
+    "additions": replace(tiny_config(), skips=True, reprojection_residual=True),
+    "mobile": tiny_mobile_config(),
 }
 
 
@@ -87,6 +96,32 @@ def test_the_small_network_stays_small() -> None:
     assert [shape[-1] for shape in maps] == [8, 16, 32]
     assert parameter_count(network) <= 8_000_000
     assert multiply_adds(network, *example_inputs(network)) == 196_833_120  # as on the bundled card
+
+
+def test_the_fast_network_has_less_than_a_third_of_the_small_ones_arithmetic() -> None:
+    network = seeded_network(trg_fast(), TOPOLOGY)
+    maps = _shapes_of(network, *network.decoder.layers)
+    assert maps == [(1, 64, 8, 8), (1, 48, 16, 16), (1, 40, 32, 32)]
+    assert parameter_count(network) < 2_200_000
+    assert multiply_adds(network, *example_inputs(network)) < 0.3 * 196_833_120
+
+
+def test_a_grid_of_the_maps_cells_needs_no_sampling() -> None:
+    sampler = FeatureSampler(5, tiny_mobile_config().sampler)
+    feature_map = torch.randn(2, 5, 4, 4)
+    centres = cell_centres(4)
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    points = torch.stack([x, y], -1).reshape(1, -1, 2).expand(2, -1, -1)
+    torch.testing.assert_close(sampler(feature_map, None), sampler(feature_map, points))
+
+
+def test_reducing_the_map_commutes_with_sampling() -> None:
+    sampler = FeatureSampler(5, tiny_mobile_config().sampler)
+    assert isinstance(sampler.reduce_map, nn.Conv2d)
+    feature_map, points = torch.randn(2, 5, 4, 4), torch.rand(2, 7, 2) * 1.4 - 0.7
+    sampled_first = nn.functional.grid_sample(feature_map, points[:, None], align_corners=False)
+    expected = sampler.mlp(sampler.reduce_map(sampled_first)[:, :, 0].mT).flatten(1)
+    torch.testing.assert_close(sampler(feature_map, points), expected)
 
 
 def test_multiply_adds_agree_with_a_count_by_hand() -> None:
@@ -336,8 +371,12 @@ def test_wrong_configs_say_what_was_expected() -> None:
         BackboneConfig(width=0)
     with pytest.raises(ValueError, match="dropout"):
         RegressorConfig(dropout=1.0)
-    with pytest.raises(ValueError, match=r"one of \['trg_m', 'trg_r18', 'trg_s'\], got 'trg_xl'"):
+    with pytest.raises(ValueError, match=r"one of \['trg_fast', 'trg_m', .*\], got 'trg_xl'"):
         preset("trg_xl")
+    with pytest.raises(ValueError, match="skips: expected True with nearest upsampling"):
+        TRGConfig(upsampling="nearest")
+    with pytest.raises(ValueError, match="vertex_rank: expected a basis to share, got None"):
+        RegressorConfig(shared_basis=True)
     numbers = tiny_config().to_dict()
     numbers["backbone"]["depth"] = 3
     with pytest.raises(ValueError, match=r"network config, backbone: unknown keys \['depth'\]"):
