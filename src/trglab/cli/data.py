@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+from trglab.cli.evaluate import HoldoutNumber
 
 if TYPE_CHECKING:
     from trglab.datasets.check import CheckReport
@@ -192,6 +193,7 @@ def pack_synthetic(
     first: NotNegative = 0,
     holdout: bool = False,
     far: bool = False,
+    holdout_version: HoldoutNumber = 1,
     image: ImageFormat = "raw",
     workers: NotNegative = 0,
 ) -> None:
@@ -215,6 +217,9 @@ def pack_synthetic(
         Render the hold-out instead; train with ``--option.holdout_pack OUT``.
     far
         Render the hold-out at 2 to 3 m instead, beyond all training distances.
+    holdout_version
+        ``2``: 1,000 people and all ingredients; ``1``: 167 people without hard poses, hard light
+        and the like.
     image
         ``raw`` is read fastest; ``png`` is lossless, too; ``jpeg`` is smallest.
     workers
@@ -228,6 +233,7 @@ def pack_synthetic(
             out,
             range(first, first + count),
             part="far" if far else "holdout" if holdout else "training",
+            holdout_version=holdout_version,
             image_format=image,
             workers=workers,
             on_progress=update,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 180
 """Width of tables that do not go to a terminal, for which rich would use 80"""
 
+HoldoutNumber = Literal[1, 2]
 DatasetName = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
 
 
@@ -87,6 +88,9 @@ class HoldoutOptions:
         ``synthetic`` without a pack: comma-separated ingredients to leave out, such as
         ``photo_skin,panoramas,hair_meshes`` where these assets are not installed. The title of the
         results names them.
+    holdout_version
+        ``synthetic`` without a pack. ``2``: 1,000 people and all ingredients; ``1``: 167 people
+        without hard poses, hard light and the like.
     workers
         Processes that render.
     """
@@ -95,6 +99,7 @@ class HoldoutOptions:
     pack: Path | None = None
     count: Positive = 4000
     without: str = ""
+    holdout_version: HoldoutNumber = 1
     workers: NotNegative = 0
 
 
@@ -200,10 +205,15 @@ def _open_images(
 
     crop_size = read_bundle(options.bundle_path()).card.crop_size
     without = ingredient_names(holdout.without)
-    render_options = holdout_options(holdout_window(crop_size), far=holdout.far, without=without)
+    version = holdout.holdout_version
+    render_options = holdout_options(
+        holdout_window(crop_size), far=holdout.far, without=without, version=version
+    )
     with FaceSequence(holdout.count, render_options, holdout.workers) as faces:
         face_model = faces.faces.provenance["face_model"]
-        protocol = synthetic_protocol(far=holdout.far, without=without, face_model=face_model)
+        protocol = synthetic_protocol(
+            far=holdout.far, without=without, face_model=face_model, version=version
+        )
         yield protocol, synthetic_images(faces, faces.faces.topology)
 
 

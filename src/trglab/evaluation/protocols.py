@@ -36,7 +36,7 @@ from trglab.evaluation.prediction import (
 from trglab.evaluation.predictions import mesh_sha256
 from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
 from trglab.synth.head.procedural_head import BUILT_IN_HEAD
-from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, left_out_ingredients
+from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, holdout_version, left_out_ingredients
 
 ROTATION_ERRORS = ("yaw_deg", "pitch_deg", "roll_deg", "mae_r_deg", "ge_deg")
 TRANSLATION_ERRORS = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
@@ -226,9 +226,13 @@ def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, Labelled
 
 
 def synthetic_protocol(
-    *, far: bool = False, without: Collection[str] = (), face_model: str | None = None
+    *,
+    far: bool = False,
+    without: Collection[str] = (),
+    face_model: str | None = None,
+    version: int = 1,
 ) -> EvaluationProtocol:
-    """Return the protocol of the fixed synthetic hold-out.
+    """Return the protocol of a fixed synthetic hold-out.
 
     Parameters
     ----------
@@ -238,14 +242,17 @@ def synthetic_protocol(
     face_model
         Name of the face model; None: not recorded. The title names the built-in head, which is
         simpler than the standard hold-out's.
+    version
+        Of the hold-out; the title names all but the first.
     """
     distance = "2 to 3 m, beyond all training distances" if far else "0.25 to 2 m"
-    lacking = tuple(name.replace("_", " ") for name in without)
+    name = "Synthetic hold-out" if version == 1 else f"Synthetic hold-out {version}"
+    lacking = tuple(each.replace("_", " ") for each in without)
     if face_model == BUILT_IN_HEAD:
         lacking = ("face model", *lacking)
     return EvaluationProtocol(
         "synthetic",
-        f"Synthetic hold-out, {distance}" + (f", without {', '.join(lacking)}" if lacking else ""),
+        f"{name}, {distance}" + (f", without {', '.join(lacking)}" if lacking else ""),
         read_pack,
         SYNTHETIC_COLUMNS,
         without=lacking,
@@ -303,6 +310,7 @@ def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, L
         far=far,
         without=left_out_ingredients(options),
         face_model=provenance.get("face_model"),
+        version=holdout_version(options) or 1,
     )
     return chosen, images
 

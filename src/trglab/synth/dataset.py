@@ -2,7 +2,7 @@
 
 ::
 
-    index ──> person index // IMAGES_PER_PERSON ──> Subject (the last two are cached)
+    index ──> person index // images per person ──> Subject (the last two are cached)
       └─────> expression, camera, pose, light, background, sensor ──> image and labels
 """
 
@@ -26,6 +26,7 @@ from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trglab.datasets.sample import Sample
 from trglab.synth.environment.backgrounds import paint_background, render_panorama
+from trglab.synth.environment.hard_lights import hard_light
 from trglab.synth.environment.light import Light, random_tint, scale_light, white_point
 from trglab.synth.environment.panorama import choose_orientation, random_orientation
 from trglab.synth.environment.procedural_lights import infrared_light, procedural_light
@@ -36,12 +37,14 @@ from trglab.synth.shots import Shot, ShotDistribution, sample_shot
 from trglab.synth.studio import Ingredients, Studio, Subject
 
 IMAGES_PER_PERSON = 24
-"""Consecutive indices share a person: creating one costs as much as rendering several images."""
+"""Consecutive indices share a person: creating one costs as much as rendering several images.
+Workers render this many at once."""
 
 PANORAMA_SHARE = 0.7
 PANORAMA_BACKGROUND_SHARE = 0.75
 FRONT_LIT_SHARE = 0.7
 """Photographers turn people towards the light: of two orientations, the better lit one."""
+HARD_LIGHT_SHARE = 0.10
 INFRARED_SHARE = 0.015
 NEIGHBOUR_SHARE = 0.12
 """Share of images with a second person."""
@@ -99,6 +102,8 @@ class SyntheticFaces:
         Fields of :class:`~trglab.synth.studio.Ingredients` by name.
     shots
         Fields of :class:`~trglab.synth.shots.ShotDistribution` by name.
+    images_per_person
+        Consecutive samples of one person; a divisor of 24.
     face_model
         Path of a face model; None: the installed one, else the built-in head.
     for_training
@@ -121,12 +126,19 @@ class SyntheticFaces:
         camera: Mapping[str, Any] | None = None,
         ingredients: Mapping[str, Any] | None = None,
         shots: Mapping[str, Any] | None = None,
+        images_per_person: int = IMAGES_PER_PERSON,
         face_model: str | Path | None = None,
         for_training: bool = False,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {seed}")
+        if images_per_person < 1 or IMAGES_PER_PERSON % images_per_person:
+            raise ValueError(
+                f"images_per_person: expected a divisor of {IMAGES_PER_PERSON}, so that workers "
+                f"render whole people, got {images_per_person}"
+            )
         self.seed = seed
+        self._images_per_person = images_per_person
         self._window = None if window is None else Window(*window)
         if self._window is not None and (self._window.size_px < 1 or self._window.margin <= 0):
             raise ValueError(f"window: expected a size and a margin above 0, got {window}")
@@ -138,10 +150,9 @@ class SyntheticFaces:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in (shots or {}).items()
         }
-        self._shot_distribution = ShotDistribution(**numbers)
-        self._studio = Studio(
-            Ingredients(**(ingredients or {})), face_model, for_training=for_training
-        )
+        used = Ingredients(**(ingredients or {}))
+        self._shot_distribution = used.shot_distribution(ShotDistribution(**numbers))
+        self._studio = Studio(used, face_model, for_training=for_training)
         self._subjects: OrderedDict[int, Subject] = OrderedDict()
         self.timed_stage: Callable[[str], AbstractContextManager[object]] = nullcontext
         """Entered with each rendering stage's name; a benchmark may put a timer here."""
@@ -161,7 +172,7 @@ class SyntheticFaces:
         if index < 0:
             raise ValueError(f"index: expected 0 or more, got {index}")
         rng = np.random.default_rng((self.seed, _IMAGE, index))
-        person = index // IMAGES_PER_PERSON
+        person = index // self._images_per_person
         subject = self._subject(person)
         shot = sample_shot(rng, self._shot_distribution, self._image_size, self._camera)
         virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
@@ -195,7 +206,7 @@ class SyntheticFaces:
 
     def neutral_m(self, index: int) -> NDArray[np.float32]:
         """Return the neutral vertices ``(1220, 3)`` of the person in sample ``index``."""
-        return self._subject(index // IMAGES_PER_PERSON).neutral_m[self._studio.model.dense]
+        return self._subject(index // self._images_per_person).neutral_m[self._studio.model.dense]
 
     def _subject(self, person: int) -> Subject:
         """Return a person; two are cached, because the neighbour is the previous person."""
@@ -274,6 +285,10 @@ class SyntheticFaces:
         """Draw the light and the linear background ``(h, w, 3)``."""
         panoramas = self._studio.panoramas
         width, height = view.width, view.height
+        hard_rng = rng.spawn(1)[0]  # a stream of its own: the other draws do not depend on it
+        if self._studio.ingredients.hard_light and hard_rng.random() < HARD_LIGHT_SHARE:
+            light, background_gain = hard_light(hard_rng)
+            return light, paint_background(width, height, hard_rng) * background_gain
         if infrared:
             return infrared_light(rng), paint_background(width, height, rng) * 0.3
         if not panoramas or rng.random() >= PANORAMA_SHARE:

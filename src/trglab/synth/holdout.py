@@ -1,14 +1,36 @@
-"""The fixed synthetic hold-out set. None of its people appear in training."""
+"""The fixed synthetic hold-outs. None of their people appear in training."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from trglab.synth.assets import ASSET_KINDS, find_asset
 
-HOLDOUT_SEED = 1_000_003
-"""Seed of the hold-out's people; training uses small seeds."""
+INGREDIENTS = (
+    *("photo_skin", "panoramas", "hair_meshes", "hair", "occluders"),
+    *("hidden_faces", "hard_poses", "hard_light"),
+)
+"""Fields of :class:`~trglab.synth.studio.Ingredients`."""
+
+
+class HoldoutVersion(NamedTuple):
+    """One of the hold-outs. Figures of different versions cannot be compared."""
+
+    seed: int
+    """Of its people; training uses small seeds."""
+    images_per_person: int
+    lacks: tuple[str, ...]
+    """Ingredients that it does not have."""
+
+
+HOLDOUT_VERSIONS = {
+    1: HoldoutVersion(1_000_003, 24, ("hidden_faces", "hard_poses", "hard_light")),
+    2: HoldoutVersion(2_000_003, 4, ()),
+}
+"""The second has 1,000 people in 4,000 images instead of 167, and all ingredients."""
+
+HOLDOUT_SEED = HOLDOUT_VERSIONS[1].seed
 
 HOLDOUT_SHOTS: dict[str, Any] = {
     "distance_m": (0.25, 2.0),
@@ -22,9 +44,6 @@ FAR_HOLDOUT_SHOTS: dict[str, Any] = {**HOLDOUT_SHOTS, "distance_m": (2.0, 3.0)}
 HOLDOUT_COUNT = 4000
 """Number of samples of the reported hold-outs."""
 
-INGREDIENTS = ("photo_skin", "panoramas", "hair_meshes", "hair", "occluders")
-"""Fields of :class:`~trglab.synth.studio.Ingredients`."""
-
 WINDOW_SCALE, WINDOW_MARGIN = 1.5, 1.6
 
 
@@ -34,7 +53,11 @@ def holdout_window(crop_size: int) -> tuple[int, float]:
 
 
 def holdout_options(
-    window: tuple[int, float], *, far: bool = False, without: Collection[str] = ()
+    window: tuple[int, float],
+    *,
+    far: bool = False,
+    without: Collection[str] = (),
+    version: int = 1,
 ) -> dict[str, Any]:
     """Return the options of :class:`~trglab.synth.dataset.SyntheticFaces` for the hold-out.
 
@@ -46,14 +69,33 @@ def holdout_options(
     window
         Size in pixels and margin of the window rendered around each face box.
     without
-        Ingredients to leave out; the standard hold-out has them all.
+        Ingredients to leave out; the standard hold-out has all of its version.
+    version
+        One of :data:`HOLDOUT_VERSIONS`.
+
+    Raises
+    ------
+    ValueError
+        There is no such version or ingredient.
     """
+    if version not in HOLDOUT_VERSIONS:
+        raise ValueError(f"version: expected one of {tuple(HOLDOUT_VERSIONS)}, got {version}")
+    chosen = HOLDOUT_VERSIONS[version]
     return {
-        "seed": HOLDOUT_SEED,
+        "seed": chosen.seed,
         "window": window,
         "shots": FAR_HOLDOUT_SHOTS if far else HOLDOUT_SHOTS,
-        "ingredients": ingredients(without),
+        "ingredients": ingredients((*without, *chosen.lacks)),
+        "images_per_person": chosen.images_per_person,
     }
+
+
+def holdout_version(options: Mapping[str, Any]) -> int | None:
+    """Return which of the hold-outs options of synthetic faces describe; None: another set."""
+    for number, version in HOLDOUT_VERSIONS.items():
+        if options.get("seed") == version.seed:
+            return number
+    return None
 
 
 def ingredients(left_out: Collection[str] = ()) -> dict[str, bool]:
@@ -75,9 +117,14 @@ def ingredient_names(text: str) -> tuple[str, ...]:
 
 
 def left_out_ingredients(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the ingredients that options of synthetic faces leave out."""
+    """Return the ingredients that options of synthetic faces leave out.
+
+    Those that this version of the hold-out never has are not counted.
+    """
     used: Mapping[str, Any] = options.get("ingredients") or {}
-    return tuple(name for name in INGREDIENTS if used.get(name) is False)
+    version = holdout_version(options)
+    lacks = () if version is None else HOLDOUT_VERSIONS[version].lacks
+    return tuple(name for name in INGREDIENTS if used.get(name) is False and name not in lacks)
 
 
 def missing_assets(training_without: Collection[str]) -> tuple[str, ...]:

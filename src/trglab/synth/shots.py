@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,10 @@ FACE_CENTRE_M = np.array([0.0, 0.01, -0.08])
 MIN_DEPTH_M = 0.18
 """Smallest depth of the head's origin: the noses of large heads lie 0.16 m in front of it."""
 
+PROFILE_YAW_DEG = (60.0, 100.0)
+LOOKING_DOWN_PITCH_DEG = (30.0, 75.0)
+"""Ranges of the hard poses, in degrees."""
+
 NOMINAL_FACE_BOX_M = 0.21
 """Approximate side of the face box; used to keep faces inside the image."""
 
@@ -58,6 +62,15 @@ class ShotDistribution:
     """Share of heads whose face may extend beyond the image."""
     distortion_share: float = 0.0
     """Share of cameras with lens distortion; windows are rendered without it."""
+    any_roll_share: float = 0.10
+    """Share of heads with a roll uniform over +-180 degrees. Crops are turned upright beyond about
+    25 degrees, so that a pose network rarely sees the others."""
+    profile_share: float = 0.05
+    """Share of heads with a yaw of 60 to 100 degrees to either side."""
+    looking_down_share: float = 0.05
+    """Share of heads with a pitch of 30 to 75 degrees downwards."""
+    at_border_share: float = 0.04
+    """Share of faces of which a border of the image cuts off a quarter to a half."""
 
     def __post_init__(self) -> None:
         near, far = self.distance_m
@@ -66,9 +79,13 @@ class ShotDistribution:
                 f"distance_m: expected {MIN_DEPTH_M} <= nearest <= farthest (noses of closer "
                 f"heads would be behind the camera), got {self.distance_m}"
             )
-        for name in ("uniform_share", "off_centre_share", "cut_off_share", "distortion_share"):
+        for name in (each.name for each in fields(self) if each.name.endswith("_share")):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+
+
+HARD_POSES = ("any_roll_share", "profile_share", "looking_down_share")
+"""Fields of :class:`ShotDistribution` that make poses hard."""
 
 
 class Shot(NamedTuple):
@@ -99,6 +116,10 @@ def sample_shot(
     if rng.random() >= distribution.cut_off_share:  # the face, if not all of its box, fits
         margin = np.minimum(0.5, 0.4 * NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px)
     centre = np.clip(centre, margin, 1.0 - margin)
+    hard_rng = rng.spawn(1)[0]  # a stream of its own: the other draws do not depend on it
+    if hard_rng.random() < distribution.at_border_share:
+        box_share = NOMINAL_FACE_BOX_M / depth_m * camera.fx / size_px
+        centre = _centre_at_border(hard_rng, centre, box_share)
     ray = np.append(camera.unproject(centre * size_px), 1.0)
     angles_deg = [
         _sample_angle(rng, sd, limit, distribution.uniform_share)
@@ -108,6 +129,7 @@ def sample_shot(
             (distribution.roll_sd, distribution.roll_max),
         )
     ]
+    angles_deg = _hard_angles_deg(hard_rng, distribution, angles_deg)
     rotation = rotation_between(OPTICAL_AXIS, ray) @ rotation_from_euler(np.array(angles_deg))
     face_m = rotation @ FACE_CENTRE_M
     return Shot(camera, rotation, ray * (depth_m + face_m[2]) - face_m)
@@ -117,6 +139,31 @@ def _sample_angle(rng: np.random.Generator, sd: float, limit: float, uniform_sha
     if rng.random() < uniform_share:
         return float(rng.uniform(-limit, limit))
     return float(np.clip(rng.normal(0.0, sd), -limit, limit))
+
+
+def _hard_angles_deg(
+    rng: np.random.Generator, distribution: ShotDistribution, angles_deg: list[float]
+) -> list[float]:
+    """Replace angles by those of hard poses, which may coincide."""
+    yaw, pitch, roll = angles_deg
+    if rng.random() < distribution.any_roll_share:
+        roll = float(rng.uniform(-180.0, 180.0))
+    if rng.random() < distribution.profile_share:
+        yaw = float(rng.choice([-1.0, 1.0]) * rng.uniform(*PROFILE_YAW_DEG))
+    if rng.random() < distribution.looking_down_share:
+        pitch = float(rng.uniform(*LOOKING_DOWN_PITCH_DEG))
+    return [yaw, pitch, roll]
+
+
+def _centre_at_border(
+    rng: np.random.Generator, centre: np.ndarray, box_share: np.ndarray
+) -> np.ndarray:
+    """Move a face's centre, in shares of the image, next to one border, rarely the upper one."""
+    axis, far = ((0, 0), (0, 1), (1, 1), (1, 0))[rng.choice(4, p=(0.33, 0.33, 0.24, 0.1))]
+    inside = min(0.5, float(rng.uniform(0.0, 0.25) * box_share[axis]))
+    moved = centre.copy()
+    moved[axis] = 1.0 - inside if far else inside
+    return moved
 
 
 def _sample_camera(

@@ -25,6 +25,7 @@ from trglab.synth.accessories.builder import (
     sample_accessories,
 )
 from trglab.synth.accessories.head_map import HeadFit
+from trglab.synth.accessories.hiding import hiding_surfaces
 from trglab.synth.assets import find_asset, require_asset
 from trglab.synth.colour import srgb_from_linear
 from trglab.synth.environment.panorama import Panorama, load_panoramas
@@ -34,6 +35,7 @@ from trglab.synth.head.people import Person, Population
 from trglab.synth.render.raster import ambient_occlusion
 from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
+from trglab.synth.shots import HARD_POSES, ShotDistribution
 from trglab.synth.skin.appearance import sample_skin_appearance
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.person_textures import (
@@ -48,6 +50,9 @@ from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
 OCCLUSION_DIRECTIONS = 14
 """Shadow maps per subject for ambient occlusion."""
+
+HIDDEN_SHARE = 0.09
+"""Share of images with an object that hides a large part of the face."""
 
 PHOTO_SKIN_SHARE = 0.82
 PHOTO_AGE_LIMIT = 52.0
@@ -75,7 +80,10 @@ class Ingredients:
 
     ``hair_meshes`` are modelled hairstyles; ``hair`` stands for all hair, procedural and modelled,
     and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
-    headwear. None: use if the asset is installed; True: require it.
+    headwear. ``hidden_faces``, one of them, are faces half hidden by hands, objects, microphones or
+    a border of the image. ``hard_poses`` are large rolls, profiles and heads that look down;
+    ``hard_light`` is strong light from one side, from behind or from below. None: use if the asset
+    is installed; True: require it.
     """
 
     photo_skin: bool | None = None
@@ -83,6 +91,22 @@ class Ingredients:
     hair_meshes: bool | None = None
     hair: bool = True
     occluders: bool = True
+    hidden_faces: bool = True
+    hard_poses: bool = True
+    hard_light: bool = True
+
+    def shot_distribution(self, shots: ShotDistribution) -> ShotDistribution:
+        """Return a distribution of shots without what is left out."""
+        left_out = [] if self.hard_poses else list(HARD_POSES)
+        if not self.hides_faces:
+            left_out.append("at_border_share")
+        zero: dict[str, Any] = dict.fromkeys(left_out, 0.0)
+        return replace(shots, **zero)
+
+    @property
+    def hides_faces(self) -> bool:
+        """Whether faces are half hidden."""
+        return self.occluders and self.hidden_faces
 
     def accessory_probabilities(self) -> AccessoryProbabilities:
         """Return the probability of each kind of accessory."""
@@ -144,6 +168,7 @@ class Studio:
         self._population = Population(self.model)
         self._maps = appearance_maps(self.model)
         self._skin_above_collar = _skin_above_collar(self.model, self._maps)
+        self.ingredients = ingredients
         self._probabilities = ingredients.accessory_probabilities()
         self._accessory_builder = AccessoryBuilder(self.model, hair_meshes)
         self._skins: PhotoSkinBank | None = None
@@ -241,6 +266,7 @@ class Studio:
         virtual_from_head
             ``(3, 3)``: head rotation relative to the virtual camera; the body follows it in part.
         """
+        hiding_rng = rng.spawn(1)[0]  # a stream of its own: the other draws do not depend on it
         accessories = resample_occluder(
             subject.accessories, rng, self._probabilities, subject.skin_rgb
         )
@@ -252,12 +278,16 @@ class Studio:
             ]
         turn = _body_from_head(rng, virtual_from_head)
         body = self._accessory_builder.turn_body(list(subject.body), subject.fit, turn)
-        return [
+        surfaces = [
             *face,
             *subject.worn,
             *body,
             *self._accessory_builder.image_surfaces(accessories, vertices_m),
         ]
+        if self.ingredients.hides_faces and hiding_rng.random() < HIDDEN_SHARE:
+            landmarks_m = vertices_m[self.model.landmarks68]
+            surfaces += hiding_surfaces(hiding_rng, landmarks_m, subject.skin_rgb)
+        return surfaces
 
     def _sample_skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
         """Draw a skin tone and, for a share of the people, a photographed skin."""

@@ -90,6 +90,7 @@ def pack_recipe(
     indices: range,
     *,
     part: RecipePart = "training",
+    holdout_version: int = 1,
     image_format: ImageFormat = "raw",
     workers: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -102,12 +103,17 @@ def pack_recipe(
         The recipe reads a store of views already, or has no hold-out.
     """
     config = chosen.datasets[0]
-    if part == "far":
-        config = synthetic_holdout(chosen.model, far=True, without=chosen.holdout_without).dataset
-    elif part == "holdout":
+    if part == "holdout" and holdout_version == 1:
         if chosen.holdout is None:
             raise ValueError(f"recipe {chosen.name}: expected one with a hold-out, it has none")
         config = chosen.holdout.dataset
+    elif part != "training":
+        config = synthetic_holdout(
+            chosen.model,
+            far=part == "far",
+            without=chosen.holdout_without,
+            version=holdout_version,
+        ).dataset
     if config.is_view_store:
         raise ValueError(f"recipe {chosen.name}: expected a dataset to render, got a store")
     provenance = {"dataset": config.target, "options": dict(config.options)}

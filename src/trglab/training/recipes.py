@@ -66,9 +66,8 @@ def small(
         Stores that ``trg data pack synthetic`` or ``trg synth`` wrote; None: render during the
         training.
     without
-        Comma-separated ingredients of the synthetic faces to leave out of the training:
-        ``photo_skin``, ``panoramas``, ``hair_meshes``, ``hair``, ``occluders``. The assets of the
-        others must be installed.
+        Comma-separated ingredients of the synthetic faces to leave out of the training
+        (:data:`~trglab.synth.holdout.INGREDIENTS`). The assets of the others must be installed.
     holdout_without
         The same for the hold-out. None: only assets that the training leaves out and that are not
         installed.
@@ -287,9 +286,11 @@ def synthetic_holdout(
     far: bool = False,
     without: Collection[str] = (),
     count: int = HOLDOUT_COUNT,
+    version: int = 1,
 ) -> HoldoutConfig:
-    """Return the fixed synthetic hold-out, or with ``far`` the one beyond training distances."""
-    options = holdout_options(holdout_window(model.crop_size), far=far, without=without)
+    """Return a fixed synthetic hold-out, or with ``far`` the one beyond training distances."""
+    window = holdout_window(model.crop_size)
+    options = holdout_options(window, far=far, without=without, version=version)
     return HoldoutConfig(DatasetConfig(SYNTHETIC, options), count)
 
 

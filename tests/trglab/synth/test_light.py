@@ -14,6 +14,7 @@ from trglab.synth.environment.backgrounds import (
     render_panorama,
 )
 from trglab.synth.environment.filters import blur, motion_blur, resize_smooth
+from trglab.synth.environment.hard_lights import HARD_LIGHTS, hard_light
 from trglab.synth.environment.light import (
     ENVIRONMENT_MAP_SHAPE,
     LUMINANCE,
@@ -373,3 +374,23 @@ def test_filters_keep_mean_and_position():
     wide = resize_smooth(ramp, 40, 80)
     assert (np.diff(wide[0, :, 0]) >= -1e-6).all()
     np.testing.assert_allclose(wide.mean(), 0.5, atol=1e-3)
+
+
+def test_hard_light_leaves_half_of_the_face_dark_or_comes_from_where_it_says():
+    towards = {
+        "side": lambda x, y, z: abs(x) > 0.6,
+        "behind": lambda x, y, z: z > 0.3,
+        "phone": lambda x, y, z: y > 0.3,  # from below
+        "high sun": lambda x, y, z: y < -0.7,
+    }
+    assert set(towards) == set(HARD_LIGHTS)
+    for kind, is_there in towards.items():
+        for seed in range(20):
+            light, background_gain = hard_light(np.random.default_rng(seed), kind)
+            assert is_there(*light.key_direction), kind
+            lit = evaluate_irradiance(light.irradiance_sh, light.key_direction) + light.key_rgb
+            shaded = evaluate_irradiance(light.irradiance_sh, -light.key_direction)
+            assert lit @ LUMINANCE > 2.5 * shaded @ LUMINANCE, kind
+            assert background_gain > 0
+    with pytest.raises(ValueError, match="hard light: expected one of"):
+        hard_light(np.random.default_rng(0), "moon")

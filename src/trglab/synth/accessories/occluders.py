@@ -104,14 +104,14 @@ def occluder_surfaces(occluder: Occluder, landmarks_m: np.ndarray) -> list[Surfa
         on_midline = abs(anchor[0]) <= 0.005
         is_left = anchor[0] < -0.005 or (on_midline and rng.random() < 0.5)
         side = -1.0 if is_left else 1.0
-        mesh, texture, material = _hand(rng, side), _hand_texture(rng, occluder.skin_rgb), HAND
+        mesh, texture, material = hand_mesh(rng, side), hand_texture(rng, occluder.skin_rgb), HAND
     else:
         mesh, texture, material = _BUILDERS[occluder.kind](rng)
     placed = mesh.transformed(rotation, anchor + np.array(occluder.offset_m))
     return [placed.surface(occluder.kind, texture, material)]
 
 
-def _hand(rng: np.random.Generator, side: float) -> UvMesh:
+def hand_mesh(rng: np.random.Generator, side: float) -> UvMesh:
     """Return a hand and forearm: palm towards the face (+z), fingertips near the origin."""
     curl = rng.uniform(0.1, 1.1)
     spread = rng.uniform(0.0, 0.25)
@@ -144,7 +144,8 @@ def _hand(rng: np.random.Generator, side: float) -> UvMesh:
     return hand.transformed(rotation_from_euler(-lean), np.zeros(3))
 
 
-def _hand_texture(rng: np.random.Generator, rgb: Rgb) -> np.ndarray:
+def hand_texture(rng: np.random.Generator, rgb: Rgb) -> np.ndarray:
+    """Paint the skin of a hand ``(48, 48, 4)`` uint8."""
     grain = np.exp(0.03 * rng.standard_normal((48, 48, 1)))
     red = 1.0 + 0.05 * np.sin(np.linspace(0, 9, 48))[:, None, None] * np.array([1.0, -0.3, -0.3])
     return opaque(np.array(rgb) * grain * red)
