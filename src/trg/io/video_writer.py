@@ -18,7 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from trg._util.checks import rgb_image
-from trg._util.files import existing_file
+from trg._util.files import AtomicFile, existing_file
 from trg.io.ffmpeg import open_media_file, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -81,11 +81,11 @@ class VideoWriter:
         self._container: Any = None
         self._sound: _SoundCopy | None = None
         _check_arguments(self.path, width, height, fps, sound_from)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._file = AtomicFile(self.path)
         try:
             with _builtin_errors(self.path):
                 format_name = CONTAINERS[self.path.suffix.lower()]
-                self._container = av.open(os.path.abspath(self._partial), "w", format=format_name)
+                self._container = av.open(self._file, "w", format=format_name)
                 self._stream = _add_h264_stream(self._container, width, height, fps)
             if sound_from is not None:
                 self._sound = _open_sound(Path(sound_from), self._container, self.path)
@@ -149,22 +149,20 @@ class VideoWriter:
                 if self._sound is not None:
                     self._sound.copy_until(math.inf)
                 self._container.close()
-            with open(self._partial, "rb+") as file:
-                os.fsync(file.fileno())  # on the disk before it has its name
-            os.replace(self._partial, self.path)
+            self._file.commit()
         except BaseException:
             self._discard()
             raise
         self._release()
 
     def _discard(self) -> None:
-        """Close and delete the partial file."""
+        """Close and delete the temporary file."""
         if self._container is not None:
             # An incomplete file may fail to close; it is deleted in any case.
             with suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.close()
         self._release()
-        self._partial.unlink(missing_ok=True)
+        self._file.discard()
 
     def _release(self) -> None:
         self._container = None

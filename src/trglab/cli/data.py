@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from trg._util.files import write_atomic
 from trg.app.cli.shared import NotNegative, Positive, key_values, messages
 from trglab.cli.evaluate import HoldoutNumber
 
@@ -83,7 +84,7 @@ def check(
         report = check_data_set(data_set, every=every, on_progress=update)
     _print(report)
     if sheet is not None and report.readable:
-        data_set_sheet(data_set).save(sheet)
+        write_atomic(sheet, data_set_sheet(data_set).save)
         messages.print(f"drawn: {sheet}")
     if not report.is_valid:
         sys.exit(1)

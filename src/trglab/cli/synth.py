@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from trg._util.files import write_atomic
 from trg.app.cli.shared import NotNegative, Positive, messages
 
 Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
@@ -114,7 +115,8 @@ def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels
     stride = 1 if layout else IMAGES_PER_PERSON // 3
     indices = track(range(count), "drawing the sheet", console=messages)
     cells = (faces.sample(index * stride) for index in indices)
-    contact_sheet(cells, labels=labels, edges=faces.topology.edges).save(path)
+    sheet = contact_sheet(cells, labels=labels, edges=faces.topology.edges)
+    write_atomic(path, sheet.save)
 
 
 def asset(

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
-from trg._util.files import write_atomic
+from trg._util.files import remove_partial_files, write_atomic, write_text_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.files import changed_settings, file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
@@ -135,6 +135,7 @@ class _Progress:
     def begin(cls, folder: Path, plan: dict[str, Any]) -> _Progress:
         """Start a store, or continue it if it was begun with the same plan."""
         folder.mkdir(parents=True, exist_ok=True)
+        remove_partial_files([folder])
         path = folder / PROGRESS
         progress = cls(path, plan, {})
         if path.exists():
@@ -147,7 +148,7 @@ class _Progress:
         elif any(folder.iterdir()):
             raise FileExistsError(f"{folder}: expected a new or empty folder; choose another")
         lines = [plan, *progress.shards.values()]
-        _write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text_atomic(path, "".join(json.dumps(line) + "\n" for line in lines))
         return progress
 
     def add(self, shard: int, note: dict[str, Any]) -> None:
@@ -201,7 +202,7 @@ def _write_shard(
     skipped: list[str] = []
     digest = hashlib.sha256()
 
-    def write(file: BinaryIO) -> None:
+    def write(file: IO[bytes]) -> None:
         def append(content: bytes) -> None:
             digest.update(content)
             file.write(content)
@@ -255,10 +256,6 @@ def _finish(folder: Path, progress: _Progress, topology: FaceTopology | None) ->
             for note in notes
         ],
     }
-    _write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_text_atomic(folder / MANIFEST, json.dumps(manifest, indent=1))
     progress.path.unlink()
     return StoreReport(len(rows), tuple(skipped))
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomic(path, lambda file: file.write(text.encode()))

@@ -7,14 +7,13 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rich.table import Table
 
-from trg._util.files import write_atomic
+from trg._util.files import write_text_atomic
 
 HEADINGS = {
     "yaw_deg": "yaw °",
@@ -122,12 +121,8 @@ def write_texts(folder: Path, texts: dict[str, str]) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_atomic(folder / name, partial(_write_utf8, text))
+        write_text_atomic(folder / name, text)
     return [folder / name for name in texts]
-
-
-def _write_utf8(text: str, file: BinaryIO) -> None:
-    file.write(text.encode("utf-8"))
 
 
 def _markdown_line(cells: Sequence[str]) -> str:

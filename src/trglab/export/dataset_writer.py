@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trg._util.files import write_atomic
+from trg._util.files import write_text_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name
@@ -103,8 +103,7 @@ def write_dataset(
             if on_progress is not None:
                 on_progress(index + 1)
         writer.finish()
-    facts = json.dumps({**settings, "count": len(samples)}, indent=1)
-    write_atomic(marker, lambda file: file.write(facts.encode()))
+    write_text_atomic(marker, json.dumps({**settings, "count": len(samples)}, indent=1))
     return len(samples)
 
 
@@ -177,7 +176,7 @@ def _read_progress(
                 f"{folder}: expected a folder that this program began, but it has no progress "
                 "list; choose another folder"
             )
-        path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        write_text_atomic(path, json.dumps(settings) + "\n")
         return []
     if len(complete_lines) < len(data):
         os.truncate(path, len(complete_lines))

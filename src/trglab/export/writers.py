@@ -7,6 +7,7 @@ continues that run.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trg._util.files import write_atomic, write_text_atomic
 from trg.geometry.camera import Camera
 from trg.geometry.crop import crop_face, crop_from_pixels
 from trg.geometry.face_mesh import FaceTopology
@@ -95,11 +97,12 @@ class ARKitFaceWriter(SampleWriter):
         image, info = frame_paths(self._folder, self._split, subject, ARKIT_ACTION, number)
         for path in (image, info):
             path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sample.image).save(image, quality=self._quality, subsampling=0)
+        _save_jpeg(image, sample.image, self._quality)
         R_t = np.eye(4)
         R_t[:3, :3] = (FLIP_YZ @ rotation @ FLIP_YZ).T
         R_t[3, :3] = FLIP_YZ @ translation_m
-        np.savez(info, verts=(vertices_m @ FLIP_YZ).astype(np.float32), R_t=R_t)
+        vertices = (vertices_m @ FLIP_YZ).astype(np.float32)
+        write_atomic(info, lambda file: np.savez(file, verts=vertices, R_t=R_t))
         record: ProgressRecord = {
             "subject_id": subject,
             "facial_action": ARKIT_ACTION,
@@ -114,11 +117,12 @@ class ARKitFaceWriter(SampleWriter):
         """Write the list of frames."""
         path = self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{self._split}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            columns = ("subject_id", "facial_action", "img_id")
-            rows = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(self._records)
+        text = io.StringIO()
+        columns = ("subject_id", "facial_action", "img_id")
+        rows = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(self._records)
+        write_text_atomic(path, text.getvalue())
 
     def _shared_projection(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the matrix that the other split has written, or write this one."""
@@ -128,9 +132,9 @@ class ARKitFaceWriter(SampleWriter):
             return np.loadtxt(path)
         for name in ("npy", "data"):
             (base / name).mkdir(parents=True, exist_ok=True)
-        np.save(base / "npy" / "kpt_ind.npy", self._topology.landmarks68)
-        np.save(base / "data" / "triangles.npy", self._topology.triangles)
-        np.savetxt(path, projection, fmt="%.17g")
+        _save_array(base / "npy" / "kpt_ind.npy", self._topology.landmarks68)
+        _save_array(base / "data" / "triangles.npy", self._topology.triangles)
+        write_atomic(path, lambda file: np.savetxt(file, projection, fmt="%.17g"))
         return projection
 
 
@@ -139,7 +143,7 @@ class W300LPWriter(SampleWriter):
 
     def __init__(self, folder: Path, jpeg_quality: int) -> None:
         self._folder, self._quality = folder, jpeg_quality
-        self._io = matlab_files()
+        matlab_files()  # raises where SciPy is missing, before anything is written
         (folder / W300LP_SET).mkdir(exist_ok=True)
         landmarks_path(folder, W300LP_SET, "any").parent.mkdir(parents=True, exist_ok=True)
 
@@ -149,12 +153,10 @@ class W300LPWriter(SampleWriter):
         name = f"{_file_name(sample.identity)}_{index:07d}"
         base = self._folder / W300LP_SET / name
         points = fitted.points_px - w300lp.FIRST_PIXEL
-        Image.fromarray(fitted.pixels).save(f"{base}.jpg", quality=self._quality, subsampling=0)
-        self._io.savemat(f"{base}.mat", {"Pose_Para": fitted.pose, "pt2d": points.T})
-        self._io.savemat(
-            str(landmarks_path(self._folder, W300LP_SET, name)),
-            {"pts_2d": points, "pts_3d": points},
-        )
+        _save_jpeg(Path(f"{base}.jpg"), fitted.pixels, self._quality)
+        _save_mat(Path(f"{base}.mat"), {"Pose_Para": fitted.pose, "pt2d": points.T})
+        landmarks = landmarks_path(self._folder, W300LP_SET, name)
+        _save_mat(landmarks, {"pts_2d": points, "pts_3d": points})
         return {"name": name}
 
 
@@ -163,7 +165,7 @@ class AFLW2000Writer(SampleWriter):
 
     def __init__(self, folder: Path, jpeg_quality: int) -> None:
         self._folder, self._quality = folder, jpeg_quality
-        self._io = matlab_files()
+        matlab_files()  # raises where SciPy is missing, before anything is written
 
     def write(self, index: int, sample: Sample) -> ProgressRecord:
         """Write one crop with its landmarks, at depth zero, and angles."""
@@ -171,12 +173,8 @@ class AFLW2000Writer(SampleWriter):
         name = f"image{index + 1:05d}"
         points = np.zeros((3, 68))
         points[:2] = (fitted.points_px - aflw2000.FIRST_PIXEL).T
-        Image.fromarray(fitted.pixels).save(
-            self._folder / f"{name}.jpg", quality=self._quality, subsampling=0
-        )
-        self._io.savemat(
-            str(self._folder / f"{name}.mat"), {"Pose_Para": fitted.pose, "pt3d_68": points}
-        )
+        _save_jpeg(self._folder / f"{name}.jpg", fitted.pixels, self._quality)
+        _save_mat(self._folder / f"{name}.mat", {"Pose_Para": fitted.pose, "pt3d_68": points})
         return {"name": name}
 
 
@@ -223,8 +221,9 @@ class BIWIWriter(SampleWriter):
         depth_rotation = RGB_FROM_DEPTH_ROTATION.T @ rotation
         depth_mm = RGB_FROM_DEPTH_ROTATION.T @ (1000.0 * translation_m - RGB_FROM_DEPTH_MM)
         stem = sequence / f"frame_{frame:05d}"
-        Image.fromarray(sample.image).save(f"{stem}_rgb.png")
-        Path(f"{stem}_pose.txt").write_text(_rows(depth_rotation, depth_mm), encoding="utf-8")
+        image = Image.fromarray(sample.image)
+        write_atomic(Path(f"{stem}_rgb.png"), lambda file: image.save(file, "PNG"))
+        write_text_atomic(Path(f"{stem}_pose.txt"), _rows(depth_rotation, depth_mm))
         self._frame_counts[key] = frame + 1
         return {"key": key, "frame": f"{number}/{stem.name}"}
 
@@ -236,12 +235,25 @@ class BIWIWriter(SampleWriter):
         size = np.array([camera.width, camera.height])
         colour = _rows(K, camera.distortion[:4], RGB_FROM_DEPTH_ROTATION, RGB_FROM_DEPTH_MM, size)
         depth = _rows(DEPTH_MATRIX, np.zeros(4), np.eye(3), np.zeros(3), np.array([640, 480]))
-        (sequence / "rgb.cal").write_text(colour, encoding="utf-8")
-        (sequence / "depth.cal").write_text(depth, encoding="utf-8")
+        write_text_atomic(sequence / "rgb.cal", colour)
+        write_text_atomic(sequence / "depth.cal", depth)
         lines = ["v {:.6f} {:.6f} {:.6f}".format(*vertex) for vertex in 1000.0 * vertices_m]
         lines += ["f {} {} {}".format(*face) for face in self._topology.triangles + 1]
         mesh = sequence.with_name(f"{sequence.name}.obj")
-        mesh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text_atomic(mesh, "\n".join(lines) + "\n")
+
+
+def _save_jpeg(path: Path, pixels: NDArray[np.uint8], quality: int) -> None:
+    image = Image.fromarray(pixels)
+    write_atomic(path, lambda file: image.save(file, "JPEG", quality=quality, subsampling=0))
+
+
+def _save_mat(path: Path, variables: dict[str, Any]) -> None:
+    write_atomic(path, lambda file: matlab_files().savemat(file, variables))
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    write_atomic(path, lambda file: np.save(file, array))
 
 
 class _FittedCrop(NamedTuple):

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from PIL import Image
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trg._util.files import write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import SUFFIX
 from trg.network.checkpoint import load_imagenet_weights, save_checkpoint
@@ -288,7 +290,7 @@ class _Run:
         self.log.write("validate", step, self.figures)
         for name, sheet in sheets.items():
             if sheet is not None:
-                sheet.save(self.folder / f"{name}.jpg", quality=88)
+                write_atomic(self.folder / f"{name}.jpg", partial(sheet.save, quality=88))
         score = self.figures.get(SCORE, 0.0)  # without a hold-out, best.pt is the newest
         if score < self.state.best_score or SCORE not in self.figures:
             self.state.best_score = score

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from trg._util.files import write_atomic
+from trg._util.files import write_atomic, write_text_atomic
 from trg.inference.bundle import SUFFIX, read_bundle
 from trg.network.checkpoint import load_checkpoint, load_state_strictly, save_checkpoint
 from trg.network.export import network_from_bundle
@@ -193,7 +193,7 @@ class RunLog:
         self._path = folder / LOG
         kept = [line for line in read_log(folder) if line["step"] <= step] if step else []
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomic(self._path, lambda file: file.write(text.encode()))
+        write_text_atomic(self._path, text)
 
     def write(self, kind: str, step: int, values: Mapping[str, float | str]) -> None:
         """Append a line."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.clips import frame_pixels, sound_packets, write_clip
+from tests.support.full_disk import full_after
 from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
@@ -118,6 +119,23 @@ def test_an_exception_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["out.mp4"]
     with pytest.raises(ValueError, match="closed"):
         writer.write(frame_pixels(0, 64, 48), 1.0)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("free_share", [0.0, 0.3, 0.98])
+def test_a_full_disk_leaves_no_video(suffix, free_share, tmp_path):
+    def write(path):
+        noise = np.random.default_rng(0)
+        with VideoWriter(path, 320, 240, 25.0) as writer:
+            for index in range(8):
+                pixels = noise.integers(0, 256, (240, 320, 3), np.uint8)
+                writer.write(pixels, index / 25)
+
+    write(tmp_path / f"whole{suffix}")
+    size = (tmp_path / f"whole{suffix}").stat().st_size
+    with full_after(int(free_share * size)), pytest.raises(OSError):  # noqa: PT011 (FFmpeg's words)
+        write(tmp_path / f"cut{suffix}")
+    assert os.listdir(tmp_path) == [f"whole{suffix}"]
 
 
 def test_without_a_frame_there_is_no_file(tmp_path):
