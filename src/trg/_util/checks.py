@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ def finite_array(
     """
     try:
         array = np.asarray(value, dtype=dtype)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"{name}: expected numbers of shape {_show(shape)}, got {value!r}"
+            f"{name}: expected numbers of shape {_show(shape)}, got {reprlib.repr(value)}"
         ) from error
     if array.ndim != len(shape) or any(
         expected not in (None, actual) for expected, actual in zip(shape, array.shape, strict=True)
@@ -45,10 +47,20 @@ def rgb_image(name: str, value: Any) -> NDArray[np.uint8]:
 
 
 def box_array(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    """Return boxes ``x0, y0, x1, y1`` as an array ``(k, 4)``, or raise ValueError; k may be 0."""
-    if np.size(value) == 0:
-        return np.zeros((0, 4))
+    """Return boxes ``x0, y0, x1, y1`` in pixels as an array ``(k, 4)``; k may be 0.
+
+    Raises ValueError if ``value`` is not numeric, has another shape, or contains an empty box; or
+    if all numbers lie in 0..1, because they are then fractions of the image's size.
+    """
+    with suppress(ValueError):  # ragged lists, which are refused below
+        if np.size(value) == 0:
+            return np.zeros((0, 4))
     boxes = finite_array(name, value, (None, 4))
+    if len(boxes) and (boxes >= 0.0).all() and (boxes <= 1.0).all():
+        raise ValueError(
+            f"{name}: expected pixels, got numbers that all lie in 0..1; multiply x by the image's "
+            "width and y by its height"
+        )
     if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise ValueError(f"{name}: expected x0 < x1 and y0 < y1 in each, got {boxes.tolist()}")
     return boxes

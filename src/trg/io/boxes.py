@@ -17,6 +17,9 @@ from trg._util.files import existing_file
 
 CSV_COLUMNS = ("source", "x0", "y0", "x1", "y1")
 
+MAX_BYTES = 2**28
+"""Limit of the file: millions of boxes."""
+
 PhotoBoxes: TypeAlias = Mapping[str, NDArray[np.float64]]
 """Face boxes ``(k, 4)`` of each photo, ``x0, y0, x1, y1`` in pixels, by its name."""
 
@@ -38,6 +41,8 @@ def read_boxes(path: str | PathLike[str]) -> PhotoBoxes:
         The file has another format, or a box is empty.
     """
     path = existing_file(path, "a file of boxes")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: expected a file of boxes of at most {MAX_BYTES:,} bytes")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -66,7 +71,7 @@ def boxes_for(boxes: PhotoBoxes, source: str) -> NDArray[np.float64]:
 def _from_json(path: Path, text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected boxes as JSON, got a damaged file ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(
@@ -77,14 +82,18 @@ def _from_json(path: Path, text: str) -> dict[str, Any]:
 
 def _from_csv(path: Path, text: str) -> dict[str, Any]:
     reader = csv.DictReader(text.splitlines())
-    columns = tuple(reader.fieldnames or ())
+    try:
+        columns = tuple(reader.fieldnames or ())
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected boxes as JSON or CSV, cannot read ({error})") from error
     if not set(CSV_COLUMNS) <= set(columns):
         raise ValueError(
             f"{path}: expected JSON, or CSV with the columns {','.join(CSV_COLUMNS)}, "
             f"got {','.join(columns)[:80]!r}"
         )
     by_source: dict[str, Any] = {}
-    for row in reader:
+    for row in rows:
         numbers = [row[name] or "" for name in CSV_COLUMNS[1:]]
         boxes = by_source.setdefault(row["source"], [])
         if any(number.strip() for number in numbers):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,30 @@ from trg.io.orientation import UPRIGHT, Orientation
 BACKGROUND = 255
 """Grey value behind transparent pixels: white."""
 
+PHOTO_FORMATS = (
+    "JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "QOI", "SGI",
+    "ICO", "PCX", "TGA",
+)  # fmt: skip
+"""Formats that :func:`open_image` reads, by Pillow's names; JPEG includes MPO. HEIC joins them if
+pillow-heif is installed. Pillow itself reads many more, and hands PostScript to Ghostscript,
+whatever the file's suffix."""
+
+MAX_STREAM_BYTES = 2**30
+"""Limit of an image that is read from a stream, such as standard input."""
+
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 """Pillow opens 16-bit files of these formats as 32-bit integers."""
 
 _VECTOR_FORMATS = ("EPS", "WMF", "EMF")
 """Pillow runs external programs such as Ghostscript for these; photos do not use them."""
+
+_HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+"""Brands of HEIF files with HEVC images (ISO/IEC 23008-12, annex B). AVIF files have others."""
+
+_HEADER_BYTES = 64
+
+_STRIP_PX = 2**24
+"""Pixels that are converted to RGB at a time, to bound the memory that large photos need."""
 
 
 class UprightImage(NamedTuple):
@@ -33,8 +54,39 @@ class UprightImage(NamedTuple):
     """From EXIF, for the upright pixels; None if EXIF has no focal length."""
 
 
-def read_image(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> UprightImage:
-    """Read an image from a file, a Pillow image or an array.
+def open_image(
+    source: str | PathLike[str] | BinaryIO, formats: Sequence[str] = PHOTO_FORMATS
+) -> Image.Image:
+    """Open an image with Pillow, without decoding its pixels.
+
+    Every image file is opened here, so that none reaches the decoder of another format. The
+    formats are recognised by content, whatever the file's suffix.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        There is no such file, it cannot be opened, or it is of none of these formats
+        (``PIL.UnidentifiedImageError``). Pillow raises further exceptions for damaged files.
+    ValueError
+        The file is HEIC, and pillow-heif is not installed.
+    """
+    if isinstance(source, (str, PathLike)):
+        source = existing_file(source, "an image")
+        with source.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    else:
+        source.seek(0)
+        header = source.read(_HEADER_BYTES)
+    if formats is PHOTO_FORMATS and _is_heic(header):
+        _register_heif()
+        formats = ("HEIF",)
+    return Image.open(source, formats=tuple(formats))  # noqa: TID251
+
+
+def read_image(
+    source: str | PathLike[str] | BinaryIO | Image.Image | NDArray[Any],
+) -> UprightImage:
+    """Read an image from a file, a stream, a Pillow image or an array.
 
     EXIF's orientation is applied to the pixels and to the camera. Of an animation the first frame
     is taken. Transparent pixels are blended with white. 16-bit values are divided by 257.
@@ -42,9 +94,10 @@ def read_image(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> Upri
     Parameters
     ----------
     source
-        Path of any file that Pillow reads; a Pillow image; or an array ``(h, w)``, ``(h, w, 1)``,
-        ``(h, w, 3)`` or ``(h, w, 4)`` of uint8 or uint16: grey, RGB or RGBA. OpenCV's arrays are
-        BGR: pass ``image[..., ::-1]``.
+        Path of a file in one of the ``PHOTO_FORMATS``; a binary stream with such a file, which need
+        not be seekable; a Pillow image; or an array ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` or
+        ``(h, w, 4)`` of uint8 or uint16: grey, RGB or RGBA. OpenCV's arrays are BGR: pass
+        ``image[..., ::-1]``.
 
     Raises
     ------
@@ -60,18 +113,28 @@ def read_image(source: str | PathLike[str] | Image.Image | NDArray[Any]) -> Upri
         return UprightImage(_array_to_rgb(source), None)
     if isinstance(source, Image.Image):
         return _decode(source, str(getattr(source, "filename", "") or "image"))
-    if not isinstance(source, (str, PathLike)):
-        raise ValueError(
-            "image: expected a path, a Pillow image or an array, "
-            f"got {type(source).__name__} ({source!r:.80})"
-        )
-    path = existing_file(source, "an image")
-    with path.open("rb") as file:  # opened here to keep its errors apart from Pillow's
-        return _decode(file, str(path))
+    if isinstance(source, (str, PathLike)):
+        path = existing_file(source, "an image")
+        with path.open("rb") as file:  # opened here to keep its errors apart from Pillow's
+            return _decode(file, str(path))
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", "image"))
+        return _decode(io.BytesIO(_read_stream(source, name)), name)
+    raise ValueError(
+        "image: expected a path, a binary stream, a Pillow image or an array, "
+        f"got {type(source).__name__} ({source!r:.80})"
+    )
 
 
-class _UnsupportedError(Exception):
+class _UnsupportedError(ValueError):
     """The image is intact, but of a kind that is refused."""
+
+
+def _read_stream(stream: BinaryIO, name: str) -> bytes:
+    content = stream.read(MAX_STREAM_BYTES + 1)
+    if len(content) > MAX_STREAM_BYTES:
+        raise ValueError(f"{name}: expected an image of at most {MAX_STREAM_BYTES:,} bytes")
+    return content
 
 
 def _decode(source: Any, name: str) -> UprightImage:
@@ -79,7 +142,7 @@ def _decode(source: Any, name: str) -> UprightImage:
     try:
         if isinstance(source, Image.Image):
             return _upright(source)
-        with Image.open(source) as image:
+        with open_image(source) as image:
             return _upright(image)
     except _UnsupportedError as error:
         raise ValueError(f"{name}: {error}") from None
@@ -90,7 +153,12 @@ def _decode(source: Any, name: str) -> UprightImage:
             f"scale the image down, or raise that limit if you trust the file ({error})"
         ) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name}: {_unidentified(name)}") from error
+        raise ValueError(
+            f"{name}: expected an image ({', '.join((*PHOTO_FORMATS, 'HEIC'))}), got a file of "
+            "another kind"
+        ) from error
+    except MemoryError as error:
+        raise ValueError(f"{name}: there is not enough memory for this image") from error
     except Exception as error:  # Pillow's plugins raise any exception for damaged bytes
         raise ValueError(f"{name}: the image is damaged or truncated ({error})") from error
 
@@ -104,9 +172,18 @@ def _upright(image: Image.Image) -> UprightImage:
         )
     # Before EXIF is read: Pillow itself rotates a TIFF while loading and clears its orientation.
     image.load()
-    pixels = _image_to_rgb(image)
     orientation, camera = _read_exif(image)
-    return UprightImage(orientation.apply(pixels), camera and orientation.apply_to_camera(camera))
+    width, height = image.size
+    upright = np.empty(
+        (*((width, height) if orientation.transpose else (height, width)), 3), np.uint8
+    )
+    stored = orientation.stored_view(upright)
+    rows = max(1, _STRIP_PX // width)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        strip = image if rows >= height else image.crop(box)
+        stored[top : top + rows] = _image_to_rgb(strip, image.format)
+    return UprightImage(upright, camera and orientation.apply_to_camera(camera))
 
 
 def _read_exif(image: Image.Image) -> tuple[Orientation, Camera | None]:
@@ -117,10 +194,10 @@ def _read_exif(image: Image.Image) -> tuple[Orientation, Camera | None]:
         return UPRIGHT, None
 
 
-def _image_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _image_to_rgb(image: Image.Image, image_format: str | None) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
         return _array_to_rgb(np.asarray(image).astype(np.uint16, copy=False))
-    if image.mode == "I" and image.format in _SIXTEEN_BIT_FORMATS:
+    if image.mode == "I" and image_format in _SIXTEEN_BIT_FORMATS:
         return _array_to_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16))
     if image.mode in ("I", "F", "LAB"):
         raise _UnsupportedError(
@@ -130,7 +207,7 @@ def _image_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
         image = Image.alpha_composite(background, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -155,10 +232,33 @@ def _array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8)
 
 
-def _unidentified(name: str) -> str:
-    if name.lower().endswith((".heic", ".heif")):
-        return (
-            "Pillow does not read HEIC by itself; convert the photo to JPEG, or install "
-            "pillow-heif and call pillow_heif.register_heif_opener() first"
-        )
-    return "expected an image, got a file that Pillow does not recognise"
+def is_image_file(path: str) -> bool:
+    """Return whether a file's content is recognised as a photo, readable or not."""
+    try:
+        with open_image(path):
+            return True
+    except _UnsupportedError:
+        return True
+    except Exception:  # Pillow raises any exception for content that it does not recognise
+        return False
+
+
+def _is_heic(header: bytes) -> bool:
+    """Return whether these are the first bytes of a HEIF file with HEVC images."""
+    size = min(int.from_bytes(header[:4], "big"), len(header))
+    brands = {header[8:12]} | {header[at : at + 4] for at in range(16, size, 4)}
+    return header[4:8] == b"ftyp" and not brands.isdisjoint(_HEVC_BRANDS)
+
+
+def _register_heif() -> None:
+    """Add pillow-heif's decoder to Pillow, unless the program has done so or has another."""
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise _UnsupportedError(
+            "is a HEIC photo, which needs the package pillow-heif; install it with: "
+            "pip install 'trg-headpose[heic]', or convert the photo to JPEG"
+        ) from error
+    pillow_heif.register_heif_opener()

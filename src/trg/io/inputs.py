@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from PIL import Image
+from trg.io.images import is_image_file
 
 # fmt: off
 PHOTO_SUFFIXES = frozenset({
@@ -130,8 +130,4 @@ def _by_name(path: str) -> MediaInput | None:
 
 
 def _by_content(path: str) -> MediaInput:
-    try:
-        with Image.open(path):
-            return PhotoInput(path, path)
-    except Exception:  # Pillow raises any exception for content that it does not recognise
-        return VideoInput(path, path)
+    return PhotoInput(path, path) if is_image_file(path) else VideoInput(path, path)

@@ -28,6 +28,13 @@ class Orientation(NamedTuple):
             upright = upright[::-1]
         return np.ascontiguousarray(upright)
 
+    def stored_view(self, upright: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a view of upright pixels in stored order, to write stored pixels upright."""
+        stored = upright[::-1] if self.flip_y else upright
+        if self.flip_x:
+            stored = stored[:, ::-1]
+        return stored.swapaxes(0, 1) if self.transpose else stored
+
     def apply_to_camera(self, camera: Camera) -> Camera:
         """Return the camera of the upright image, given the camera of the stored one."""
         k1, k2, p1, p2, k3 = camera.distortion

@@ -177,9 +177,9 @@ def measure(
         Larger side of the network's input, px.
     """
     import numpy as np
-    from PIL import Image
 
     from trg.inference.detector import FaceDetector
+    from trg.io.images import open_image
     from trglab.detector.evaluation import (
         detection_time_ms,
         evaluation_report,
@@ -202,7 +202,7 @@ def measure(
         figures["recall_by_size"] = recall_by_size(tested, map(held_out.sample, range(scenes)))
     if photos is not None:
         images = (
-            np.asarray(Image.open(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))
+            np.asarray(open_image(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))
         )
         figures["recall_by_rotation"] = recall_by_rotation(tested, images)
     print(json.dumps(figures, indent=2))

@@ -12,6 +12,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
+from trg.io.images import open_image
+
 Buffer = bytes | memoryview
 
 ImageFormat = Literal["jpeg", "png", "raw"]
@@ -56,7 +58,7 @@ def decode_image(content: Buffer, field: str) -> NDArray[np.uint8]:
     """
     if field.endswith(".npy"):
         return decode_npy(content)
-    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+    with open_image(io.BytesIO(content), ("JPEG", "PNG")) as image:
         return np.asarray(image)
 
 

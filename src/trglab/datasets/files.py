@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trg.io.images import open_image
+
 T = TypeVar("T")
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -49,7 +51,7 @@ def read_image(path: Path, dataset: str) -> NDArray[np.uint8]:
         The file is truncated or no image.
     """
     try:
-        with Image.open(existing_file(path, dataset)) as image:
+        with open_image(existing_file(path, dataset)) as image:
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from trg._util.checks import finite_array
 from trg.face import Face
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.crop import crop_face, face_box, pixels_from_crop
 from trg.inference.runtime import PoseNetwork
+from trg.io.images import open_image
 from trglab.evaluation.metrics import nme, rectangle_size_px
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def read_stills(folder: Path, limit: int | None = None) -> Iterator[Still]:
     if len(names) != len(points) or not names:
         raise ValueError(f"{path}: expected a name per set of points, got {len(names)}")
     for name, points_px in list(zip(names, points, strict=True))[:limit]:
-        with Image.open(folder / name) as image:
+        with open_image(folder / name) as image:
             yield Still(name, np.asarray(image.convert("RGB")), points_px)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import sys
+import types
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from trg.geometry.camera import Camera
-from trg.io.images import read_image
+from trg.io.images import is_image_file, open_image, read_image
 from trg.io.orientation import EXIF_ORIENTATIONS
 
 SCENE = np.random.default_rng(1).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -200,16 +203,85 @@ def test_files_that_are_not_images_are_refused(tmp_path):
     with pytest.raises(IsADirectoryError, match="got a folder"):
         read_image(tmp_path)
     (tmp_path / "notes.txt").write_text("not an image")
-    with pytest.raises(ValueError, match="does not recognise"):
+    with pytest.raises(ValueError, match=r"expected an image \(JPEG, PNG.*another kind"):
         read_image(tmp_path / "notes.txt")
-    (tmp_path / "iphone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    with pytest.raises(ValueError, match="pillow-heif"):
-        read_image(str(tmp_path / "iphone.HEIC"))
-    (tmp_path / "drawing.eps").write_text(
-        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
-    )
-    with pytest.raises(ValueError, match="drawing"):
-        read_image(tmp_path / "drawing.eps")
+
+
+POSTSCRIPT = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+
+
+def test_postscript_reaches_no_interpreter_whatever_its_suffix(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", lambda *_: pytest.fail("runs a program"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("runs a program"))
+    for name in ("photo.jpg", "drawing.eps"):
+        (tmp_path / name).write_text(POSTSCRIPT)
+        with pytest.raises(ValueError, match=rf"{name}.*another kind"):
+            read_image(tmp_path / name)
+        with pytest.raises(OSError, match=name):
+            open_image(tmp_path / name)
+    with Image.open(tmp_path / "photo.jpg") as drawing, pytest.raises(ValueError, match="drawing"):
+        read_image(drawing)
+
+
+HEIC_HEADER = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"
+
+
+def test_heic_is_recognised_by_content_and_the_extra_offered(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    (tmp_path / "sent.jpg").write_bytes(HEIC_HEADER)
+    with pytest.raises(ValueError, match=r"sent\.jpg: .*pip install 'trg-headpose\[heic\]'"):
+        read_image(tmp_path / "sent.jpg")
+    assert is_image_file(tmp_path / "sent.jpg")
+    (tmp_path / "sent.heic").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif")
+    with pytest.raises(ValueError, match="another kind"):
+        read_image(tmp_path / "sent.heic")
+
+
+def test_heic_is_decoded_by_pillow_heif(tmp_path, monkeypatch):
+    class HeifImage(ImageFile.ImageFile):
+        format = "HEIF"
+
+        def _open(self):
+            self._size, self._mode = (3, 2), "RGB"
+            self.tile = [ImageFile._Tile("raw", (0, 0, 3, 2), 24, "RGB")]
+
+    def register_heif_opener():
+        Image.OPEN["HEIF"] = (HeifImage, lambda prefix: prefix[4:8] == b"ftyp")
+
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    plugin = types.SimpleNamespace(register_heif_opener=register_heif_opener)
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    (tmp_path / "sent.jpg").write_bytes(HEIC_HEADER + bytes(range(18)))
+    assert read_image(tmp_path / "sent.jpg").pixels.ravel().tolist() == list(range(18))
+
+
+def test_a_stream_is_read_within_a_limit(monkeypatch):
+    file = io.BytesIO()
+    Image.fromarray(SCENE).save(file, "png")
+    read_end, write_end = os.pipe()
+    os.write(write_end, file.getvalue())
+    os.close(write_end)
+    with open(read_end, "rb") as stream:  # cannot seek
+        np.testing.assert_array_equal(read_image(stream).pixels, SCENE)
+    monkeypatch.setattr("trg.io.images.MAX_STREAM_BYTES", 10)
+    with pytest.raises(ValueError, match="at most 10 bytes"):
+        read_image(io.BytesIO(file.getvalue()))
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.parametrize("mode", ["RGB", "P", "LA", "I;16"])
+def test_large_images_are_converted_in_strips(mode, orientation, tmp_path, monkeypatch):
+    exif = exif_block(orientation)
+    if mode == "I;16":
+        image = Image.fromarray(SCENE[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(SCENE).convert(mode)
+    options = {"transparency": 3} if mode == "P" else {}
+    image.save(tmp_path / "photo.png", exif=exif, **options)
+    whole = read_image(tmp_path / "photo.png").pixels
+    monkeypatch.setattr("trg.io.images._STRIP_PX", 2 * 9 + 1)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.png").pixels, whole)
 
 
 def test_images_above_the_size_limit_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._util.checks import finite_array
+from trg.io.images import open_image
 from trglab.synth.environment.filters import FloatImage, blur, motion_blur
 from trglab.synth.environment.light import LUMINANCE
 from trglab.synth.kernels import fastmath_kernel, strict_kernel
@@ -387,6 +388,6 @@ def _compress(resampled: Image.Image, quality: int | None) -> Image.Image:
         return resampled
     buffer = io.BytesIO()
     resampled.save(buffer, "JPEG", quality=quality)
-    with Image.open(buffer) as compressed:
+    with open_image(buffer, ("JPEG",)) as compressed:
         compressed.load()
         return compressed

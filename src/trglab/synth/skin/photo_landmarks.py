@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trg.io.images import open_image
+
 DOWNLOAD_HINT = (
     "Get the Face Research Lab London Set (DeBruine and Jones 2017, doi "
     "10.6084/m9.figshare.5047666, CC BY 4.0): a folder with NNN_03.jpg, and NNN_03.tem beside "
@@ -65,7 +67,7 @@ def open_photo(path: Path) -> Iterator[Image.Image]:
     if not path.is_file():
         raise FileNotFoundError(f"photo skin: expected the photograph {path}. {DOWNLOAD_HINT}")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             yield image
     except (OSError, UnidentifiedImageError) as error:
         raise ValueError(f"photo skin: cannot read {path} ({error}). {DOWNLOAD_HINT}") from error
