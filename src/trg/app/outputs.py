@@ -16,7 +16,7 @@ from PIL import Image
 
 from trg._util.files import write_atomic
 from trg.face import Face
-from trg.io.inputs import MediaInput, PhotoInput, VideoInput
+from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation
 from trg.io.overlay import draw_faces
 from trg.io.video import VideoReader
@@ -103,6 +103,8 @@ class Outputs:
 
     def _targets(self, item: MediaInput) -> list[Path]:
         suffixes: list[str] = []
+        if isinstance(item, UnreadableFolder):
+            return []
         if self.draw:
             suffixes += (".jpg",) if isinstance(item, PhotoInput) else VIDEO_SUFFIXES
         if self.mesh:

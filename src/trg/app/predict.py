@@ -27,7 +27,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
 from trg.io.images import UprightImage, read_image
-from trg.io.inputs import MediaInput, PhotoInput, VideoInput
+from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.writers import RecordWriter
 from trg.io.video import VideoReader
@@ -146,6 +146,8 @@ class Predictor:
             for item in items:
                 if isinstance(item, VideoInput):
                     self._run_video(item)
+                elif isinstance(item, UnreadableFolder):
+                    self._fail(item, item.message)
         return self.summary
 
     def _run_photos(self, photos: Sequence[PhotoInput]) -> None:
@@ -186,7 +188,7 @@ class Predictor:
             if self._observer.should_stop():
                 return
             try:
-                image = read_image(photo.path)
+                image = read_image(photo.content)
                 height, width = image.pixels.shape[:2]
                 image = image._replace(camera=self._camera(photo, width, height, image.camera))
                 if self._options.boxes is not None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from trg._util.urls import without_secrets
 from trg.io.images import is_image_file
 
 # fmt: off
@@ -22,23 +27,38 @@ VIDEO_SUFFIXES = frozenset({
     ".hevc", ".y4m",
 })
 # fmt: on
+_ENDINGS = ", ".join(sorted(PHOTO_SUFFIXES | VIDEO_SUFFIXES))
+
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_RECURSIVE = re.compile(rf"(?<![^{_SEPARATORS}])\*\*(?:[{_SEPARATORS}]+|$)")
+"""The first component ``**`` of a glob."""
+
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp")
+
+
+STDIN_ARGUMENT, STDIN_NAME = "-", "<stdin>"
 
 
 class PhotoInput(NamedTuple):
     """A still image."""
 
     name: str
-    """For records and messages: the path as the user gave it."""
-    path: str
+    """For records and messages: the path as the user gave it, or "<stdin>"."""
+    path: str | None
+    """The file; None for standard input."""
+
+    @property
+    def content(self) -> str | BinaryIO:
+        """For :func:`~trg.io.images.read_image`: the path, or the stream of standard input."""
+        return sys.stdin.buffer if self.path is None else self.path
 
 
 class VideoInput(NamedTuple):
     """A video file, a webcam or a network stream."""
 
     name: str
-    """For records and messages: the path as the user gave it, "webcam 0", or the URL without its
-    password."""
+    """For records and messages: the path as the user gave it, "webcam 0", or the URL without
+    passwords and tokens."""
     address: str | int
     """For :class:`~trg.io.video.VideoReader`: a path, a URL or the number of a webcam."""
     is_live: bool = False
@@ -50,16 +70,27 @@ class VideoInput(NamedTuple):
         return None if self.is_live else str(self.address)
 
 
-MediaInput: TypeAlias = PhotoInput | VideoInput
+class UnreadableFolder(NamedTuple):
+    """A folder whose files are missing among the inputs."""
+
+    name: str
+    """For records and messages: its path."""
+    path: str
+    message: str
+    """Why it cannot be read; names the folder."""
+
+
+MediaInput: TypeAlias = PhotoInput | VideoInput | UnreadableFolder
 
 
 def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:
     """Return the inputs that command line arguments name, in their order, without duplicates.
 
     An argument is a photo or video; a folder, which is searched recursively in the order of the
-    paths, without hidden files; a glob (``**`` matches subfolders); the number of a webcam; or
-    the URL of a stream (``STREAM_SCHEMES``). A file with an unknown ending is a photo if Pillow
-    recognises its content, and otherwise a video.
+    paths, without hidden files; a glob (``**`` matches subfolders); ``-`` for an image on standard
+    input; the number of a webcam; or the URL of a stream (``STREAM_SCHEMES``). ``~`` and
+    ``file://`` are resolved. Links to folders are followed, but each folder is searched once. A
+    file with an unknown ending is a photo if its content is, and otherwise a video.
 
     Raises
     ------
@@ -67,21 +98,23 @@ def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:
         An argument matches nothing, or a folder or glob without a photo or video. All such
         arguments are listed.
     """
-    inputs: dict[str | int, MediaInput] = {}
+    inputs: dict[str | int | None, MediaInput] = {}
     unmatched = []
     for argument in arguments:
-        matches = list(_expand(argument))
+        matches = list(_expand(_local_path(argument)))
         if not matches:
             unmatched.append(argument)
         for match in matches:
-            key = match.path if isinstance(match, PhotoInput) else match.address
+            key = match.address if isinstance(match, VideoInput) else match.path
             inputs.setdefault(key, match)
     if unmatched:
+        folders = [each for each in unmatched if os.path.isdir(_local_path(each))]
+        hint = f"; expected files that end in {_ENDINGS}" if folders else ""
         raise FileNotFoundError(
-            "expected photos, videos, folders, globs, webcam numbers or stream URLs; "
-            f"found nothing at {', '.join(map(repr, unmatched))}"
+            "expected photos, videos, folders, globs, webcam numbers or stream URLs; found "
+            f"nothing at {', '.join(repr(without_secrets(each)) for each in unmatched)}{hint}"
         )
-    return list(inputs.values())
+    return _distinct_names(inputs.values())
 
 
 def is_stream_url(text: str) -> bool:
@@ -90,14 +123,29 @@ def is_stream_url(text: str) -> bool:
     return bool(separator) and scheme.lower() in STREAM_SCHEMES
 
 
-def without_password(url: str) -> str:
-    """Return the URL without its user name and password."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+def _distinct_names(inputs: Iterable[MediaInput]) -> list[MediaInput]:
+    """Number inputs whose names differ only in what is hidden, such as the query of a URL."""
+    counts: Counter[str] = Counter()
+    distinct = []
+    for item in inputs:
+        counts[item.name] += 1
+        count = counts[item.name]
+        distinct.append(item if count == 1 else item._replace(name=f"{item.name} #{count}"))
+    return distinct
+
+
+def _local_path(argument: str) -> str:
+    """Resolve ``file://`` and ``~``, which the shell leaves when they are quoted."""
+    if argument.lower().startswith("file://"):
+        return url2pathname(urlsplit(argument).path)
+    return argument if os.path.lexists(argument) else os.path.expanduser(argument)
 
 
 def _expand(argument: str) -> Iterator[MediaInput]:
     if is_stream_url(argument):
-        yield VideoInput(without_password(argument), argument, is_live=True)
+        yield VideoInput(without_secrets(argument), argument, is_live=True)
+    elif argument == STDIN_ARGUMENT:
+        yield PhotoInput(STDIN_NAME, None)
     elif os.path.isdir(argument):
         yield from _in_folder(argument)
     elif os.path.exists(argument):
@@ -105,21 +153,83 @@ def _expand(argument: str) -> Iterator[MediaInput]:
     elif argument.isascii() and argument.isdigit():
         yield VideoInput(f"webcam {int(argument)}", int(argument), is_live=True)
     elif glob.has_magic(argument):
-        for path in sorted(glob.glob(argument, recursive=True)):
-            if os.path.isdir(path):
-                # With ** the glob itself matches the files in folders.
-                yield from () if "**" in argument else _in_folder(path)
-            elif match := _by_name(path):
-                yield match
+        yield from _in_glob(argument)
 
 
 def _in_folder(folder: str) -> Iterator[MediaInput]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            match = None if name.startswith(".") else _by_name(os.path.join(parent, name))
+    for found in _folders(folder):
+        if isinstance(found, UnreadableFolder):
+            yield found
+            continue
+        for name in sorted(found.files):
+            match = None if name.startswith(".") else _by_name(os.path.join(found.path, name))
             if match:
                 yield match
+
+
+def _in_glob(pattern: str) -> Iterator[MediaInput]:
+    is_recursive = _RECURSIVE.search(pattern) is not None
+    found = {each if isinstance(each, str) else each.path: each for each in _glob(pattern)}
+    for path, each in sorted(found.items()):
+        if isinstance(each, UnreadableFolder):
+            yield each
+        elif os.path.isdir(path):
+            # With ** the glob itself matches the files in folders.
+            yield from () if is_recursive else _in_folder(path)
+        elif match := _by_name(path):
+            yield match
+
+
+def _glob(pattern: str) -> Iterator[str | UnreadableFolder]:
+    """Yield the paths that match; Python's own ``**`` has no protection against loops of links."""
+    recursive = _RECURSIVE.search(pattern)
+    if recursive is None:
+        yield from glob.glob(pattern)
+        return
+    head, tail = pattern[: recursive.start()], pattern[recursive.end() :] or "*"
+    for root in glob.glob(head) if head else [os.curdir]:
+        for found in _folders(root):
+            if isinstance(found, UnreadableFolder):
+                yield found
+            else:
+                folder = os.path.relpath(found.path) if not head else found.path
+                folder = "" if folder == os.curdir else glob.escape(folder)
+                yield from _glob(os.path.join(folder, tail))
+
+
+class _Folder(NamedTuple):
+    path: str
+    files: list[str]
+
+
+def _folders(root: str) -> Iterator[_Folder | UnreadableFolder]:
+    """Yield a folder and those below it, in the order of their paths; hidden ones are left out.
+
+    Links are followed, but each folder is searched once, and rather by its own path than by a link.
+    """
+    visited = {os.path.realpath(root)}
+    errors: list[OSError] = []
+    for parent, folders, files in os.walk(root, onerror=errors.append, followlinks=True):
+        yield from map(_unreadable, errors)
+        errors.clear()
+        yield _Folder(parent, files)
+        chosen = []
+        for path in sorted((os.path.join(parent, name) for name in folders), key=_links_last):
+            target = os.path.realpath(path)
+            if not os.path.basename(path).startswith(".") and target not in visited:
+                visited.add(target)
+                chosen.append(os.path.basename(path))
+        folders[:] = sorted(chosen)
+    yield from map(_unreadable, errors)
+
+
+def _links_last(path: str) -> tuple[bool, str]:
+    return os.path.islink(path), path
+
+
+def _unreadable(error: OSError) -> UnreadableFolder:
+    path = str(error.filename)
+    return UnreadableFolder(path, path, f"{path}: the folder cannot be read ({error.strerror})")
 
 
 def _by_name(path: str) -> MediaInput | None:

@@ -7,7 +7,10 @@ import os
 import pytest
 from PIL import Image
 
-from trg.io.inputs import PhotoInput, VideoInput, find_inputs, without_password
+from trg.io.boxes import read_boxes
+from trg.io.images import read_image
+from trg.io.inputs import PhotoInput, UnreadableFolder, VideoInput, find_inputs
+from trg.io.video import VideoReader
 
 
 @pytest.fixture
@@ -60,7 +63,6 @@ def test_webcams_and_streams(album):
     ]
     (album.parent / "0").write_bytes(b"a file of that name wins")
     assert find_inputs(["0"]) == [VideoInput("0", "0")]
-    assert without_password("https://camera/a@b") == "https://camera/a@b"
 
 
 def test_unknown_suffixes_are_identified_by_content(album):
@@ -80,3 +82,82 @@ def test_missing_inputs_are_listed(album):
     (album / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"'none\.jpg', '\*\.jpg', 'album/empty'"):
         find_inputs(["none.jpg", "album", "*.jpg", "album/empty"])
+    with pytest.raises(FileNotFoundError, match=r"album/empty'; .*that end in .*\.heic.*\.mp4"):
+        find_inputs(["album/empty"])
+
+
+def test_links_to_folders_are_followed_once(album):
+    (album.parent / "elsewhere").mkdir()
+    (album.parent / "elsewhere" / "e.jpg").write_bytes(b"")
+    (album / "linked").symlink_to(album.parent / "elsewhere")
+    (album / "in" / "again").symlink_to(album)
+    (album / "in" / "loop").symlink_to(".")
+    (album / "a_link").symlink_to("in")
+    everything = ["a.PNG", "b.jpg", "clip.MP4", "in/c.jpeg", "in/z/d.tif", "linked/e.jpg"]
+    assert sorted(names(["album"])) == [f"album/{name}" for name in everything]
+    assert names(["album/**"]) == [f"album/{name}" for name in everything]
+    assert names(["**/*.j*"]) == ["album/b.jpg", "album/in/c.jpeg", "elsewhere/e.jpg"]
+    assert names(["album/**/z/**/*"]) == ["album/in/z/d.tif"]
+
+
+def test_unreadable_folders_are_among_the_inputs(album, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "z":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    for argument in ("album", "album/**"):
+        found = find_inputs([argument])
+        assert [item.name for item in found[:3]] == ["album/a.PNG", "album/b.jpg", "album/clip.MP4"]
+        assert (
+            UnreadableFolder(
+                "album/in/z",
+                "album/in/z",
+                "album/in/z: the folder cannot be read (Permission denied)",
+            )
+            in found
+        )
+
+
+def test_quoted_homes_and_file_urls_are_paths(album, monkeypatch):
+    monkeypatch.setenv("HOME", str(album))
+    (album / "a b.jpg").write_bytes(b"")
+    assert names(["~/b.jpg", "~/in/*.jpeg"]) == [f"{album}/b.jpg", f"{album}/in/c.jpeg"]
+    assert names([(album / "a b.jpg").as_uri()]) == [f"{album}/a b.jpg"]
+    (album.parent / "~").mkdir()
+    (album.parent / "~" / "b.jpg").write_bytes(b"")
+    assert names(["~/b.jpg"]) == ["~/b.jpg"]
+
+
+def test_standard_input_is_a_photo():
+    assert find_inputs(["-"]) == [PhotoInput("<stdin>", None)]
+
+
+def test_pipes_and_devices_do_not_block(album):
+    os.mkfifo("fifo")
+    os.mkfifo("fifo.jpg")
+    items = find_inputs(["fifo", "fifo.jpg", "/dev/zero"])
+    assert [item.name for item in items] == ["fifo", "fifo.jpg", "/dev/zero"]
+    for item in items:
+        with pytest.raises(OSError, match=f"{item.name}: expected .* got a pipe or a device"):
+            read_image(item.path) if isinstance(item, PhotoInput) else VideoReader(item.path)
+    for path in ("fifo", "/dev/zero"):
+        with pytest.raises(OSError, match="got a pipe or a device"):
+            read_boxes(path)
+
+
+def test_unknown_urls_are_named_without_their_password(album):
+    with pytest.raises(FileNotFoundError, match=r"'srt://camera/1\?\*\*\*'") as caught:
+        find_inputs(["srt://me:secret@camera/1?token"])
+    assert "secret" not in str(caught.value)
+
+
+def test_streams_that_differ_in_hidden_parts_have_their_own_names():
+    urls = [f"http://camera/?channel={number}" for number in (1, 2)]
+    assert [item.name for item in find_inputs(urls)] == [
+        "http://camera/?channel=***",
+        "http://camera/?channel=*** #2",
+    ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import socket
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from threading import Thread
 
 import pytest
+from PIL import ExifTags, Image
 
 from tests.support.clips import write_clip
 from trg.io.video import VideoReader, webcam_input
@@ -87,3 +92,59 @@ def test_webcams_by_platform(monkeypatch):
         webcam_input(5, "linux")
     with pytest.raises(FileNotFoundError, match="-1"):
         webcam_input(-1, "darwin")
+
+
+@contextmanager
+def mjpeg_server(count: int, interval_s: float) -> Iterator[tuple[str, list[float]]]:
+    """Push JPEG images as multipart over HTTP, as network cameras do; yields URL and send times."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    jpeg = io.BytesIO()
+    # Noise, because FFmpeg reads ahead some kilobytes, which is many images of one colour.
+    Image.effect_noise((160, 120), 80).convert("RGB").save(jpeg, "JPEG", exif=exif)
+    sent_s: list[float] = []
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for _ in range(count):
+                size = len(jpeg.getvalue())
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {size}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg.getvalue() + b"\r\n")
+                sent_s.append(time.monotonic())
+                time.sleep(interval_s)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as listening:
+        Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}/video", sent_s
+        listening.shutdown()
+
+
+def test_frames_without_times_get_those_of_their_arrival():
+    with mjpeg_server(count=9, interval_s=0.12) as (url, sent_s), VideoReader(url) as reader:
+        frames = list(islice(reader, 8))
+    span_s = frames[-1].time_s - frames[0].time_s
+    sent_span_s = sent_s[7] - sent_s[0]
+    # FFmpeg's nominal 25 frames a second would give a third of it.
+    assert span_s == pytest.approx(sent_span_s, rel=0.25)
+    assert reader.fps == 30.0
+    assert frames[0].pixels.shape == (160, 120, 3)  # turned upright by the images' EXIF
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyError, RuntimeError])
+def test_errors_of_streams_name_them_without_their_address(kind, monkeypatch):
+    url = "rtsp://me:secret@127.0.0.1:9/live?token=secret2"
+
+    def fail(*_, **__):
+        raise kind(f"no route to {url}")
+
+    monkeypatch.setattr("av.open", fail)
+    with pytest.raises(OSError, match=r"^rtsp://127\.0\.0\.1:9/live.*no route") as caught:
+        VideoReader(url)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import wave
 from fractions import Fraction
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from tests.support.clips import CAN_TURN, CODECS, frame_pixels, shade, write_clip
 from trg.io.orientation import EXIF_ORIENTATIONS
@@ -68,6 +70,43 @@ def test_display_rotation_is_applied(rotation_deg, exif, flip, tmp_path):
         np.testing.assert_allclose(next(reader).pixels, expected, atol=60)  # the block's border
         inner = next(reader).pixels.astype(int)[::12, ::12]
     assert inner.shape == expected[::12, ::12].shape
+
+
+@pytest.mark.parametrize("suffix", [".mjpeg", ".avi", ".mkv"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_side_data_of_unknown_type_is_ignored(suffix, orientation, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Make] = "A camera"
+    jpeg = io.BytesIO()
+    Image.fromarray(frame_pixels(0, 64, 48)).save(jpeg, "JPEG", exif=exif)
+    path = tmp_path / "photos.mjpeg"
+    path.write_bytes(jpeg.getvalue() * 2)
+    if suffix != ".mjpeg":
+        with av.open(str(path)) as source, av.open(str(path.with_suffix(suffix)), "w") as copy:
+            stream = copy.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    copy.mux(packet)
+    with VideoReader(path.with_suffix(suffix)) as reader:
+        frames = list(reader)
+    expected = EXIF_ORIENTATIONS[orientation].apply(frame_pixels(0, 64, 48))
+    assert len(frames) == 2
+    np.testing.assert_allclose(frames[0].pixels, expected, atol=60)
+
+
+@pytest.mark.parametrize("error", [TypeError("31 is not a type"), ValueError("31"), KeyError(31)])
+def test_every_error_while_decoding_names_the_video(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    path = write_clip(tmp_path / "clip.mp4", frames=3)
+    with VideoReader(path) as reader:
+        next(reader)
+        monkeypatch.setattr(VideoReader, "_upright_rgb", fail)
+        with pytest.raises(ValueError, match=r"clip\.mp4: the video is damaged \(.*31"):
+            next(reader)
 
 
 def test_pixel_aspect_is_applied(tmp_path):
