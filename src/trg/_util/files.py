@@ -91,9 +91,12 @@ class AtomicFile(io.BufferedIOBase):
                 raise
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset."""
-        self.flush()
-        return self._file.seek(offset, whence)
+        """Move to an offset; :meth:`commit` raises what fails, because PyAV only prints it."""
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            self.error = self.error or error
+            return offset
 
     def tell(self) -> int:
         """Return the offset."""
@@ -158,6 +161,12 @@ def remove_partial_files(folders: Iterable[Path]) -> None:
                 if match and match[1] == _HOST and not is_running(int(match[2])):
                     with suppress(OSError):
                         os.unlink(entry.path)
+
+
+def real_path(path: str | PathLike[str]) -> str:
+    """Return an absolute path without links among its folders; the file itself may be a link."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def is_running(pid: int) -> bool:

@@ -1,11 +1,14 @@
-"""Files beside the records: photos and videos with the faces drawn in, and meshes."""
+"""Files beside the records: photos and videos with the faces drawn in, meshes, failed inputs."""
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from typing import Literal
@@ -14,27 +17,46 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trg._util.files import write_atomic
+from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, write_text_atomic
 from trg.face import Face
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation
 from trg.io.overlay import draw_faces
+from trg.io.records.journal import written_files
+from trg.io.records.names import escape_name
 from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
 MeshFormat = Literal["obj", "ply", "glb"]
 
 JPEG_QUALITY = 92
+JPEG_MAX_SIDE = 65_500
+"""Larger drawings are written as PNG."""
 
 VIDEO_SUFFIXES = (".mp4", ".mkv")
 """Formats of drawn videos; the second is for sound that the first cannot hold."""
 
+FAILURES_SUFFIX = ".failures.csv"
+"""Of the list of failed inputs, after the name of the records."""
+
+LONGEST_SUFFIX = 32
+"""Bytes of the longest ending of a result's name, ``.openface.csv.failures.csv``, and a reserve."""
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Reasons for which no other file can be written either."""
+
 SOUND_WARNING = "drawn without sound: neither MP4 nor Matroska can hold the codec of its sound"
+
+
+class OutputError(Exception):
+    """A file of one input cannot be written; the other inputs are not affected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """Which files are written for each input, apart from its records.
+
+    A file that no run has written is not replaced, unless ``overwrite``.
 
     Raises ValueError if files are requested without a folder.
     """
@@ -49,13 +71,28 @@ class Outputs:
     mesh: MeshFormat | None = None
     """Write ``.obj``, ``.ply`` or ``.glb`` files with the faces of a photo; for a video, a ``.glb``
     file with animated heads."""
+    overwrite: bool = False
+    """Replace files of other programs, too."""
+    claim: Callable[[str], None] = lambda path: None
+    """Notes a file, by its path in the folder, before it is written; see
+    :meth:`trg.io.records.writers.RecordWriter.claim`."""
+    known: set[str] = field(default_factory=set)
+    """Files in the folder that a run has written."""
 
     def __post_init__(self) -> None:
         if (self.draw or self.mesh) and (self.folder is None or self.stems is None):
             raise ValueError("drawings and meshes: expected a folder to write them to (-o DIR)")
 
     def check(self, inputs: Sequence[MediaInput]) -> None:
-        """Raise ValueError if an output is not supported or would overwrite an input."""
+        """Check that all files can be written, before any is.
+
+        Raises
+        ------
+        ValueError
+            An output is not supported or would overwrite an input.
+        FileExistsError
+            A file exists that no run has written.
+        """
         videos = [item.name for item in inputs if isinstance(item, VideoInput)]
         if self.mesh not in (None, "glb") and videos:
             raise ValueError(
@@ -70,36 +107,84 @@ class Outputs:
                         f"{target}: is one of the inputs and would be overwritten; expected "
                         "another folder for the results"
                     )
+        self.refuse_foreign(each for item in inputs for each in self._targets(item))
+
+    def refuse_foreign(self, paths: Iterable[Path]) -> None:
+        """Raise FileExistsError if one of these files exists and no run has written it.
+
+        A folder at such a path is no reason to refuse a run; writing there fails later.
+        """
+        if self.folder is None or self.overwrite:
+            return
+        existing = [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+        if not {self._relative(path) for path in existing} <= self.known:
+            self.known.update(written_files(self.folder))
+        foreign = [path for path in existing if self._relative(path) not in self.known]
+        if foreign:
+            others = f" and {len(foreign) - 1} others" if len(foreign) > 1 else ""
+            raise FileExistsError(
+                f"{foreign[0]}{others}: exists already and was not written by trg; choose another "
+                "folder, or replace it with --overwrite"
+            )
+
+    def remove_partial_files(self, inputs: Sequence[MediaInput]) -> None:
+        """Remove what killed runs left in the folders of the results."""
+        if self.folder is not None:
+            targets = (each.parent for item in inputs for each in self._targets(item))
+            remove_partial_files({self.folder, *targets})
 
     def write_photo(
         self, photo: PhotoInput, pixels: NDArray[np.uint8], faces: Sequence[Face]
     ) -> None:
         """Write the requested files of a photo; a mesh only if there is a face.
 
-        Raises OSError if the folder is not writable.
+        Raises
+        ------
+        OutputError
+            A file cannot be written.
+        OSError
+            The disk is full.
         """
-        if self.draw:
-            drawn = Image.fromarray(draw_faces(pixels, faces))
-            path = self._prepare_path(photo, ".jpg")
-            write_atomic(path, lambda file: drawn.save(file, "JPEG", quality=JPEG_QUALITY))
-        if self.mesh and faces:
-            MESH_WRITERS[self.mesh](self._prepare_path(photo, f".{self.mesh}"), faces)
+        with _failures_of_one_input():
+            if self.draw:
+                drawn = Image.fromarray(draw_faces(pixels, faces))
+                suffix = ".jpg" if max(drawn.size) <= JPEG_MAX_SIDE else ".png"
+                path = self._prepare_path(photo, suffix)
+                write_atomic(path, lambda file: drawn.save(file, quality=JPEG_QUALITY))
+            if self.mesh and faces:
+                MESH_WRITERS[self.mesh](self._prepare_path(photo, f".{self.mesh}"), faces)
 
     @contextmanager
     def open_video(self, video: VideoInput, reader: VideoReader) -> Iterator[VideoOutputs]:
         """Open the requested files of a video; they are complete after the block, or absent.
 
-        Raises OSError if the folder is not writable.
+        Raises the errors of :meth:`write_photo`.
         """
         animation = HeadAnimation() if self.mesh else None
-        if self.draw:
-            drawing, warning = _open_drawing(self._prepare_path(video, ".mp4"), reader)
-            with drawing:
-                yield VideoOutputs(drawing, animation, warning)
-        else:
-            yield VideoOutputs(None, animation)
-        if animation:
-            animation.write(self._prepare_path(video, ".glb"))
+        drawing, warning = None, ""
+        with _failures_of_one_input():
+            if self.draw:
+                drawing, warning = self._open_drawing(video, reader)
+        with drawing or nullcontext():
+            yield VideoOutputs(drawing, animation, warning)
+            with _failures_of_one_input():
+                if drawing is not None:
+                    drawing.close()
+        with _failures_of_one_input():
+            if animation:
+                animation.write(self._prepare_path(video, ".glb"))
+
+    def _open_drawing(self, video: VideoInput, reader: VideoReader) -> tuple[VideoWriter, str]:
+        """Open the drawn video with the original's sound; return it, and a warning without."""
+        size_and_rate = (reader.width, reader.height, reader.fps)
+        for suffix in VIDEO_SUFFIXES:
+            path = self._prepare_path(video, suffix, claim=False)
+            with suppress(ValueError):  # this container cannot hold the sound
+                drawing = VideoWriter(path, *size_and_rate, reader.path)
+                self._claim(path)
+                return drawing, ""
+        path = self._prepare_path(video, VIDEO_SUFFIXES[0])
+        return VideoWriter(path, *size_and_rate), SOUND_WARNING
 
     def _targets(self, item: MediaInput) -> list[Path]:
         suffixes: list[str] = []
@@ -116,10 +201,22 @@ class Outputs:
         assert self.stems is not None
         return self.folder / f"{self.stems[item.name]}{suffix}"
 
-    def _prepare_path(self, item: MediaInput, suffix: str) -> Path:
+    def _prepare_path(self, item: MediaInput, suffix: str, claim: bool = True) -> Path:
         path = self._path(item, suffix)
+        self.refuse_foreign([path])  # it may have come since the check
         path.parent.mkdir(parents=True, exist_ok=True)
+        if claim:
+            self._claim(path)
         return path
+
+    def _claim(self, path: Path) -> None:
+        name = self._relative(path)
+        self.known.add(name)
+        self.claim(name)
+
+    def _relative(self, path: Path) -> str:
+        assert self.folder is not None
+        return escape_name(os.path.relpath(path, self.folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +229,12 @@ class VideoOutputs:
     """What is missing in the files."""
 
     def add(self, pixels: NDArray[np.uint8], faces: Sequence[Face], time_s: float) -> None:
-        """Add a frame."""
-        if self.drawing is not None:
-            self.drawing.write(draw_faces(pixels, faces), time_s)
-        if self.animation is not None:
-            self.animation.add(faces, time_s)
+        """Add a frame; raises the errors of :meth:`Outputs.write_photo`."""
+        with _failures_of_one_input():
+            if self.drawing is not None:
+                self.drawing.write(draw_faces(pixels, faces), time_s)
+            if self.animation is not None:
+                self.animation.add(faces, time_s)
 
 
 def output_stems(
@@ -145,9 +243,9 @@ def output_stems(
     """Return the path of each input's files within ``folder``, without suffix, by input name.
 
     Files of a folder argument keep their relative path; other files keep only their name. On a
-    collision the later input appends its suffix (``a_png``), and if needed a number. If ``folder``
-    lies inside a folder argument, its content is the result of an earlier run: such inputs are
-    left out.
+    collision the later input appends its suffix (``a_png``), and if needed a number. A name that is
+    too long for a result's suffix is shortened. If ``folder`` lies inside a folder argument, its
+    content is the result of an earlier run: such inputs are left out.
     """
     roots = [os.path.realpath(each) for each in arguments if os.path.isdir(each)]
     results = os.path.realpath(folder)
@@ -163,7 +261,8 @@ def output_stems(
             stem, suffix = os.path.splitext(os.path.relpath(path, root or os.path.dirname(path)))
         else:
             stem, suffix = "".join(c if c.isalnum() else "_" for c in item.name), ""
-        choices = chain((stem, f"{stem}_{suffix[1:]}"), (f"{stem}_{n}" for n in count(2)))
+        stem = fitting_stem(stem)
+        choices = chain((stem, f"{stem}_{suffix[1:6]}"), (f"{stem}_{n}" for n in count(2)))
         stems[item.name] = next(each for each in choices if each not in taken)
         taken.add(stems[item.name])
     return stems
@@ -173,10 +272,34 @@ def _is_within(path: str, folder: str) -> bool:
     return os.path.join(path, "").startswith(os.path.join(folder, ""))
 
 
-def _open_drawing(path: Path, reader: VideoReader) -> tuple[VideoWriter, str]:
-    """Open the drawn video with the original's sound; return it and a warning if that fails."""
-    size_and_rate = (reader.width, reader.height, reader.fps)
-    for suffix in VIDEO_SUFFIXES:
-        with suppress(ValueError):  # this container cannot hold the sound
-            return VideoWriter(path.with_suffix(suffix), *size_and_rate, reader.path), ""
-    return VideoWriter(path, *size_and_rate), SOUND_WARNING
+def fitting_stem(stem: str) -> str:
+    """Return a file's name or path without suffix, short enough to get any suffix of a result."""
+    folder, name = os.path.split(stem)
+    encoded = os.fsencode(name)
+    limit = MAX_NAME_BYTES - LONGEST_SUFFIX
+    if len(encoded) > limit:
+        name = encoded[:limit].decode("utf-8", "ignore")  # not half a character
+    return os.path.join(folder, name)
+
+
+def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
+    """Write the failed inputs and their errors as CSV.
+
+    Raises OSError if the folder is not writable.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("source", "error"))
+    rows.writerows(map(escape_name, row) for row in failures)
+    write_text_atomic(path, text.getvalue())
+
+
+@contextmanager
+def _failures_of_one_input() -> Iterator[None]:
+    """Raise OSErrors as :class:`OutputError`, unless no other file could be written either."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        raise OutputError(str(error)) from error

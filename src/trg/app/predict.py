@@ -11,24 +11,26 @@ An input is finished when all its outputs are written.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.app.outputs import Outputs
+from trg.app.outputs import OutputError, Outputs
 from trg.estimator import HeadPoseEstimator
 from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
 from trg.geometry.camera import Camera
-from trg.geometry.camera_source import CameraLike, resolve_camera
+from trg.geometry.camera_source import CameraLike, FieldOfView, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
+from trg.io.records.names import escape_name
 from trg.io.records.writers import RecordWriter
 from trg.io.video import VideoReader
 
@@ -65,10 +67,18 @@ class Summary:
     frames: int = 0
     """Of videos, webcams and streams."""
     faces: int = 0
-    failed: int = 0
-    """Inputs that could not be read completely."""
+    without_faces: int = 0
+    """Photos and frames."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """Name and error of each input that could not be read, or whose files could not be written,
+    completely."""
     skipped: int = 0
     """Inputs that an earlier run had finished."""
+
+    @property
+    def failed(self) -> int:
+        """Number of failed inputs."""
+        return len(self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,16 @@ class PredictOptions:
                 f"eye distance: expected {1000 * low_m:g} to {1000 * high_m:g} mm, "
                 f"got {1000 * self.interpupillary_m:g}"
             )
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that changes results, as plain values for the list of finished inputs."""
+        return {
+            "camera": _plain_camera(self.camera),
+            "boxes_sha256": None if self.boxes is None else _boxes_sha256(self.boxes),
+            "max_faces": self.max_faces,
+            "interpupillary_m": self.interpupillary_m,
+            "smooth": self.smooth,
+        }
 
     def check(self, inputs: Sequence[MediaInput]) -> None:
         """Raise ValueError if the options do not apply to the inputs."""
@@ -130,14 +150,17 @@ class Predictor:
         ------
         ValueError
             An output would overwrite an input, or does not support videos.
+        FileExistsError
+            A file exists that no run has written.
         OSError
-            Results are not writable, or the package has no detector.
+            Records are not writable, the disk is full, or the package has no detector.
         KeyboardInterrupt
             The observer wanted to stop. All files are complete; an interrupted video is not
             listed as finished and has no drawing or mesh.
         """
         self._options.check(inputs)
         self._outputs.check(inputs)
+        self._outputs.remove_partial_files(inputs)
         remaining = [item for item in inputs if item.name not in self._records.finished]
         self.summary = Summary(skipped=len(inputs) - len(remaining))
         for _, group in groupby(remaining, key=type):
@@ -173,7 +196,11 @@ class Predictor:
             assert image.camera is not None
             faces = self._scaled(found)
             self._record(FrameFaces(photo.name, image.camera, faces))
-            self._outputs.write_photo(photo, image.pixels, faces)
+            try:
+                self._outputs.write_photo(photo, image.pixels, faces)
+            except OutputError as error:
+                self._fail(photo, str(error))
+                continue
             self._records.finish(photo.name)
             self._observer.on_result(photo, faces)
         self._report_failed(queue)
@@ -243,7 +270,8 @@ class Predictor:
                     if video.is_live and self._observer.should_stop():
                         break  # the regular end of a live input
                     self._raise_if_stopped()
-        except ValueError as error:  # no video can hold the size or times, or there is no frame
+        except (OutputError, ValueError) as error:
+            # ValueError: no video can hold the size or times, or there is no frame.
             return results.error or str(error)
         return results.error
 
@@ -262,6 +290,7 @@ class Predictor:
         else:
             self.summary.frames += 1
         self.summary.faces += len(found.faces)
+        self.summary.without_faces += not found.faces
 
     def _scaled(self, faces: Sequence[Face]) -> list[Face]:
         if self._options.interpupillary_m is None:
@@ -270,12 +299,27 @@ class Predictor:
 
     def _fail(self, item: MediaInput, message: str) -> None:
         self._records.write_error(item.name, message)
-        self.summary.failed += 1
+        self.summary.failures.append((item.name, message))
         self._observer.on_error(item, message)
 
     def _raise_if_stopped(self) -> None:
         if self._observer.should_stop():
             raise KeyboardInterrupt
+
+
+def _plain_camera(camera: CameraLike | None) -> Any:
+    if isinstance(camera, Camera):
+        return camera.to_dict()
+    if isinstance(camera, FieldOfView):
+        return asdict(camera)
+    return None if camera is None else np.asarray(camera, np.float64).tolist()
+
+
+def _boxes_sha256(boxes: PhotoBoxes) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(boxes):
+        digest.update(f"{escape_name(name)}\0{boxes[name].tolist()}\0".encode())
+    return digest.hexdigest()
 
 
 class _ReadPhoto(NamedTuple):

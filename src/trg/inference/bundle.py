@@ -137,6 +137,13 @@ def bundled(name: str = DEFAULT_BUNDLE) -> Path:
     return path
 
 
+def model_sha256(model: str | PathLike[str] | None = None) -> str:
+    """Return the SHA-256 of a model's file: of a bundled one by its name, or of a ``.trg`` file."""
+    name = str(model or DEFAULT_BUNDLE)
+    path = existing_file(name, "a weight bundle") if name.endswith(SUFFIX) else bundled(name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def bundled_names() -> tuple[str, ...]:
     """Return the names of the bundles inside the package."""
     return tuple(sorted(path.stem for path in BUNDLES.glob(f"*{SUFFIX}")))

@@ -24,8 +24,9 @@ from typing import IO, Any
 import numpy as np
 
 from trg._util.files import remove_partial_files, write_atomic, write_text_atomic
+from trg._util.settings import changed_settings
 from trg.geometry.face_mesh import FaceTopology
-from trglab.datasets.files import changed_settings, file_sha256, read_json
+from trglab.datasets.files import file_sha256, read_json
 from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
 from trglab.datasets.workers import MadeAhead
 

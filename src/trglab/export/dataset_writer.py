@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trg._util.files import write_text_atomic
+from trg._util.settings import changed_settings
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name
-from trglab.datasets.files import changed_settings
 from trglab.datasets.sample import Dataset
 from trglab.export.writers import (
     AFLW2000Writer,

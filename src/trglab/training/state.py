@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from trg._util.files import write_atomic, write_text_atomic
+from trg._util.settings import changed_settings
 from trg.inference.bundle import SUFFIX, read_bundle
 from trg.network.checkpoint import load_checkpoint, load_state_strictly, save_checkpoint
 from trg.network.export import network_from_bundle
 from trg.network.trg import TRGNetwork
-from trglab.datasets.files import changed_settings
 
 LAST = "last.pt"
 """The complete state, to resume from."""

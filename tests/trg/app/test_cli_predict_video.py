@@ -113,7 +113,7 @@ def test_photos_and_videos_in_one_run_keep_their_order(cli, tmp_path):
     assert "in 2 photos and 8 frames" in done.err
     assert {path.name for path in out.iterdir()} == {
         *("0.jpg", "0.glb", "0b.mp4", "0b.glb", "1.jpg", "1.glb"),
-        *("in.jsonl", "in.jsonl.finished"),
+        *("in.jsonl", "in.jsonl.finished", "in.jsonl.failures.csv"),
     }
 
 
@@ -131,8 +131,9 @@ def test_a_damaged_video_keeps_what_could_be_read(cli, tmp_path):
     assert "damaged" in failure["error"]
     with VideoReader(out / "clip.mp4") as overlay:
         assert len(list(overlay)) == len(frames)
-    again = cli.predict(clip, "-o", out, "--resume")
+    again = cli.predict(clip, "-o", out, "--draw", "--resume")
     assert again.code == 1, "a source that failed is tried again"
+    assert len(lines_of(out / "clip.jsonl")) == len(frames) + 1, "its records are replaced"
 
 
 @pytest.mark.parametrize(

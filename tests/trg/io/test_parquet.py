@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -36,9 +37,10 @@ def test_a_row_per_face(tmp_path, faces):
         records.write(FrameFaces("none.jpg", VGA, []))
         records.write_error("bad.jpg", "not an image")
     table = parquet.read_table(folder)
-    assert table["source"].to_pylist() == ["a.mp4", "a.mp4", "bad.jpg"]
-    assert table["error"].to_pylist() == [None, None, "not an image"]
-    assert table["rotation"].to_pylist()[2] is None
+    assert table["source"].to_pylist() == ["a.mp4", "a.mp4", "none.jpg", "bad.jpg"]
+    assert table["error"].to_pylist() == [None, None, None, "not an image"]
+    assert table["rotation"].to_pylist()[2:] == [None, None]
+    assert table["width_px"].to_pylist() == [640, 640, 640, None]
     good = table.slice(0, 2)
     assert good["frame"].to_pylist() == [7, 7]
     assert good["face_id"].to_pylist() == [4, 4]
@@ -63,17 +65,44 @@ def test_dense_landmarks_only_when_asked(tmp_path, faces):
     assert "landmarks_m" not in parquet.read_table(tmp_path / "faces").column_names
 
 
-def test_no_faces_make_an_empty_table(tmp_path):
-    with open_records("parquet", tmp_path / "faces") as records:
-        records.write(FrameFaces("a.jpg", VGA, []))
-        records.finish("a.jpg")
+def test_a_run_without_inputs_makes_an_empty_table(tmp_path):
+    open_records("parquet", tmp_path / "faces").close()
     assert len(parquet.read_table(tmp_path / "faces")) == 0
-    assert read_journal(tmp_path / "faces").finished == {"a.jpg"}
+
+
+def test_parts_are_written_by_time_also_without_faces(tmp_path):
+    folder = tmp_path / "faces"
+    records = ParquetWriter(folder, landmarks=False, part_s=0.0)
+    for number in range(3):
+        records.write(FrameFaces(f"{number}.jpg", VGA, []))
+        records.finish(f"{number}.jpg")
+    # No close: the process would be gone here.
+    assert parquet.read_table(folder)["source"].to_pylist() == ["0.jpg", "1.jpg"]
+    assert read_journal(folder).finished == {"0.jpg", "1.jpg"}
+
+
+def test_names_that_are_not_utf8_become_valid_unicode(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    with open_records("parquet", tmp_path / "faces") as records:
+        records.write(FrameFaces(name, VGA, []))
+        records.write_error(name, f"{name}: damaged")
+    table = parquet.read_table(tmp_path / "faces")
+    assert table["source"].to_pylist() == [r"caf\xe9.jpg"] * 2
+
+
+def test_parquet_files_of_other_programs_are_not_mixed_with(tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    (folder / "part-00000-1b2c.snappy.parquet").write_bytes(b"PAR1")
+    for more in ({}, {"overwrite": True}):
+        with pytest.raises(FileExistsError, match=r"lost its list|other programs"):
+            open_records("parquet", folder, **more)
+    assert parts(folder) == ["part-00000-1b2c.snappy.parquet"]
 
 
 def test_parts_fill_up_and_a_killed_run_loses_only_the_last(tmp_path, faces):
     folder = tmp_path / "faces"
-    records = ParquetWriter(folder, landmarks=False, resume=False, part_rows=6)
+    records = ParquetWriter(folder, landmarks=False, part_rows=6)
     for number in range(5):
         records.write(FrameFaces(f"{number}.jpg", VGA, faces))
         records.finish(f"{number}.jpg")
@@ -89,7 +118,9 @@ def test_resume_removes_an_unfinished_video(tmp_path, faces, stop_at):
     folder = tmp_path / "faces"
 
     def run(resume, stop_at=None, close=True):
-        records = ParquetWriter(folder, landmarks=False, resume=resume, part_rows=6)
+        records = ParquetWriter(
+            folder, landmarks=False, resume=resume, overwrite=not resume, part_rows=6
+        )
         written = 0
         for name, frames in (("a.jpg", 1), ("b.mp4", 5), ("c.jpg", 1), ("d.mp4", 2)):
             if name in records.finished:
@@ -119,7 +150,7 @@ def test_resume_removes_an_unfinished_video(tmp_path, faces, stop_at):
 def test_a_new_run_replaces_the_old_parts_and_nothing_else(tmp_path, faces):
     folder = tmp_path / "faces"
     for count in (9, 1):
-        with ParquetWriter(folder, landmarks=False, resume=False, part_rows=4) as records:
+        with ParquetWriter(folder, landmarks=False, overwrite=True, part_rows=4) as records:
             for number in range(count):
                 records.write(FrameFaces(f"{number}.jpg", VGA, faces))
         (folder / "notes.txt").write_text("keep")

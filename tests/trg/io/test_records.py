@@ -6,20 +6,24 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tests.support.child_process import run_python
+from tests.support.child_process import run_python, start_python
 from tests.support.faces import VGA, random_faces
+from tests.support.full_disk import full_after
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
 from trg.io.records.frame_record import FrameFaces, frame_record
-from trg.io.records.journal import read_journal
+from trg.io.records.journal import InputFile, read_journal
+from trg.io.records.names import escape_name, unescape_name
 from trg.io.records.writers import open_records
 
 LINE_FORMATS = ("jsonl", "csv", "openface")
@@ -105,15 +109,17 @@ def test_standard_output_gets_each_line_at_once(faces, capfdbinary):
     assert capfdbinary.readouterr().out == b""
 
 
-def test_csv_has_a_flat_row_per_face(tmp_path, faces):
+def test_csv_has_a_flat_row_per_face_and_one_where_there_is_none(tmp_path, faces):
     path = tmp_path / "faces.csv"
     with open_records("csv", path) as records:
         records.write(FrameFaces("a, b.mp4", VGA, faces, 7, 0.25))
         records.write(FrameFaces("none.jpg", VGA, []))
         records.write_error("bad.jpg", "not an image")
     assert path.read_text().splitlines()[0] == ",".join(CSV_COLUMNS)
-    *rows, error = rows_of(path)
+    *rows, empty, error = rows_of(path)
     assert len(rows) == 2
+    assert (empty["source"], empty["width_px"], empty["fx_px"]) == ("none.jpg", "640", "600.0")
+    assert not any(empty[name] for name in CSV_COLUMNS[CSV_COLUMNS.index("face_id") :])
     for face, row in zip(faces, rows, strict=True):
         assert (row["source"], row["frame"], row["face_id"]) == ("a, b.mp4", "7", "4")
         assert (row["width_px"], row["fx_px"], row["camera_source"]) == ("640", "600.0", "given")
@@ -171,7 +177,7 @@ def test_resume_continues_after_the_last_finished_input(tmp_path, faces, record_
     path = tmp_path / "faces.txt"
 
     def run(resume, stop_in=None):
-        with open_records(record_format, path, resume=resume) as records:
+        with open_records(record_format, path, resume=resume, overwrite=not resume) as records:
             for name in ("a.mp4", "b.mp4", "c.mp4"):
                 if name in records.finished:
                     continue
@@ -215,27 +221,198 @@ def test_a_failed_input_is_not_listed_as_finished(tmp_path, faces):
     assert read_journal(path).finished == {"b.jpg"}
 
 
-def test_resume_refuses_records_of_another_kind(tmp_path, faces):
-    path = written(tmp_path / "faces.jsonl", "jsonl", faces)
+def test_resume_names_the_option_that_differs(tmp_path, faces):
+    settings = {"camera": {"fov_deg": 60.0}, "max_faces": None}
+    path = written(tmp_path / "faces.jsonl", "jsonl", faces, settings=settings)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="write to another file, or start again"):
-        open_records("jsonl", path, landmarks=True, resume=True)
+    with pytest.raises(ValueError, match="landmarks was False, is True"):
+        open_records("jsonl", path, landmarks=True, resume=True, settings=settings)
+    other = {**settings, "camera": {"fov_deg": 70.0}}
+    with pytest.raises(ValueError, match=r"options; camera\.fov_deg was 60\.0, is 70\.0\. Use"):
+        open_records("jsonl", path, resume=True, settings=other)
     assert path.read_bytes() == before
+    open_records("jsonl", path, resume=True, settings=settings).close()
     (tmp_path / "faces.jsonl.finished").write_text("what is this\n")
     with pytest.raises(ValueError, match="line 1: expected an entry of finished inputs"):
         read_journal(path)
 
 
-def test_names_that_are_not_utf8_are_preserved(tmp_path, faces):
+@pytest.mark.parametrize("record_format", LINE_FORMATS)
+def test_names_that_are_not_utf8_become_valid_unicode_reversibly(tmp_path, faces, record_format):
     name = os.fsdecode(b"caf\xe9.jpg")
-    for record_format in LINE_FORMATS:
-        path = tmp_path / record_format
-        with open_records(record_format, path) as records:
-            records.write(FrameFaces(name, VGA, faces))
-            records.finish(name)
-        assert read_journal(path).finished == {name}
-    assert json.loads((tmp_path / "jsonl").read_text())["source"] == name
-    assert b"caf\xe9.jpg" in (tmp_path / "csv").read_bytes()
+    path = tmp_path / "faces"
+    with open_records(record_format, path) as records:
+        records.write(FrameFaces(name, VGA, faces))
+        records.finish(name)
+        records.write_error(name, f"{name}: damaged")
+    assert read_journal(path).finished == {name}
+    text = path.read_bytes().decode("utf-8")  # valid
+    rows = map(json.loads, text.splitlines()) if record_format == "jsonl" else rows_of(path)
+    assert {unescape_name(row["source"]) for row in rows} == {name}
+    assert "\\ud" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"caf\xe9.jpg", b"a\\xe9.jpg", b"\\x5c", b"C:\\xmas\\x.jpg", b"\\\xff\\xff", b"\\x\xe9"),
+        *(b"\\\\x5cxe9", b"\\x5\x80c", "naïve 名.jpg".encode(), b"\\ud83d", b"\xf0\x9f"),
+    ],
+)
+def test_escaped_names_are_valid_unicode_and_reversible(name):
+    name = os.fsdecode(name)
+    escaped = escape_name(name)
+    escaped.encode("utf-8")
+    assert unescape_name(escaped) == name
+    assert unescape_name(escape_name(escaped)) == escaped
+
+
+def test_ordinary_names_are_not_escaped():
+    for name in ("a.jpg", "naïve 名.jpg", r"C:\photos\x.jpg", "%E9"):
+        assert escape_name(name) == name
+    assert escape_name(os.fsdecode(b"caf\xe9.jpg")) == r"caf\xe9.jpg"
+
+
+def fill(path, record_format, inputs, failing=(), frames=1, **more):
+    """Process all inputs that are not finished; return those that were processed."""
+    done = []
+    with open_records(record_format, path, inputs=inputs, **more) as records:
+        for name in inputs:
+            if name in records.finished:
+                continue
+            done.append(name)
+            for frame in range(frames):
+                records.write(FrameFaces(name, VGA, [], frame, frame / 10))
+            if name in failing:
+                records.write_error(name, "damaged")
+            else:
+                records.finish(name)
+    return done
+
+
+def sources_of(path, record_format):
+    if record_format == "parquet":
+        table = pytest.importorskip("pyarrow.parquet").read_table(path)
+        return table["source"].to_pylist()
+    if record_format == "jsonl":
+        return [json.loads(line)["source"] for line in path.read_text().splitlines()]
+    return [row["source"] for row in rows_of(path)]
+
+
+ALL_FORMATS = (*LINE_FORMATS, "parquet")
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+@pytest.mark.parametrize("failed", ["a", "b", "c", "ac", "abc"])
+def test_records_of_a_failed_input_are_replaced_not_doubled(tmp_path, record_format, failed):
+    if record_format == "parquet":
+        pytest.importorskip("pyarrow")
+    path, inputs = tmp_path / "faces", dict.fromkeys("abc")
+    fill(path, record_format, inputs, failing=failed, frames=2)
+    assert fill(path, record_format, inputs, failing="b", frames=2, resume=True) == [*failed]
+    expected = {name: 3 if name == "b" and "b" in failed else 2 for name in "abc"}
+    assert Counter(sources_of(path, record_format)) == expected
+    if record_format != "parquet":
+        order = dict.fromkeys(sorted("abc", key=failed.find))
+        failing = "b" if "b" in failed else ""
+        fill(tmp_path / "new", record_format, order, failing=failing, frames=2)
+        assert path.read_bytes() == (tmp_path / "new").read_bytes()
+    fill(path, record_format, inputs, frames=2, resume=True)
+    assert Counter(sources_of(path, record_format)) == dict.fromkeys("abc", 2)
+    assert fill(path, record_format, inputs, resume=True) == []
+
+
+@pytest.mark.parametrize("record_format", ["csv", "parquet"])
+def test_a_changed_file_is_processed_again(tmp_path, record_format):
+    if record_format == "parquet":
+        pytest.importorskip("pyarrow")
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    path = tmp_path / "faces"
+
+    def inputs():
+        return {name: InputFile.of(str(tmp_path / name)) for name in "abc"}
+
+    fill(path, record_format, inputs())
+    (tmp_path / "b").write_text("another content")
+    assert fill(path, record_format, inputs(), resume=True) == ["b"]
+    os.utime(tmp_path / "a", ns=(1, 1))  # as large as before
+    assert fill(path, record_format, inputs(), resume=True) == ["a"]
+    assert sorted(sources_of(path, record_format)) == ["a", "b", "c"]
+
+
+def test_a_file_is_the_same_by_another_path_or_in_a_moved_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a").write_text("a")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "faces"
+    names = ("photos/a", f"{folder}/a", "./photos/../photos/a", "link/a")
+    fill(path, "jsonl", {names[0]: InputFile.of(names[0])})
+    for name in names:
+        assert fill(path, "jsonl", {name: InputFile.of(name)}, resume=True) == []
+    (tmp_path / "elsewhere").mkdir()
+    folder.rename(tmp_path / "elsewhere" / "photos")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert fill(path, "jsonl", {names[0]: InputFile.of(names[0])}, resume=True) == []
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a").write_text("another photo of the same name")
+    monkeypatch.chdir(tmp_path)
+    assert fill(path, "jsonl", {names[0]: InputFile.of(names[0])}, resume=True) == [names[0]]
+
+
+@pytest.mark.parametrize("record_format", ALL_FORMATS)
+def test_earlier_records_are_kept_unless_asked_otherwise(tmp_path, record_format):
+    if record_format == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / "faces"
+    fill(path, record_format, {"a": None})
+    for _ in range(2):
+        with pytest.raises(FileExistsError, match="continue it with --resume, or replace it"):
+            open_records(record_format, path)
+    assert sources_of(path, record_format) == ["a"]
+    fill(path, record_format, {"b": None}, overwrite=True)
+    assert sources_of(path, record_format) == ["b"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_of_another_program_is_not_replaced(tmp_path, resume):
+    path = tmp_path / "faces.csv"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match="was not written by trg"):
+        open_records("csv", path, resume=resume)
+    assert os.listdir(tmp_path) == ["faces.csv"]
+    (tmp_path / "other.csv.finished").write_text("mine too")
+    (tmp_path / "other.csv.finished").write_text("mine too\n")
+    with pytest.raises(ValueError, match="expected an entry of finished inputs"):
+        open_records("csv", tmp_path / "other.csv", resume=resume)
+
+
+@pytest.mark.parametrize("more", [{}, {"resume": True}, {"overwrite": True}])
+def test_two_runs_cannot_write_the_same_records(tmp_path, more):
+    code = """
+        import sys
+        from tests.support.faces import VGA
+        from trg.io.records.frame_record import FrameFaces
+        from trg.io.records.writers import open_records
+        records = open_records("jsonl", sys.argv[1])
+        records.write(FrameFaces("a.jpg", VGA, []))
+        records.finish("a.jpg")
+        print("open", flush=True)
+        sys.stdin.read()
+    """
+    path = tmp_path / "faces.jsonl"
+    other = start_python(textwrap.dedent(code), path, text=True, stdin=subprocess.PIPE)
+    assert other.stdout.readline() == "open\n"
+    before = path.read_bytes()
+    with pytest.raises(BlockingIOError, match=f"process {other.pid} is writing to it"):
+        open_records("jsonl", path, **more)
+    assert path.read_bytes() == before
+    other.kill()
+    other.communicate()
+    with open_records("jsonl", path, resume=True) as records:  # the dead process has no lock
+        assert records.finished == {"a.jpg"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
@@ -260,22 +437,12 @@ def test_a_killed_run_leaves_complete_lines(tmp_path):
 
 
 def test_a_full_disk_leaves_complete_lines(tmp_path, faces):
-    resource = pytest.importorskip("resource", reason="limits on files are POSIX's")
     path = tmp_path / "faces.jsonl"
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     records = open_records("jsonl", path)
     records.write(FrameFaces("a.jpg", VGA, faces))
     whole = path.read_bytes()
-    import signal
-
-    earlier = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            records.write(FrameFaces("b.jpg", VGA, faces))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, earlier)
+    with full_after(len(whole) + 100), pytest.raises(OSError, match="File too large"):
+        records.write(FrameFaces("b.jpg", VGA, faces))
     assert path.read_bytes() == whole
     records.write(FrameFaces("b.jpg", VGA, faces))
     records.close()

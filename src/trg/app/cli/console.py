@@ -1,4 +1,4 @@
-"""Progress and messages of ``trg predict`` on stderr, and its reaction to Ctrl-C."""
+"""Progress and messages of ``trg predict`` on stderr, and its reaction to Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence, Set
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import Progress, TaskID
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from trg.face import Face
 
 
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Ctrl-C; the end that ``kill``, batch systems and containers ask for; a closed terminal."""
+
+
 class ConsoleObserver:
-    """Shows progress bars and messages, and requests a stop on Ctrl-C; a context manager.
+    """Shows progress bars and messages, and requests a stop on ``STOP_SIGNALS``; a context manager.
 
     ``finished`` are the names of the inputs that an earlier run finished. Progress bars are shown
     only on a terminal.
@@ -44,18 +50,22 @@ class ConsoleObserver:
         )
         self._video_task: TaskID | None = None
         self._has_explained_camera = False
-        self._stop_requested = False
-        self._previous_handler = signal.getsignal(signal.SIGINT)
+        self.stop_signal = 0
+        """The signal that requested the stop."""
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> ConsoleObserver:
-        self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets for SIGHUP
+                self._previous_handlers[number] = signal.signal(number, self._on_signal)
         self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end_video()
         self._progress.stop()
-        signal.signal(signal.SIGINT, self._previous_handler)
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
 
     def on_video_start(self, video: VideoInput, frame_count: int | None) -> None:
         """Show a progress bar for a video."""
@@ -86,8 +96,8 @@ class ConsoleObserver:
         messages.print(escape(f"{item.name}: {message}"), highlight=False)
 
     def should_stop(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
-        return self._stop_requested
+        """Return whether one of the signals has come."""
+        return self.stop_signal != 0
 
     def _end_video(self) -> None:
         if self._video_task is not None:
@@ -95,19 +105,23 @@ class ConsoleObserver:
             self._video_task = None
             self._progress.advance(self._inputs_task)
 
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Stop after the current image; on the second Ctrl-C at once."""
-        if self._stop_requested:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Stop after the current image; on the second signal at once."""
+        if self.stop_signal:
             raise KeyboardInterrupt
-        self._stop_requested = True
+        self.stop_signal = number
 
 
-def print_summary(summary: Summary, outputs: str, records: Path | None) -> None:
+def print_summary(
+    summary: Summary, outputs: str, records: Path | None, failures: Path | None
+) -> None:
     """Print what a run processed and where its results are.
 
     ``outputs`` describes the files beside the records; empty if there are none.
     """
     text = f"{_count(summary.faces, 'face')} in {processed(summary)}"
+    if summary.without_faces:
+        text += f", {summary.without_faces} without a face"
     if summary.skipped:
         text += f" ({_count(summary.skipped, 'input')} finished earlier)"
     if records is not None:
@@ -116,7 +130,10 @@ def print_summary(summary: Summary, outputs: str, records: Path | None) -> None:
         text += f"; {outputs} in {'' if records is None else records.parent}{os.sep}"
     messages.print(escape(text), highlight=False)
     if summary.failed:
-        messages.print(f"[bold red]{_count(summary.failed, 'input')} failed[/]")
+        listed = "" if failures is None else f", listed in {escape(str(failures))}"
+        messages.print(
+            f"[bold red]{_count(summary.failed, 'input')} failed[/]{listed}", highlight=False
+        )
 
 
 def processed(summary: Summary) -> str:

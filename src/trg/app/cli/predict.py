@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
+from rich.markup import escape
 
+from trg import __version__
 from trg.app.cli.shared import Positive, app, messages
 
 if TYPE_CHECKING:
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from trg.estimator import HeadPoseEstimator
     from trg.geometry.camera_source import CameraLike
     from trg.io.inputs import MediaInput
+    from trg.io.records.writers import RecordWriter
 
-RECORD_SUFFIXES = {
+RecordFormatName = Literal["jsonl", "csv", "parquet", "openface"]
+
+RECORD_SUFFIXES: dict[RecordFormatName, str] = {
     "jsonl": ".jsonl",
     "csv": ".csv",
     "openface": ".openface.csv",
@@ -29,8 +34,9 @@ RECORD_SUFFIXES = {
 DEFAULT_RECORDS_NAME = "faces"
 """Name of the records of several arguments."""
 
-EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141
-"""Exit codes by shell convention: 128 plus SIGINT, 128 plus SIGPIPE."""
+EXIT_SIGNAL, EXIT_BROKEN_PIPE = 128, 141
+"""Exit codes by shell convention: 128 plus the signal's number; 128 plus SIGPIPE."""
+
 
 RESULTS = Group.create_ordered("Results")
 CAMERA = Group.create_ordered("Camera")
@@ -47,10 +53,10 @@ class ResultOptions:
     ----------
     out
         Folder for results. The records are named after the input, or ``faces`` if there are
-        several.
+        several. A name that ends in ``.jsonl``, ``.csv`` or ``.parquet`` is that of the records.
     record_format
-        ``jsonl``, ``csv``, ``parquet`` (needs the extra ``data``), or ``openface``: CSV with
-        OpenFace's column names and conventions.
+        ``jsonl`` (the default), ``csv``, ``parquet`` (needs the extra ``data``), or ``openface``:
+        CSV with OpenFace's column names and conventions.
     landmarks
         Also record the 1220 landmarks of each face.
     draw
@@ -60,16 +66,43 @@ class ResultOptions:
         animated heads.
     resume
         Continue an earlier run; inputs that it finished are skipped.
+    overwrite
+        Replace results, and files of other programs, that have the same names.
     """
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
-    record_format: Annotated[
-        Literal["jsonl", "csv", "parquet", "openface"], Parameter(name="--format")
-    ] = "jsonl"
+    record_format: Annotated[RecordFormatName | None, Parameter(name="--format")] = None
     landmarks: bool = False
     draw: bool = False
     mesh: Literal["obj", "ply", "glb"] | None = None
     resume: bool = False
+    overwrite: bool = False
+
+    @property
+    def format(self) -> RecordFormatName:
+        """The format of the records: as given, or by the name of their file."""
+        name = "" if self.out is None or not self.names_records else self.out.name.lower()
+        # The longest ending last: .openface.csv is also .csv.
+        by_name = [each for each in RECORD_SUFFIXES if name.endswith(RECORD_SUFFIXES[each])]
+        if self.record_format is None:
+            return by_name[-1] if by_name else "jsonl"
+        if by_name and RECORD_SUFFIXES[self.record_format] not in (
+            RECORD_SUFFIXES[by_name[0]],
+            *([".openface.csv"] if by_name[0] == "csv" else []),
+        ):
+            raise ValueError(
+                f"{self.out}: expected a name that ends in {RECORD_SUFFIXES[self.record_format]} "
+                f"for --format {self.record_format}"
+            )
+        return self.record_format
+
+    @property
+    def names_records(self) -> bool:
+        """Whether ``out`` is the name of the records, and not of a folder of results."""
+        if self.out is None or self.out.suffix.lower() not in RECORD_SUFFIXES.values():
+            return False
+        is_folder = self.out.is_dir()
+        return not is_folder or self.out.suffix.lower() == RECORD_SUFFIXES["parquet"]
 
     def match(
         self, inputs: list[MediaInput], arguments: Sequence[str]
@@ -79,22 +112,34 @@ class ResultOptions:
 
         if self.out is None:
             return inputs, Outputs(draw=self.draw, mesh=self.mesh)
+        if self.names_records:
+            if self.draw or self.mesh:
+                raise ValueError(
+                    f"{self.out}: expected a folder for drawings and meshes (-o DIR), got the name "
+                    "of a file"
+                )
+            return inputs, Outputs(self.out.parent, overwrite=self.overwrite)
         if self.out.exists() and not self.out.is_dir():
             raise NotADirectoryError(f"{self.out}: expected a folder for the results, got a file")
         stems = output_stems(inputs, arguments, self.out)
         inputs = [item for item in inputs if item.name in stems]
-        return inputs, Outputs(self.out, stems, self.draw, self.mesh)
+        return inputs, Outputs(self.out, stems, self.draw, self.mesh, self.overwrite)
 
     def records_path(self, arguments: Sequence[str]) -> Path | None:
         """Create the folder and return the path of the records; None for standard output."""
+        from trg.app.outputs import fitting_stem
+
         if self.out is None:
             return None
+        if self.names_records:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            return self.out
         self.out.mkdir(parents=True, exist_ok=True)
         name = DEFAULT_RECORDS_NAME
         if len(arguments) == 1 and os.path.exists(arguments[0]):
             path = Path(os.path.abspath(arguments[0]))
             name = (path.name if path.is_dir() else path.stem) or DEFAULT_RECORDS_NAME
-        return self.out / f"{name}{RECORD_SUFFIXES[self.record_format]}"
+        return self.out / f"{fitting_stem(name)}{RECORD_SUFFIXES[self.format]}"
 
 
 @Parameter(name="*", group=CAMERA)
@@ -218,13 +263,17 @@ def predict(
         Photos, videos, folders of them, globs, the number of a webcam, the URL of a stream.
     """
     from trg.app.cli.console import ConsoleObserver, print_summary, processed
+    from trg.app.outputs import FAILURES_SUFFIX
     from trg.app.predict import PredictOptions, Predictor
+    from trg.inference.bundle import model_sha256
     from trg.io.boxes import read_boxes
     from trg.io.inputs import find_inputs
+    from trg.io.records.journal import InputFile
     from trg.io.records.writers import open_records
 
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
+    record_format = results.format
     inputs, outputs = results.match(find_inputs(sources), sources)
     options = PredictOptions(
         camera=camera.resolve(),
@@ -237,28 +286,76 @@ def predict(
     options.check(inputs)
     outputs.check(inputs)
     estimator = processing.estimator(faces.smallest_face)
+    settings = {
+        "version": __version__,
+        "model": model_sha256(processing.model),
+        "flip_tta": processing.flip_tta,
+        "smallest_face_px": faces.smallest_face,
+        "draw": results.draw,
+        "mesh": results.mesh,
+        **options.settings(),
+    }
     path = results.records_path(sources)
+    failures = None if path is None else path.with_name(f"{path.name}{FAILURES_SUFFIX}")
+    outputs.refuse_foreign([] if failures is None else [failures])
     # Progress bars would break up results on the same terminal.
     show_progress = results.out is not None or not sys.stdout.isatty()
     with (
         _quiet_broken_pipe(),
         # Opened after all checks, because it replaces earlier results.
         open_records(
-            results.record_format, path, landmarks=results.landmarks, resume=results.resume
+            record_format,
+            path,
+            landmarks=results.landmarks,
+            resume=results.resume,
+            overwrite=results.overwrite,
+            settings=settings,
+            inputs={item.name: InputFile.of(item.path) for item in inputs},
         ) as records,
         ConsoleObserver(inputs, records.finished, show_progress) as observer,
     ):
+        outputs = replace(outputs, claim=records.claim)
         predictor = Predictor(estimator, records, observer, options, outputs)
+        hint = "" if results.out is None else "; continue with --resume"
         try:
-            summary = predictor.run(inputs)
+            predictor.run(inputs)
         except KeyboardInterrupt:
-            hint = "" if results.out is None else "; continue with --resume"
             messages.print(f"stopped after {processed(predictor.summary)}{hint}")
-            sys.exit(EXIT_INTERRUPTED)
+            sys.exit(EXIT_SIGNAL + observer.stop_signal)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # the disk is full or gone
+            messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            messages.print(f"stopped after {processed(predictor.summary)}{hint}")
+            sys.exit(1)
+        finally:
+            _list_failures(failures, predictor.summary.failures, records)
+    summary = predictor.summary
     kinds = {"drawings": results.draw, "meshes": results.mesh}
-    print_summary(summary, " and ".join(kind for kind, wanted in kinds.items() if wanted), path)
+    print_summary(
+        summary, " and ".join(kind for kind, wanted in kinds.items() if wanted), path, failures
+    )
     if summary.failed:
         sys.exit(1)
+
+
+def _list_failures(
+    path: Path | None, failures: Sequence[tuple[str, str]], records: RecordWriter
+) -> None:
+    """Write the list of failed inputs; without any, remove the list of an earlier run."""
+    from trg.app.outputs import write_failures
+    from trg.io.records.names import escape_name
+
+    if path is None:
+        return
+    try:
+        if failures:
+            records.claim(escape_name(path.name))
+            write_failures(path, failures)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:  # they are in the records, too
+        messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
 
 
 @contextmanager

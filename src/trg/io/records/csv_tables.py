@@ -45,7 +45,8 @@ CSV_COLUMNS = (
     *("distance_m", "interpupillary_m", *_POINTS_PX),
     "error",
 )
-"""One row per face; a failed input has a row with its error and nothing else."""
+"""One row per face, and one for a photo or frame without faces, whose columns of a face are empty.
+A failed input has a row with its error and nothing else."""
 
 _POSE_T = ("pose_Tx", "pose_Ty", "pose_Tz")
 _POSE_R = ("pose_Rx", "pose_Ry", "pose_Rz")
@@ -82,8 +83,7 @@ class CsvTable(NamedTuple):
         """Return rows as CSV without a header; missing values stay empty."""
         text = io.StringIO()
         csv.DictWriter(text, self.columns, restval="", lineterminator="\n").writerows(rows)
-        # File names may contain bytes that are not UTF-8; they are written as on the disk.
-        return text.getvalue().encode("utf-8", "surrogateescape")
+        return text.getvalue().encode()
 
 
 def _face_rows(found: FrameFaces) -> list[Row]:
@@ -91,7 +91,7 @@ def _face_rows(found: FrameFaces) -> list[Row]:
     shared["time_s"] = rounded(found.time_s, TIME_DECIMALS)
     for name in INTRINSIC_NAMES:
         shared[f"{name}_px"] = rounded(shared[f"{name}_px"], INTRINSIC_DECIMALS)
-    return [{**shared, **_face_values(face)} for face in found.faces]
+    return [{**shared, **_face_values(face)} for face in found.faces] or [shared]
 
 
 def _face_values(face: Face) -> dict[str, Any]:

@@ -1,20 +1,22 @@
 """Faces as Parquet: a folder of parts, which pandas, Polars, DuckDB and Arrow read as one table.
 
-A row per face; a failed input has a row with its error and nothing else. Lists have fixed sizes, so
-that a column is one array. A Parquet file is valid only with its footer, which is written last.
-Hence parts of a few thousand rows, of which a killed run loses at most the last.
+A row per face, and one for a photo or frame without faces; a failed input has a row with its error
+and nothing else. Lists have fixed sizes, so that a column is one array. A Parquet file is valid
+only with its footer, which is written last. Hence parts of a few thousand rows or half a minute, of
+which a killed run loses at most the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg._util.files import write_atomic
+from trg._util.files import remove_partial_files, write_atomic
 from trg.face import Face
 from trg.io.records.frame_record import (
     DISTORTION_NAMES,
@@ -22,11 +24,14 @@ from trg.io.records.frame_record import (
     FrameFaces,
     frame_columns,
 )
-from trg.io.records.journal import PART_PATTERN, Journal
+from trg.io.records.journal import Entry, Inputs, Journal, Outcome, part_files
 from trg.io.records.writers import RecordWriter
 
 PART_ROWS = 4096
 """Rows per part, about 30 MB with dense landmarks."""
+
+PART_S = 30.0
+"""Longest time between two parts, if there are rows."""
 
 DENSE_LANDMARKS = 1220
 
@@ -73,37 +78,63 @@ class ParquetWriter(RecordWriter):
         The package pyarrow is missing.
     NotADirectoryError
         ``folder`` is a file.
+    FileExistsError
+        ``folder`` holds other Parquet files, which readers would take for parts.
     """
 
     def __init__(
-        self, folder: Path, *, landmarks: bool, resume: bool, part_rows: int = PART_ROWS
+        self,
+        folder: Path,
+        *,
+        landmarks: bool,
+        resume: bool = False,
+        overwrite: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        inputs: Inputs | None = None,
+        part_rows: int = PART_ROWS,
+        part_s: float = PART_S,
     ) -> None:
         self._arrow = _import_arrow()
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(
                 f"{folder}: expected a folder for Parquet, or none, got a file"
             )
-        self._folder, self._part_rows = folder, part_rows
+        self._folder, self._part_rows, self._part_s = folder, part_rows, part_s
         self._columns = {**FACE_COLUMNS, **(DENSE_COLUMN if landmarks else {})}
-        content = {"records": "parquet", "landmarks": landmarks}
-        self._journal = Journal(folder, content, resume)
+        self._journal = Journal(
+            folder,
+            {"records": "parquet", "landmarks": landmarks, **(settings or {})},
+            resume=resume,
+            overwrite=overwrite,
+            inputs=inputs,
+            remove_records=self._remove_records,
+        )
+        try:
+            self._prepare_folder()
+        except BaseException:
+            self._journal.close()
+            raise
         self.finished = self._journal.finished
-        folder.mkdir(exist_ok=True)
-        for part in sorted(folder.glob(PART_PATTERN))[self._journal.extent :]:
-            part.unlink()
         self._part_count = self._journal.extent
+        self._part_start_s = time.monotonic()
         self._rows: list[dict[str, Any]] = []
-        self._newly_finished: list[str] = []
-        self._finished_rows = 0
+        self._new_outcomes: list[Outcome] = []
+        self._noted_rows = 0
         self._is_closed = False
 
-    def write(self, found: FrameFaces) -> None:
-        """Add a row per face.
+    def claim(self, path: str) -> None:
+        """Note that a file beside the folder is about to be written."""
+        self._journal.claim(path)
+
+    def _write_frame(self, found: FrameFaces) -> None:
+        """Add a row per face, or one without a face.
 
         Raises ValueError if the dense landmarks are requested, and are not 1220.
         """
         self._flush_full_part()
-        shared = {**frame_columns(found), "source": _utf8(found.source)}
+        shared = frame_columns(found)
+        if not found.faces:
+            self._rows.append(shared)
         for face in found.faces:
             row = {**shared, "face_id": face.id}
             for name, (dtype, width, value_of) in self._columns.items():
@@ -112,15 +143,14 @@ class ParquetWriter(RecordWriter):
                     raise ValueError(f"{name}: expected {width} numbers, got {values.size}")
             self._rows.append(row)
 
-    def write_error(self, source: str, message: str) -> None:
-        """Add a row with the input's name and its error."""
+    def _write_error(self, source: str, message: str) -> None:
         self._flush_full_part()
-        self._rows.append({"source": _utf8(source), "error": _utf8(message)})
+        self._rows.append({"source": source, "error": message})
 
-    def finish(self, source: str) -> None:
-        """Mark an input as finished; it is listed once its rows are on the disk."""
-        self._newly_finished.append(source)
-        self._finished_rows = len(self._rows)
+    def _note(self, outcome: Outcome) -> None:
+        """Keep the outcome, which is listed once the input's rows are on the disk."""
+        self._new_outcomes.append(outcome)
+        self._noted_rows = len(self._rows)
 
     def close(self) -> None:
         """Write the last part; does nothing if already closed."""
@@ -135,27 +165,50 @@ class ParquetWriter(RecordWriter):
             self._journal.close()
 
     def _flush_full_part(self) -> None:
-        if len(self._rows) >= self._part_rows:
+        is_late = time.monotonic() - self._part_start_s >= self._part_s
+        if len(self._rows) >= self._part_rows or (is_late and self._rows):
             self._flush()
 
     def _flush(self) -> None:
         """Write all rows, with those of an unfinished input in a part that can be removed."""
-        finished = self._rows[: self._finished_rows]
-        unfinished = self._rows[self._finished_rows :]
-        if finished:
-            self._write_part(finished)
-        if self._newly_finished:
-            self._journal.add(self._newly_finished, self._part_count)
-        if unfinished:
-            self._write_part(unfinished)
-        self._rows, self._newly_finished, self._finished_rows = [], [], 0
+        complete = self._rows[: self._noted_rows]
+        incomplete = self._rows[self._noted_rows :]
+        if complete:
+            self._write_part(complete)
+        if self._new_outcomes:
+            self._journal.add(self._new_outcomes, self._part_count)
+        if incomplete:
+            self._write_part(incomplete)
+        self._rows, self._new_outcomes, self._noted_rows = [], [], 0
+        self._part_start_s = time.monotonic()
+
+    def _prepare_folder(self) -> None:
+        """Create the folder; remove the parts after those of complete inputs."""
+        self._folder.mkdir(exist_ok=True)
+        remove_partial_files([self._folder])
+        parts = part_files(self._folder)
+        others = sorted(set(self._folder.glob("*.parquet")) - set(parts))
+        if others:
+            raise FileExistsError(
+                f"{self._folder}: expected no Parquet files of other programs, got "
+                f"{others[0].name}; choose another folder"
+            )
+        for part in parts[self._journal.extent :]:
+            part.unlink()
+
+    def _remove_records(self, entries: Sequence[Entry]) -> None:
+        """Remove the rows of inputs from the parts that have any; the parts keep their numbers."""
+        from pyarrow import compute, parquet
+
+        sources = self._arrow.array(sorted({each.source for each in entries}))
+        for part in part_files(self._folder):
+            found = compute.is_in(parquet.read_table(part, columns=["source"])["source"], sources)
+            if compute.any(found).as_py():
+                kept = parquet.read_table(part).filter(compute.invert(found))
+                _write_table(part, kept)
 
     def _write_part(self, rows: Sequence[dict[str, Any]]) -> None:
-        from pyarrow import parquet
-
-        table = self._table(rows)
-        path = self._folder / f"part-{self._part_count:06d}.parquet"
-        write_atomic(path, lambda file: parquet.write_table(table, file, compression="zstd"))
+        _write_table(self._folder / f"part-{self._part_count:06d}.parquet", self._table(rows))
         self._part_count += 1
 
     def _table(self, rows: Sequence[dict[str, Any]]) -> Any:
@@ -183,9 +236,10 @@ class ParquetWriter(RecordWriter):
         )
 
 
-def _utf8(text: str) -> str:
-    """Return valid UTF-8, as Parquet requires; file names may contain other bytes."""
-    return text.encode("utf-8", "replace").decode()
+def _write_table(path: Path, table: Any) -> None:
+    from pyarrow import parquet
+
+    write_atomic(path, lambda file: parquet.write_table(table, file, compression="zstd"))
 
 
 def _import_arrow() -> Any:

@@ -12,8 +12,8 @@ count, or none::
                 records.write(FrameFaces(source, camera, faces, frame, time_s))
             records.finish(source)          # or write_error(source, message), and no finish
 
-Records written before an error remain. A resumed run processes that input again from its start: of
-an input with an error, the records after its last error are valid.
+Records written before an error remain. A resumed run removes them and processes that input again
+from its start. Names are valid Unicode in every format (:mod:`trg.io.records.names`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from __future__ import annotations
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import IO, Any, Literal, NamedTuple, get_args
 
+from trg._util.files import write_atomic
 from trg.io.records.csv_tables import FACE_TABLE, OPENFACE_TABLE, CsvTable
 from trg.io.records.frame_record import FrameFaces, frame_record
-from trg.io.records.journal import AppendOnlyFile, Journal
+from trg.io.records.journal import AppendOnlyFile, Entry, Inputs, Journal, Outcome
+from trg.io.records.names import escape_name
 
 RecordFormat = Literal["jsonl", "csv", "openface", "parquet"]
 
@@ -39,16 +42,30 @@ class RecordWriter(ABC):
     finished: frozenset[str] = frozenset()
     """The inputs that an earlier run finished; empty unless this run resumes it."""
 
-    @abstractmethod
     def write(self, found: FrameFaces) -> None:
         """Write the record of one photo or video frame."""
+        self._write_frame(found._replace(source=escape_name(found.source)))
+
+    def write_error(self, source: str, message: str) -> None:
+        """Write that an input could not be read completely; nothing else of it follows."""
+        self._write_error(escape_name(source), escape_name(message))
+        self._note(Outcome(source, failed=True))
+
+    def finish(self, source: str) -> None:
+        """Mark an input as finished, after all its records."""
+        self._note(Outcome(source))
+
+    def claim(self, path: str) -> None:  # noqa: B027 (only writers with a journal need it)
+        """Note that a file beside the records is about to be written; ``path`` is relative."""
 
     @abstractmethod
-    def write_error(self, source: str, message: str) -> None:
-        """Write that an input could not be read completely."""
+    def _write_frame(self, found: FrameFaces) -> None: ...
 
-    def finish(self, source: str) -> None:  # noqa: B027 (only resumable writers need it)
-        """Mark an input as finished, after all its records."""
+    @abstractmethod
+    def _write_error(self, source: str, message: str) -> None: ...
+
+    def _note(self, outcome: Outcome) -> None:  # noqa: B027
+        """Note how an input ended."""
 
     def close(self) -> None:  # noqa: B027
         """Flush everything to the disk; does nothing if already closed."""
@@ -68,28 +85,43 @@ def open_records(
     *,
     landmarks: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Inputs | None = None,
 ) -> RecordWriter:
     """Open a record writer.
 
     Parameters
     ----------
     record_format
-        ``jsonl``: one object per photo or frame. ``csv``: a row per face
-        (:data:`~trg.io.records.csv_tables.CSV_COLUMNS`). ``openface``: a row per face with
-        OpenFace's names and conventions (:data:`~trg.io.records.csv_tables.OPENFACE_COLUMNS`).
-        ``parquet``: a row per face, in a folder of parts (:mod:`trg.io.records.parquet`).
+        ``jsonl``: one object per photo or frame. ``csv``: a row per face, and one per photo or
+        frame without faces (:data:`~trg.io.records.csv_tables.CSV_COLUMNS`). ``openface``: likewise
+        with OpenFace's names and conventions
+        (:data:`~trg.io.records.csv_tables.OPENFACE_COLUMNS`). ``parquet``: rows like ``csv``, in a
+        folder of parts (:mod:`trg.io.records.parquet`).
     path
-        The file, or Parquet's folder; replaced if it exists, unless ``resume``. None: standard
-        output.
+        The file, or Parquet's folder. None: standard output.
     landmarks
         Include the dense landmarks; only in ``jsonl`` and ``parquet``.
     resume
-        Continue an earlier run's records.
+        Continue an earlier run's records, if there are any.
+    overwrite
+        Replace records, if there are any.
+    settings
+        What the records depend on, as plain values; a run with others is not resumed.
+    inputs
+        The inputs of this run by name, each with the state of its file. With ``resume`` the
+        records of those that failed or have changed are removed. None: of all that failed.
 
     Raises
     ------
     ValueError
-        The format is unknown, or does not support the options.
+        The format is unknown, or does not support the options; or the earlier run had other
+        settings.
+    FileExistsError
+        There are records already, and neither ``resume`` nor ``overwrite``.
+    BlockingIOError
+        Another process is writing these records.
     ImportError
         Parquet needs the package pyarrow, of the extra ``data``.
     OSError
@@ -107,15 +139,31 @@ def open_records(
     if record_format == "parquet":
         from trg.io.records.parquet import ParquetWriter
 
-        return ParquetWriter(Path(path or ""), landmarks=landmarks, resume=resume)
+        return ParquetWriter(
+            Path(path or ""),
+            landmarks=landmarks,
+            resume=resume,
+            overwrite=overwrite,
+            settings=settings,
+            inputs=inputs,
+        )
     if record_format == "jsonl":
         line_format = _json_lines(landmarks)
     else:
         line_format = _csv_lines(FACE_TABLE if record_format == "csv" else OPENFACE_TABLE)
     if path is None:
         return _LineWriter(line_format, _write_to_stdout)
-    content = {"records": record_format, "landmarks": landmarks}
-    return _FileWriter(line_format, Path(path), Journal(Path(path), content, resume))
+    path = Path(path)
+    journal = Journal(
+        path,
+        {"records": record_format, "landmarks": landmarks, **(settings or {})},
+        resume=resume,
+        overwrite=overwrite,
+        inputs=inputs,
+        remove_records=partial(_remove_bytes, path),
+        header_bytes=len(line_format.header),
+    )
+    return _FileWriter(line_format, path, journal)
 
 
 class _LineFormat(NamedTuple):
@@ -158,10 +206,10 @@ class _LineWriter(RecordWriter):
         self._append = append
         self._append(line_format.header)
 
-    def write(self, found: FrameFaces) -> None:
+    def _write_frame(self, found: FrameFaces) -> None:
         self._append(self._format.frame(found))
 
-    def write_error(self, source: str, message: str) -> None:
+    def _write_error(self, source: str, message: str) -> None:
         self._append(self._format.error(source, message))
 
 
@@ -171,14 +219,39 @@ class _FileWriter(_LineWriter):
     def __init__(self, line_format: _LineFormat, path: Path, journal: Journal) -> None:
         self.finished = journal.finished
         self._journal = journal
-        self._file = AppendOnlyFile(path, keep_bytes=journal.extent)
+        self._file = AppendOnlyFile(path)
+        self._file.truncate(journal.extent)
         if self._file.size:
             line_format = line_format._replace(header=b"")  # the file has one already
         super().__init__(line_format, self._file.append)
 
-    def finish(self, source: str) -> None:
-        self._journal.add([source], self._file.size)
+    def claim(self, path: str) -> None:
+        self._journal.claim(path)
+
+    def _note(self, outcome: Outcome) -> None:
+        self._journal.add([outcome], self._file.size)
 
     def close(self) -> None:
         self._file.close()
         self._journal.close()
+
+
+def _remove_bytes(path: Path, entries: Sequence[Entry]) -> None:
+    """Remove the records of inputs from a file, atomically."""
+
+    def write(file: IO[bytes]) -> None:
+        with path.open("rb") as records:
+            position = 0
+            for start, end in [*((each.start, each.extent) for each in entries), (None, None)]:
+                _copy(records, file, None if start is None else start - position)
+                if end is not None:
+                    position = records.seek(end)
+
+    write_atomic(path, write)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], size: int | None) -> None:
+    """Copy ``size`` bytes; None: all up to the end."""
+    while block := source.read(2**20 if size is None else min(size, 2**20)):
+        target.write(block)
+        size = None if size is None else size - len(block)

@@ -1,0 +1,46 @@
+"""The column tables of docs/outputs.md name every column, and no other."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tests.support.child_process import ROOT
+from tests.support.faces import VGA, random_faces
+from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
+from trg.io.records.frame_record import FrameFaces, frame_record
+from trg.io.records.parquet import DENSE_COLUMN, FACE_COLUMNS, FRAME_COLUMNS
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests"
+)
+
+NUMBERED = re.compile(r"r\d\d|[xyXYZ]_?\d+(_px)?")
+"""Columns of which the tables name only the first and the last."""
+
+
+def json_keys():
+    faces = random_faces(np.random.default_rng(0), 1)
+    record = frame_record(FrameFaces("a", VGA, faces), landmarks=True)
+    return [*record, *(f"faces[].{key}" for key in record["faces"][0]), "error"]
+
+
+@pytest.mark.parametrize(
+    ("section", "columns"),
+    [
+        ("JSON Lines", json_keys()),
+        ("CSV", CSV_COLUMNS),
+        ("CSV in OpenFace's format", OPENFACE_COLUMNS),
+        ("Parquet", [*FRAME_COLUMNS, *FACE_COLUMNS, *DENSE_COLUMN, "error"]),
+    ],
+)
+def test_the_table_of_a_format_names_its_columns(section, columns):
+    page = (ROOT / "docs" / "outputs.md").read_text()
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)[1]
+    first_cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    named = set(re.findall(r"`([^`]+)`", " ".join(first_cells)))
+    assert {name for name in named if not NUMBERED.fullmatch(name)} == {
+        name for name in columns if not NUMBERED.fullmatch(name)
+    }
