@@ -108,7 +108,7 @@ def detector_graph(network: DetectorNetwork) -> ModelProto:
     rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
     images = torch.zeros(2, 3 * MULTIPLE, 2 * MULTIPLE, 3, dtype=torch.uint8)
     return export_graph(
-        ExportedDetector(_fold_batchnorm(network)),
+        ExportedDetector(_folded(network)),
         {INPUTS[0]: images},
         OUTPUTS,
         ({0: batch, 1: MULTIPLE * rows, 2: MULTIPLE * columns},),
@@ -123,9 +123,10 @@ def measure_parity(network: DetectorNetwork, graph: ModelProto) -> dict[str, flo
     )
 
 
-def _fold_batchnorm(network: DetectorNetwork) -> DetectorNetwork:
-    """Return a copy whose batch normalisations are folded into the convolutions before them."""
+def _folded(network: DetectorNetwork) -> DetectorNetwork:
+    """Return a copy whose scale and batch normalisations are folded into the convolutions."""
     folded = copy.deepcopy(network).eval()
+    folded.fold_input_scale()
     for block in folded.modules():
         if not isinstance(block, nn.Sequential):
             continue

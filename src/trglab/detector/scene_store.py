@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from trg.geometry.crop import face_box
 from trg.geometry.projection import crop_from_rays
@@ -30,6 +31,12 @@ FIELDS = ("labels.json", "image.npy")
 LABELLED_MARGIN = 1.15
 """Side of the labelled square around a face, in face boxes. The rest of the image is ignored:
 unlabelled people may be visible there."""
+
+ROLLED_SHARE = 0.4
+"""Share of the views that are rolled by any angle."""
+
+MIN_ROLLED_SIDES = 1.05
+"""Least side of a rolled view, in face boxes."""
 
 SHARD_SIZE = 240
 """Scenes in a shard, about 110 MB."""
@@ -118,7 +125,7 @@ class SceneStore(ShardStore):
 
 
 class ViewScenes:
-    """A store of views as scenes of one face each.
+    """A store of views as scenes of one face each, some of them rolled in the plane.
 
     Other people may be visible in the margin of a view without a label, so everything beyond the
     face box is ignored.
@@ -141,16 +148,17 @@ class ViewScenes:
         return len(self._views)
 
     def scene(self, index: int) -> DetectionScene:
-        """Return view ``index`` without its black borders."""
+        """Return view ``index`` without its black borders; its roll depends on the index alone."""
         view = self._views.view(index, self._views.spec)
         image, size = view.image, view.image.shape[0]
         rays = view.landmarks68_rays[None].astype(np.float64)
         crop = np.asarray(crop_from_rays(rays, view.view_bbox_info[None]))[0]
-        rows, columns = (np.flatnonzero(image.any(axis)) for axis in ((1, 2), (0, 2)))
-        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, size)
-        left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, size)
+        left, top, right, bottom = Image.fromarray(image).getbbox() or (0, 0, size, size)
         image = image[top:bottom, left:right]
         landmarks_px = (crop + 1.0) / 2.0 * size - (left, top)
+        rng = np.random.default_rng(index)
+        if rng.random() < ROLLED_SHARE:
+            image, landmarks_px = _roll(image, landmarks_px, rng.uniform(-np.pi, np.pi))
         box = face_box(landmarks_px)
         centre, half = (box[:2] + box[2:]) / 2.0, LABELLED_MARGIN * (box[2] - box[0]) / 2.0
         height, width = image.shape[:2]
@@ -161,6 +169,32 @@ class ViewScenes:
             visible=np.ones(1),
             ignore_xyxy=_outside((*(centre - half), *(centre + half)), width, height),
         )
+
+
+def _roll(
+    image: NDArray[np.uint8], landmarks_px: Floats, roll_rad: float
+) -> tuple[NDArray[np.uint8], Floats]:
+    """Roll a view clockwise about its face, and crop it to the square that it fills.
+
+    A view that is too narrow for that remains as it is.
+    """
+    box = face_box(landmarks_px)
+    centre = (box[:2] + box[2:]) / 2.0
+    cos, sin = float(np.cos(roll_rad)), float(np.sin(roll_rad))
+    height, width = image.shape[:2]
+    reach = min(*centre, *(np.array([width, height]) - centre))
+    side = int(2.0 * reach / (abs(cos) + abs(sin)))
+    if side < MIN_ROLLED_SIDES * (box[2] - box[0]):
+        return image, landmarks_px
+    view_from_rolled = np.array([[cos, sin], [-sin, cos]])
+    offset = centre - view_from_rolled @ np.full(2, side / 2.0)
+    rolled = Image.fromarray(image).transform(
+        (side, side),
+        Image.Transform.AFFINE,
+        tuple(np.column_stack([view_from_rolled, offset]).ravel()),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(rolled), (landmarks_px - offset) @ view_from_rolled
 
 
 def _outside(window_xyxy: tuple[float, ...], width: int, height: int) -> Floats:

@@ -2,7 +2,7 @@
 
 background and light
       | <- cut-outs of heads and hard negatives, back to front, under the scene's light
-      | <- distractors in front
+      | <- distractors in front, objects that cover part of a face
     sensor -> image, boxes, points, visible share of each face
 """
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trg.geometry.crop import face_box
 from trglab.detector.compositing import Similarity, composite
+from trglab.detector.covers import cover_face
 from trglab.detector.cutouts import Cutout, CutoutRenderer, five_points
 from trglab.synth.distractors import scatter_distractors
 from trglab.synth.environment.sensor import simulate_sensor
@@ -31,7 +32,10 @@ from trglab.synth.negatives import (
 )
 
 HEAD_COUNT_PROBABILITIES = (0.4, 0.19, 0.12, 0.08, 0.07, 0.05, 0.05, 0.04)
-"""Of 1 to 8 heads, among scenes with faces."""
+"""Of 1 to 8 heads, among scenes with faces and without a crowd."""
+
+CROWD_PROBABILITY, CROWD_HEADS = 0.1, (10, 40)
+"""Probability of a crowd among scenes with faces, and the range of its heads."""
 
 PANORAMA_PROBABILITY = 0.65
 LARGE_PROBABILITY = 0.5
@@ -40,19 +44,27 @@ LARGE_PROBABILITY = 0.5
 MAX_RELATIVE_SIDE = 1.4
 """Side of the largest face box relative to the shorter side of the image."""
 
-SIZE_LOG_STD = 0.4
-"""Standard deviation of the logarithm of the head sizes within a scene."""
+SIZE_LOG_STD, CROWD_SIZE_LOG_STD = 0.4, 0.2
+"""Standard deviation of the logarithm of the head sizes within a scene and within a crowd."""
 
 FOREGROUND_DISTRACTORS = 0.14
 BACKGROUND_DISTRACTORS, BACKGROUND_DISTRACTORS_WITHOUT_FACES = 0.25, 0.7
 """Probabilities of distractors in front of people, behind them, and in scenes without people."""
 
-HARD_NEGATIVES, HARD_NEGATIVES_WITHOUT_FACES = 0.25, 0.5
+HARD_NEGATIVES, HARD_NEGATIVES_WITHOUT_FACES = 0.4, 0.6
 """Probability of each further hard negative, in scenes with and without people."""
 
 SPECKLE_PROBABILITY = 0.08
-TILTED_PROBABILITY, ANY_ROLL_PROBABILITY = 0.16, 0.03
-CUT_OFF_PROBABILITY = 0.15
+TILTED_PROBABILITY, ANY_ROLL_PROBABILITY = 0.2, 0.15
+"""Probabilities of a head rolled by up to 60 and by up to 180 degrees. Training also turns whole
+scenes (:mod:`trglab.detector.mixing`)."""
+
+CUT_OFF_PROBABILITY = 0.2
+CUT_OFF_SIDES = (-0.1, 0.35)
+"""Probability of a head at the border, and the distance of its centre from it, in box sides."""
+
+COVERED_PROBABILITY, MIN_COVERED_PX = 0.12, 24.0
+"""Probability that an object covers part of a face, and the smallest such face."""
 
 PLACEMENT_TRIES, OVERLAP_PROBABILITY = 12, 0.35
 """Attempts to position a head without occlusion, and the probability to keep it otherwise."""
@@ -97,7 +109,7 @@ class _Placed(NamedTuple):
 
 @dataclass(eq=False)
 class DetectionScenes:
-    """An endless data set of scenes with 0 to 8 labelled heads.
+    """An endless data set of scenes with 0 to 8 labelled heads, or a crowd of up to 40.
 
     Heads come from a window of ``people`` persons that advances by one every ``scenes_per_person``
     scenes. The first scenes are slow, because they render those people. Instances can be pickled;
@@ -197,20 +209,29 @@ class DetectionScenes:
         if rng.random() < FOREGROUND_DISTRACTORS:
             count = int(rng.integers(1, 4))
             scatter_distractors(scene, rng, background.white_rgb, count, cutout_index)
+        for cutout, pose, _ in placed:
+            if cutout.kind == "face" and rng.random() < COVERED_PROBABILITY:
+                box = face_box(pose.apply(cutout.landmarks68_px))
+                if box[2] - box[0] >= MIN_COVERED_PX:
+                    cover_face(scene, cutout_index, box, rng, background.white_rgb)
         white = background.white_rgb if rng.random() < FACE_METERED_PROBABILITY else None
         image = simulate_sensor(scene, rng, sample_sensor(rng), white)
         return _label(image, cutout_index, placed)
 
     def _sample_sides_px(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw the sides of the face boxes, which are similar within a scene."""
-        probabilities = HEAD_COUNT_PROBABILITIES
-        count = 1 + int(rng.choice(len(probabilities), p=probabilities))
+        if rng.random() < CROWD_PROBABILITY:
+            count = int(rng.integers(CROWD_HEADS[0], CROWD_HEADS[1] + 1))
+        else:
+            probabilities = HEAD_COUNT_PROBABILITIES
+            count = 1 + int(rng.choice(len(probabilities), p=probabilities))
         short_px = float(min(self.size))
         high = short_px * (MAX_RELATIVE_SIDE if count == 1 else 1.15 / np.sqrt(count))
         is_large = count == 1 and rng.random() < LARGE_PROBABILITY
         low = 0.3 * short_px if is_large else self.min_box_px
-        side = np.exp(rng.uniform(np.log(low), np.log(high)))
-        sides = side * np.exp(rng.normal(0.0, SIZE_LOG_STD, count))
+        side = np.exp(rng.uniform(np.log(low), np.log(max(high, low))))
+        spread = SIZE_LOG_STD if count < CROWD_HEADS[0] else CROWD_SIZE_LOG_STD
+        sides = side * np.exp(rng.normal(0.0, spread, count))
         return np.clip(sides, self.min_box_px, MAX_RELATIVE_SIDE * short_px)
 
     def _sample_cutouts(
@@ -286,16 +307,19 @@ class DetectionScenes:
         flipped = bool(rng.random() < (0.75 if opposite else 0.25))
         size_px = np.array(self.size, np.float64)
         inset = np.minimum(0.42 * side_px, 0.5 * size_px)
-        if rng.random() < CUT_OFF_PROBABILITY:
-            inset = np.full(2, -0.15 * side_px)
+        cut_off = rng.random() < CUT_OFF_PROBABILITY
         for _ in range(PLACEMENT_TRIES):
             position = rng.uniform(inset, np.maximum(size_px - inset, inset + 1e-6))
+            if cut_off:
+                axis, distance = int(rng.integers(2)), side_px * rng.uniform(*CUT_OFF_SIDES)
+                position[axis] = distance if rng.random() < 0.5 else size_px[axis] - distance
             if not any(_occludes(position, side_px, other) for other in occupied):
                 break
         else:
             if rng.random() >= OVERLAP_PROBABILITY:
                 return None
-        occupied.append(np.append(position, side_px))
+        if cutout.kind != "negative":
+            occupied.append(np.append(position, side_px))
         pose = Similarity.from_centre(centre, position, scale, roll_rad, flipped)
         return _Placed(cutout, pose, flipped)
 

@@ -16,6 +16,7 @@ from trglab.detector.compositing import (
     downsample,
     encode,
 )
+from trglab.detector.covers import cover_face
 from trglab.detector.cutouts import FACE_SAMPLES, Cutout, CutoutRenderer, five_points
 from trglab.detector.scenes import DetectionScenes, _label, _Placed
 
@@ -218,7 +219,7 @@ def test_labels_have_the_documented_shapes(scenes):
         low, high = scene.boxes_xyxy[:, None, :2], scene.boxes_xyxy[:, None, 2:]
         assert ((scene.points >= low) & (scene.points <= high)).all()
     assert 0.1 < np.mean(np.array(counts) == 0) < 0.5
-    assert max(counts) <= 8
+    assert max(counts) <= 40
 
 
 def with_people(scenes, person, **options):
@@ -261,6 +262,25 @@ def test_face_free_share_is_kept(scenes):
     always = with_people(scenes, scenes._person, face_free_share=0.0)
     heads = [always.sample(index) for index in range(12)]
     assert all(len(scene.boxes_xyxy) + len(scene.ignore_xyxy) for scene in heads)
+
+
+def test_a_crowd_has_more_than_ten_faces_of_similar_size(scenes, monkeypatch):
+    monkeypatch.setattr("trglab.detector.scenes.CROWD_PROBABILITY", 1.0)
+    crowd = with_people(scenes, scenes._person, size=(400, 320), face_free_share=0.0)
+    drawn = [crowd.sample(index) for index in range(4)]
+    assert max(len(scene.boxes_xyxy) for scene in drawn) > 10
+    for scene in drawn:
+        sides = scene.boxes_xyxy[:, 2] - scene.boxes_xyxy[:, 0]
+        assert sides.max() < 4.0 * sides.min()
+
+
+def test_heads_are_rolled_by_any_angle(scenes):
+    many = with_people(scenes, scenes._person, face_free_share=0.0, size=(160, 128))
+    points = np.concatenate([many.sample(index).points for index in range(60)])
+    x, y = (points[:, 3:].mean(1) - points[:, :2].mean(1)).T
+    rolls = np.abs(np.degrees(np.arctan2(-x, y)))
+    assert np.mean(rolls < 45) > 0.6
+    assert 0.05 < np.mean(rolls > 60) < 0.3
 
 
 def face_cutout(side=40, kind="face"):
@@ -337,3 +357,21 @@ def test_parameters_out_of_range_are_named(options, says):
 def test_a_negative_index_is_refused(scenes):
     with pytest.raises(ValueError, match="index"):
         scenes.sample(-1)
+
+
+def test_a_cover_hides_at_most_about_half_of_a_face():
+    """An object before a face hides part of it: the half on the other side remains visible."""
+    box = np.array([20.0, 20.0, 80.0, 80.0])
+    angle = np.linspace(0.0, 2.0 * np.pi, 400)
+    radius = np.sqrt(np.linspace(0.0, 1.0, 400))
+    face = (50.0 + 20.0 * radius * np.array([np.cos(97 * angle), np.sin(97 * angle)])).astype(int)
+    hidden = []
+    for seed in range(40):
+        scene, cutout_index = blank(100, 100)
+        before = scene.copy()
+        cover_face(scene, cutout_index, box, np.random.default_rng(seed), WHITE)
+        covered = cutout_index == -2
+        assert (scene[covered] != before[covered]).any()
+        hidden.append(covered[face[1], face[0]].mean())
+    assert max(hidden) < 0.6
+    assert np.mean(np.array(hidden) > 0.1) > 0.5

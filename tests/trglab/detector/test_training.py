@@ -18,8 +18,10 @@ from trglab.cli.detector import train_verb
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.detector.evaluation import LabelledImage, negative_scores, positive_scores
 from trglab.detector.export import export_detector
-from trglab.detector.mixing import SceneMixer, flip_scene
+from trglab.detector.mixing import SceneMixer, flip_scene, turn_scene
 from trglab.detector.network import (
+    FULL_SIDE_PX,
+    MIN_WEIGHT,
     DetectionTargets,
     DetectorConfig,
     DetectorNetwork,
@@ -32,7 +34,7 @@ from trglab.detector.training import DetectionRecipe, DetectionRun, train_detect
 from trglab.training.optim import learning_rate
 from trglab.training.state import read_log
 
-TINY = DetectorConfig(stem=(4, 8), channels=(12, 12, 12), blocks=(1, 1, 1), width=12)
+TINY = DetectorConfig(stem=(8, 16), channels=(16, 16, 16), blocks=(1, 1, 1), width=16)
 NO_BOXES = np.zeros((0, 4))
 
 
@@ -55,7 +57,7 @@ def test_targets_encode_the_face_in_every_regression_cell(centre, side) -> None:
     row, column = np.unravel_index(targets.heat.argmax(), targets.heat.shape)
     assert (column, row) == (centre[0] // STRIDE, centre[1] // STRIDE)
     assert (targets.heat == 1.0).sum() == 1
-    face_weight = np.clip(side / 48.0, 0.25, 1.0)
+    face_weight = np.clip(side / FULL_SIDE_PX, MIN_WEIGHT, 1.0)
     assert targets.weight[row, column] == pytest.approx(face_weight)
     assert (np.delete(targets.weight.ravel(), targets.heat.argmax()) == 1.0).all()
     cells = np.argwhere(targets.faces_weight[..., 0] > 0)
@@ -80,10 +82,10 @@ def test_small_outside_and_unlabelled_faces_are_ignored() -> None:
     assert targets.heat.max() == 0.0
     assert targets.weight[5, 0] == 0.0
     assert targets.weight[5, 8] == 1.0
-    box, points = one_face((64.0, 48.0), 32.0)
+    box, points = one_face((64.0, 48.0), 24.0)
     targets = targets_for(box, points, np.array([[0.0, 0.0, 128.0, 96.0]]))
     assert targets.heat.max() == 1.0
-    assert targets.weight[6, 8] == pytest.approx(32 / 48)
+    assert targets.weight[6, 8] == pytest.approx(24.0 / FULL_SIDE_PX)
     assert targets.weight[0, 0] == 0.0
 
 
@@ -93,7 +95,7 @@ def test_an_unknown_point_has_no_weight() -> None:
     targets = targets_for(box, points)
     assert np.isfinite(targets.faces).all()
     np.testing.assert_array_equal(targets.faces_weight[..., 7:9], 0.0)
-    assert targets.faces_weight[..., 0].sum() == pytest.approx(32 / 48)
+    assert targets.faces_weight[..., 0].sum() == pytest.approx(1.0)
 
 
 def as_batch(targets: DetectionTargets) -> DetectionTargets:
@@ -144,9 +146,9 @@ def test_a_perfect_prediction_has_no_loss_and_a_negative_is_accepted() -> None:
 
 def test_the_network_stays_in_its_budget() -> None:
     network = DetectorNetwork()
-    assert parameter_count(network) <= 500_000
+    assert parameter_count(network) <= 220_000
     image = torch.zeros(1, 256, 320, 3, dtype=torch.uint8)
-    assert multiply_adds(network, image) <= 300e6
+    assert multiply_adds(network, image) <= 80e6
     output = network.eval()(torch.zeros(2, 64, 96, 3, dtype=torch.uint8))
     assert output.logits.shape == (2, 8, 12)
     assert output.faces.shape == (2, 8, 12, 13)
@@ -199,6 +201,24 @@ def test_flipping_twice_restores_a_scene() -> None:
     assert (once.boxes_xyxy[:, 0] < once.boxes_xyxy[:, 2]).all()
 
 
+def test_turning_a_scene_turns_its_labels() -> None:
+    """Each point keeps its pixel, and the image turns clockwise."""
+    scene = DotScenes(0, 2).scene(0)
+    scene.image[:] = np.random.default_rng(0).integers(0, 255, scene.image.shape)
+    for quarters in range(-1, 5):
+        turned = turn_scene(scene, quarters)
+        np.testing.assert_array_equal(turned.image, np.rot90(scene.image, -quarters))
+        for one, other in zip(
+            scene.points.reshape(-1, 2), turned.points.reshape(-1, 2), strict=True
+        ):
+            (x, y), (u, v) = np.floor(one).astype(int), np.floor(other).astype(int)
+            np.testing.assert_array_equal(turned.image[v, u], scene.image[y, x])
+        centre = (turned.boxes_xyxy[:, :2] + turned.boxes_xyxy[:, 2:]) / 2.0
+        np.testing.assert_allclose(turned.points[:, 2], centre)
+        sides = [boxes[:, 2] - boxes[:, 0] for boxes in (turned.boxes_xyxy, scene.boxes_xyxy)]
+        np.testing.assert_allclose(*sides)
+
+
 def test_a_mixer_needs_faces() -> None:
     with pytest.raises(ValueError, match="expected images with faces"):
         SceneMixer(0, 96, negatives=DotScenes(0, 0))
@@ -227,6 +247,30 @@ def test_views_become_scenes_of_one_face(tmp_path) -> None:
         assert (box[:2] < (x, y)).all()
         assert (box[2:] > (x, y)).all()
     assert scene.ignore_xyxy.shape == (4, 4)
+
+
+def roll_deg(points: np.ndarray) -> float:
+    """Roll of five points, clockwise, from the eyes to the mouth."""
+    x, y = points[3:].mean(0) - points[:2].mean(0)
+    return float(np.degrees(np.arctan2(-x, y)))
+
+
+def test_views_are_rolled_with_their_labels(tmp_path) -> None:
+    """Some views show the face rolled by any angle, and the five points tell it."""
+    settings = ViewStoreSettings(96, image_format="raw")
+    write_views(tmp_path / "views", DotFaces, settings, indices=range(24))
+    views = ViewScenes(tmp_path / "views")
+    rolls = []
+    for index in range(24):
+        scene = views.scene(index)
+        rolls.append(roll_deg(scene.points[0]))
+        assert scene.image.min(2).any(1).all()  # no border without a picture
+        box = scene.boxes_xyxy[0]
+        assert (scene.points[0] > box[:2]).all()
+        assert (scene.points[0] < box[2:]).all()
+    upright = np.abs(rolls) < 30.0
+    assert 0.4 < upright.mean() < 0.9
+    assert max(np.abs(rolls)) > 90.0
 
 
 def tiny_recipe(steps: int = 6) -> DetectionRecipe:
