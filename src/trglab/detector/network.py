@@ -34,8 +34,8 @@ from trg.inference.detections import POINT_COUNT
 from trg.inference.detector import FACE_CHANNELS, STRIDE, UNIT_SIDE_PX
 
 INPUT_SCALE = 1.0 / 127.5
-"""Factor of the pixels. There is no offset, so that zero padding continues the black border of padded
-images, and the export folds the factor into the first convolution."""
+"""Factor of the pixels. There is no offset, so that zero padding continues the black border of
+padded images, and the export folds the factor into the first convolution."""
 
 PRIOR = 0.01
 """Initial face probability of a cell, which stabilises early training (Lin et al. 2017)."""
