@@ -159,7 +159,8 @@ def measure(
     scenes: NotNegative = 0,
     side: Positive = 320,
 ) -> None:
-    """Evaluate a detector: recall, false-positive rate, by size and rotation, time. Prints JSON.
+    """Evaluate a detector: recall, false-positive rate, by size, roll and
+    visibility, time. Prints JSON.
 
     Parameters
     ----------
@@ -181,13 +182,13 @@ def measure(
     from trg.inference.detector import FaceDetector
     from trg.io.images import open_image
     from trglab.detector.evaluation import (
+        SceneResults,
         detection_time_ms,
         evaluation_report,
         labelled_stills,
         negative_scores,
         positive_scores,
         recall_by_rotation,
-        recall_by_size,
     )
     from trglab.detector.scenes import DetectionScenes
     from trglab.synth.negatives import face_free_images
@@ -199,7 +200,8 @@ def measure(
     figures["ms_640x480_one_thread"] = detection_time_ms(tested)
     if scenes:
         held_out = DetectionScenes(HOLDOUT_SEEDS[1], (640, 480), people=24, scenes_per_person=1000)
-        figures["recall_by_size"] = recall_by_size(tested, map(held_out.sample, range(scenes)))
+        results = SceneResults.measure(tested, map(held_out.sample, range(scenes)))
+        figures["scenes"] = results.report()
     if photos is not None:
         images = (
             np.asarray(open_image(path).convert("RGB")) for path in sorted(photos.glob("*.jpg"))

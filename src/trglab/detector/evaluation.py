@@ -36,6 +36,8 @@ MAX_STRAY_IOU = 0.2
 
 MIN_VISIBLE = 0.5
 SIZE_EDGES_PX = (16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 1024.0)
+ROLL_EDGES_DEG = (0.0, 30.0, 60.0, 120.0, 180.01)
+VISIBLE_EDGES = (0.1, 0.25, 0.5, 0.75, 1.01)
 
 
 class LabelledImage(NamedTuple):
@@ -133,41 +135,91 @@ def recall_by_rotation(
     return {f"{90 * quarters} deg": float(np.mean(each)) for quarters, each in found.items()}
 
 
-def recall_by_size(
-    detector: Detector,
-    scenes: Iterable[DetectionScene],
-    threshold: float | None = None,
-    edges_px: Sequence[float] = SIZE_EDGES_PX,
-) -> dict[str, dict[str, float]]:
-    """Return the recall by the side of the face box in the image.
+@dataclass(frozen=True, eq=False)
+class SceneResults:
+    """What a detector found in scenes: one entry per labelled face."""
 
-    Faces of which less than half is visible are left out. The entry ``"all"`` also holds the share
-    of stray detections: those at no head, whether labelled or ignored.
-    """
-    sides: list[float] = []
-    hits: list[bool] = []
-    strays: list[bool] = []
-    for scene in scenes:
-        boxes = detector.detect(scene.image, threshold=threshold).boxes_xyxy
-        heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
-        strays += [bool((box_iou(heads, box) < MAX_STRAY_IOU).all()) for box in boxes]
-        for face, visible in zip(scene.boxes_xyxy, scene.visible, strict=True):
-            if visible >= MIN_VISIBLE:
-                sides.append(float(face[2] - face[0]))
-                hits.append(bool((box_iou(boxes, face) >= MATCH_IOU).any()))
-    side, hit = np.array(sides), np.array(hits, bool)
-    table = {}
-    for low, high in pairwise(edges_px):
-        chosen = (side >= low) & (side < high)
-        if chosen.any():
-            name = f"{low:.0f} to {high:.0f} px"
-            table[name] = {"faces": int(chosen.sum()), "recall": float(hit[chosen].mean())}
-    table["all"] = {
-        "faces": len(hit),
-        "recall": float(hit.mean()) if len(hit) else 0.0,
-        "stray_detections": float(np.mean(strays)) if strays else 0.0,
-    }
-    return table
+    side_px: Floats
+    """Side of the face box in the image."""
+    roll_deg: Floats
+    """True roll, -180 to 180, clockwise in the image."""
+    visible: Floats
+    """Share of the face that is unoccluded and inside the image."""
+    faces_in_scene: Floats
+    found: NDArray[np.bool_]
+    """Whether a detection has an IoU of at least 0.5 with the face."""
+    roll_error_deg: Floats
+    """Absolute error of the roll that the five points tell; NaN if the face is not found."""
+    stray: NDArray[np.bool_]
+    """Per detection: whether it is at no head, labelled or ignored."""
+
+    @classmethod
+    def measure(
+        cls, detector: Detector, scenes: Iterable[DetectionScene], threshold: float | None = None
+    ) -> SceneResults:
+        """Detect the faces of scenes."""
+        rows, stray = [], []
+        for scene in scenes:
+            found = detector.detect(scene.image, threshold=threshold)
+            heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
+            stray += [bool((box_iou(heads, box) < MAX_STRAY_IOU).all()) for box in found.boxes_xyxy]
+            rolls, true_rolls = rolls_deg(found.points_px), rolls_deg(scene.points)
+            for face, roll, visible in zip(
+                scene.boxes_xyxy, true_rolls, scene.visible, strict=True
+            ):
+                iou = box_iou(found.boxes_xyxy, face)
+                is_found = bool((iou >= MATCH_IOU).any())
+                error = abs((rolls[iou.argmax()] - roll + 180) % 360 - 180) if is_found else np.nan
+                rows.append(
+                    (face[2] - face[0], roll, visible, len(scene.boxes_xyxy), is_found, error)
+                )
+        side, roll, visible, count, hit, error = np.array(rows, float).reshape(-1, 6).T
+        return cls(side, roll, visible, count, hit > 0, error, np.array(stray, bool))
+
+    def recall_between(
+        self, values: Floats, edges: Sequence[float], chosen: NDArray[np.bool_] | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Return number, recall and roll error of the faces in each interval of a quantity.
+
+        Parameters
+        ----------
+        values
+            ``(k,)``: the quantity of each face.
+        edges
+            Limits of the intervals; empty intervals are left out.
+        chosen
+            ``(k,)``: faces to count; None: those of which at least half is visible.
+        """
+        chosen = self.visible >= MIN_VISIBLE if chosen is None else chosen
+        table = {}
+        for low, high in pairwise(edges):
+            some = chosen & (values >= low) & (values < high)
+            if some.any():
+                entry = {"faces": int(some.sum()), "recall": float(self.found[some].mean())}
+                errors = self.roll_error_deg[some & self.found]
+                if len(errors):
+                    entry["median_roll_error_deg"] = float(np.median(errors))
+                    entry["roll_within_30_deg"] = float((errors < 30.0).mean())
+                table[f"{low:g} to {high:g}"] = entry
+        return table
+
+    def report(self) -> dict[str, Any]:
+        """Return recall by size, roll and visibility, in crowds, and the share of strays."""
+        everything = np.full(len(self.found), True)
+        return {
+            "by_side_px": self.recall_between(self.side_px, SIZE_EDGES_PX),
+            "by_roll_deg": self.recall_between(np.abs(self.roll_deg), ROLL_EDGES_DEG),
+            "by_visible_share": self.recall_between(self.visible, VISIBLE_EDGES, everything),
+            "by_faces_in_scene": self.recall_between(self.faces_in_scene, (1, 2, 4, 10, 1000)),
+            "stray_detections": float(self.stray.mean()) if len(self.stray) else 0.0,
+        }
+
+
+def rolls_deg(points_px: Floats) -> Floats:
+    """Return the roll of faces ``(k,)`` from five points ``(k, 5, 2)``, clockwise in the image."""
+    x, y = (points_px[:, 3:].mean(1) - points_px[:, :2].mean(1)).T
+    angles: Floats = np.degrees(np.arctan2(-x, y))
+    return angles
 
 
 def detection_time_ms(

@@ -12,6 +12,7 @@ from tests.support.dot_scenes import DotScenes
 from trg.inference.detections import Detections, FixedBoxes
 from trglab.detector.evaluation import (
     LabelledImage,
+    SceneResults,
     detection_time_ms,
     evaluation_report,
     labelled_stills,
@@ -19,9 +20,10 @@ from trglab.detector.evaluation import (
     operating_point,
     positive_scores,
     recall_by_rotation,
-    recall_by_size,
+    rolls_deg,
     threshold_for,
 )
+from trglab.detector.mixing import turn_scene
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 
@@ -79,19 +81,40 @@ def test_threshold_is_the_lowest_with_the_false_positive_rate() -> None:
         threshold_for(np.zeros(0), 0.1)
 
 
-def test_recall_by_size_and_stray_detections() -> None:
+def test_scenes_give_recall_by_size_roll_and_visibility() -> None:
+    """One of two faces is found, the other has a wrong box; one scene has a stray detection."""
     scenes = [DotScenes(0, 2).scene(k) for k in range(6)]
     for k, scene in enumerate(scenes):
         scene.image[0, 0, 0] = k
+    scenes[2] = turn_scene(scenes[2], 2)
     answers = [(scene.boxes_xyxy[:1].tolist(), [0.9]) for scene in scenes]
     answers[3] = ([[0.0, 0.0, 5.0, 5.0]], [0.9])
-    table = recall_by_size(Scripted(answers), scenes, edges_px=(30, 45, 61))
-    assert table["all"]["faces"] == 12
-    assert table["all"]["recall"] == pytest.approx(5 / 12)
-    assert table["all"]["stray_detections"] == pytest.approx(1 / 6)
-    assert table["30 to 45 px"]["faces"] + table["45 to 61 px"]["faces"] == 12
-    hidden = [scene._replace(visible=np.zeros(2)) for scene in scenes]
-    assert recall_by_size(Scripted(answers), hidden)["all"]["faces"] == 0
+    scenes[2].image[0, 0, 0] = 2
+    results = SceneResults.measure(Scripted(answers), scenes)
+    assert len(results.found) == 12
+    assert results.found.mean() == pytest.approx(5 / 12)
+    assert results.stray.mean() == pytest.approx(1 / 6)
+    by_size = results.recall_between(results.side_px, (30, 45, 61))
+    assert sum(each["faces"] for each in by_size.values()) == 12
+    by_roll = results.report()["by_roll_deg"]
+    assert {name: each["faces"] for name, each in by_roll.items()} == {
+        "0 to 30": 10,
+        "120 to 180.01": 2,
+    }
+    hidden = [scene._replace(visible=np.full(2, 0.4)) for scene in scenes]
+    report = SceneResults.measure(Scripted(answers), hidden).report()
+    assert report["by_side_px"] == {}
+    assert report["by_visible_share"]["0.25 to 0.5"]["faces"] == 12
+    assert SceneResults.measure(Scripted(answers), []).report()["by_roll_deg"] == {}
+
+
+def test_the_roll_is_that_from_the_eyes_to_the_mouth() -> None:
+    """Clockwise in the image: a head that leans to the image's right has a positive roll."""
+    upright = np.array([[-1.0, -1.0], [1.0, -1.0], [0.0, 0.0], [-0.6, 1.0], [0.6, 1.0]])
+    for roll in (-170.0, -90.0, 0.0, 30.0, 120.0):
+        cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+        turned = upright @ np.array([[cos, -sin], [sin, cos]]).T
+        np.testing.assert_allclose(rolls_deg(turned[None]), [roll], atol=1e-9)
 
 
 def test_recall_by_rotation_counts_boxes_over_the_image_centre() -> None:
