@@ -153,7 +153,7 @@ class DetectorNetwork(nn.Module):
 
     def fold_input_scale(self) -> None:
         """Move the factor of the pixels into the weights of the first convolution."""
-        first = self.stem[0][0]
+        first = next(each for each in self.stem.modules() if isinstance(each, nn.Conv2d))
         with torch.no_grad():
             first.weight *= self.input_scale
         self.input_scale = 1.0
