@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from trg._util.files import real_path
 from trg._util.urls import without_secrets
 from trg.io.images import is_image_file
 
@@ -83,8 +84,11 @@ class UnreadableFolder(NamedTuple):
 MediaInput: TypeAlias = PhotoInput | VideoInput | UnreadableFolder
 
 
-def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:
+def find_inputs(arguments: Sequence[str], ignored: Counter[str] | None = None) -> list[MediaInput]:
     """Return the inputs that command line arguments name, in their order, without duplicates.
+
+    Two paths of one file are duplicates, such as a relative and an absolute one. The files in
+    folders that are neither photos nor videos are counted in ``ignored`` by their ending.
 
     An argument is a photo or video; a folder, which is searched recursively in the order of the
     paths, without hidden files; a glob (``**`` matches subfolders); ``-`` for an image on standard
@@ -99,14 +103,15 @@ def find_inputs(arguments: Sequence[str]) -> list[MediaInput]:
         arguments are listed.
     """
     inputs: dict[str | int | None, MediaInput] = {}
+    ignored = Counter() if ignored is None else ignored
     unmatched = []
     for argument in arguments:
-        matches = list(_expand(_local_path(argument)))
+        matches = list(_expand(_local_path(argument), ignored))
         if not matches:
             unmatched.append(argument)
         for match in matches:
             key = match.address if isinstance(match, VideoInput) else match.path
-            inputs.setdefault(key, match)
+            inputs.setdefault(key if match.path is None else real_path(match.path), match)
     if unmatched:
         folders = [each for each in unmatched if os.path.isdir(_local_path(each))]
         hint = f"; expected files that end in {_ENDINGS}" if folders else ""
@@ -141,33 +146,34 @@ def _local_path(argument: str) -> str:
     return argument if os.path.lexists(argument) else os.path.expanduser(argument)
 
 
-def _expand(argument: str) -> Iterator[MediaInput]:
+def _expand(argument: str, ignored: Counter[str]) -> Iterator[MediaInput]:
     if is_stream_url(argument):
         yield VideoInput(without_secrets(argument), argument, is_live=True)
     elif argument == STDIN_ARGUMENT:
         yield PhotoInput(STDIN_NAME, None)
     elif os.path.isdir(argument):
-        yield from _in_folder(argument)
+        yield from _in_folder(argument, ignored)
     elif os.path.exists(argument):
         yield _by_name(argument) or _by_content(argument)
     elif argument.isascii() and argument.isdigit():
         yield VideoInput(f"webcam {int(argument)}", int(argument), is_live=True)
     elif glob.has_magic(argument):
-        yield from _in_glob(argument)
+        yield from _in_glob(argument, ignored)
 
 
-def _in_folder(folder: str) -> Iterator[MediaInput]:
+def _in_folder(folder: str, ignored: Counter[str]) -> Iterator[MediaInput]:
     for found in _folders(folder):
         if isinstance(found, UnreadableFolder):
             yield found
             continue
-        for name in sorted(found.files):
-            match = None if name.startswith(".") else _by_name(os.path.join(found.path, name))
-            if match:
+        for name in sorted(each for each in found.files if not each.startswith(".")):
+            if match := _by_name(os.path.join(found.path, name)):
                 yield match
+            else:
+                ignored[Path(name).suffix.lower() or "no ending"] += 1
 
 
-def _in_glob(pattern: str) -> Iterator[MediaInput]:
+def _in_glob(pattern: str, ignored: Counter[str]) -> Iterator[MediaInput]:
     is_recursive = _RECURSIVE.search(pattern) is not None
     found = {each if isinstance(each, str) else each.path: each for each in _glob(pattern)}
     for path, each in sorted(found.items()):
@@ -175,7 +181,7 @@ def _in_glob(pattern: str) -> Iterator[MediaInput]:
             yield each
         elif os.path.isdir(path):
             # With ** the glob itself matches the files in folders.
-            yield from () if is_recursive else _in_folder(path)
+            yield from () if is_recursive else _in_folder(path, ignored)
         elif match := _by_name(path):
             yield match
 

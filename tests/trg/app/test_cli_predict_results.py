@@ -202,10 +202,14 @@ def test_sigterm_leaves_complete_files_that_can_be_resumed(cli, tmp_path, record
 def test_the_summary_counts_and_the_failures_are_listed(cli, tmp_path):  # noqa: F811
     photos = save_photos(tmp_path / "in", 0, 2, 2, 1)
     photos[3].write_bytes(b"no photo")
+    for name in ("a.txt", "b.TXT", "c.pdf", "README", ".hidden"):
+        (tmp_path / "in" / name).write_text("")
     out = tmp_path / "out"
     done = cli.predict(tmp_path / "in", "-o", out, *FOCAL)
     assert done.code == 1
     assert "1 face in 3 photos, 2 without a face" in done.err
+    assert "skipped 4 files in folders, neither photos nor videos by name: 2 .txt, " in done.err
+    assert "1 .pdf" in done.err
     assert f"1 input failed, listed in {out / 'in.jsonl.failures.csv'}" in done.err
     with open(out / "in.jsonl.failures.csv", newline="") as file:
         (failure,) = csv.DictReader(file)

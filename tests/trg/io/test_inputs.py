@@ -161,3 +161,12 @@ def test_streams_that_differ_in_hidden_parts_have_their_own_names():
         "http://camera/?channel=***",
         "http://camera/?channel=*** #2",
     ]
+
+
+def test_one_file_by_two_paths_is_one_input(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    found = find_inputs(["in", str(tmp_path / "in"), "./in/../in/a.jpg", "link", "in/*.jpg"])
+    assert [item.name for item in found] == [os.path.join("in", "a.jpg")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
 from types import FrameType
@@ -133,6 +134,19 @@ def print_summary(
         listed = "" if failures is None else f", listed in {escape(str(failures))}"
         messages.print(
             f"[bold red]{_count(summary.failed, 'input')} failed[/]{listed}", highlight=False
+        )
+
+
+def print_ignored(ignored: Counter[str]) -> None:
+    """Print how many files in folders were skipped, by their ending."""
+    if ignored:
+        kinds = [f"{number} {escape(suffix)}" for suffix, number in ignored.most_common(6)]
+        more = ", ..." if len(ignored) > len(kinds) else ""
+        count = _count(sum(ignored.values()), "file")
+        messages.print(
+            f"skipped {count} in folders, neither photos nor videos by name: "
+            f"{', '.join(kinds)}{more}",
+            highlight=False,
         )
 
 

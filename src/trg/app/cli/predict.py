@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -262,7 +263,7 @@ def predict(
     sources
         Photos, videos, folders of them, globs, the number of a webcam, the URL of a stream.
     """
-    from trg.app.cli.console import ConsoleObserver, print_summary, processed
+    from trg.app.cli.console import ConsoleObserver, print_ignored, print_summary, processed
     from trg.app.outputs import FAILURES_SUFFIX
     from trg.app.predict import PredictOptions, Predictor
     from trg.inference.bundle import model_sha256
@@ -274,7 +275,8 @@ def predict(
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
     record_format = results.format
-    inputs, outputs = results.match(find_inputs(sources), sources)
+    ignored: Counter[str] = Counter()
+    inputs, outputs = results.match(find_inputs(sources, ignored), sources)
     options = PredictOptions(
         camera=camera.resolve(),
         boxes=None if faces.boxes is None else read_boxes(faces.boxes),
@@ -335,6 +337,7 @@ def predict(
     print_summary(
         summary, " and ".join(kind for kind, wanted in kinds.items() if wanted), path, failures
     )
+    print_ignored(ignored)
     if summary.failed:
         sys.exit(1)
 
