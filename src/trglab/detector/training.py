@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trg._util.files import write_atomic
+from trg._util.files import remove_partial_files, write_atomic
 from trglab.detector.mixing import SceneMixer
 from trglab.detector.network import (
     DetectionTargets,
@@ -206,6 +206,7 @@ def train_detector(
     if not resume and (folder / LAST).exists():
         raise FileExistsError(f"{folder}: expected no training there; resume it or choose another")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_partial_files([folder])
     run = DetectionRun(recipe, mixer, device)
     if resume and (folder / LAST).exists():
         run.restore(folder)

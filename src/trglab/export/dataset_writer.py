@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trg._util.files import write_text_atomic
+from trg._util.files import remove_partial_files, write_text_atomic
 from trg._util.settings import changed_settings
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
@@ -94,6 +94,7 @@ def write_dataset(
         raise FileExistsError(
             f"{folder}: expected a new or empty folder; continue with --resume, or choose another"
         )
+    remove_partial_files(Path(each) for each, _, _ in os.walk(folder))
     records = _read_progress(folder, part, settings)
     writer = _make_writer(folder, records, settings, topology, neutral_m)
     with open(folder / progress_name(part), "a", encoding="utf-8") as progress:

@@ -31,7 +31,7 @@ from PIL import Image
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trg._util.files import write_atomic
+from trg._util.files import remove_partial_files, write_atomic
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import SUFFIX
 from trg.network.checkpoint import load_imagenet_weights, save_checkpoint
@@ -201,6 +201,7 @@ class _Run:
         self.holdout = None
         if self.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_partial_files([self.folder])
             self.log = RunLog(self.folder, self.state.step)
             self._warn()
             if self.recipe.holdout is not None:

@@ -389,6 +389,35 @@ def test_a_file_of_another_program_is_not_replaced(tmp_path, resume):
         open_records("csv", tmp_path / "other.csv", resume=resume)
 
 
+def test_a_damaged_list_of_finished_inputs_is_read_or_refused(tmp_path):
+    """Either ValueError or FileExistsError, or complete records of known inputs."""
+    path, generator = tmp_path / "faces", np.random.default_rng(0)
+    fill(path, "jsonl", dict.fromkeys("abcd"), failing="b")
+    journal = tmp_path / "faces.finished"
+    records, whole = path.read_bytes(), journal.read_bytes()
+    hostile = [b"[" * 100_000 + b"\n", b'{"source": [], "extent": 1}\n', b'{"process": "x"}\n']
+    hostile += [b'{"source": "a", "extent": 1, "file": [1]}\n', b'{"source": "a", "extent": -5}\n']
+    refused = 0
+    for number in range(200):
+        damaged = bytearray(whole)
+        for place in generator.integers(0, len(whole), 3):
+            damaged[place] = generator.integers(256)
+        cut = int(generator.integers(len(whole)))
+        damaged = damaged[:cut] if number % 3 == 0 else damaged
+        damaged = whole + hostile[number % 5] if number % 3 == 1 else damaged
+        path.write_bytes(records)
+        journal.write_bytes(damaged)
+        try:
+            open_records("jsonl", path, resume=True).close()
+        except (ValueError, FileExistsError):
+            refused += 1
+            assert path.read_bytes() == records
+        else:
+            for line in path.read_text().splitlines():
+                assert json.loads(line)["source"] in "abcd"
+    assert 50 < refused < 190
+
+
 @pytest.mark.parametrize("more", [{}, {"resume": True}, {"overwrite": True}])
 def test_two_runs_cannot_write_the_same_records(tmp_path, more):
     code = """

@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from trg._util.files import real_path, try_lock
 from trg._util.settings import changed_settings
@@ -284,8 +284,8 @@ def read_journal(records_path: Path) -> JournalState:
             process = note["process"]
         elif "written" in note:
             written.append(note["written"])
-        elif note["extent"] > extent_on_disk:  # these records and all later ones were lost since
-            is_valid = False
+        elif not (entries[-1].extent if entries else 0) <= note["extent"] <= extent_on_disk:
+            is_valid = False  # these records and all later ones were lost since
         elif is_valid:
             entries.append(_entry(note, entries[-1].extent if entries else 0))
             offsets.append(offset)
@@ -410,15 +410,30 @@ def _entry(note: dict[str, Any], start: int) -> Entry:
 def _parse_line(line: bytes, number: int, path: Path) -> dict[str, Any]:
     try:
         note = json.loads(line)
-    except ValueError:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError):  # not JSON, or not UTF-8
         note = None
-    kinds = (("process",), ("written",), ("source", "extent")) if number else (("records",),)
-    if not isinstance(note, dict) or not any(set(keys) <= note.keys() for keys in kinds):
+    if not _is_note(note, number):
         raise ValueError(
             f"{path}, line {number + 1}: expected an entry of finished inputs, got {line[:80]!r}; "
             "choose another place, or start again (--overwrite)"
         )
     return note
+
+
+def _is_note(note: Any, number: int) -> TypeGuard[dict[str, Any]]:
+    """Return whether a line of this number has the values and types of the module's table."""
+    if not isinstance(note, dict):
+        return False
+    if number == 0:
+        return "records" in note
+    if "process" in note:
+        return type(note["process"]) is int
+    if "written" in note:
+        return type(note["written"]) is str
+    types = (type(note.get("source")), type(note.get("extent")))
+    file = note.get("file")
+    is_file = isinstance(file, list) and [type(each) for each in file] == [str, int, int]
+    return types == (str, int) and (file is None or is_file)
 
 
 def _extent_on_disk(records_path: Path) -> int:
