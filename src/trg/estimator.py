@@ -24,7 +24,13 @@ from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCar
 from trg.inference.detections import Detector, check_max_faces
 from trg.inference.detector import FaceDetector
 from trg.inference.flip import FlipTTANetwork
-from trg.inference.pose_pipeline import CPU_BATCH, FaceRequest, PosePipeline, drop_duplicates
+from trg.inference.pose_pipeline import (
+    CPU_BATCH,
+    FaceRequest,
+    PosePipeline,
+    drop_duplicates,
+    requests_of,
+)
 from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trg.inference.smoothing import FaceSmoothing
 from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, TrackingOptions
@@ -86,7 +92,8 @@ class HeadPoseEstimator:
     threads
         CPU threads. None: one per physical core.
     refine
-        Whether to estimate again, from a box around the landmarks, where the face box was off.
+        Whether to estimate again where the face box was off or the face is rolled, and to search
+        at other rolls where the confidence is low.
     flip
         Whether to average the estimates of each crop and of its mirror image (flip test-time
         augmentation): more accurate, at twice the cost.
@@ -306,10 +313,11 @@ class HeadPoseEstimator:
         image_camera = resolve_camera(width, height, camera, read.camera)
         if boxes is None:
             wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
-            found = self._detector.detect(read.pixels, max_faces=wanted).boxes_xyxy
+            found = self._detector.detect(read.pixels, max_faces=wanted)
+            requests = requests_of(read.pixels, image_camera, found)
         else:
-            found = box_array("boxes", boxes)
-        requests = [FaceRequest(read.pixels, image_camera, box) for box in found]
+            given = box_array("boxes", boxes)
+            requests = [FaceRequest(read.pixels, image_camera, box) for box in given]
         return _PreparedImage(read.pixels, requests, boxes is None, max_faces)
 
     def _estimate(self, images: Sequence[_PreparedImage]) -> list[list[Face]]:

@@ -1,9 +1,10 @@
-"""Perspective crops from a virtual camera rotated toward the face.
+"""Perspective crops from a virtual camera rotated toward the face, and about its axis upright.
 
 A wide-angle image stretches what is near its border: a head 40 degrees off the axis looks a third
 wider. Rotating the camera about its own centre removes this without any knowledge of depth. The
 network therefore always sees the face at the centre of a virtual camera, and its pose is converted
-back to the camera frame; a head gives the same rotation and size anywhere in the image.
+back to the camera frame; a head gives the same rotation and size anywhere in the image. The virtual
+camera can also roll, so that a face at any roll is upright in its image.
 
 ::
 
@@ -24,7 +25,7 @@ from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, FaceCrop, bilinear, check_image_size
 from trg.geometry.projection import OPTICAL_AXIS
-from trg.geometry.rotations import normalize, rotation_between
+from trg.geometry.rotations import normalize, rotation_between, rotation_from_euler
 
 Floats = NDArray[np.float64]
 
@@ -45,14 +46,21 @@ class VirtualCamera(NamedTuple):
     """``(3,)``: the direction it looks in, in the real camera's frame, z > 0"""
     side_rays: float
     """Side of its image on its plane z = 1"""
+    roll_deg: float = 0.0
+    """Rotation about its own axis, clockwise in the image: a face of this roll is upright"""
 
     @property
     def cam_from_virtual(self) -> Floats:
-        """``(3, 3)``: the least rotation of the optical axis onto the view direction."""
-        return rotation_between(OPTICAL_AXIS, self.view_direction)
+        """``(3, 3)``: the roll, then the least rotation of the axis onto the view direction."""
+        cam_from_level = rotation_between(OPTICAL_AXIS, self.view_direction)
+        if self.roll_deg == 0.0:
+            return cam_from_level
+        return cam_from_level @ rotation_from_euler(np.array([0.0, 0.0, self.roll_deg]))
 
 
-def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> VirtualCamera | None:
+def virtual_camera_of_box(
+    camera: Camera, box_xyxy: ArrayLike, roll_deg: float = 0.0
+) -> VirtualCamera | None:
     """Return the virtual camera that sees the square around a pixel box of any shape.
 
     The side is the geometric mean of what the square's width and height become after the rotation.
@@ -88,22 +96,23 @@ def virtual_camera_of_box(camera: Camera, box_xyxy: ArrayLike) -> VirtualCamera 
         return None
     ends = edges[:, :2] / edges[:, 2:]
     width, height = np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2])
-    return VirtualCamera(directions[0], float(np.sqrt(width * height)))
+    return VirtualCamera(directions[0], float(np.sqrt(width * height)), roll_deg)
 
 
-def virtual_camera_of_landmarks(landmarks_cam: Floats) -> VirtualCamera:
+def virtual_camera_of_landmarks(landmarks_cam: Floats, roll_deg: float = 0.0) -> VirtualCamera:
     """Return the virtual camera of the paper's box around 68 landmarks ``(68, 3)``, z > 0.
 
-    The landmarks are in the camera frame, in any unit of length.
+    The landmarks are in the camera frame, in any unit of length. The box is upright in the virtual
+    camera's image.
     """
     view_direction = normalize(landmarks_cam).mean(0)
     for _ in range(2):  # the centre of the landmarks' rectangle depends on the view direction
-        cam_from_virtual = rotation_between(OPTICAL_AXIS, view_direction)
+        cam_from_virtual = VirtualCamera(view_direction, 1.0, roll_deg).cam_from_virtual
         landmarks_virtual = landmarks_cam @ cam_from_virtual
         rays = landmarks_virtual[:, :2] / np.clip(landmarks_virtual[:, 2:], 1e-3, None)
         low, high = rays.min(0), rays.max(0)
         view_direction = cam_from_virtual @ np.append((low + high) / 2.0, 1.0)
-    return VirtualCamera(view_direction, BOX_MARGIN * float((high - low).max()))
+    return VirtualCamera(view_direction, BOX_MARGIN * float((high - low).max()), roll_deg)
 
 
 def crop_from_virtual_camera(
@@ -117,7 +126,7 @@ def crop_from_virtual_camera(
     Raises ValueError if the camera's size differs from the image's.
     """
     check_image_size(image, camera)
-    direction, side = virtual
+    direction, side, _ = virtual
     if not (direction[2] > 0 and 0 < side <= MAX_SIDE_RAYS):
         return None
     scale = camera.pixels_per_ray(direction[:2] / direction[2])

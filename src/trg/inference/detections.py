@@ -32,6 +32,15 @@ class Detections(NamedTuple):
     points_px: NDArray[np.float64]
     """``(k, 5, 2)``; NaN from detectors without landmarks"""
 
+    def rolls_deg(self) -> NDArray[np.float64]:
+        """Return the roll of each face ``(k,)``, clockwise in the image; 0 without landmarks.
+
+        It is that of the direction from the eyes to the mouth, which holds in profile too.
+        """
+        eyes, mouth = self.points_px[:, :2].mean(1), self.points_px[:, 3:].mean(1)
+        x, y = (mouth - eyes).T
+        return np.where(np.isnan(x), 0.0, np.degrees(np.arctan2(-x, y)))
+
 
 class Detector(Protocol):
     """Interface of face detectors."""

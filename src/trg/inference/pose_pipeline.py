@@ -4,13 +4,18 @@
 
     image, camera, box --> perspective crop, bbox_info --> network --> R, T, landmarks --> Face
                     ^      (trg.geometry.virtual_camera)   (trg.inference.runtime)          |
-                    +---- box around the landmarks, where it differs (at most twice) -------+
+                    +---- box and roll of the head, where they differ (at most twice) ------+
+
+The network knows faces near upright: it is accurate up to about 30 degrees of roll, degrades up to
+75, and takes a face that is upside down for an upright one. Crops of rolled faces are therefore
+turned upright. A box whose face is not found with high confidence is tried at other rolls too.
 
 Boxes of several images share the calls of the network.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,8 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop
-from trg.geometry.projection import transform
-from trg.geometry.rotations import rotation_from_6d, rotation_to_6d
+from trg.geometry.projection import OPTICAL_AXIS, transform
+from trg.geometry.rotations import (
+    rotation_between,
+    rotation_from_6d,
+    rotation_to_6d,
+    rotation_to_euler,
+)
 from trg.geometry.virtual_camera import (
     VirtualCamera,
     crop_from_virtual_camera,
@@ -29,7 +39,7 @@ from trg.geometry.virtual_camera import (
     virtual_camera_of_landmarks,
 )
 from trg.inference.confidence import FEATURES, ConfidenceModel, confidence_features
-from trg.inference.detections import box_iou
+from trg.inference.detections import Detections, box_iou
 from trg.inference.runtime import PoseArrays, PoseNetwork
 
 Floats = NDArray[np.float64]
@@ -39,6 +49,22 @@ BOX_TOLERANCE = 0.15
 largest shift of boxes in training."""
 
 MAX_REFINEMENTS = 2
+
+LEVEL_ROLL_DEG = 20.0
+"""Crops of faces with less roll than this are level; the network is as accurate as at 0."""
+
+MAX_CROP_ROLL_DEG = 30.0
+"""A face is refined where it rolls more than this in its crop."""
+
+CERTAIN_ROLL_DEG = 45.0
+"""A detection's landmarks tell roll to about 20 degrees; they turn the first crop beyond this."""
+
+SEARCH_ROLLS_DEG = (120.0, -120.0)
+"""Further rolls at which a face is searched. From one of the three the network sees a face of any
+roll within 60 degrees, which suffices for a refinement."""
+
+SURE_CONFIDENCE = 0.99
+"""Faces with less confidence are searched at other rolls."""
 
 CPU_BATCH = 8
 """Crops per call of the network. Larger batches do not fit a CPU's caches and are slower."""
@@ -56,6 +82,24 @@ class FaceRequest(NamedTuple):
     """Of the image's size"""
     region: ArrayLike | Face
     """Where the face is: a box ``(4,)`` px of any shape, or the face in the previous frame"""
+    roll_deg: float = 0.0
+    """Approximate roll of the face in a box, clockwise in the image; it may be wrong"""
+
+
+def requests_of(
+    image: NDArray[np.uint8], camera: Camera, detections: Detections
+) -> list[FaceRequest]:
+    """Return one request per detection.
+
+    Rolls within :data:`CERTAIN_ROLL_DEG` are left to the network, which knows them better.
+    """
+    rolls_deg = np.where(
+        np.abs(detections.rolls_deg()) > CERTAIN_ROLL_DEG, detections.rolls_deg(), 0.0
+    )
+    return [
+        FaceRequest(image, camera, box, float(roll_deg))
+        for box, roll_deg in zip(detections.boxes_xyxy, rolls_deg, strict=True)
+    ]
 
 
 class HeadPose(NamedTuple):
@@ -95,7 +139,8 @@ def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> He
 class PosePipeline:
     """Estimates faces in given boxes, with ``batch_size`` crops per call of the network.
 
-    With ``refine`` a face is estimated again where its landmarks ask for another box.
+    With ``refine`` a face is estimated again where its landmarks ask for another box or roll, and
+    searched at other rolls where its confidence is low.
     """
 
     def __init__(
@@ -116,18 +161,40 @@ class PosePipeline:
 
     def estimate_with_features(self, requests: Sequence[FaceRequest]) -> list[ScoredFace | None]:
         """Estimate as :meth:`estimate` does, and return the confidence features too."""
+        cameras = [_virtual_camera(request) for request in requests]
+        results = self._estimate_refined(requests, cameras)
+        if self._passes == 1:
+            return results
+        trials = [
+            (i, camera._replace(roll_deg=camera.roll_deg + roll_deg))
+            for i, camera in enumerate(cameras)
+            if camera is not None
+            and not isinstance(requests[i].region, Face)
+            and _confidence(results[i]) < SURE_CONFIDENCE
+            for roll_deg in SEARCH_ROLLS_DEG
+        ]
+        found = self._estimate_refined(
+            [requests[i] for i, _ in trials], [camera for _, camera in trials]
+        )
+        for (i, _), other in zip(trials, found, strict=True):
+            results[i] = max(results[i], other, key=_confidence)
+        return results
+
+    def _estimate_refined(
+        self, requests: Sequence[FaceRequest], cameras: Sequence[VirtualCamera | None]
+    ) -> list[ScoredFace | None]:
+        """Estimate one face per virtual camera, with refinements."""
         results: list[ScoredFace | None] = [None] * len(requests)
-        pending = {i: _virtual_camera(request) for i, request in enumerate(requests)}
+        pending = dict(enumerate(cameras))
         for _ in range(self._passes):
-            crops = {i: self._crop(requests[i], virtual) for i, virtual in pending.items()}
-            found = self._estimate_crops(
-                requests, {i: crop for i, crop in crops.items() if crop is not None}
-            )
+            cut = {i: self._crop(requests[i], virtual) for i, virtual in pending.items()}
+            crops = {i: crop for i, crop in cut.items() if crop is not None}
+            found = self._estimate_crops(requests, crops)
             results = [found.get(i, result) for i, result in enumerate(results)]
             pending = {
                 i: _virtual_camera_of_face(scored.face)
                 for i, scored in found.items()
-                if scored is not None and needs_refinement(scored.features)
+                if scored is not None and needs_refinement(scored, crops[i])
             }
             if not pending:
                 break
@@ -166,10 +233,12 @@ class PosePipeline:
         return found
 
 
-def needs_refinement(features: Floats) -> bool:
-    """Return whether the box around the landmarks differs too much from the box of the crop."""
-    named = dict(zip(FEATURES, features, strict=True))
-    return bool(named["offset"] > BOX_TOLERANCE or named["side"] > np.log1p(BOX_TOLERANCE))
+def needs_refinement(scored: ScoredFace, crop: FaceCrop) -> bool:
+    """Return whether the landmarks' box differs too much from the crop, or the face rolls in it."""
+    named = dict(zip(FEATURES, scored.features, strict=True))
+    if named["offset"] > BOX_TOLERANCE or named["side"] > np.log1p(BOX_TOLERANCE):
+        return True
+    return abs(_roll_deg(crop.cam_from_virtual.T @ scored.face.rotation)) > MAX_CROP_ROLL_DEG
 
 
 def is_duplicate(box_xyxy: Floats, boxes_xyxy: Sequence[Floats]) -> bool:
@@ -188,12 +257,33 @@ def drop_duplicates(faces: Sequence[Face]) -> list[Face]:
     return kept
 
 
+def crop_roll_deg(face_roll_deg: float) -> float:
+    """Return the roll of the crop for a face of some roll, both from -180 to 180 degrees.
+
+    0 for nearly upright faces, and the face's roll from twice :data:`LEVEL_ROLL_DEG`. Continuous in
+    between and at 180 degrees, so that a face that turns in a video causes no jump.
+    """
+    size = abs(face_roll_deg)
+    return math.copysign(max(0.0, min(size, 2.0 * (size - LEVEL_ROLL_DEG))), face_roll_deg)
+
+
 def _virtual_camera(request: FaceRequest) -> VirtualCamera | None:
     if isinstance(request.region, Face):
         return _virtual_camera_of_face(request.region)
-    return virtual_camera_of_box(request.camera, request.region)
+    return virtual_camera_of_box(request.camera, request.region, request.roll_deg)
 
 
 def _virtual_camera_of_face(face: Face) -> VirtualCamera:
+    level_from_cam = rotation_between(OPTICAL_AXIS, face.translation_m).T
+    roll_deg = crop_roll_deg(_roll_deg(level_from_cam @ face.rotation))
     landmarks68_m = face.landmarks_m[face.topology.landmarks68]
-    return virtual_camera_of_landmarks(transform(landmarks68_m, face.rotation, face.translation_m))
+    landmarks68_cam = transform(landmarks68_m, face.rotation, face.translation_m)
+    return virtual_camera_of_landmarks(landmarks68_cam, roll_deg)
+
+
+def _roll_deg(rotation: Floats) -> float:
+    return float(rotation_to_euler(rotation)[2])
+
+
+def _confidence(scored: ScoredFace | None) -> float:
+    return -1.0 if scored is None else scored.face.confidence

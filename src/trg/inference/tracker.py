@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.inference.detections import Detector, box_iou, check_max_faces
-from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_duplicate
+from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_duplicate, requests_of
 from trg.inference.smoothing import FaceSmoother, FaceSmoothing
 
 Box = NDArray[np.float64]
@@ -58,17 +58,12 @@ class _Track:
     """One tracked face."""
 
     id: int
-    region: Box | Face
-    """Where to search in the next frame: a detected box or the last face."""
+    last_face: Face
+    """Where to search in the next frame."""
     smoother: FaceSmoother | None
     frames_lost: int = 0
     face: Face | None = field(default=None, repr=False)
     """The face in the current frame, before smoothing; None: lost."""
-
-    @property
-    def box_xyxy(self) -> Box:
-        """The box to search, px."""
-        return self.region.box_xyxy if isinstance(self.region, Face) else self.region
 
 
 class FaceTracker:
@@ -100,7 +95,9 @@ class FaceTracker:
             The frame's timestamp; the frame rate may vary. Repeated and decreasing timestamps are
             allowed and affect only the smoothing.
         """
-        self._estimate(self._tracks, image, camera)
+        self._estimate(
+            self._tracks, [FaceRequest(image, camera, track.last_face) for track in self._tracks]
+        )
         if self._needs_detection():
             self._redetect(image, camera)
         self._merge_duplicates()
@@ -110,7 +107,7 @@ class FaceTracker:
                 track.frames_lost += 1
                 continue
             track.frames_lost = 0
-            track.region = face = track.face
+            track.last_face = face = track.face
             if track.smoother is not None:
                 face = track.smoother.smooth(face, time_s)
             faces.append(replace(face, id=track.id, time_s=time_s))
@@ -120,9 +117,8 @@ class FaceTracker:
         self._tracks = [track for track in self._tracks if track.frames_lost <= buffer]
         return faces
 
-    def _estimate(self, tracks: Sequence[_Track], image: NDArray[np.uint8], camera: Camera) -> None:
-        """Estimate the faces of tracks in the current frame."""
-        requests = [FaceRequest(image, camera, track.region) for track in tracks]
+    def _estimate(self, tracks: Sequence[_Track], requests: Sequence[FaceRequest]) -> None:
+        """Estimate the faces of tracks in the current frame, one request each."""
         options = self._options
         for track, face in zip(tracks, self._pipeline.estimate(requests), strict=True):
             needed = options.new_confidence if track.frames_lost else options.keep_confidence
@@ -141,25 +137,25 @@ class FaceTracker:
         self._frames_since_detection = 0
         limit = self._options.max_faces
         wanted = None if limit is None else limit + SPARE_CANDIDATES
-        boxes = list(self._detector.detect(image, max_faces=wanted).boxes_xyxy)
+        requests = requests_of(image, camera, self._detector.detect(image, max_faces=wanted))
         tracked = _boxes_of(self._tracks)
-        boxes = [box for box in boxes if not is_duplicate(box, tracked)]
-        recovered = []
-        for track in self._tracks:
+        requests = [each for each in requests if not is_duplicate(_box(each), tracked)]
+        recovered: dict[int, FaceRequest] = {}
+        for index, track in enumerate(self._tracks):
             if track.face is not None:
                 continue
-            iou = box_iou(np.reshape(boxes, (-1, 4)), track.box_xyxy)
+            boxes = np.array([_box(each) for each in requests]).reshape(-1, 4)
+            iou = box_iou(boxes, track.last_face.box_xyxy)
             if iou.max(initial=0.0) >= self._options.min_iou:
-                track.region = boxes.pop(int(iou.argmax()))
-                recovered.append(track)
-        self._estimate(recovered, image, camera)
-        self._start_tracks(boxes, image, camera)
+                recovered[index] = requests.pop(int(iou.argmax()))
+        self._estimate([self._tracks[index] for index in recovered], list(recovered.values()))
+        self._start_tracks(requests)
 
-    def _start_tracks(self, boxes: Sequence[Box], image: NDArray[np.uint8], camera: Camera) -> None:
+    def _start_tracks(self, requests: Sequence[FaceRequest]) -> None:
         """Start tracks from confident detections."""
         options = self._options
         present = len(_boxes_of(self._tracks))
-        for face in self._pipeline.estimate([FaceRequest(image, camera, box) for box in boxes]):
+        for face in self._pipeline.estimate(requests):
             if options.max_faces is not None and present >= options.max_faces:
                 return
             if face is None or face.confidence < options.new_confidence:
@@ -178,6 +174,11 @@ class FaceTracker:
             if track.face is None or not is_duplicate(track.face.box_xyxy, _boxes_of(kept)):
                 kept.append(track)
         self._tracks = kept
+
+
+def _box(request: FaceRequest) -> Box:
+    """Return the box of a detection's request."""
+    return np.asarray(request.region, dtype=np.float64)
 
 
 def _boxes_of(tracks: Sequence[_Track]) -> list[Box]:
