@@ -19,12 +19,12 @@ from PIL import Image
 
 from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, write_text_atomic
 from trg.face import Face
+from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation
 from trg.io.overlay import draw_faces
 from trg.io.records.journal import written_files
 from trg.io.records.names import escape_name
-from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
 MeshFormat = Literal["obj", "ply", "glb"]
@@ -155,7 +155,7 @@ class Outputs:
                 MESH_WRITERS[self.mesh](self._prepare_path(photo, f".{self.mesh}"), faces)
 
     @contextmanager
-    def open_video(self, video: VideoInput, reader: VideoReader) -> Iterator[VideoOutputs]:
+    def open_video(self, video: VideoInput, reader: FrameReader) -> Iterator[VideoOutputs]:
         """Open the requested files of a video; they are complete after the block, or absent.
 
         Raises the errors of :meth:`write_photo`.
@@ -174,7 +174,7 @@ class Outputs:
             if animation:
                 animation.write(self._prepare_path(video, ".glb"))
 
-    def _open_drawing(self, video: VideoInput, reader: VideoReader) -> tuple[VideoWriter, str]:
+    def _open_drawing(self, video: VideoInput, reader: FrameReader) -> tuple[VideoWriter, str]:
         """Open the drawn video with the original's sound; return it, and a warning without."""
         size_and_rate = (reader.width, reader.height, reader.fps)
         for suffix in VIDEO_SUFFIXES:

@@ -27,12 +27,12 @@ from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, FieldOfView, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
+from trg.io.image_clip import FrameReader, open_clip
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.names import escape_name
 from trg.io.records.writers import RecordWriter
-from trg.io.video import VideoReader
 
 _Item = TypeVar("_Item")
 
@@ -216,6 +216,10 @@ class Predictor:
                 return
             try:
                 image = read_image(photo.content)
+                if image.frame_count > 1:
+                    self._observer.on_warning(
+                        photo, f"used the first of {image.frame_count} frames; --animated uses all"
+                    )
                 height, width = image.pixels.shape[:2]
                 image = image._replace(camera=self._camera(photo, width, height, image.camera))
                 if self._options.boxes is not None:
@@ -234,7 +238,7 @@ class Predictor:
 
     def _run_video(self, video: VideoInput) -> None:
         try:
-            reader = VideoReader(video.address)
+            reader = open_clip(video.address)
         except READ_ERRORS as error:
             self._fail(video, str(error))
             return
@@ -245,7 +249,7 @@ class Predictor:
         else:
             self._fail(video, error_message)
 
-    def _run_frames(self, video: VideoInput, reader: VideoReader) -> str | None:
+    def _run_frames(self, video: VideoInput, reader: FrameReader) -> str | None:
         """Process the frames of a video; return why they ended early, None if they did not."""
         options = self._options
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, BinaryIO, NamedTuple
@@ -33,6 +34,9 @@ MAX_STREAM_BYTES = 2**30
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 """Pillow opens 16-bit files of these formats as 32-bit integers."""
 
+_SINGLE_PHOTO_FORMATS = ("MPO", "HEIF", "ICO")
+"""What else such a file holds belongs to the same photo: depth, other exposures, other sizes."""
+
 _VECTOR_FORMATS = ("EPS", "WMF", "EMF")
 """Pillow runs external programs such as Ghostscript for these; photos do not use them."""
 
@@ -52,6 +56,18 @@ class UprightImage(NamedTuple):
     """``(h, w, 3)`` RGB."""
     camera: Camera | None
     """From EXIF, for the upright pixels; None if EXIF has no focal length."""
+    frame_count: int = 1
+    """Frames of an animation or pages in the file; the pixels are those of the first."""
+
+
+def allow_pixels(max_pixels: int) -> None:
+    """Set the size of the largest image that this process opens.
+
+    Pillow's warning about images of half that size is switched off. Reading an image needs about
+    seven bytes per pixel.
+    """
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def open_image(
@@ -143,14 +159,15 @@ def _decode(source: Any, name: str) -> UprightImage:
         if isinstance(source, Image.Image):
             return _upright(source)
         with open_image(source) as image:
-            return _upright(image)
+            return _upright(image)._replace(frame_count=_frame_count(image))
     except _UnsupportedError as error:
         raise ValueError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(
             f"{name}: expected at most {limit:,} pixels (twice PIL.Image.MAX_IMAGE_PIXELS); "
-            f"scale the image down, or raise that limit if you trust the file ({error})"
+            "scale the image down, or raise that limit (--max-megapixels) if you trust the file "
+            f"({error})"
         ) from error
     except UnidentifiedImageError as error:
         raise ValueError(
@@ -184,6 +201,15 @@ def _upright(image: Image.Image) -> UprightImage:
         strip = image if rows >= height else image.crop(box)
         stored[top : top + rows] = _image_to_rgb(strip, image.format)
     return UprightImage(upright, camera and orientation.apply_to_camera(camera))
+
+
+def _frame_count(image: Image.Image) -> int:
+    if image.format in _SINGLE_PHOTO_FORMATS:
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # Pillow raises any exception for damage behind the first frame
+        return 1
 
 
 def _read_exif(image: Image.Image) -> tuple[Orientation, Camera | None]:
@@ -230,6 +256,15 @@ def _array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
         alpha = array[..., 3:].astype(np.uint16)
         array = (array[..., :3] * alpha + BACKGROUND * (255 - alpha) + 127) // 255
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8)
+
+
+def frame_count(path: str) -> int:
+    """Return the number of frames of an image file; 1 for a photo or what cannot be read."""
+    try:
+        with open_image(path) as image:
+            return _frame_count(image)
+    except Exception:  # reading it reports why
+        return 1
 
 
 def is_image_file(path: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from trg._util.files import real_path
 from trg._util.urls import without_secrets
-from trg.io.images import is_image_file
+from trg.io.images import frame_count, is_image_file
 
 # fmt: off
 PHOTO_SUFFIXES = frozenset({
@@ -29,6 +29,9 @@ VIDEO_SUFFIXES = frozenset({
 })
 # fmt: on
 _ENDINGS = ", ".join(sorted(PHOTO_SUFFIXES | VIDEO_SUFFIXES))
+
+_NUMBER = re.compile(r"%(?:0?\d)?d")
+"""C's format of a number in a file name, as FFmpeg takes it."""
 
 _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _RECURSIVE = re.compile(rf"(?<![^{_SEPARATORS}])\*\*(?:[{_SEPARATORS}]+|$)")
@@ -54,20 +57,36 @@ class PhotoInput(NamedTuple):
         return sys.stdin.buffer if self.path is None else self.path
 
 
+class NumberedFrames(NamedTuple):
+    """Numbered image files that are the frames of a clip."""
+
+    path: str
+    """With ``%d`` or ``%04d`` for the number."""
+    fps: float
+
+
+class AnimatedImage(NamedTuple):
+    """An image file with several frames, to be read as a clip."""
+
+    path: str
+
+
 class VideoInput(NamedTuple):
-    """A video file, a webcam or a network stream."""
+    """A video file, a webcam, a network stream, or still images that make a clip."""
 
     name: str
     """For records and messages: the path as the user gave it, "webcam 0", or the URL without
     passwords and tokens."""
-    address: str | int
-    """For :class:`~trg.io.video.VideoReader`: a path, a URL or the number of a webcam."""
+    address: str | int | NumberedFrames | AnimatedImage
+    """For :func:`~trg.io.image_clip.open_clip`: a path, a URL, the number of a webcam, images."""
     is_live: bool = False
     """Whether it is a webcam or stream, which ends when the user stops it."""
 
     @property
     def path(self) -> str | None:
-        """The file; None for a webcam or stream."""
+        """The file, or the pattern of numbered files; None for a webcam or stream."""
+        if isinstance(self.address, NumberedFrames | AnimatedImage):
+            return self.address.path
         return None if self.is_live else str(self.address)
 
 
@@ -84,7 +103,13 @@ class UnreadableFolder(NamedTuple):
 MediaInput: TypeAlias = PhotoInput | VideoInput | UnreadableFolder
 
 
-def find_inputs(arguments: Sequence[str], ignored: Counter[str] | None = None) -> list[MediaInput]:
+def find_inputs(
+    arguments: Sequence[str],
+    ignored: Counter[str] | None = None,
+    *,
+    fps: float | None = None,
+    animated: bool = False,
+) -> list[MediaInput]:
     """Return the inputs that command line arguments name, in their order, without duplicates.
 
     Two paths of one file are duplicates, such as a relative and an absolute one. The files in
@@ -94,22 +119,28 @@ def find_inputs(arguments: Sequence[str], ignored: Counter[str] | None = None) -
     paths, without hidden files; a glob (``**`` matches subfolders); ``-`` for an image on standard
     input; the number of a webcam; or the URL of a stream (``STREAM_SCHEMES``). ``~`` and
     ``file://`` are resolved. Links to folders are followed, but each folder is searched once. A
-    file with an unknown ending is a photo if its content is, and otherwise a video.
+    file with an unknown ending is a photo if its content is, and otherwise a video. Numbered files
+    (``frame_%04d.jpg``) are a clip of ``fps`` frames a second. With ``animated``, animated images
+    are clips too.
 
     Raises
     ------
     FileNotFoundError
         An argument matches nothing, or a folder or glob without a photo or video. All such
         arguments are listed.
+    ValueError
+        ``fps`` is missing, or not above 0.
     """
-    inputs: dict[str | int | None, MediaInput] = {}
+    if fps is not None and not 0.0 < fps < float("inf"):
+        raise ValueError(f"fps: expected a number above 0, got {fps:g}")
+    inputs: dict[str | int | NumberedFrames | AnimatedImage | None, MediaInput] = {}
     ignored = Counter() if ignored is None else ignored
     unmatched = []
     for argument in arguments:
-        matches = list(_expand(_local_path(argument), ignored))
+        matches = list(_expand(_local_path(argument), ignored, fps))
         if not matches:
             unmatched.append(argument)
-        for match in matches:
+        for match in map(_as_clip, matches) if animated else matches:
             key = match.address if isinstance(match, VideoInput) else match.path
             inputs.setdefault(key if match.path is None else real_path(match.path), match)
     if unmatched:
@@ -146,15 +177,41 @@ def _local_path(argument: str) -> str:
     return argument if os.path.lexists(argument) else os.path.expanduser(argument)
 
 
-def _expand(argument: str, ignored: Counter[str]) -> Iterator[MediaInput]:
+def numbered_files(pattern: str) -> dict[int, str]:
+    """Return the files of a pattern such as ``frame_%04d.jpg`` by their number, in its order."""
+    folder, name = os.path.split(pattern)
+    number = _NUMBER.search(name)
+    if number is None or not os.path.isdir(folder or os.curdir):
+        return {}
+    head, tail = (name[: number.start()], name[number.end() :])
+    files = re.compile(f"{re.escape(head)}(\\d{{1,18}}){re.escape(tail)}")
+    found = (files.fullmatch(each) for each in os.listdir(folder or os.curdir))
+    return {
+        int(match[1]): os.path.join(folder, match[0])
+        for match in sorted(filter(None, found), key=lambda match: int(match[1]))
+        if match[0] == f"{head}{number[0] % int(match[1])}{tail}"
+    }
+
+
+def _as_clip(item: MediaInput) -> MediaInput:
+    if not isinstance(item, PhotoInput) or item.path is None or frame_count(item.path) == 1:
+        return item
+    return VideoInput(item.name, AnimatedImage(item.path))
+
+
+def _expand(argument: str, ignored: Counter[str], fps: float | None) -> Iterator[MediaInput]:
     if is_stream_url(argument):
         yield VideoInput(without_secrets(argument), argument, is_live=True)
-    elif argument == STDIN_ARGUMENT:
+    elif argument in (STDIN_ARGUMENT, STDIN_NAME):
         yield PhotoInput(STDIN_NAME, None)
     elif os.path.isdir(argument):
         yield from _in_folder(argument, ignored)
     elif os.path.exists(argument):
         yield _by_name(argument) or _by_content(argument)
+    elif numbered_files(argument):
+        if fps is None:
+            raise ValueError(f"{argument}: expected the frame rate of numbered files (--fps 30)")
+        yield VideoInput(argument, NumberedFrames(argument, fps))
     elif argument.isascii() and argument.isdigit():
         yield VideoInput(f"webcam {int(argument)}", int(argument), is_live=True)
     elif glob.has_magic(argument):

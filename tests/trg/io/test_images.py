@@ -7,13 +7,14 @@ import math
 import os
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from trg.geometry.camera import Camera
-from trg.io.images import is_image_file, open_image, read_image
+from trg.io.images import allow_pixels, is_image_file, open_image, read_image
 from trg.io.orientation import EXIF_ORIENTATIONS
 
 SCENE = np.random.default_rng(1).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -139,6 +140,7 @@ def test_the_first_frame_of_an_animation_is_read(kind, tmp_path):
     options = {"lossless": True} if kind == "webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=40, **options)
     assert (read_image(path).pixels == (255, 0, 0)).all()
+    assert read_image(path).frame_count == 3
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1), (6, 9, 3), (6, 9, 4), (1, 1, 3), (2, 20000)])
@@ -288,7 +290,19 @@ def test_images_above_the_size_limit_are_refused(tmp_path):
     stream = io.BytesIO()
     Image.new("1", (20000, 20000)).save(stream, "png")
     (tmp_path / "bomb.png").write_bytes(stream.getvalue())
-    with pytest.raises(ValueError, match=r"178,956,970 pixels.*MAX_IMAGE_PIXELS"):
+    with pytest.raises(ValueError, match=r"at most 17\d,\d{3},\d{3} pixels.*MAX_IMAGE_PIXELS"):
         read_image(tmp_path / "bomb.png")
     Image.new("1", (20000, 40)).save(tmp_path / "wide.png")
     assert read_image(tmp_path / "wide.png").pixels.shape == (40, 20000, 3)
+
+
+def test_the_size_limit_can_be_raised(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # restored afterwards
+    Image.new("1", (100, 40)).save(tmp_path / "photo.png")
+    with warnings.catch_warnings():
+        allow_pixels(3998)
+        with pytest.raises(ValueError, match="--max-megapixels"):
+            read_image(tmp_path / "photo.png")
+        warnings.simplefilter("error")
+        allow_pixels(4000)
+        assert read_image(tmp_path / "photo.png").pixels.shape == (40, 100, 3)

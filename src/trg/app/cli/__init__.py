@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from trg.app.cli import doctor, predict  # noqa: F401  (importing them registers their verbs)
 from trg.app.cli.shared import EVALUATION, TRAINING, app, messages
+from trg.io.inputs import STDIN_ARGUMENT, STDIN_NAME
 
 __all__ = ["app", "main"]
 
@@ -95,7 +96,8 @@ def main() -> None:
     """Run the command line; user errors are one line on stderr and exit code 2."""
     warnings.showwarning = _show_warning
     try:
-        app()
+        # cyclopts takes a lone hyphen for an option.
+        app([STDIN_NAME if token == STDIN_ARGUMENT else token for token in sys.argv[1:]])
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
             raise

@@ -222,12 +222,21 @@ class ProcessingOptions:
         CPU threads.
     batch_size
         Photos that are processed together.
+    fps
+        Frame rate of numbered files, such as ``frame_%04d.jpg``, which make a clip.
+    animated
+        Process all frames of animated images, as of a video, not only the first.
+    max_megapixels
+        Largest photo; a photo needs about 7 MB of memory per megapixel.
     """
 
     model: str | None = None
     flip_tta: bool = False
     threads: Positive = 1
     batch_size: Positive = 32
+    fps: float | None = None
+    animated: bool = False
+    max_megapixels: Positive = 179
 
     def estimator(self, smallest_face_px: int | None) -> HeadPoseEstimator:
         """Return the estimator, with a detector for smaller faces if a size is given."""
@@ -268,15 +277,19 @@ def predict(
     from trg.app.predict import PredictOptions, Predictor
     from trg.inference.bundle import model_sha256
     from trg.io.boxes import read_boxes
+    from trg.io.images import allow_pixels
     from trg.io.inputs import find_inputs
     from trg.io.records.journal import InputFile
     from trg.io.records.writers import open_records
 
+    allow_pixels(processing.max_megapixels * 10**6)
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
     record_format = results.format
     ignored: Counter[str] = Counter()
-    inputs, outputs = results.match(find_inputs(sources, ignored), sources)
+    inputs, outputs = results.match(
+        find_inputs(sources, ignored, fps=processing.fps, animated=processing.animated), sources
+    )
     options = PredictOptions(
         camera=camera.resolve(),
         boxes=None if faces.boxes is None else read_boxes(faces.boxes),
