@@ -64,7 +64,7 @@ def allow_pixels(max_pixels: int) -> None:
     """Set the size of the largest image that this process opens.
 
     Pillow's warning about images of half that size is switched off. Reading an image needs about
-    seven bytes per pixel.
+    eight bytes per pixel.
     """
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)

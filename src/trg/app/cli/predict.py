@@ -227,7 +227,7 @@ class ProcessingOptions:
     animated
         Process all frames of animated images, as of a video, not only the first.
     max_megapixels
-        Largest photo; a photo needs about 7 MB of memory per megapixel.
+        Largest photo; a photo needs about 8 MB of memory per megapixel.
     """
 
     model: str | None = None
