@@ -1,10 +1,10 @@
 """Install the product in fresh environments and run `.ci/smoke.py` in each.
 
     make test-installs                   # every environment below
-    python3 .ci/installs.py 3.12 lowest  # some of them
+    python3 .ci/installs.py 3.12 lowest-3.10  # some of them
 
 * `3.10`, `3.12`, `3.13`: the newest dependencies that pip finds for this Python.
-* `lowest`: the lowest versions that pyproject.toml allows, on the oldest Python.
+* `lowest-3.10`, `lowest-3.12`: the lowest versions that pyproject.toml allows for this Python.
 
 Interpreters are looked up on PATH and among pyenv's versions; one that is missing is reported and
 skipped. The exit code is 0 if every environment that could be built passed, 1 if one failed or
@@ -26,31 +26,30 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMOKE_TEST = REPOSITORY / ".ci" / "smoke.py"
 NEWEST = ("3.10", "3.12", "3.13")
-OLDEST = "3.10"
+LOWEST = {"lowest-3.10": "3.10", "lowest-3.12": "3.12"}
 
 
 def main(names: list[str]) -> int:
     """Check the named environments, or all of them; return the exit code."""
-    environments = dict.fromkeys(NEWEST, "newest dependencies")
-    unknown = set(names) - {*environments, "lowest"}
-    if unknown:
-        sys.exit(f"environments: expected some of {[*environments, 'lowest']}, got {names}")
+    environments = {**{version: version for version in NEWEST}, **LOWEST}
+    if unknown := set(names) - set(environments):
+        sys.exit(f"environments: expected some of {[*environments]}, got {sorted(unknown)}")
     results: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
-        for name in names or [*environments, "lowest"]:
-            version = OLDEST if name == "lowest" else name
+        for name in names or environments:
+            version = environments[name]
             python = find_python(version)
             if python is None:
                 results[name] = f"SKIPPED: no python{version} on PATH or among pyenv's versions"
                 continue
-            pins = lowest_versions(wheel) if name == "lowest" else []
+            pins = lowest_versions(wheel) if name in LOWEST else []
             start = time.monotonic()
             passed = check_environment(python, wheel, pins, Path(folder) / name)
             results[name] = f"{'passed' if passed else 'FAILED'}, {time.monotonic() - start:.0f} s"
     print("\nInstalled without pinned packages:")
     for name, result in results.items():
-        print(f"  {name:<7} {result}")
+        print(f"  {name:<11} {result}")
     failed = any(result.startswith("FAILED") for result in results.values())
     all_skipped = all(result.startswith("SKIPPED") for result in results.values())
     return 1 if failed or all_skipped else 0
@@ -79,7 +78,10 @@ def find_python(version: str) -> str | None:
 
 
 def lowest_versions(wheel: Path) -> list[str]:
-    """Return a pin to the lower bound of each dependency of the base installation."""
+    """Return a pin to the lower bound of each dependency of the base installation.
+
+    Pins keep the markers of their requirements, which pip evaluates.
+    """
     [distribution] = metadata.distributions(path=[str(wheel)])
     pins = []
     for requirement in distribution.requires or []:
@@ -88,7 +90,8 @@ def lowest_versions(wheel: Path) -> list[str]:
         found = re.match(r"([\w.-]+).*?>=\s*([\w.]+)", requirement)
         if found is None:
             sys.exit(f"pyproject.toml: expected a lower bound (name>=version), got {requirement!r}")
-        pins.append(f"{found[1]}=={found[2]}")
+        _, semicolon, marker = requirement.partition(";")
+        pins.append(f"{found[1]}=={found[2]}{semicolon}{marker}")
     return pins
 
 

@@ -11,7 +11,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
-import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -24,6 +23,7 @@ from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCar
 from trg.inference.detections import Detector, check_max_faces
 from trg.inference.detector import FaceDetector
 from trg.inference.flip import FlipTTANetwork
+from trg.inference.onnx_session import available_providers
 from trg.inference.pose_pipeline import (
     CPU_BATCH,
     FaceRequest,
@@ -351,7 +351,7 @@ def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:
     if device not in PROVIDERS:
         raise ValueError(f"device: expected one of {tuple(PROVIDERS)}, got {device!r}")
     provider, package = PROVIDERS[device]
-    if provider not in onnxruntime.get_available_providers():
+    if provider not in available_providers():
         raise ValueError(
             f"device {device!r}: the installed ONNX Runtime does not support it; install "
             f"{package} instead (`pip uninstall onnxruntime`, then `pip install {package}`)"

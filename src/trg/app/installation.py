@@ -51,13 +51,6 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def execution_providers() -> tuple[str, ...]:
-    """Return the execution providers of the installed ONNX Runtime."""
-    import onnxruntime
-
-    return tuple(onnxruntime.get_available_providers())
-
-
 def bundled_models() -> list[ModelSummary]:
     """Read and verify the models inside the package.
 

@@ -34,7 +34,7 @@ from trg.inference.detections import (
     checked_threshold,
     non_maximum_suppression,
 )
-from trg.inference.onnx_session import open_session
+from trg.inference.onnx_session import OnnxSession
 
 STRIDE = 8
 """Input pixels per output cell."""
@@ -226,16 +226,16 @@ def bundled_model() -> Path:
 
 def _open(
     model: str | PathLike[str], threads: int | None, providers: Sequence[str] | None
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[OnnxSession, dict[str, Any]]:
     """Open a detector's graph, and read and verify its card."""
     path = existing_file(model, "a face detector (.onnx)")
     data = path.read_bytes()
-    session = open_session(f"face detector {path}", data, threads, providers)
-    card: dict[str, Any] = json.loads(session.get_modelmeta().custom_metadata_map.get(CARD, "{}"))
-    if not {"threshold", "graph_bytes", "sha256"} <= set(card):
+    session = OnnxSession(f"face detector {path}", data, threads, providers)
+    card = _card(path, session.metadata.get(CARD, "{}"))
+    if (tuple(session.inputs), tuple(session.outputs)) != (INPUTS, OUTPUTS):
         raise ValueError(
-            f"{path}: expected a face detector of this package with its card, got another ONNX "
-            "model"
+            f"{path}: expected a graph from {INPUTS} to {OUTPUTS}, got one from "
+            f"{tuple(session.inputs)} to {tuple(session.outputs)}"
         )
     digest = hashlib.sha256(data[: card["graph_bytes"]]).hexdigest()
     if digest != card["sha256"]:
@@ -244,6 +244,23 @@ def _open(
             "damaged: fetch it again"
         )
     return session, card
+
+
+def _card(path: Path, text: str) -> dict[str, Any]:
+    """Parse a detector's card and check what the detector uses of it."""
+    try:
+        card = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the face detector's card is damaged, {error}") from error
+    if not isinstance(card, dict) or not {"threshold", "graph_bytes", "sha256"} <= set(card):
+        raise ValueError(
+            f"{path}: expected a face detector of this package with its card, got another ONNX "
+            "model"
+        )
+    for key, kind in (("threshold", int | float), ("graph_bytes", int), ("sha256", str)):
+        if not isinstance(card[key], kind) or isinstance(card[key], bool):
+            raise ValueError(f"{path}: its card has a wrong {key}, {card[key]!r}")
+    return card
 
 
 def _tiles_of_level(width: int, height: int, scale: float) -> Iterator[_Tile]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trg._util.checks import finite_array
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import WeightBundle, WeightCard, read_bundle
-from trg.inference.onnx_session import open_session
+from trg.inference.onnx_session import OnnxSession
 
 INPUTS = ("crops", "bbox_info")
 
@@ -86,8 +86,8 @@ class PoseRuntime:
     Raises
     ------
     ValueError
-        The bundle is damaged, its graph has other inputs or outputs, or a provider is not
-        installed.
+        The bundle is damaged, its graph has other inputs or outputs or contradicts its card or
+        mesh, or a provider is not installed.
     """
 
     def __init__(
@@ -102,14 +102,9 @@ class PoseRuntime:
         self.card = bundle.card
         self.crop_size = bundle.card.crop_size
         name = f"weight bundle {bundle.card.name!r}"
-        self._session = open_session(name, bundle.model, threads, providers)
-        self._input_names = tuple(node.name for node in self._session.get_inputs())
-        outputs = tuple(node.name for node in self._session.get_outputs())
-        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs != PoseArrays._fields:
-            raise ValueError(
-                f"{name}: expected a graph from {INPUTS} to "
-                f"{PoseArrays._fields}, got one from {self._input_names} to {outputs}"
-            )
+        self._session = OnnxSession(name, bundle.model, threads, providers)
+        self._input_names = tuple(self._session.inputs)
+        self._check_graph(name)
 
     def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
         """Estimate faces.
@@ -140,8 +135,29 @@ class PoseRuntime:
         inputs = dict(zip(self._input_names, (crops, boxes), strict=True))
         return PoseArrays(*self._session.run(None, inputs))
 
+    def _check_graph(self, name: str) -> None:
+        """Raise ValueError unless the graph's inputs and outputs have the expected shapes."""
+        outputs = tuple(self._session.outputs)
+        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs != PoseArrays._fields:
+            raise ValueError(
+                f"{name}: expected a graph from {INPUTS} to "
+                f"{PoseArrays._fields}, got one from {self._input_names} to {outputs}"
+            )
+        size = self.crop_size
+        shapes = {self._input_names[0]: (size, size, 3), self._input_names[1]: (3,)}
+        shapes.update(zip(outputs, self._output_shapes(), strict=True))
+        for node, shape in {**self._session.inputs, **self._session.outputs}.items():
+            if shape[1:] != shapes[node]:
+                raise ValueError(
+                    f"{name}: its card and mesh contradict its graph; expected {node} of shape "
+                    f"{('b', *shapes[node])}, the graph has {shape}"
+                )
+
+    def _output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of one face's outputs."""
+        count = self.topology.vertex_count
+        return (3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,)
+
     def _empty(self) -> PoseArrays:
         """Return the output for no faces; the graph itself needs at least one."""
-        count = self.topology.vertex_count
-        shapes: list[tuple[int, ...]] = [(3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,)]
-        return PoseArrays(*(np.zeros((0, *shape), np.float32) for shape in shapes))
+        return PoseArrays(*(np.zeros((0, *shape), np.float32) for shape in self._output_shapes()))

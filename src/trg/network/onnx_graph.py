@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from trg.inference.onnx_session import open_session
+from trg.inference.onnx_session import OnnxSession
 
 OPSET = 20
 
@@ -67,9 +67,8 @@ def measure_graph_parity(
     output_names: Sequence[str],
 ) -> dict[str, float]:
     """Return the largest absolute difference of each output between a graph and its module."""
-    session = open_session("exported graph", graph, 1, None)
-    names = [node.name for node in session.get_inputs()]
-    outputs = session.run(list(output_names), dict(zip(names, inputs, strict=True)))
+    session = OnnxSession("exported graph", graph, 1, None)
+    outputs = session.run(output_names, dict(zip(session.inputs, inputs, strict=True)))
     with torch.inference_mode():
         expected = module(*(torch.from_numpy(array) for array in inputs))
     return {

@@ -30,10 +30,11 @@ def doctor(*, model: str | None = None) -> None:
         The weights to test: a name listed by ``trg models``, or a .trg file.
     """
     from trg.app import installation
+    from trg.inference.onnx_session import available_providers
 
     results = Console(soft_wrap=True, highlight=False)
     rows = list(installation.package_versions().items())
-    rows.append(("providers", ", ".join(installation.execution_providers())))
+    rows.append(("providers", ", ".join(available_providers())))
     problem = None
     try:
         for each in installation.bundled_models():
