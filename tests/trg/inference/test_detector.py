@@ -240,7 +240,7 @@ def test_invalid_fixed_boxes_are_refused(arguments, message) -> None:
     ],
 )
 def test_images_other_than_uint8_rgb_are_refused(model_path, image) -> None:
-    for detector in (FaceDetector(model_path), FixedBoxes([[0, 0, 1, 1]])):
+    for detector in (FaceDetector(model_path), FixedBoxes([[0, 0, 8, 8]])):
         with pytest.raises(ValueError, match=r"image: expected an .*uint8 RGB image"):
             detector.detect(image)
 
