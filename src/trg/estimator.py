@@ -48,6 +48,9 @@ CANDIDATE_THRESHOLD = 0.45
 """Threshold of the bundled detector, below its own: recall rises, and false positives are removed
 by their low confidence later (docs/results.md)."""
 
+FINER_LEVELS = 2
+"""Finer pyramid levels for the small faces of large photos, up to 1280 px of input."""
+
 GPU_BATCH = 64
 
 MAX_BATCH_BYTES = 256 * 2**20
@@ -142,7 +145,14 @@ class HeadPoseEstimator:
 
     @cached_property
     def _detector(self) -> Detector:
-        """The detector, loaded on first use: calls with ``boxes`` do not need it."""
+        """The detector of images, loaded on first use: calls with ``boxes`` do not need it."""
+        return self._given_detector or FaceDetector(
+            threads=self._threads, threshold=CANDIDATE_THRESHOLD, finer_levels=FINER_LEVELS
+        )
+
+    @cached_property
+    def _video_detector(self) -> Detector:
+        """As for images, without finer levels: a video has no time for them."""
         return self._given_detector or FaceDetector(
             threads=self._threads, threshold=CANDIDATE_THRESHOLD
         )
@@ -261,7 +271,7 @@ class HeadPoseEstimator:
             new_confidence=self._min_confidence,
             keep_confidence=0.6 * self._min_confidence,
         )
-        tracker = FaceTracker(self._pipeline, self._detector, options)
+        tracker = FaceTracker(self._pipeline, self._video_detector, options)
         return self._frames(source, camera, tracker, fps)
 
     def _frames(

@@ -129,7 +129,7 @@ def test_two_boxes_on_one_face_give_one_face():
         (-300, -300, -100, -100),
         (10, 10, 12, 12),
         (-1e7, -1e7, 1e7, 1e7),
-        (0, 0, 1e-9, 1e-9),
+        (5, 5, 5 + 1e-9, 5 + 1e-9),
     ],
 )
 def test_boxes_outside_the_image_give_no_face(box):
@@ -142,7 +142,7 @@ def test_images_without_faces_give_none():
     estimator, network = make([[]])
     assert estimator(grey_image(0), CAMERA) == []
     assert estimator(np.zeros((1, 1, 3), np.uint8)) == []
-    assert estimator(np.zeros((1, 1, 3), np.uint8), boxes=[(0, 0, 1, 1)]) == []
+    assert estimator(np.zeros((1, 1, 3), np.uint8), boxes=[(0, 0, 2, 2)]) == []
     assert estimator(grey_image(0), boxes=[]) == []
     assert network.calls == []
 

@@ -59,8 +59,13 @@ MULTIPLE = 32
 TILE_PX = 768
 """Larger pyramid levels are split into tiles of this side."""
 
-LEVEL_STEP = 4.0
-"""Ratio of the scales of neighbouring pyramid levels."""
+LEVEL_STEP = 2.0
+"""Ratio of the scales of neighbouring pyramid levels. The levels do not depend on the smallest face
+to find, which only sets their number: a smaller one adds levels and changes none."""
+
+MAX_FINER_SCALE = 0.5
+"""Largest scale of levels that are added without being asked for: photos of two pixels per input
+pixel have detail left there, and small images cost no more time."""
 
 TILE_OVERLAP_PX = 128
 """Overlap of neighbouring tiles: more than the largest face that the coarser level misses."""
@@ -111,8 +116,12 @@ class FaceDetector:
         Larger side of the image in the network's input. Boxes below 16 px in the input are not
         found. The cost grows with the square.
     smallest_face_px
-        Side of the smallest box to find, in image pixels. Adds finer pyramid levels, seen tile by
-        tile, where ``side_px`` is too coarse. None: no finer levels.
+        Side of the smallest box to find, in image pixels. Adds finer pyramid levels, each twice as
+        fine as the last and seen tile by tile, where ``side_px`` is too coarse. A smaller value
+        only adds levels. None: ``finer_levels``.
+    finer_levels
+        Largest number of finer pyramid levels of large images: the first where the image's larger
+        side is four times ``side_px``, each further one at twice that size.
     providers
         ONNX Runtime's execution providers, in order of preference. None: the CPU.
 
@@ -132,6 +141,7 @@ class FaceDetector:
         threshold: float | None = None,
         side_px: int = 320,
         smallest_face_px: float | None = None,
+        finer_levels: int = 0,
         providers: Sequence[str] | None = None,
     ) -> None:
         if threshold is not None:
@@ -140,6 +150,8 @@ class FaceDetector:
             raise ValueError(f"side_px: expected at least {MULTIPLE}, got {side_px}")
         if smallest_face_px is not None and not smallest_face_px > 0:
             raise ValueError(f"smallest_face_px: expected a size above 0, got {smallest_face_px}")
+        if finer_levels < 0:
+            raise ValueError(f"finer_levels: expected 0 or more, got {finer_levels}")
         self._session, self.card = _open(
             bundled_model() if model is None else model, threads, providers
         )
@@ -147,6 +159,7 @@ class FaceDetector:
         """Least score of a face where :meth:`detect` is given none."""
         self._side_px = side_px
         self._smallest_face_px = smallest_face_px
+        self._finer_levels = finer_levels
 
     def detect(
         self,
@@ -203,12 +216,21 @@ class FaceDetector:
         shorter, longer = sorted((width, height))
         scale = min(self._side_px / min(longer, MAX_ASPECT * shorter), MAX_ENLARGEMENT)
         tiles = list(_tiles_of_level(width, height, scale))
-        if self._smallest_face_px is not None:
-            finest = min(MIN_INPUT_SIDE_PX / self._smallest_face_px, MAX_ENLARGEMENT)
-            while scale < finest:
-                scale = min(scale * LEVEL_STEP, finest)
-                tiles += _tiles_of_level(width, height, scale)
+        for finer in self._finer_scales(scale):
+            tiles += _tiles_of_level(width, height, finer)
         return tiles
+
+    def _finer_scales(self, scale: float) -> Iterator[float]:
+        """Yield the scales of the levels beyond the first."""
+        if self._smallest_face_px is None:
+            for _ in range(self._finer_levels):
+                scale *= LEVEL_STEP
+                if scale <= MAX_FINER_SCALE:
+                    yield scale
+            return
+        while scale < min(MIN_INPUT_SIDE_PX / self._smallest_face_px, MAX_ENLARGEMENT):
+            scale = min(LEVEL_STEP * scale, MAX_ENLARGEMENT)
+            yield scale
 
 
 def bundled_model() -> Path:

@@ -8,6 +8,8 @@ import json
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from trg.inference.detections import Detections, FixedBoxes, box_iou, non_maximum_suppression
@@ -171,7 +173,55 @@ def test_small_faces_are_found_in_finer_pyramid_levels(model_path) -> None:
     centres = (fine.boxes_xyxy[:, :2] + fine.boxes_xyxy[:, 2:]) / 2
     for place in places:
         assert np.abs(centres - place).max(1).min() < 24
-    assert (fine.boxes_xyxy[:, 2] - fine.boxes_xyxy[:, 0]).min() == pytest.approx(SIDE_PX)
+    sides_px = fine.boxes_xyxy[:, 2] - fine.boxes_xyxy[:, 0]
+    assert sides_px.min() == pytest.approx(SIDE_PX / 1.28, rel=1e-2)  # 0.16, doubled three times
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 6000), st.integers(1, 6000)),
+    smallest_px=st.tuples(st.floats(4, 400), st.floats(4, 400)),
+)
+def test_a_smaller_smallest_face_only_adds_tiles(model_path, size, smallest_px) -> None:
+    few, many = (
+        FaceDetector(model_path, smallest_face_px=smallest)._tiles(*size)
+        for smallest in sorted(smallest_px, reverse=True)
+    )
+    assert many[: len(few)] == few
+    assert few[: len(FaceDetector(model_path)._tiles(*size))] == FaceDetector(model_path)._tiles(
+        *size
+    )
+    finest = max(tile.scale for tile in many)
+    assert finest >= min(16.0 / min(smallest_px), 2.0) - 1e-9
+
+
+def test_a_face_found_for_one_smallest_size_is_found_for_smaller_ones(model_path) -> None:
+    pixels = np.zeros((1500, 2000, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    for x, y in rng.integers(0, (1900, 1400), (12, 2)):
+        pixels[y : y + 48, x : x + 48] = rng.integers(160, 256)
+    earlier = np.zeros((0, 4))
+    for smallest_px in (200, 100, 79, 60, 56, 40, 36, 32, 20):
+        found = FaceDetector(model_path, smallest_face_px=smallest_px).detect(pixels).boxes_xyxy
+        assert all(box_iou(found, box).max() > 0.4 for box in earlier)
+        earlier = found
+    assert len(earlier) >= 10
+
+
+@pytest.mark.parametrize(
+    ("size", "scales"),
+    [
+        ((640, 480), [0.5]),
+        ((1280, 720), [0.25, 0.5]),
+        ((1920, 1080), [1 / 6, 1 / 3]),
+        ((4000, 3000), [0.08, 0.16, 0.32]),
+        ((16000, 12000), [0.02, 0.04, 0.08]),
+    ],
+)
+def test_large_images_get_a_bounded_number_of_finer_levels(model_path, size, scales) -> None:
+    tiles = FaceDetector(model_path, finer_levels=2)._tiles(*size)
+    np.testing.assert_allclose(sorted({tile.scale for tile in tiles}), scales)
+    assert len(tiles) <= 8
 
 
 def test_iou_equals_counting_pixels() -> None:
