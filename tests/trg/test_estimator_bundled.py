@@ -53,7 +53,7 @@ def test_any_boxes_give_valid_faces_or_none(estimator, noise, camera):
 def test_extreme_image_sizes_are_accepted(estimator, size, value):
     image = np.full((*size, 3), value, np.uint8)
     estimator(image)
-    estimator(image, boxes=[(0, 0, size[1], size[0])])
+    estimator(image, boxes=[(0, 0, size[1] + 1, size[0] + 1)])
     assert len(list(estimator.batch([image] * 3))) == 3
     assert len(list(estimator.stream([image] * 3))) == 3
 
