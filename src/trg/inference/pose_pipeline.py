@@ -63,8 +63,9 @@ SEARCH_ROLLS_DEG = (120.0, -120.0)
 """Further rolls at which a face is searched. From one of the three the network sees a face of any
 roll within 60 degrees, which suffices for a refinement."""
 
-SURE_CONFIDENCE = 0.99
-"""Faces with less confidence are searched at other rolls."""
+SURE_CONFIDENCE = 0.997
+"""Faces with less confidence are searched at other rolls: few upright ones, and of upside-down ones
+that pass for upright nearly all."""
 
 CPU_BATCH = 8
 """Crops per call of the network. Larger batches do not fit a CPU's caches and are slower."""

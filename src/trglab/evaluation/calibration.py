@@ -43,6 +43,10 @@ FACES_SEED = 2_000_003
 """Seed of the people, who occur neither in training nor in the hold-out."""
 
 
+SHOTS = {"roll_sd": 60.0, "roll_max": 180.0}
+"""Heads of all rolls, because a network may take a face that is upside down for an upright one."""
+
+
 class Outcomes(NamedTuple):
     """Features and correctness of n estimates."""
 
@@ -177,7 +181,7 @@ def reliability(
 
 def _requests(images: int, seed: int) -> Iterator[tuple[list[FaceRequest], Floats | None]]:
     """Yield the boxes of each image, and the true landmarks of its face, if any."""
-    faces = SyntheticFaces(FACES_SEED + seed, window=None, image_size=IMAGE_SIZE)
+    faces = SyntheticFaces(FACES_SEED + seed, window=None, image_size=IMAGE_SIZE, shots=SHOTS)
     for index, empty in enumerate(face_free_images(seed + 1, images, IMAGE_SIZE)):
         rng = np.random.default_rng((seed, index))
         sample = faces.sample(index * IMAGE_STRIDE)

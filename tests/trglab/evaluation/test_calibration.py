@@ -17,10 +17,12 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     numbered_crops,
 )
 from trg.geometry.camera import Camera
+from trg.geometry.rotations import rotation_to_euler
 from trg.inference.confidence import CARD_KEY, ConfidenceModel
 from trg.inference.pose_pipeline import FaceRequest
 from trglab.evaluation import calibration
 from trglab.evaluation.calibration import fit_logistic, reliability
+from trglab.synth.shots import ShotDistribution, sample_shot
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
 
@@ -83,6 +85,16 @@ def test_fitting_tells_faces_from_others(monkeypatch):
     assert fit.found_above_half == 1.0
     sharp = replace(CARD, training={CARD_KEY: fit.model.to_dict()})
     assert ConfidenceModel.from_training(sharp.training) == fit.model
+
+
+def test_fitting_sees_heads_at_all_rolls():
+    rng = np.random.default_rng(0)
+    distribution = ShotDistribution(**calibration.SHOTS)
+    shots = [sample_shot(rng, distribution, calibration.IMAGE_SIZE) for _ in range(400)]
+    rolls_deg = np.array([rotation_to_euler(shot.rotation)[2] for shot in shots])
+    counts, _ = np.histogram(rolls_deg, np.linspace(-180, 180, 9))
+    assert counts.min() >= 3
+    assert (np.abs(rolls_deg) < 45).mean() > 0.4
 
 
 def test_boxes_for_fitting_lie_around_the_face_or_anywhere():
