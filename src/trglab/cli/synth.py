@@ -128,14 +128,23 @@ def asset(
     ----------
     kind
         ``face-model``: ICT-FaceKit's FaceXModel folder or packed file. ``photo_skin``: the
-        Face Research Lab London Set. ``panoramas``: a folder of .hdr files. ``hair_meshes``: packed
-        MakeHuman hair (layout: docs/synthetic.md).
+        Face Research Lab London Set, or a folder of portraits without landmarks, which are fitted
+        now (about a second each); the two are registered side by side. ``panoramas``: a folder of
+        .hdr files. ``hair_meshes``: packed MakeHuman hair (layout: docs/synthetic.md).
     path
         The folder or file.
     """
+    from rich.progress import Progress
+
     from trglab.synth.assets import remember_asset
     from trglab.synth.studio import import_asset
 
-    import_asset(kind, path)
+    with Progress(console=messages) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        found_in_it = import_asset(kind, path, on_progress)
     found = remember_asset(kind, path)
-    messages.print(f"{kind}: {found}")
+    messages.print(f"{kind}: {found}" + (f" ({found_in_it})" if found_in_it else ""))

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trg._util.files import write_atomic
+from trg.io.images import is_image_file
 from trglab.synth.cache import cache_folder
+from trglab.synth.skin.photo_landmarks import has_landmarks
 
 REGISTRY_ENV = "TRG_SOURCES"
 """Path of the registry; by default ``sources.json`` in the cache folder."""
@@ -39,6 +41,11 @@ ASSET_KINDS = {
         "doi.org/10.6084/m9.figshare.5047666 (CC BY 4.0)",
         "TRG_PHOTOS",
     ),
+    "portraits": AssetKind(
+        "a folder of portraits, one main face each, without landmarks",
+        "github.com/unitedstates/images (portraits of the United States Congress, public domain)",
+        "TRG_PHOTOS",
+    ),
     "panoramas": AssetKind(
         "a folder of Radiance .hdr panoramas",
         "polyhaven.com/hdris (CC0)",
@@ -53,7 +60,21 @@ ASSET_KINDS = {
 
 
 def find_asset(kind: str, given: str | Path | None = None) -> Path | None:
-    """Return the path of an asset, or None if it is not installed.
+    """Return the path of an asset, or None if it is not installed; of several, the first.
+
+    Raises
+    ------
+    FileNotFoundError
+        A path is configured but does not exist.
+    """
+    return next(iter(find_assets(kind, given)), None)
+
+
+def find_assets(kind: str, given: str | Path | None = None) -> list[Path]:
+    """Return all paths of an asset.
+
+    ``$TRG_PHOTOS`` may name several folders, separated as in ``$PATH``. Those with photographs but
+    without landmarks are ``portraits``, the others ``photo_skin``.
 
     Raises
     ------
@@ -61,13 +82,32 @@ def find_asset(kind: str, given: str | Path | None = None) -> Path | None:
         A path is configured but does not exist.
     """
     asset = ASSET_KINDS[kind]
-    configured = given or os.environ.get(asset.environment) or _read_registry().get(kind)
-    if configured is None:
-        return None
+    if given:
+        return [_existing(kind, given)]
+    configured = os.environ.get(asset.environment)
+    if configured and kind in PHOTO_KINDS:
+        paths = [_existing(kind, part) for part in configured.split(os.pathsep) if part]
+        return [path for path in paths if photo_kind(path) == kind]
+    configured = configured or _read_registry().get(kind)
+    return [] if configured is None else [_existing(kind, configured)]
+
+
+PHOTO_KINDS = ("photo_skin", "portraits")
+
+
+def photo_kind(folder: Path) -> str:
+    """Return which kind of photographs a folder holds, by whether landmarks lie beside them."""
+    if not folder.is_dir() or has_landmarks(folder):
+        return "photo_skin"
+    return "portraits" if any(map(is_image_file, map(str, folder.iterdir()))) else "photo_skin"
+
+
+def _existing(kind: str, configured: str | Path) -> Path:
     path = Path(configured).expanduser()
     if not path.exists():
         raise FileNotFoundError(
-            f"{kind}: expected {asset.description} at {path}, which does not exist. {_remedy(kind)}"
+            f"{kind}: expected {ASSET_KINDS[kind].description} at {path}, which does not exist. "
+            f"{_remedy(kind)}"
         )
     return path
 
@@ -91,6 +131,9 @@ def require_asset(kind: str, given: str | Path | None = None) -> Path:
 def remember_asset(kind: str, path: str | Path) -> Path:
     """Register the path of an asset for later runs of this user; return the absolute path.
 
+    A folder of portraits without landmarks, given as ``photo_skin``, is registered beside one with
+    landmarks.
+
     Raises
     ------
     ValueError
@@ -101,6 +144,8 @@ def remember_asset(kind: str, path: str | Path) -> Path:
     if kind not in ASSET_KINDS:
         raise ValueError(f"asset kind: expected one of {tuple(ASSET_KINDS)}, got {kind!r}")
     found = require_asset(kind, path).resolve()
+    if kind == "photo_skin" and found.is_dir():
+        kind = photo_kind(found)
     text = json.dumps({**_read_registry(), kind: str(found)}, indent=1).encode()
     _registry_path().parent.mkdir(parents=True, exist_ok=True)
     write_atomic(_registry_path(), lambda file: file.write(text))
@@ -109,8 +154,10 @@ def remember_asset(kind: str, path: str | Path) -> Path:
 
 def _remedy(kind: str) -> str:
     asset = ASSET_KINDS[kind]
+    command = "photo_skin" if kind in PHOTO_KINDS else kind
     return (
-        f"Get it from {asset.origin}, then run `trg asset {kind} PATH` or set ${asset.environment}"
+        f"Get it from {asset.origin}, then run `trg asset {command} PATH` or set "
+        f"${asset.environment}"
     )
 
 

@@ -184,7 +184,7 @@ class SyntheticFaces:
         )
         box = face_box(shot.camera.project(landmarks_cam))
         view = (
-            shot.camera if self._window is None else _window_camera(shot.camera, box, self._window)
+            shot.camera if self._window is None else window_camera(shot.camera, box, self._window)
         )
         with self.timed_stage("surfaces"):
             surfaces = self._studio.build_surfaces(rng, subject, vertices_m, virtual_from_head)
@@ -304,7 +304,7 @@ class SyntheticFaces:
         return light, background * tint.astype(np.float32)
 
 
-def _window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window) -> Camera:
+def window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window) -> Camera:
     """Return the pinhole camera whose image is the enlarged face box, a square in rays."""
     u, v, side = bbox_info_from_box(camera, box_xyxy)
     focal_px = window.size_px / (side * window.margin)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ from trglab.synth.accessories.builder import (
 )
 from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.accessories.hiding import hiding_surfaces
-from trglab.synth.assets import find_asset, require_asset
+from trglab.synth.assets import find_asset, find_assets, photo_kind, require_asset
 from trglab.synth.colour import srgb_from_linear
 from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
 from trglab.synth.head.face_model import FaceModel, load_face_model
 from trglab.synth.head.people import Person, Population
+from trglab.synth.portraits.skin import PortraitSkinBank, load_portrait_skins
 from trglab.synth.render.raster import ambient_occlusion
 from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
@@ -56,7 +58,11 @@ HIDDEN_SHARE = 0.09
 
 PHOTO_SKIN_SHARE = 0.82
 PHOTO_AGE_LIMIT = 52.0
-"""Upper age with photographed skin: nearly all photographed people are younger."""
+"""Upper age with the skin of a landmarked photograph: nearly all of these people are younger."""
+
+PORTRAIT_SHARES = (0.5, 0.85)
+"""Share of photographed skins that come from portraits, for people below and above the age limit.
+Most portraits show people above it."""
 
 GAZE_REACH_DEG = (25.0, 18.0)
 """Comfortable range of the eyes, horizontal and vertical."""
@@ -78,15 +84,17 @@ NECK_REACH_DEG = (55.0, 30.0, 25.0)
 class Ingredients:
     """Ingredients of synthetic faces, those with an asset first.
 
-    ``hair_meshes`` are modelled hairstyles; ``hair`` stands for all hair, procedural and modelled,
-    and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
-    headwear. ``hidden_faces``, one of them, are faces half hidden by hands, objects, microphones or
-    a border of the image. ``hard_poses`` are large rolls, profiles and heads that look down;
-    ``hard_light`` is strong light from one side, from behind or from below. None: use if the asset
-    is installed; True: require it.
+    ``portraits`` are real skins from photographs without landmarks, beside those of
+    ``photo_skin``. ``hair_meshes`` are modelled hairstyles; ``hair`` stands for all hair,
+    procedural and modelled, and ``occluders`` for everything that hides parts of a face: objects,
+    hands, masks, glasses, headwear. ``hidden_faces``, one of them, are faces half hidden by hands,
+    objects, microphones or a border of the image. ``hard_poses`` are large rolls, profiles and
+    heads that look down; ``hard_light`` is strong light from one side, from behind or from below.
+    None: use if the asset is installed; True: require it.
     """
 
     photo_skin: bool | None = None
+    portraits: bool | None = False
     panoramas: bool | None = None
     hair_meshes: bool | None = None
     hair: bool = True
@@ -174,12 +182,19 @@ class Studio:
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
             self._skins = load_photo_skins(self.model, self._maps.skin, photos)
+        self._portraits: PortraitSkinBank | None = None
+        if _asset_path("portraits", ingredients.portraits) is not None:
+            self._portraits = load_portrait_skins(
+                self.model, self._maps.skin, find_assets("portraits")
+            )
         self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Assets in use, as plain values."""
+        portraits = self._portraits
         return {
+            **({} if portraits is None else {"portraits_without_landmarks": len(portraits)}),
             "face_model": self.model.name,
             "portraits": 0 if self._skins is None else len(self._skins),
             "panoramas": [panorama.name for panorama in self.panoramas],
@@ -190,7 +205,7 @@ class Studio:
         """Draw a person, their textures and their accessories."""
         person = self._population.sample(rng)
         is_child = person.group == "child"
-        tone, photo = self._sample_skin(rng)
+        tone, photo, shown_age_years = self._sample_skin(rng, person)
         red, green, blue = srgb_from_linear(np.exp(-tone.density)[None])[0].tolist()
         skin_rgb = (float(red), float(green), float(blue))
         darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
@@ -199,6 +214,8 @@ class Studio:
             stubble = has_stubble(photo, self._maps.skin)
             masculine = not is_child and (stubble or rng.random() < 0.3)
             age_years = min(age_years, PHOTO_AGE_LIMIT)
+            if shown_age_years is not None and not is_child:
+                age_years = shown_age_years
         accessories = sample_accessories(
             rng,
             self._probabilities,
@@ -289,11 +306,21 @@ class Studio:
             surfaces += hiding_surfaces(hiding_rng, landmarks_m, subject.skin_rgb)
         return surfaces
 
-    def _sample_skin(self, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer | None]:
-        """Draw a skin tone and, for a share of the people, a photographed skin."""
-        if self._skins is not None and rng.random() < PHOTO_SKIN_SHARE:
-            return self._skins.sample(self._maps.skin, rng)
-        return sample_skin_tone(rng), None
+    def _sample_skin(
+        self, rng: np.random.Generator, person: Person
+    ) -> tuple[SkinTone, SkinLayer | None, float | None]:
+        """Draw a skin tone; for a share of the people a photographed skin, and the age it shows."""
+        has_photos = self._skins is not None or self._portraits is not None
+        if not has_photos or rng.random() >= PHOTO_SKIN_SHARE:
+            return sample_skin_tone(rng), None, None
+        if self._portraits is not None:
+            own_rng = rng.spawn(1)[0]  # the other draws do not depend on this stream
+            share = PORTRAIT_SHARES[person.age_years > PHOTO_AGE_LIMIT]
+            from_portraits = person.group != "child" and own_rng.random() < share
+            if from_portraits or self._skins is None:
+                return self._portraits.sample(self._maps.skin, own_rng, person.age_years)
+        assert self._skins is not None
+        return *self._skins.sample(self._maps.skin, rng), None
 
     def _add_occlusion(
         self, textures: PersonTextures, neutral_m: NDArray[np.float32], worn: list[Surface]
@@ -311,8 +338,12 @@ class Studio:
         return occlusion, shaded
 
 
-def import_asset(kind: str, path: Path) -> None:
-    """Read an asset once: this fills the cache and reports damage.
+def import_asset(
+    kind: str, path: Path, on_progress: Callable[[str, int, int], None] | None = None
+) -> str | None:
+    """Read an asset once: this fills the cache and reports damage; return what was found.
+
+    ``on_progress`` is called with what is done, and the numbers of photographs done and of all.
 
     Raises
     ------
@@ -327,8 +358,15 @@ def import_asset(kind: str, path: Path) -> None:
         model = load_face_model(find_asset("face-model"))
         if kind == "hair_meshes":
             AccessoryBuilder(model, path)
+        elif photo_kind(path) == "portraits":
+            bank = load_portrait_skins(model, appearance_maps(model).skin, [path], on_progress)
+            dropped = [f"{count} {reason}" for reason, count in bank.dropped.items()]
+            left_out = f"; left out: {', '.join(dropped)}" if dropped else ""
+            return f"{len(bank)} portraits kept{left_out}"
         else:
-            load_photo_skins(model, appearance_maps(model).skin, path)
+            count = len(load_photo_skins(model, appearance_maps(model).skin, path))
+            return f"{count} portraits with landmarks"
+    return None
 
 
 def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.int32]:

@@ -15,8 +15,8 @@ from trglab.synth.skin.photo_skin import (
     blend_layers,
     extract_skin,
     load_photo_skins,
-    mirror_layer,
 )
+from trglab.synth.skin.photo_texture import mirror_layer
 
 SIZE, WIDTH, FOCAL = 96, 400, 1600.0
 SKIN = np.array([0.52, 0.33, 0.24])

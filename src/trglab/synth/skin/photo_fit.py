@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,19 +82,66 @@ def fit_photo(model: FaceModel, points_px: np.ndarray, width: int, height: int) 
     shapes = model.identity[:modes, vertices].astype(np.float64)
     mean = model.mean_m[vertices].astype(np.float64)
     centre_px = np.array([width / 2.0, height / 2.0])
-    state = _initial_state(mean, targets, indices, modes, width, centre_px)
+
+    def goal(projected: np.ndarray) -> np.ndarray:
+        return np.concatenate([targets, _closest_on_line(projected[len(indices) :], contour)])
+
+    start = _initial_state(mean, targets, indices, modes, width, centre_px)
+    fitted = fit_shape(mean, shapes, goal, sigma, centre_px, start)
+    offset = fitted.projected_px[: len(indices)] - targets
+    head = model.mean_m + np.tensordot(fitted.coefficients, model.identity[:modes], axes=1)
+    cam = transform(head.astype(np.float64), fitted.rotation, fitted.translation_m)
+    return PhotoFit(cam, fitted.focal_px, float(np.median(np.linalg.norm(offset, axis=1))))
+
+
+class FittedShape(NamedTuple):
+    """Result of :func:`fit_shape`: pose, focal length and coefficients ``(m,)`` of the modes."""
+
+    rotation: np.ndarray
+    """``(3, 3)``, ``cam_from_head``"""
+    translation_m: np.ndarray
+    focal_px: float
+    coefficients: np.ndarray
+    projected_px: np.ndarray
+    """``(n, 2)``: the fitted points"""
+
+
+def fit_shape(
+    mean_m: np.ndarray,
+    modes_m: np.ndarray,
+    goal: Callable[[np.ndarray], np.ndarray],
+    sigma_px: np.ndarray,
+    centre_px: np.ndarray,
+    start: np.ndarray,
+    lowest: np.ndarray | None = None,
+) -> FittedShape:
+    """Fit pose, focal length and shape of n points to an image by regularised Gauss-Newton.
+
+    Parameters
+    ----------
+    mean_m, modes_m
+        ``(n, 3)`` and ``(m, n, 3)``: the points, and their offsets at one standard deviation.
+    goal
+        Returns the targets ``(n, 2)`` px of the points that are projected to ``(n, 2)`` px.
+    sigma_px
+        ``(n,)``: standard deviation of each target.
+    centre_px
+        ``(2,)``: principal point.
+    start
+        ``(7 + m,)``: rotation vector, translation, logarithm of the focal length, coefficients.
+        The focal length is the mean of its prior; its logarithm has a standard deviation of 0.15.
+    lowest
+        ``(m,)``: lower bounds of the coefficients; None: unbounded.
+    """
+    state = np.array(start, np.float64)
     for _ in range(STEPS):
-        projected = _project(state, mean, shapes, centre_px)
-        on_contour = _closest_on_line(projected[len(indices) :], contour)
-        goal = np.concatenate([targets, on_contour])
-        state = _step(state, mean, shapes, centre_px, goal, sigma, width)
-    projected = _project(state, mean, shapes, centre_px)[: len(indices)]
-    error = float(np.median(np.linalg.norm(projected - targets, axis=1)))
-    identity = state[7:]
-    head = model.mean_m + np.tensordot(identity, model.identity[:modes], axes=1)
+        targets = goal(_project(state, mean_m, modes_m, centre_px))
+        state = _step(state, mean_m, modes_m, centre_px, targets, sigma_px, start[6])
+        if lowest is not None:
+            state[7:] = np.maximum(state[7:], lowest)
+    projected = _project(state, mean_m, modes_m, centre_px)
     rotation = rotation_from_rotvec(state[:3])
-    cam = transform(head.astype(np.float64), rotation, state[3:6])
-    return PhotoFit(cam, float(np.exp(state[6])), error)
+    return FittedShape(rotation, state[3:6], float(np.exp(state[6])), state[7:], projected)
 
 
 def _initial_state(
@@ -129,7 +177,7 @@ def _step(
     centre_px: np.ndarray,
     goal: np.ndarray,
     sigma: np.ndarray,
-    width: int,
+    prior_log_focal: float,
 ) -> np.ndarray:
     head = mean + np.tensordot(state[7:], shapes, axes=1)
     rotation, focal = rotation_from_rotvec(state[:3]), float(np.exp(state[6]))
@@ -155,7 +203,7 @@ def _step(
     prior = np.zeros(len(state))
     prior[6], prior[7:] = 1.0 / 0.15, 1.0
     target = np.zeros(len(state))
-    target[6] = np.log(PRIOR_FOCAL_PX_PER_WIDTH * width) - state[6]
+    target[6] = prior_log_focal - state[6]
     target[7:] = -state[7:]
     normal = rows.T @ rows + np.diag(prior**2) + 1e-9 * np.eye(len(state))
     update = np.linalg.solve(normal, rows.T @ (residual.ravel() * weight) + prior**2 * target)

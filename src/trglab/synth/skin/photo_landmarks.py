@@ -31,6 +31,11 @@ TEMPLATE_PX = 1350.0
 """Side of the images that template coordinates refer to."""
 
 
+def has_landmarks(folder: Path) -> bool:
+    """Return whether landmarks lie beside the photographs of a folder, in either form."""
+    return (folder / LANDMARK_FILE).is_file() or any(folder.glob(TEMPLATES))
+
+
 def read_landmarks(folder: Path) -> tuple[list[str], np.ndarray]:
     """Return the photographs' file names and their landmarks ``(n, 189, 2)`` in pixels.
 

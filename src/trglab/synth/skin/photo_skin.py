@@ -13,16 +13,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from trg._util.files import write_atomic
 from trglab.synth.cache import cache_folder
-from trglab.synth.colour import linear_from_srgb
 from trglab.synth.head.face_model import FaceModel
 from trglab.synth.skin.maps import SkinMaps, polygon_distance, smoothstep
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.photo_fit import LONDON_CONTOUR, LONDON_HAIRLINE, PhotoFit, fit_photo
 from trglab.synth.skin.photo_landmarks import open_photo, read_landmarks
+from trglab.synth.skin.photo_texture import (
+    fill_hidden,
+    hair_free_weight,
+    hairless_skin,
+    mirror_layer,
+    sample_linear,
+    shading_density,
+)
 from trglab.synth.skin.tone import SkinTone, tone_from_linear
 
 BANK_VERSION = 5
@@ -30,12 +36,6 @@ BANK_VERSION = 5
 
 DENSITY_LOW, DENSITY_RANGE = -1.2, 3.6
 """Range of densities in the 8-bit encoding of the bank."""
-
-FRINGE_SHARE = 0.4
-"""Above this share of hair texels, forehead and brows count as hidden by a fringe."""
-
-DELIGHT = 0.85
-"""Share of the smooth shading that is removed."""
 
 
 class Portrait(NamedTuple):
@@ -72,10 +72,7 @@ class PhotoSkinBank:
 
     def layer(self, index: int) -> SkinLayer:
         """Return the skin detail of one portrait."""
-        stored = np.asarray(self.encoded[index])
-        scale = np.float32(DENSITY_RANGE / 255.0)
-        density = stored[..., :3] * scale + np.float32(DENSITY_LOW)
-        return SkinLayer(density, stored[..., 3] * np.float32(1.0 / 255.0))
+        return decode_layer(np.asarray(self.encoded[index]))
 
     def sample(self, maps: SkinMaps, rng: np.random.Generator) -> tuple[SkinTone, SkinLayer]:
         """Make the skin of a new person from one or two portraits.
@@ -91,7 +88,7 @@ class PhotoSkinBank:
             weights[first] = 0.0
             if weights.sum() > 1e-6:
                 second = int(rng.choice(len(self), p=weights / weights.sum()))
-                layer = blend_layers(layer, self.layer(second), _regions(maps, rng))
+                layer = blend_layers(layer, self.layer(second), feature_regions(maps, rng))
         if rng.random() < 0.5:
             layer = mirror_layer(layer, maps)
         strength = np.float32(rng.uniform(0.85, 1.1))
@@ -112,16 +109,6 @@ def blend_layers(first: SkinLayer, second: SkinLayer, share: np.ndarray) -> Skin
     """Blend two layers; ``share (size, size)`` is the weight of the second, 0 to 1."""
     density = first.density + share[..., None] * (second.density - first.density)
     return SkinLayer(density, first.weight + share * (second.weight - first.weight))
-
-
-def mirror_layer(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
-    """Swap left and right; texels without a mirror image become empty."""
-    index = maps.texels.mirror_index.ravel()
-    known = (index >= 0).astype(np.float32)
-    index = np.maximum(index, 0)
-    density = layer.density.reshape(-1, 3)[index] * known[:, None]
-    weight = layer.weight.ravel()[index] * known
-    return SkinLayer(density.reshape(layer.density.shape), weight.reshape(layer.weight.shape))
 
 
 def load_photo_skins(model: FaceModel, maps: SkinMaps, folder: Path) -> PhotoSkinBank:
@@ -145,7 +132,7 @@ def load_photo_skins(model: FaceModel, maps: SkinMaps, folder: Path) -> PhotoSki
     for row, name, marks in zip(rows, names, points, strict=True):
         skin = extract_skin(model, maps, Portrait(_read_rgb(folder / name), marks))
         row[:12] = np.frombuffer(skin.tone_linear.astype("<f4").tobytes(), np.uint8)
-        row[12:] = _encode(skin.layer).ravel()
+        row[12:] = encode_layer(skin.layer).ravel()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, lambda file: np.save(file, rows))
@@ -159,17 +146,17 @@ def extract_skin(model: FaceModel, maps: SkinMaps, portrait: Portrait) -> PhotoS
     height, width = portrait.rgb.shape[:2]
     fit = fit_photo(model, np.asarray(portrait.points_px, np.float64), width, height)
     x_px, y_px = _texels_in_photo(maps, fit, width, height)
-    density = -np.log(np.maximum(_sample_linear(portrait.rgb, x_px, y_px), 0.004))
+    density = -np.log(np.maximum(sample_linear(portrait.rgb, x_px, y_px), 0.004))
     weight = _visibility(maps, portrait.points_px, x_px, y_px)
-    plain = _hairless_skin(maps, weight)
+    plain = hairless_skin(maps, weight)
     # Hair may cover the forehead: take the tone from cheeks and nose.
     lower = plain & (maps.y_m > maps.landmarks_m[27, 1])
     tone = np.median(density[lower], axis=0)
     plain &= np.abs((density - tone).mean(axis=-1)) < 0.5
-    density -= _shading(maps, density, plain)[..., None]
-    weight = weight * _hair_free_weight(maps, (density - tone).mean(axis=-1), weight)
+    density -= shading_density(maps, density, plain)[..., None]
+    weight = weight * hair_free_weight(maps, (density - tone).mean(axis=-1), weight)
     detail = np.clip(density - tone, DENSITY_LOW, DENSITY_LOW + DENSITY_RANGE).astype(np.float32)
-    layer = _complete(SkinLayer(detail, weight.astype(np.float32)), maps)
+    layer = fill_hidden(SkinLayer(detail, weight.astype(np.float32)), maps)
     return PhotoSkin(layer, np.exp(-tone).astype(np.float32))
 
 
@@ -181,19 +168,6 @@ def _texels_in_photo(
     x_px = fit.focal_px * cam[..., 0] / depth + np.float32(width / 2.0)
     y_px = fit.focal_px * cam[..., 1] / depth + np.float32(height / 2.0)
     return x_px, y_px
-
-
-def _sample_linear(rgb: np.ndarray, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
-    """Sample an image bilinearly in linear RGB, ``(..., 3)``; pixel centres are at +0.5."""
-    height, width = rgb.shape[:2]
-    x = np.clip(x_px - 0.5, 0.0, width - 1.001)
-    y = np.clip(y_px - 0.5, 0.0, height - 1.001)
-    left, top = x.astype(np.int64), y.astype(np.int64)
-    fx, fy = (x - left)[..., None], (y - top)[..., None]
-    linear = linear_from_srgb(rgb)
-    upper = linear[top, left] * (1 - fx) + linear[top, left + 1] * fx
-    lower = linear[top + 1, left] * (1 - fx) + linear[top + 1, left + 1] * fx
-    return upper * (1 - fy) + lower * fy
 
 
 def _visibility(
@@ -211,93 +185,7 @@ def _visibility(
     return weight * maps.texels.used
 
 
-def _hairless_skin(maps: SkinMaps, weight: np.ndarray) -> np.ndarray:
-    """Return a mask of visible cheeks, nose and forehead, without beard, brows, lips, eye rings."""
-    plain = (weight > 0.9) & (maps.beard < 0.05) & (maps.moustache < 0.05)
-    plain &= (maps.eyes_m > 0.010) & (maps.lips_m > 0.006)
-    plain &= np.abs(maps.brow_across_m) > 0.010
-    if (plain & (maps.y_m > maps.landmarks_m[27, 1])).sum() < 50:
-        raise ValueError("photo skin: expected a frontal face whose cheeks and forehead are free")
-    return plain
-
-
-def _hair_free_weight(maps: SkinMaps, excess: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return weights without hair on forehead and temples, and without brows under a fringe."""
-    above_m = maps.landmarks_m[[19, 24], 1].mean() - maps.y_m
-    upper = above_m > 0.012 * maps.unit
-    side = (np.abs(maps.azimuth) > 0.75) & (maps.y_m < maps.landmarks_m[33, 1])
-    side &= (np.abs(maps.brow_across_m) > 0.007) | (maps.brow_along > 1.2)
-    side &= maps.eyes_m > 0.012
-    strand = (upper | side) & ((excess > 0.45) | (excess < -0.9)) & (weight > 0.3)
-    share = (strand & upper).sum() / max(1, (upper & (weight > 0.3)).sum())
-    if share > FRINGE_SHARE:
-        return smoothstep(0.0, -0.006 * maps.unit, above_m)
-    near = strand.astype(np.float64)
-    for axis in (0, 1):
-        kernel = np.hanning(2 * (maps.texels.size // 50) + 3)
-        near = np.apply_along_axis(np.convolve, axis, near, kernel, mode="same")
-    return np.where(upper | side, smoothstep(1.0, 0.0, near), 1.0)
-
-
-def _shading(maps: SkinMaps, density: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Fit shading as a quadratic function of the normal; return its density relative to frontal."""
-    nx, ny, nz = (maps.texels.normal[..., axis] for axis in range(3))
-    basis = np.stack([nx, ny, nz, nx * nx, ny * ny, nx * ny, np.ones_like(nx)], axis=-1)
-    grey = density.mean(axis=-1)
-    seen = plain.copy()
-    for _ in range(3):  # trimmed least squares: spots, hair and highlights are outliers
-        solution = np.linalg.lstsq(basis[seen], grey[seen], rcond=None)[0]
-        residual = grey - basis @ solution
-        seen = plain & (np.abs(residual) < 2.0 * residual[seen].std() + 1e-6)
-    frontal = np.array([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]) @ solution
-    return (DELIGHT * np.clip(basis @ solution - frontal, -0.35, 0.35)).astype(np.float32)
-
-
-def _complete(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
-    """Fill hidden texels from the other side of the face, then by smooth extrapolation."""
-    other = mirror_layer(layer, maps)
-    share = other.weight * (1.0 - layer.weight)
-    total = np.maximum(layer.weight + share, 1e-6)
-    detail = layer.density * layer.weight[..., None] + other.density * share[..., None]
-    detail = detail / total[..., None]
-    weight = np.clip(layer.weight + share, 0.0, 1.0)
-    low, reach = _extrapolate(detail, weight)
-    mixed = detail * weight[..., None] + low * ((1.0 - weight) * reach)[..., None]
-    return SkinLayer(mixed.astype(np.float32), weight.astype(np.float32))
-
-
-def _extrapolate(detail: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a very smooth extrapolation of known detail, and its weight that fades to 0."""
-    size = weight.shape[0]
-    block = max(1, size // 32)
-    weight_sum = _blur(_block_mean(weight, block))
-    low = np.empty_like(detail)
-    for channel in range(3):
-        total = _blur(_block_mean(detail[..., channel] * weight, block))
-        low[..., channel] = _resize(total / np.maximum(weight_sum, 1e-4), size)
-    return low, _resize(np.clip(weight_sum * 2.5, 0.0, 1.0), size)
-
-
-def _block_mean(image: np.ndarray, block: int) -> np.ndarray:
-    side = image.shape[0] // block
-    cropped = image[: side * block, : side * block]
-    return cropped.reshape(side, block, side, block).mean(axis=(1, 3))
-
-
-def _blur(image: np.ndarray) -> np.ndarray:
-    kernel = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
-    for axis in (0, 1):
-        for _ in range(2):
-            image = np.apply_along_axis(np.convolve, axis, image, kernel, mode="same")
-    return image
-
-
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    resizable = Image.fromarray(image.astype(np.float32))
-    return np.asarray(resizable.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _regions(maps: SkinMaps, rng: np.random.Generator) -> np.ndarray:
+def feature_regions(maps: SkinMaps, rng: np.random.Generator) -> np.ndarray:
     """Draw soft weights ``(size, size)`` that assign facial features to one of two people."""
     points = maps.landmarks_m
     centres = [
@@ -335,7 +223,15 @@ def _bank_key(
     return digest.hexdigest()[:24]
 
 
-def _encode(layer: SkinLayer) -> np.ndarray:
+def decode_layer(encoded: np.ndarray) -> SkinLayer:
+    """Invert :func:`encode_layer`."""
+    scale = np.float32(DENSITY_RANGE / 255.0)
+    density = encoded[..., :3] * scale + np.float32(DENSITY_LOW)
+    return SkinLayer(density, encoded[..., 3] * np.float32(1.0 / 255.0))
+
+
+def encode_layer(layer: SkinLayer) -> np.ndarray:
+    """Return a layer as ``(size, size, 4)`` uint8."""
     scaled = (layer.density - DENSITY_LOW) * (255.0 / DENSITY_RANGE)
     packed = np.concatenate([scaled, layer.weight[..., None] * 255.0], axis=-1)
     return np.clip(np.round(packed), 0, 255).astype(np.uint8)

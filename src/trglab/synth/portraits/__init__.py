@@ -1,0 +1,1 @@
+"""Training material from real photographs without landmarks, labelled by a pose network."""
