@@ -112,8 +112,8 @@ class PortraitSkinBank:
 
     Attributes
     ----------
-    encoded
-        ``(n, size, size, 4)`` uint8, usually memory-mapped: density and weight.
+    rows
+        n of ``(row,)`` uint8, usually memory-mapped: values, then the encoded density and weight.
     tones_linear
         ``(n, 3)`` mean linear RGB.
     ages_years
@@ -124,14 +124,14 @@ class PortraitSkinBank:
         Number of photographs by the reason for which they are left out.
     """
 
-    encoded: np.ndarray
+    rows: tuple[np.ndarray, ...]
     tones_linear: Floats
     ages_years: Floats
     has_glasses: NDArray[np.bool_]
     dropped: dict[str, int]
 
     def __len__(self) -> int:
-        return len(self.encoded)
+        return len(self.rows)
 
     @property
     def typologies_deg(self) -> Floats:
@@ -140,7 +140,8 @@ class PortraitSkinBank:
 
     def layer(self, index: int, size: int) -> SkinLayer:
         """Return the skin detail of one portrait at ``size`` texels."""
-        stored = decode_layer(np.asarray(self.encoded[index]))
+        encoded = self.rows[index][4 * _HEADER :].reshape(STORED_SIZE, STORED_SIZE, 4)
+        stored = decode_layer(np.asarray(encoded))
         density = np.stack([resize_map(channel, size) for channel in stored.density.T], axis=-1)
         return SkinLayer(
             np.ascontiguousarray(density.transpose(1, 0, 2)),
@@ -210,7 +211,8 @@ def load_portrait_skins(
     FileNotFoundError, ValueError
         A folder has no images, or none of its portraits can be used.
     """
-    rows, dropped = [], Counter[str]()
+    rows: list[np.ndarray] = []
+    dropped = Counter[str]()
     for folder in folders:
         estimates = estimate_photos(
             folder, on_progress=on_progress and (lambda *n: on_progress("estimating faces", *n))
@@ -222,13 +224,12 @@ def load_portrait_skins(
         dropped.update(problem for problem in problems if problem)
         usable = np.array([problem is None for problem in problems])
         dropped["no colour, or cheeks and forehead hidden"] += int((usable & ~has_colour).sum())
-        rows.append(stored[usable & has_colour])
-    bank = np.concatenate(rows) if len(rows) > 1 else rows[0]
-    if not len(bank):
+        rows += [stored[index] for index in np.flatnonzero(usable & has_colour)]
+    if not rows:
         raise ValueError(f"portraits: expected usable ones in {folders}, left out: {dict(dropped)}")
-    values = _values(bank)
+    values = np.concatenate([_values(row[None]) for row in rows])
     return PortraitSkinBank(
-        bank[:, 4 * _HEADER :].reshape(len(bank), STORED_SIZE, STORED_SIZE, 4),
+        tuple(rows),
         values[:, :3].astype(np.float64),
         _ages(values[:, 3], values[:, 4]),
         values[:, 5] > GLASSES_CONTRAST,
@@ -381,7 +382,7 @@ def _load_rows(
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
         if stored.shape == (len(estimates), width) and stored.dtype == np.uint8:
-            return np.asarray(stored)
+            return stored
     except (OSError, ValueError, EOFError):
         pass  # absent or damaged: rebuild it
     small = skin_maps(model, STORED_SIZE)
@@ -406,7 +407,8 @@ def _load_rows(
         write_atomic(path, lambda file: np.save(file, rows))
     except OSError:
         return rows  # the cache is an optimisation: it may be read-only
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    written: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return written
 
 
 def _values(rows: np.ndarray) -> np.ndarray:
