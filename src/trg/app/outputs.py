@@ -23,7 +23,7 @@ from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation
 from trg.io.overlay import draw_faces
-from trg.io.records.journal import written_files
+from trg.io.records.journal_lines import written_files
 from trg.io.records.names import escape_name
 from trg.io.video_writer import VideoWriter
 

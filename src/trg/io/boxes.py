@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trg._util.checks import box_array
 from trg._util.files import existing_file
+from trg.io.records.names import escape_name
 
 CSV_COLUMNS = ("source", "x0", "y0", "x1", "y1")
 
@@ -57,11 +58,14 @@ def read_boxes(path: str | PathLike[str]) -> PhotoBoxes:
 def boxes_for(boxes: PhotoBoxes, source: str) -> NDArray[np.float64]:
     """Return the boxes ``(k, 4)`` of a photo, listed by its path or else by its file name.
 
+    A name that is not UTF-8 is listed as in the records: :mod:`trg.io.records.names`.
+
     Raises ValueError if the photo is not listed.
     """
     for name in (source, Path(source).as_posix(), Path(source).name):
-        if name in boxes:
-            return boxes[name]
+        for listed in (name, escape_name(name)):
+            if listed in boxes:
+                return boxes[listed]
     raise ValueError(
         f"{source}: expected its boxes in the file of boxes, found none; list a photo without "
         "faces with an empty list"

@@ -105,15 +105,15 @@ MediaInput: TypeAlias = PhotoInput | VideoInput | UnreadableFolder
 
 def find_inputs(
     arguments: Sequence[str],
-    ignored: Counter[str] | None = None,
+    ignored: list[str] | None = None,
     *,
     fps: float | None = None,
     animated: bool = False,
 ) -> list[MediaInput]:
     """Return the inputs that command line arguments name, in their order, without duplicates.
 
-    Two paths of one file are duplicates, such as a relative and an absolute one. The files in
-    folders that are neither photos nor videos are counted in ``ignored`` by their ending.
+    Two paths of one file are duplicates, such as a relative and an absolute one. The paths of
+    files in folders that are neither photos nor videos are appended to ``ignored``.
 
     An argument is a photo or video; a folder, which is searched recursively in the order of the
     paths, without hidden files; a glob (``**`` matches subfolders); ``-`` for an image on standard
@@ -134,7 +134,7 @@ def find_inputs(
     if fps is not None and not 0.0 < fps < float("inf"):
         raise ValueError(f"fps: expected a number above 0, got {fps:g}")
     inputs: dict[str | int | NumberedFrames | AnimatedImage | None, MediaInput] = {}
-    ignored = Counter() if ignored is None else ignored
+    ignored = [] if ignored is None else ignored
     unmatched = []
     for argument in arguments:
         matches = list(_expand(_local_path(argument), ignored, fps))
@@ -199,7 +199,7 @@ def _as_clip(item: MediaInput) -> MediaInput:
     return VideoInput(item.name, AnimatedImage(item.path))
 
 
-def _expand(argument: str, ignored: Counter[str], fps: float | None) -> Iterator[MediaInput]:
+def _expand(argument: str, ignored: list[str], fps: float | None) -> Iterator[MediaInput]:
     if is_stream_url(argument):
         yield VideoInput(without_secrets(argument), argument, is_live=True)
     elif argument in (STDIN_ARGUMENT, STDIN_NAME):
@@ -218,19 +218,20 @@ def _expand(argument: str, ignored: Counter[str], fps: float | None) -> Iterator
         yield from _in_glob(argument, ignored)
 
 
-def _in_folder(folder: str, ignored: Counter[str]) -> Iterator[MediaInput]:
+def _in_folder(folder: str, ignored: list[str]) -> Iterator[MediaInput]:
     for found in _folders(folder):
         if isinstance(found, UnreadableFolder):
             yield found
             continue
         for name in sorted(each for each in found.files if not each.startswith(".")):
-            if match := _by_name(os.path.join(found.path, name)):
+            path = os.path.join(found.path, name)
+            if match := _by_name(path):
                 yield match
             else:
-                ignored[Path(name).suffix.lower() or "no ending"] += 1
+                ignored.append(path)
 
 
-def _in_glob(pattern: str, ignored: Counter[str]) -> Iterator[MediaInput]:
+def _in_glob(pattern: str, ignored: list[str]) -> Iterator[MediaInput]:
     is_recursive = _RECURSIVE.search(pattern) is not None
     found = {each if isinstance(each, str) else each.path: each for each in _glob(pattern)}
     for path, each in sorted(found.items()):

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import fields
 
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from tests.support.cli_predict_runs import (
 )
 from tests.support.full_disk import full_after
 from tests.support.oracle_network import OracleNetwork
+from trg.app.cli.predict import CameraOptions, FaceOptions, ProcessingOptions, ResultOptions
 from trg.app.outputs import JPEG_MAX_SIDE, fitting_stem
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
@@ -82,6 +84,8 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--draw",), "draw was False, is True"),
         (("--mesh", "ply"), "mesh was None, is 'ply'"),
         (("--landmarks",), "landmarks was False, is True"),
+        (("--animated",), "animated was False, is True"),
+        (("--fps", "30"), "fps was None, is 30.0"),
     ],
 )
 def test_resume_refuses_other_options_by_name(cli, tmp_path, monkeypatch, more, message):  # noqa: F811
@@ -97,6 +101,56 @@ def test_resume_refuses_other_options_by_name(cli, tmp_path, monkeypatch, more, 
     assert message in done.err
     assert (tmp_path / "out" / "in.jsonl").read_bytes() == before
     assert cli.predict(*arguments, "--threads", 2, "--batch-size", 3).code == 0
+
+
+WITHOUT_EFFECT_ON_RESULTS = {"out", "resume", "overwrite", "threads", "batch_size"}
+WITH_EFFECT_ON_FAILURES_ONLY = {"max_megapixels"}  # failed inputs are always repeated
+SETTINGS_OF_OPTIONS = {
+    **dict.fromkeys(("focal", "fov", "fov_axis"), "camera"),
+    "record_format": "records",
+    "boxes": "boxes_sha256",
+    "ipd": "interpupillary_m",
+    "smallest_face": "smallest_face_px",
+}
+
+
+def test_every_option_of_predict_that_changes_results_is_compared(cli, tmp_path):  # noqa: F811
+    """A new option must find its place here, or in the list of finished inputs."""
+    groups = (ResultOptions, CameraOptions, FaceOptions, ProcessingOptions)
+    options = {field.name for group in groups for field in fields(group)}
+    options -= WITHOUT_EFFECT_ON_RESULTS | WITH_EFFECT_ON_FAILURES_ONLY
+    save_photos(tmp_path / "in", 2)
+    assert cli.predict(tmp_path / "in", "-o", tmp_path / "out").code == 0
+    settings = lines_of(tmp_path / "out" / "in.jsonl.finished")[0]
+    assert {SETTINGS_OF_OPTIONS.get(name, name) for name in options} <= settings.keys()
+
+
+def test_a_larger_limit_of_pixels_can_be_resumed(cli, tmp_path):  # noqa: F811
+    save_photos(tmp_path / "in", 0)
+    Image.new("L", (1600, 1600)).save(tmp_path / "in" / "large.png")
+    arguments = (tmp_path / "in", "-o", tmp_path / "out")
+    assert cli.predict(*arguments, "--max-megapixels", 1).code == 1
+    done = cli.predict(*arguments, "--resume", "--max-megapixels", 9)
+    assert done.code == 0
+    assert "1 input finished earlier" in done.err
+
+
+@pytest.mark.parametrize("record_format", ["jsonl", "parquet"])
+def test_results_in_the_folder_of_the_inputs_are_not_skipped_files(
+    cli, tmp_path, record_format  # noqa: F811
+):  # fmt: skip
+    if record_format == "parquet":
+        pytest.importorskip("pyarrow")
+    save_photos(tmp_path / "in", 0)
+    (tmp_path / "in" / "broken.png").write_bytes(b"")
+    (tmp_path / "in" / "notes.txt").write_text("")
+    for out in ("in", "in/results"):
+        more = ("--format", record_format, "--mesh", "glb", "--resume", *FOCAL)
+        for _ in range(2):
+            done = cli.predict(tmp_path / "in", "-o", tmp_path / out, *more)
+            assert (
+                "skipped 1 file in folders, neither photos nor videos by name: 1 .txt" in done.err
+            )
 
 
 def test_one_folder_by_two_paths_and_a_changed_photo_are_recorded_once(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trg._util.checks import box_array
-from trg.io.boxes import read_boxes
+from trg.io.boxes import boxes_for, read_boxes
 
 
 def nested(depth: int) -> str:
@@ -53,6 +53,12 @@ def test_fractions_of_the_image_are_refused(tmp_path):
         box_array("boxes", [[0.2, 0.3, 0.5, 0.6]])
     np.testing.assert_array_equal(box_array("boxes", [[0, 0, 1, 1.5]]), [[0, 0, 1, 1.5]])
     assert box_array("boxes", []).shape == box_array("boxes", [[]]).shape == (0, 4)
+
+
+def test_a_name_that_is_not_utf8_is_listed_as_in_the_records():
+    boxes = {r"caf\xe9.jpg": np.array([[0.0, 0.0, 9.0, 9.0]]), "é.jpg": np.zeros((0, 4))}
+    assert len(boxes_for(boxes, "in/caf\udce9.jpg")) == 1
+    assert len(boxes_for(boxes, "in/é.jpg")) == 0
 
 
 def test_boxes_are_only_read_from_files_of_bounded_size(tmp_path, monkeypatch):

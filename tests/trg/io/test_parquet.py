@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.faces import VGA, random_faces
 from trg.io.records.frame_record import FrameFaces
-from trg.io.records.journal import read_journal
+from trg.io.records.journal_lines import read_journal
 from trg.io.records.parquet import ParquetWriter
 from trg.io.records.writers import open_records
 

@@ -22,7 +22,7 @@ from tests.support.full_disk import full_after
 from trg.geometry.projection import transform
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
 from trg.io.records.frame_record import FrameFaces, frame_record
-from trg.io.records.journal import InputFile, read_journal
+from trg.io.records.journal_lines import InputFile, read_journal
 from trg.io.records.names import escape_name, unescape_name
 from trg.io.records.writers import open_records
 

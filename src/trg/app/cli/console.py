@@ -137,12 +137,13 @@ def print_summary(
         )
 
 
-def print_ignored(ignored: Counter[str]) -> None:
+def print_ignored(paths: Sequence[str]) -> None:
     """Print how many files in folders were skipped, by their ending."""
-    if ignored:
-        kinds = [f"{number} {escape(suffix)}" for suffix, number in ignored.most_common(6)]
-        more = ", ..." if len(ignored) > len(kinds) else ""
-        count = _count(sum(ignored.values()), "file")
+    if paths:
+        endings = Counter(Path(path).suffix.lower() or "no ending" for path in paths)
+        kinds = [f"{number} {escape(suffix)}" for suffix, number in endings.most_common(6)]
+        more = ", ..." if len(endings) > len(kinds) else ""
+        count = _count(len(paths), "file")
         messages.print(
             f"skipped {count} in folders, neither photos nor videos by name: "
             f"{', '.join(kinds)}{more}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -279,14 +278,14 @@ def predict(
     from trg.io.boxes import read_boxes
     from trg.io.images import allow_pixels
     from trg.io.inputs import find_inputs
-    from trg.io.records.journal import InputFile
+    from trg.io.records.journal_lines import InputFile, without_results
     from trg.io.records.writers import open_records
 
     allow_pixels(processing.max_megapixels * 10**6)
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
     record_format = results.format
-    ignored: Counter[str] = Counter()
+    ignored: list[str] = []
     inputs, outputs = results.match(
         find_inputs(sources, ignored, fps=processing.fps, animated=processing.animated), sources
     )
@@ -306,6 +305,8 @@ def predict(
         "model": model_sha256(processing.model),
         "flip_tta": processing.flip_tta,
         "smallest_face_px": faces.smallest_face,
+        "fps": processing.fps,
+        "animated": processing.animated,
         "draw": results.draw,
         "mesh": results.mesh,
         **options.settings(),
@@ -350,7 +351,7 @@ def predict(
     print_summary(
         summary, " and ".join(kind for kind, wanted in kinds.items() if wanted), path, failures
     )
-    print_ignored(ignored)
+    print_ignored(without_results(ignored))
     if summary.failed:
         sys.exit(1)
 

@@ -1,18 +1,8 @@
-"""The list of finished inputs beside the records, so that a later run can resume.
+"""The list of finished inputs beside the records, open for writing, so that a later run can resume.
 
-Beside the records ``NAME`` lies ``NAME.finished``, lines of JSON:
-
-=========================================  ==========================================
-``{"records": ..., "settings": ...}``      first line: what the records depend on
-``{"process": 123}``                       the process of a run
-``{"written": "a.jpg"}``                   a file that the run is about to write
-``{"source": ..., "extent": ...}``         an input, after all of its records
-=========================================  ==========================================
-
-``extent`` is that of the records so far (bytes of a file, parts of a folder), ``file`` the input's
-path, size and time of change; ``failed`` marks an input that could not be read completely. A
-resuming run truncates the records to the last extent, which removes torn lines and half-processed
-videos, removes the records of inputs that failed or have changed since, and skips all others.
+Its lines are those of :mod:`trg.io.records.journal_lines`. A resuming run truncates the records to
+the last extent, which removes torn lines and half-processed videos, removes the records of inputs
+that failed or have changed since, and skips all others.
 
 The process that writes holds a lock on the list. The system releases it when the process ends.
 """
@@ -21,86 +11,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
-from trg._util.files import real_path, try_lock
 from trg._util.settings import changed_settings
+from trg.io.records.append_only_file import AppendOnlyFile
+from trg.io.records.journal_lines import (
+    JOURNAL_SUFFIX,
+    Entry,
+    Inputs,
+    JournalState,
+    journal_path,
+    read_journal,
+    to_line,
+)
 from trg.io.records.names import escape_name, unescape_name
-
-JOURNAL_SUFFIX = ".finished"
-
-_PART_NAME = re.compile(r"part-\d{6,}\.parquet")
-
-
-class InputFile(NamedTuple):
-    """Which file an input is, and the state of its content."""
-
-    path: str
-    """Absolute, in folders without links."""
-    size: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, path: str | None) -> InputFile | None:
-        """Return the state of a file; None if there is none, or it cannot be examined."""
-        try:
-            status = None if path is None else os.stat(path)
-        except OSError:
-            return None
-        if path is None or status is None:
-            return None
-        return cls(escape_name(real_path(path)), status.st_size, status.st_mtime_ns)
-
-
-Inputs = Mapping[str, InputFile | None]
-"""The inputs of a run by name; None for one that is no file."""
-
-
-class AppendOnlyFile:
-    """An unbuffered file to which complete pieces are appended.
-
-    A killed process leaves complete pieces. A piece that fails to fit on the disk, or whose
-    writing is interrupted, is removed again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open or create a file; its present content is kept."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = os.fdopen(descriptor, "r+b", buffering=0)
-        self.size = self._file.seek(0, os.SEEK_END)
-
-    def try_lock(self) -> bool:
-        """Lock the file; return False if another process holds its lock."""
-        return try_lock(self._file)
-
-    def truncate(self, size: int) -> None:
-        """Keep only the first ``size`` bytes."""
-        self._file.truncate(size)
-        self.size = self._file.seek(size)
-
-    def append(self, piece: bytes) -> None:
-        """Append a piece.
-
-        Raises OSError if the disk is full or not available.
-        """
-        rest = memoryview(piece)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except BaseException:  # including KeyboardInterrupt
-            self.truncate(self.size)
-            raise
-        self.size += len(piece)
-
-    def close(self) -> None:
-        """Flush to the disk and close; does nothing if already closed."""
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
 
 
 class Outcome(NamedTuple):
@@ -108,45 +34,6 @@ class Outcome(NamedTuple):
 
     source: str
     failed: bool = False
-
-
-class Entry(NamedTuple):
-    """An input whose records are complete, or that failed."""
-
-    source: str
-    """Escaped, as in the records."""
-    start: int
-    """Extent of the records before its own; only of those in a file."""
-    extent: int
-    file: InputFile | None = None
-    failed: bool = False
-
-    def to_line(self) -> bytes:
-        """Return the entry's line."""
-        more: dict[str, Any] = {"failed": True} if self.failed else {}
-        if self.file is not None:
-            more["file"] = list(self.file)
-        return _line({"source": self.source, "extent": self.extent, **more})
-
-
-class JournalState(NamedTuple):
-    """What an earlier run noted."""
-
-    content: dict[str, Any] | None = None
-    """What the records depend on; None if there is no list."""
-    entries: tuple[Entry, ...] = ()
-    """Those whose records are still there."""
-    offsets: tuple[int, ...] = ()
-    """Where the line of each entry begins; then where the valid part of the list ends."""
-    written: tuple[str, ...] = ()
-    """Paths of other files that were written, relative to the folder of the list."""
-    process: int | None = None
-    """The last process that wrote."""
-
-    @property
-    def finished(self) -> frozenset[str]:
-        """Names of the inputs that were finished."""
-        return frozenset(unescape_name(each.source) for each in self.entries if not each.failed)
 
 
 class Journal:
@@ -189,7 +76,7 @@ class Journal:
         header_bytes: int = 0,
     ) -> None:
         self._inputs = inputs
-        self._file = AppendOnlyFile(_journal_path(records_path))
+        self._file = AppendOnlyFile(journal_path(records_path))
         try:
             if not self._file.try_lock():
                 raise BlockingIOError(_in_use(records_path))
@@ -205,7 +92,7 @@ class Journal:
             is_new = not self._file.size
             self._file.close()
             if is_new:
-                _journal_path(records_path).unlink(missing_ok=True)
+                journal_path(records_path).unlink(missing_ok=True)
             raise
 
     def _begin(
@@ -223,7 +110,7 @@ class Journal:
             lines = [content, {"process": os.getpid()}]
             lines += [{"written": each} for each in earlier.written]
             self._file.truncate(0)
-            self._file.append(b"".join(map(_line, lines)))
+            self._file.append(b"".join(map(to_line, lines)))
         else:
             # Entries of later records are added again when those are where they say. A run that is
             # killed in between repeats these inputs.
@@ -237,13 +124,13 @@ class Journal:
             lines += [{"written": each} for each in earlier.written if is_cut]
             moved = [] if first is None else kept[first:]
             self._file.append(
-                b"".join(map(_line, lines)) + b"".join(each.to_line() for each in moved)
+                b"".join(map(to_line, lines)) + b"".join(each.to_line() for each in moved)
             )
         self.extent = kept[-1].extent if kept else 0
 
     def claim(self, path: str) -> None:
         """Note that this run is about to write a file; ``path`` is relative to the list."""
-        self._file.append(_line({"written": path}))
+        self._file.append(to_line({"written": path}))
 
     def add(self, outcomes: Iterable[Outcome], extent: int) -> None:
         """Note inputs as finished or failed, with the extent of the records so far."""
@@ -257,63 +144,6 @@ class Journal:
     def close(self) -> None:
         """Flush the list to the disk and release the lock."""
         self._file.close()
-
-
-def read_journal(records_path: Path) -> JournalState:
-    """Read the list beside the records; an empty state if there is none.
-
-    Raises ValueError if the file is not such a list.
-    """
-    path = _journal_path(records_path)
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return JournalState()
-    extent_on_disk = _extent_on_disk(records_path)
-    content: dict[str, Any] | None = None
-    entries: list[Entry] = []
-    offsets: list[int] = []
-    written: list[str] = []
-    process = None
-    offset, is_valid = 0, True
-    for number, line in enumerate(lines[:-1]):  # the last one is empty or torn
-        note = _parse_line(line, number, path)
-        if number == 0:
-            content = note
-        elif "process" in note:
-            process = note["process"]
-        elif "written" in note:
-            written.append(note["written"])
-        elif not (entries[-1].extent if entries else 0) <= note["extent"] <= extent_on_disk:
-            is_valid = False  # these records and all later ones were lost since
-        elif is_valid:
-            entries.append(_entry(note, entries[-1].extent if entries else 0))
-            offsets.append(offset)
-        if is_valid:
-            offset += len(line) + 1
-    if content is None:
-        return JournalState()
-    return JournalState(
-        content, tuple(entries), (*offsets, offset), tuple(dict.fromkeys(written)), process
-    )
-
-
-def written_files(folder: Path) -> set[str]:
-    """Return the paths of all files that the lists in a folder know, relative to it.
-
-    Files that are not such lists are skipped.
-    """
-    known: set[str] = set()
-    for path in folder.glob(f"*{JOURNAL_SUFFIX}"):
-        with suppress(OSError, ValueError):
-            known.update(read_journal(path.with_suffix("")).written)
-    return known
-
-
-def part_files(folder: Path) -> list[Path]:
-    """Return the Parquet parts in a folder, in their order."""
-    parts = (each for each in folder.iterdir() if _PART_NAME.fullmatch(each.name))
-    return sorted(parts, key=lambda path: int(path.stem[len("part-") :]))
 
 
 def _resumable(
@@ -338,7 +168,7 @@ def _resumable(
 def _check_is_new(records_path: Path) -> None:
     is_empty_folder = records_path.is_dir() and not any(records_path.iterdir())
     exists = os.path.lexists(records_path) and not is_empty_folder
-    if exists and _journal_path(records_path).stat().st_size:
+    if exists and journal_path(records_path).stat().st_size:
         raise FileExistsError(
             f"{records_path}: exists already; continue it with --resume, or replace it with "
             "--overwrite"
@@ -394,57 +224,3 @@ def _moved(entries: Sequence[Entry], removed: frozenset[Entry], are_parts: bool)
         else:
             kept.append(entry._replace(extent=entry.extent - removed_bytes))
     return kept
-
-
-def _entry(note: dict[str, Any], start: int) -> Entry:
-    file = note.get("file")
-    return Entry(
-        note["source"],
-        start,
-        note["extent"],
-        None if file is None else InputFile(*file),
-        bool(note.get("failed")),
-    )
-
-
-def _parse_line(line: bytes, number: int, path: Path) -> dict[str, Any]:
-    try:
-        note = json.loads(line)
-    except (ValueError, RecursionError):  # not JSON, or not UTF-8
-        note = None
-    if not _is_note(note, number):
-        raise ValueError(
-            f"{path}, line {number + 1}: expected an entry of finished inputs, got {line[:80]!r}; "
-            "choose another place, or start again (--overwrite)"
-        )
-    return note
-
-
-def _is_note(note: Any, number: int) -> TypeGuard[dict[str, Any]]:
-    """Return whether a line of this number has the values and types of the module's table."""
-    if not isinstance(note, dict):
-        return False
-    if number == 0:
-        return "records" in note
-    if "process" in note:
-        return type(note["process"]) is int
-    if "written" in note:
-        return type(note["written"]) is str
-    types = (type(note.get("source")), type(note.get("extent")))
-    file = note.get("file")
-    is_file = isinstance(file, list) and [type(each) for each in file] == [str, int, int]
-    return types == (str, int) and (file is None or is_file)
-
-
-def _extent_on_disk(records_path: Path) -> int:
-    if records_path.is_dir():
-        return len(part_files(records_path))
-    return records_path.stat().st_size if records_path.is_file() else 0
-
-
-def _journal_path(records_path: Path) -> Path:
-    return records_path.with_name(f"{records_path.name}{JOURNAL_SUFFIX}")
-
-
-def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry).encode() + b"\n"

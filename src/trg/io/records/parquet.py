@@ -24,7 +24,8 @@ from trg.io.records.frame_record import (
     FrameFaces,
     frame_columns,
 )
-from trg.io.records.journal import Entry, Inputs, Journal, Outcome, part_files
+from trg.io.records.journal import Journal, Outcome
+from trg.io.records.journal_lines import Entry, Inputs, part_files
 from trg.io.records.writers import RecordWriter
 
 PART_ROWS = 4096

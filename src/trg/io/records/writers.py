@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, get_args
 
 from trg._util.files import write_atomic
+from trg.io.records.append_only_file import AppendOnlyFile
 from trg.io.records.csv_tables import FACE_TABLE, OPENFACE_TABLE, CsvTable
 from trg.io.records.frame_record import FrameFaces, frame_record
-from trg.io.records.journal import AppendOnlyFile, Entry, Inputs, Journal, Outcome
+from trg.io.records.journal import Journal, Outcome
+from trg.io.records.journal_lines import Entry, Inputs
 from trg.io.records.names import escape_name
 
 RecordFormat = Literal["jsonl", "csv", "openface", "parquet"]
