@@ -171,7 +171,7 @@ def test_the_bank_counts_what_it_drops_and_draws_repeatably(model, maps, folder,
     tone_again, layer_again, _ = again.sample(maps, np.random.default_rng(1), 60.0)
     np.testing.assert_array_equal(layer.density, layer_again.density)
     np.testing.assert_array_equal(tone.density, tone_again.density)
-    assert skin.YOUNGEST <= age <= skin.OLDEST
+    assert age == skin.NOT_GREY_YEARS
     assert layer.density.std() > 0.01  # fine detail is added
 
 

@@ -15,6 +15,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ from trglab.synth.skin.tone import TAN_STEP_DEG, SkinTone, skin_tone, tone_from_
 
 Floats = NDArray[np.float64]
 
-BANK_VERSION = 1
+BANK_VERSION = 2
 """Version of the cached data; increase it with every change of the extraction."""
 
 STORED_SIZE = 256
@@ -74,8 +75,8 @@ AGE_WINDOW_YEARS = 12.0
 MAX_SHIFT_DEG = 30.0
 """Largest change of a portrait's typology angle by melanin."""
 
-YOUNGEST, OLDEST = 35.0, 85.0
-"""Assumed range of ages of the portraits, assigned by rank of greyness and wrinkles."""
+NOT_GREY_YEARS, GREY_YEARS = 48.0, (52.0, 80.0)
+"""Assumed age of people without grey hair, and range of the others by rank of greyness."""
 
 GREY_PHOTO_CHROMA = 0.06
 """Below this difference between the densities of blue and red, a photograph has no colour."""
@@ -89,7 +90,7 @@ OPEN_MOUTH = 0.06
 FINE_DETAIL = ((0.0042, 0.020), (0.0022, 0.022), (0.0012, 0.016))
 """Wavelength in metres and standard deviation of density of the detail that is added."""
 
-_HEADER = 7
+_HEADER = 6
 
 
 class PortraitSkin(NamedTuple):
@@ -100,8 +101,6 @@ class PortraitSkin(NamedTuple):
     """``(3,)``"""
     greyness: float
     """0 to 1: share of grey in brows and hair"""
-    wrinkles: float
-    """Contrast of lines on forehead, around the eyes and beside the nose"""
     glasses: float
     """Contrast of lines where a frame would be"""
 
@@ -117,7 +116,7 @@ class PortraitSkinBank:
     tones_linear
         ``(n, 3)`` mean linear RGB.
     ages_years
-        ``(n,)``: assumed from greyness and wrinkles.
+        ``(n,)``: assumed from greyness.
     has_glasses
         ``(n,)`` bool: the region of the eyes is masked.
     dropped
@@ -133,7 +132,7 @@ class PortraitSkinBank:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def typologies_deg(self) -> Floats:
         """Individual typology angle of each portrait."""
         return np.array([tone_from_linear(tone).typology_deg for tone in self.tones_linear])
@@ -219,7 +218,7 @@ def load_portrait_skins(
         )
         stored = _load_rows(model, maps, folder, estimates, on_progress)
         values = _values(stored)
-        has_colour = values[:, 6] > 0
+        has_colour = values[:, 5] > 0
         problems = [estimates.problem(index) for index in range(len(estimates))]
         dropped.update(problem for problem in problems if problem)
         usable = np.array([problem is None for problem in problems])
@@ -231,8 +230,8 @@ def load_portrait_skins(
     return PortraitSkinBank(
         tuple(rows),
         values[:, :3].astype(np.float64),
-        _ages(values[:, 3], values[:, 4]),
-        values[:, 5] > GLASSES_CONTRAST,
+        _ages(values[:, 3]),
+        values[:, 4] > GLASSES_CONTRAST,
         {reason: count for reason, count in dropped.items() if count},
     )
 
@@ -262,10 +261,9 @@ def extract_portrait_skin(maps: SkinMaps, fit: PortraitFit, rgb: np.ndarray) -> 
     weight = weight * _mouth_weight(maps, fit, relative)
     if glasses > GLASSES_CONTRAST:
         weight = weight * (1.0 - _around_eyes(maps))
-    wrinkles = _line_contrast(relative, weight, _wrinkle_zone(maps))
     greyness = _greyness(maps, cam, density, tone)
     layer = fill_hidden(SkinLayer((density - tone).astype(np.float32), weight), maps)
-    return PortraitSkin(layer, np.exp(-tone).astype(np.float32), greyness, wrinkles, glasses)
+    return PortraitSkin(layer, np.exp(-tone).astype(np.float32), greyness, glasses)
 
 
 def _visible(maps: SkinMaps, fit: PortraitFit, cam: np.ndarray) -> np.ndarray:
@@ -313,15 +311,6 @@ def _frame_zone(maps: SkinMaps) -> np.ndarray:
     return zone
 
 
-def _wrinkle_zone(maps: SkinMaps) -> np.ndarray:
-    """Return forehead, corners of the eyes and cheeks beside the nose."""
-    points = maps.landmarks_m
-    forehead = (maps.y_m < points[19, 1] - 0.014) & (maps.scalp_m < -0.012)
-    cheek = (maps.y_m > points[41, 1] + 0.012) & (maps.lips_m > 0.006) & (maps.lips_m < 0.03)
-    zone: np.ndarray = (forehead | cheek) & (maps.beard < 0.2) & (maps.moustache < 0.05)
-    return zone
-
-
 def _line_contrast(relative: np.ndarray, weight: np.ndarray, zone: np.ndarray) -> float:
     """Return the 92nd percentile of the contrast of thin lines in a zone; 0 if it is hidden."""
     seen = zone & (weight > 0.5)
@@ -350,12 +339,12 @@ def _greyness(maps: SkinMaps, cam: np.ndarray, density: np.ndarray, tone: np.nda
     return float(np.mean(shares)) if shares else 0.0
 
 
-def _ages(greyness: np.ndarray, wrinkles: np.ndarray) -> Floats:
-    """Return ages ``(n,)`` in years by rank of greyness and wrinkles."""
-    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (greyness, wrinkles)]
-    score = 0.6 * ranks[0] + 0.4 * ranks[1]
-    order = np.argsort(np.argsort(score, kind="stable"))
-    ages: Floats = YOUNGEST + (OLDEST - YOUNGEST) * order / max(1, len(order) - 1)
+def _ages(greyness: np.ndarray) -> Floats:
+    """Return ages ``(n,)`` in years: by rank for grey hair, one age for all others."""
+    ages: Floats = np.full(len(greyness), NOT_GREY_YEARS)
+    grey = np.flatnonzero(greyness > 0.0)
+    order = grey[np.argsort(greyness[grey], kind="stable")]
+    ages[order] = np.linspace(*GREY_YEARS, len(order))
     return ages
 
 
@@ -397,9 +386,7 @@ def _load_rows(
             skin = extract_portrait_skin(small, fit, read_image(folder / name).pixels)
         except ValueError:
             continue
-        values = np.array(
-            [*skin.tone_linear, skin.greyness, skin.wrinkles, skin.glasses, 1.0], "<f4"
-        )
+        values = np.array([*skin.tone_linear, skin.greyness, skin.glasses, 1.0], "<f4")
         rows[index, : 4 * _HEADER] = np.frombuffer(values.tobytes(), np.uint8)
         rows[index, 4 * _HEADER :] = encode_layer(skin.layer).ravel()
     try:
@@ -412,7 +399,7 @@ def _load_rows(
 
 
 def _values(rows: np.ndarray) -> np.ndarray:
-    """Return the values ``(n, 7)``: tone, greyness, wrinkles, glasses, whether it is usable."""
+    """Return the values ``(n, 6)``: tone, greyness, glasses, whether it is usable."""
     return np.ascontiguousarray(rows[:, : 4 * _HEADER]).view("<f4")
 
 
