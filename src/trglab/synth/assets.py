@@ -52,7 +52,8 @@ ASSET_KINDS = {
         "TRG_PANORAMAS",
     ),
     "hair_meshes": AssetKind(
-        "packed MakeHuman hair meshes, .npz (layout: docs/synthetic.md)",
+        "packed MakeHuman hair meshes, .npz (layout: docs/synthetic.md); their textures "
+        "NAME_diffuse.png in a folder `alpha` beside it",
         "static.makehumancommunity.org (CC0)",
         "TRG_HAIR",
     ),
@@ -110,6 +111,33 @@ def _existing(kind: str, configured: str | Path) -> Path:
             f"{_remedy(kind)}"
         )
     return path
+
+
+def find_hair_alpha() -> Path | None:
+    """Return the folder of the textures of the hair meshes, or None if there is none."""
+    meshes = find_asset("hair_meshes")
+    if meshes is None:
+        return None
+    folder = meshes.resolve().parent / "alpha"
+    return folder if folder.is_dir() else None
+
+
+def require_hair_alpha() -> Path:
+    """Return the folder of the textures of the hair meshes.
+
+    Raises
+    ------
+    FileNotFoundError
+        The meshes or the textures are not installed; the message says where to get them.
+    """
+    meshes, folder = require_asset("hair_meshes"), find_hair_alpha()
+    if folder is None:
+        raise FileNotFoundError(
+            f"hair_alpha: expected the textures of the hair meshes, NAME_diffuse.png, in "
+            f"{meshes.resolve().parent / 'alpha'}, found no such folder. Get them from "
+            f"{ASSET_KINDS['hair_meshes'].origin}"
+        )
+    return folder
 
 
 def require_asset(kind: str, given: str | Path | None = None) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from trglab.synth.assets import ASSET_KINDS, find_asset
+from trglab.synth.assets import ASSET_KINDS, find_asset, find_hair_alpha
 
 INGREDIENTS = (
     *("photo_skin", "panoramas", "hair_meshes", "hair", "occluders"),
-    *("hidden_faces", "hard_poses", "hard_light", "portraits"),
+    *("hair_alpha", "hidden_faces", "hard_poses", "hard_light", "portraits"),
 )
 """Fields of :class:`~trglab.synth.studio.Ingredients`."""
 
@@ -25,7 +25,7 @@ class HoldoutVersion(NamedTuple):
 
 
 HOLDOUT_VERSIONS = {
-    1: HoldoutVersion(1_000_003, 24, ("hidden_faces", "hard_poses", "hard_light", "portraits")),
+    1: HoldoutVersion(1_000_003, 24, INGREDIENTS[5:]),
     2: HoldoutVersion(2_000_003, 4, ("portraits",)),
 }
 """The second has 1,000 people in 4,000 images instead of 167, and all ingredients but portraits,
@@ -134,9 +134,15 @@ def missing_assets(training_without: Collection[str]) -> tuple[str, ...]:
     A hold-out should be the same for all trainings, so it has ingredients that the training lacks.
     It lacks only those assets that the training does without because they are not installed.
     """
-    unneeded = set(training_without) | ({"hair_meshes"} if "hair" in training_without else set())
+    unneeded = set(training_without)
+    if "hair" in unneeded:
+        unneeded.add("hair_meshes")
+    if "hair_meshes" in unneeded:
+        unneeded.add("hair_alpha")
+    installed = {name for name in ASSET_KINDS if find_asset(name) is not None}
+    if find_hair_alpha() is not None:
+        installed.add("hair_alpha")
+    with_asset = {*ASSET_KINDS, "hair_alpha"}
     return tuple(
-        name
-        for name in INGREDIENTS
-        if name in unneeded and name in ASSET_KINDS and find_asset(name) is None
+        name for name in INGREDIENTS if name in unneeded & with_asset and name not in installed
     )

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,14 @@ from trglab.synth.accessories.builder import (
 )
 from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.accessories.hiding import hiding_surfaces
-from trglab.synth.assets import find_asset, find_assets, photo_kind, require_asset
+from trglab.synth.assets import (
+    find_asset,
+    find_assets,
+    find_hair_alpha,
+    photo_kind,
+    require_asset,
+    require_hair_alpha,
+)
 from trglab.synth.colour import srgb_from_linear
 from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
@@ -85,18 +93,20 @@ class Ingredients:
     """Ingredients of synthetic faces, those with an asset first.
 
     ``portraits`` are real skins from photographs without landmarks, beside those of
-    ``photo_skin``. ``hair_meshes`` are modelled hairstyles; ``hair`` stands for all hair,
-    procedural and modelled, and ``occluders`` for everything that hides parts of a face: objects,
-    hands, masks, glasses, headwear. ``hidden_faces``, one of them, are faces half hidden by hands,
-    objects, microphones or a border of the image. ``hard_poses`` are large rolls, profiles and
-    heads that look down; ``hard_light`` is strong light from one side, from behind or from below.
-    None: use if the asset is installed; True: require it.
+    ``photo_skin``. ``hair_meshes`` are modelled hairstyles, ``hair_alpha`` their textures of
+    strands; ``hair`` stands for all hair, procedural and modelled,
+    and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
+    headwear. ``hidden_faces``, one of them, are faces half hidden by hands, objects, microphones or
+    a border of the image. ``hard_poses`` are large rolls, profiles and heads that look down;
+    ``hard_light`` is strong light from one side, from behind or from below. None: use if the asset
+    is installed; True: require it.
     """
 
     photo_skin: bool | None = None
     portraits: bool | None = False
     panoramas: bool | None = None
     hair_meshes: bool | None = None
+    hair_alpha: bool | None = None
     hair: bool = True
     occluders: bool = True
     hidden_faces: bool = True
@@ -169,6 +179,7 @@ class Studio:
         for_training: bool = False,
     ) -> None:
         hair_meshes = _asset_path("hair_meshes", ingredients.hair and ingredients.hair_meshes)
+        hair_alpha = _hair_alpha(ingredients) if hair_meshes is not None else None
         photos = _asset_path("photo_skin", ingredients.photo_skin)
         panoramas = _asset_path("panoramas", ingredients.panoramas)
         path = find_asset("face-model", face_model)
@@ -178,7 +189,7 @@ class Studio:
         self._skin_above_collar = _skin_above_collar(self.model, self._maps)
         self.ingredients = ingredients
         self._probabilities = ingredients.accessory_probabilities()
-        self._accessory_builder = AccessoryBuilder(self.model, hair_meshes)
+        self._accessory_builder = AccessoryBuilder(self.model, hair_meshes, hair_alpha)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
             self._skins = load_photo_skins(self.model, self._maps.skin, photos)
@@ -199,6 +210,7 @@ class Studio:
             "portraits": 0 if self._skins is None else len(self._skins),
             "panoramas": [panorama.name for panorama in self.panoramas],
             "hair_meshes": self._accessory_builder.mesh_count,
+            "hair_alpha": len(self._accessory_builder.card_names),
         }
 
     def sample_subject(self, rng: np.random.Generator) -> Subject:
@@ -225,6 +237,7 @@ class Studio:
             masculine=masculine,
             age_years=age_years,
             mesh_count=self._accessory_builder.mesh_count,
+            card_names=self._accessory_builder.card_names,
         )
         skin = sample_skin_appearance(
             rng,
@@ -357,7 +370,7 @@ def import_asset(
     else:
         model = load_face_model(find_asset("face-model"))
         if kind == "hair_meshes":
-            AccessoryBuilder(model, path)
+            AccessoryBuilder(model, path, find_hair_alpha())
         elif photo_kind(path) == "portraits":
             bank = load_portrait_skins(model, appearance_maps(model).skin, [path], on_progress)
             dropped = [f"{count} {reason}" for reason, count in bank.dropped.items()]
@@ -385,12 +398,28 @@ def _asset_path(kind: str, wanted: bool | None) -> Path | None:
         return None
     if not wanted:
         return find_asset(kind)
-    try:
+    with _naming_the_option(kind):
         return require_asset(kind)
+
+
+def _hair_alpha(ingredients: Ingredients) -> Path | None:
+    if ingredients.hair_alpha is False:
+        return None
+    if not ingredients.hair_alpha:
+        return find_hair_alpha()
+    with _naming_the_option("hair_alpha"):
+        return require_hair_alpha()
+
+
+@contextmanager
+def _naming_the_option(ingredient: str) -> Iterator[None]:
+    """Add how to leave an ingredient out to the error that its asset is missing."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error}; or leave it out: `--option.without {kind}` of a recipe, `--without {kind}` "
-            "of `trg eval synthetic`"
+            f"{error}; or leave it out: `--option.without {ingredient}` of a recipe, "
+            f"`--without {ingredient}` of `trg eval synthetic`"
         ) from None
 
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trglab.synth.accessories.hair import GrownHair, Hairline, grown_hair_surfaces
+from trglab.synth.accessories.hair_cards import load_hair_cards, sample_card_hair
 from trglab.synth.accessories.hair_meshes import MeshHair, load_hair_meshes
 from trglab.synth.accessories.hairstyles import sample_hairstyle
 from trglab.synth.accessories.head_map import (
@@ -23,6 +25,7 @@ from trglab.synth.accessories.strands import (
     sample_hair_colour,
     strand_texture,
 )
+from trglab.synth.assets import find_hair_alpha, require_hair_alpha
 from trglab.synth.head.face_model import load_face_model
 
 BROWN = HairColour((74.0, 52.0, 37.0), (90.0, 64.0, 45.0))
@@ -224,7 +227,8 @@ def _packed_hair(folder, model):
     arrays = {"names": np.array(["bob01", "afro01"])}
     for name in ("bob01", "afro01"):
         arrays[f"{name}_vertices"] = (ball.vertices_m * flip + centre).astype(np.float32)
-        arrays[f"{name}_triangles"] = ball.triangles[keep]
+        arrays[f"{name}_triangles"] = arrays[f"{name}_uv_triangles"] = ball.triangles[keep]
+        arrays[f"{name}_uv"] = ball.uv
     for name in ("body_female_generic", "body_male_generic"):
         arrays[f"{name}_vertices"] = body.astype(np.float32)
         arrays[f"{name}_triangles"] = model.triangles[skin]
@@ -274,3 +278,59 @@ def test_missing_and_damaged_meshes_name_the_download(tmp_path, monkeypatch, mod
     np.savez(tmp_path / "poor.npz", names=np.array(["bob01"]))
     with pytest.raises(ValueError, match="body_female_generic"):
         load_hair_meshes(tmp_path / "poor.npz", head_map)
+
+
+def _textures(folder):
+    """Strands whose upper half of the picture is transparent, in MakeHuman's naming."""
+    folder.mkdir()
+    pixels = np.full((512, 512, 4), (90, 60, 40, 255), np.uint8)
+    pixels[:, ::2, :3] = 45
+    pixels[:256, :, 3] = 0
+    for name in ("bob01", "afro"):
+        Image.fromarray(pixels).save(folder / f"{name}_diffuse.png")
+
+
+def test_hair_with_alpha_takes_the_textures_beside_the_meshes(
+    tmp_path, monkeypatch, model, head_map
+):
+    monkeypatch.setenv("TRG_CACHE", str(tmp_path / "cache"))
+    path = _packed_hair(tmp_path, model)
+    monkeypatch.setenv("TRG_HAIR", str(path))
+    assert find_hair_alpha() is None
+    with pytest.raises(FileNotFoundError, match=r"hair_alpha: expected the textures.*alpha"):
+        require_hair_alpha()
+    _textures(tmp_path / "alpha")
+    assert find_hair_alpha() == tmp_path / "alpha"
+    cards = load_hair_cards(path, tmp_path / "alpha", head_map)
+    assert cards.names == ("bob01", "afro01")
+    hair = MeshHair(index=0, has_cards=True)
+    (surface,) = cards.surfaces(hair, BROWN, head_map, head_map.fit(model.mean_m))
+    assert surface.material.coverage
+    # v of the packed meshes points up: what the picture's upper half shows is not drawn.
+    assert surface.uv[surface.triangles].max(1)[:, 1].min() >= 0.49
+    opaque = surface.texture[256:]
+    np.testing.assert_allclose(opaque[..., :3].mean((0, 1)), (82, 58, 41), atol=6)
+    assert (surface.texture[:256, :, 3] == 0).all()
+    assert opaque[0, 1::2, :3].mean() > 1.2 * opaque[0, ::2, :3].mean(), (
+        "strands keep their contrast"
+    )
+
+
+def test_cards_match_the_kind_of_hair_they_replace():
+    names = ("afro01", "bob01", "short01")
+    rng = np.random.default_rng(0)
+    drawn = {
+        (kind, longhaired): {
+            hair.index
+            for _ in range(40)
+            if isinstance(
+                hair := sample_card_hair(rng, GrownHair(kind=kind), longhaired, names), MeshHair
+            )
+        }
+        for kind in ("straight", "coily")
+        for longhaired in (False, True)
+    }
+    assert drawn == {
+        ("straight", False): {2}, ("straight", True): {1},
+        ("coily", False): {0}, ("coily", True): {0},
+    }  # fmt: skip

@@ -216,6 +216,19 @@ def test_holes_are_cut_at_half_opacity():
     assert (covered[:, 17:] == 1).all()
 
 
+def test_alpha_to_coverage_covers_that_share_of_the_pixels():
+    strands = Material(coverage=True)
+    for alpha, share in ((255, 1.0), (190, 0.75), (128, 0.5), (64, 0.25), (10, 0.0)):
+        card = quad(-2, -2, 2, 2, 1.0, texture=flat((255, 255, 255), alpha), material=strands)
+        assert draw([card]).coverage.mean() == pytest.approx(share, abs=0.01)
+    # Layers hide independent samples, so that a second one covers more than the first alone.
+    layers = [
+        quad(-2, -2, 2, 2, depth, texture=flat((255, 255, 255), 128), material=strands)
+        for depth in (1.0, 1.1, 1.2)
+    ]
+    assert 0.7 < draw(layers).coverage.mean() < 1.0
+
+
 def test_a_lens_tints_the_background_and_leaves_the_labels_unchanged():
     wall = quad(-1, -1, 1, 1, 1.5)
     lens = quad(

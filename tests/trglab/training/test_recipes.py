@@ -143,7 +143,7 @@ def test_the_help_lists_the_options_of_every_recipe() -> None:
 
 def test_a_holdout_lacks_only_assets_that_the_training_lacks_too() -> None:
     """No asset is installed in tests."""
-    everything_else = {"photo_skin", "panoramas", "hair_meshes"}
+    everything_else = {"photo_skin", "panoramas", "hair_meshes", "hair_alpha"}
     left_out = recipe("small", {"without": "photo_skin,panoramas,hair,occluders"}).holdout_without
     assert set(left_out) == everything_else
     assert recipe("small").holdout_without == ("panoramas",)

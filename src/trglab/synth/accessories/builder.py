@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trglab.synth.accessories.facewear import (
 )
 from trglab.synth.accessories.glasses import Glasses, glasses_surfaces, sample_glasses
 from trglab.synth.accessories.hair import GrownHair, grown_hair_surfaces
+from trglab.synth.accessories.hair_cards import HairCards, load_hair_cards, sample_card_hair
 from trglab.synth.accessories.hair_meshes import (
     HairMeshes,
     MeshHair,
@@ -112,6 +114,7 @@ def sample_accessories(
     masculine: bool | None = None,
     age_years: float | None = None,
     mesh_count: int = 0,
+    card_names: Sequence[str] = (),
 ) -> Accessories:
     """Draw the hair and accessories of a person.
 
@@ -127,6 +130,8 @@ def sample_accessories(
         Affects grey hair and the hairline; None: drawn.
     mesh_count
         Number of installed hair meshes, :attr:`AccessoryBuilder.mesh_count`.
+    card_names
+        Names of hairstyles with textures, :attr:`AccessoryBuilder.card_names`.
     """
     male = bool(rng.random() < 0.5) if masculine is None else masculine
     longhaired = bool(rng.random() < (0.06 if male else 0.86))
@@ -136,6 +141,9 @@ def sample_accessories(
     colour = greyed(rng, sample_hair_colour(rng, skin_darkness), 0.0 if child else years)
     headwear = sample_headwear(rng) if rng.random() < probabilities.headwear else None
     hair = _sample_hair(rng, probabilities, longhaired, coily, age, headwear, mesh_count)
+    card_rng = rng.spawn(1)[0]  # a stream of its own: the other draws do not depend on it
+    if card_names and hair is not None and headwear is None:
+        hair = sample_card_hair(card_rng, hair, longhaired, card_names)
     mask = _sample_mask(rng) if rng.random() < probabilities.mask else None
     bearded = male and not child and rng.random() < probabilities.beard
     beard = _sample_beard(rng) if bearded else None
@@ -180,9 +188,16 @@ class AccessoryBuilder:
         The face model.
     hair_meshes
         Path of the packed MakeHuman hair meshes; None: no mesh hair.
+    hair_alpha
+        Folder of their textures; None: no hair with alpha.
     """
 
-    def __init__(self, model: FaceModel, hair_meshes: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: FaceModel,
+        hair_meshes: Path | None = None,
+        hair_alpha: Path | None = None,
+    ) -> None:
         self.head_map = HeadMap.of(model)
         self.lower_face = LowerFaceRegions.of(model)
         self._vertex_count = len(model.mean_m)
@@ -195,11 +210,19 @@ class AccessoryBuilder:
         self._meshes: HairMeshes | None = None
         if hair_meshes is not None:
             self._meshes = load_hair_meshes(hair_meshes, self.head_map)
+        self._cards: HairCards | None = None
+        if hair_meshes is not None and hair_alpha is not None:
+            self._cards = load_hair_cards(hair_meshes, hair_alpha, self.head_map)
 
     @property
     def mesh_count(self) -> int:
         """Number of hair meshes."""
         return 0 if self._meshes is None else len(self._meshes.names)
+
+    @property
+    def card_names(self) -> tuple[str, ...]:
+        """Names of the hairstyles with textures."""
+        return () if self._cards is None else self._cards.names
 
     def fit(self, neutral_m: np.ndarray) -> HeadFit:
         """Fit the head of a person from neutral vertices ``(V, 3)``."""
@@ -266,10 +289,12 @@ class AccessoryBuilder:
         strands = self._strands(hair.kind, accessories.seed)
         if isinstance(hair, GrownHair):
             return grown_hair_surfaces(hair, colour, self.head_map, fit, strands)
-        if self._meshes is None:
+        if hair.has_cards and self._cards is not None:
+            return self._cards.surfaces(hair, colour, self.head_map, fit)
+        if hair.has_cards or self._meshes is None:
             raise ValueError(
-                "accessories: mesh hair needs hair meshes; pass hair_meshes to "
-                "AccessoryBuilder, or mesh_count=0 to sample_accessories"
+                "accessories: mesh hair needs hair meshes; pass hair_meshes (and hair_alpha) to "
+                "AccessoryBuilder, or mesh_count=0 and no card_names to sample_accessories"
             )
         return self._meshes.surfaces(hair, colour, self.head_map, fit, strands)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +27,11 @@ MAX_TRIANGLES = 5600
 _EXCLUDED = ("afro01",)
 """Its stacked cards need their own alpha textures."""
 
-_ON_MALE = ("short01", "short02", "short04")
+_ON_MALE = ("afro01", "short01", "short02", "short04")
 """Hair modelled on the male body; all other hair fits the female body."""
 
-_OFFSET_M = {"short04": (0.0, 0.093, 0.0)}
-"""Offset (y up) of a mesh that was modelled on a shorter body."""
+_OFFSET_M = {"afro01": (0.0, 0.093, 0.0), "short04": (0.0, 0.093, 0.0)}
+"""Offset (y up) of meshes that were modelled on a shorter body."""
 
 _KIND_PROBABILITIES: dict[StrandKind, float] = {"straight": 0.6, "wavy": 0.3, "curly": 0.1}
 
@@ -58,6 +60,8 @@ class MeshHair:
     volume: float = 1.0
     wave_m: float = 0.0
     seed: int = 0
+    has_cards: bool = False
+    """Drawn as :class:`~trglab.synth.accessories.hair_cards.HairCards`, ``index`` into theirs."""
 
 
 def sample_mesh_hair(rng: np.random.Generator, mesh_count: int) -> MeshHair:
@@ -89,22 +93,26 @@ class HairMeshes:
         strands: StrandTexture,
     ) -> list[Surface]:
         """Build a variation of a mesh on a person's head, in the head frame."""
-        mesh = self.meshes[hair.index % len(self.meshes)]
-        points, triangles = mesh.vertices_m.astype(np.float64), mesh.triangles
-        if hair.mirrored:
-            points = points * np.array([-1.0, 1.0, 1.0])
-            triangles = np.ascontiguousarray(triangles[:, ::-1])
-        out = points - head_map.centre_m
-        radius = np.linalg.norm(out, axis=-1)
-        skull = head_map.skull_radius_m(out)
-        raised = skull + (radius - skull) * np.where(radius > skull, hair.volume, 1.0)
-        points = head_map.centre_m + out * (raised / radius)[:, None]
-        ears_y = head_map.centre_m[1] + 0.02
-        below = np.maximum(points[:, 1] - ears_y, 0.0)
-        points[:, 1] += (hair.length - 1.0) * below
-        points = points + _waves(hair, points, head_map)
-        varied = fit.transfer_mesh(UvMesh(points, triangles, mesh.uv))
+        varied = vary_mesh(self.meshes[hair.index % len(self.meshes)], hair, head_map, fit)
         return [varied.surface("hair", strands.tinted(colour, FRAYED_FROM), HAIR_MATERIAL)]
+
+
+def vary_mesh(mesh: UvMesh, hair: MeshHair, head_map: HeadMap, fit: HeadFit) -> UvMesh:
+    """Return the variation ``hair`` of a mesh on the mean head, transferred to a person's head."""
+    points, triangles = mesh.vertices_m.astype(np.float64), mesh.triangles
+    if hair.mirrored:
+        points = points * np.array([-1.0, 1.0, 1.0])
+        triangles = np.ascontiguousarray(triangles[:, ::-1])
+    out = points - head_map.centre_m
+    radius = np.linalg.norm(out, axis=-1)
+    skull = head_map.skull_radius_m(out)
+    raised = skull + (radius - skull) * np.where(radius > skull, hair.volume, 1.0)
+    points = head_map.centre_m + out * (raised / radius)[:, None]
+    ears_y = head_map.centre_m[1] + 0.02
+    below = np.maximum(points[:, 1] - ears_y, 0.0)
+    points[:, 1] += (hair.length - 1.0) * below
+    points = points + _waves(hair, points, head_map)
+    return fit.transfer_mesh(UvMesh(points, triangles, mesh.uv))
 
 
 def load_hair_meshes(path: Path, head_map: HeadMap) -> HairMeshes:
@@ -120,8 +128,7 @@ def load_hair_meshes(path: Path, head_map: HeadMap) -> HairMeshes:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"hair meshes: no file {path}; expected {_SOURCE}")
-    parts = (head_map.centre_m, head_map.skull_m.ravel(), head_map.landmarks_m.ravel())
-    key = f"hair-{FORMAT}-{fingerprint(path)}-{_hash_of(np.concatenate(parts))}"
+    key = f"hair-{FORMAT}-{fingerprint(path)}-{hash_of_head(head_map)}"
     arrays = cached_arrays(key, lambda: _fit_all(path, head_map))
     names = tuple(str(name) for name in arrays["names"])
     meshes = tuple(
@@ -131,12 +138,31 @@ def load_hair_meshes(path: Path, head_map: HeadMap) -> HairMeshes:
     return HairMeshes(names, meshes)
 
 
-def _hash_of(numbers: np.ndarray) -> str:
-    rounded = np.round(numbers * 1e5).astype(np.int64)
+def hash_of_head(head_map: HeadMap) -> str:
+    """Return a hash of the mean head, for keys of the cache."""
+    parts = (head_map.centre_m, head_map.skull_m.ravel(), head_map.landmarks_m.ravel())
+    rounded = np.round(np.concatenate(parts) * 1e5).astype(np.int64)
     return hashlib.sha256(rounded.tobytes()).hexdigest()[:12]
 
 
 def _fit_all(path: Path, head_map: HeadMap) -> dict[str, np.ndarray]:
+    fitted: dict[str, np.ndarray] = {}
+    with packed_hair(path, head_map) as packed:
+        names = [name for name in packed.names if name not in _EXCLUDED]
+        fitted["names"] = np.array(names)
+        for name in names:
+            mesh = _simplified_with_uv(
+                packed.points_on_mean(name), packed.arrays[f"{name}_triangles"], head_map
+            )
+            fitted[f"{name}_vertices"] = mesh.vertices_m
+            fitted[f"{name}_triangles"] = mesh.triangles
+            fitted[f"{name}_uv"] = mesh.uv
+    return fitted
+
+
+@contextmanager
+def packed_hair(path: Path, head_map: HeadMap) -> Iterator[PackedHair]:
+    """Open packed hair meshes; errors inside of the context say that the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as packed:
             arrays = {name: packed[name] for name in packed.files}
@@ -144,19 +170,29 @@ def _fit_all(path: Path, head_map: HeadMap) -> dict[str, np.ndarray]:
             name: _Body.of(arrays[f"{name}_vertices"], arrays[f"{name}_triangles"], head_map)
             for name in ("body_female_generic", "body_male_generic")
         }
-        names = [str(name) for name in arrays["names"] if name not in _EXCLUDED]
-        fitted: dict[str, np.ndarray] = {"names": np.array(names)}
-        for name in names:
-            body = bodies["body_male_generic" if name in _ON_MALE else "body_female_generic"]
-            shift = np.array(_OFFSET_M.get(name, (0.0, 0.0, 0.0)))
-            points = body.onto_mean(arrays[f"{name}_vertices"] + shift, head_map)
-            mesh = _simplified_with_uv(points, arrays[f"{name}_triangles"], head_map)
-            fitted[f"{name}_vertices"] = mesh.vertices_m
-            fitted[f"{name}_triangles"] = mesh.triangles
-            fitted[f"{name}_uv"] = mesh.uv
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        yield PackedHair(arrays, bodies, head_map)
+    except (KeyError, ValueError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"hair meshes {path}: damaged ({error}); expected {_SOURCE}") from error
-    return fitted
+
+
+@dataclass(frozen=True, slots=True)
+class PackedHair:
+    """The arrays of packed hair meshes and the bodies they were modelled on."""
+
+    arrays: dict[str, np.ndarray]
+    bodies: dict[str, _Body]
+    head_map: HeadMap
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the hairstyles."""
+        return [str(name) for name in self.arrays["names"]]
+
+    def points_on_mean(self, name: str) -> np.ndarray:
+        """Return the vertices ``(n, 3)`` of a hairstyle on the mean head."""
+        body = self.bodies["body_male_generic" if name in _ON_MALE else "body_female_generic"]
+        shift = np.array(_OFFSET_M.get(name, (0.0, 0.0, 0.0)))
+        return body.onto_mean(self.arrays[f"{name}_vertices"] + shift, self.head_map)
 
 
 @dataclass(frozen=True, slots=True)

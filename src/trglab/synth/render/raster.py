@@ -40,6 +40,7 @@ from trglab.synth.render.shadow import (
     SOFT_MAP_SIZE,
     ShadowCaster,
     ShadowMap,
+    alpha_limits,
     ambient_occlusion,
     draw_shadow_casters,
     empty_shadow_map,
@@ -237,6 +238,7 @@ class _Scene:
             self.mesh.uv,
             self.alpha[i],
             self.holes[i],
+            alpha_limits(self.surfaces[i].material),
             inverse_depth,
             ids,
         )
@@ -313,6 +315,7 @@ class _Scene:
                     not self.surfaces[i].material.two_sided,
                     self.alpha[i],
                     self.holes[i],
+                    alpha_limits(self.surfaces[i].material),
                 )
                 for i in self.opaque
             ]

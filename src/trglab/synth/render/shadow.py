@@ -14,8 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from trglab.synth.kernels import inlined, kernel
 from trglab.synth.render.mesh import alpha_mask, pack_surfaces, smooth_normals, transform_points
-from trglab.synth.render.surface import Surface
-from trglab.synth.render.zbuffer import RasterCamera, project, rasterize
+from trglab.synth.render.surface import Material, Surface
+from trglab.synth.render.zbuffer import (
+    ALPHA_TEST,
+    ALPHA_TO_COVERAGE,
+    RasterCamera,
+    project,
+    rasterize,
+)
 
 LIGHT_DISTANCE_M = 4.0
 SHADOW_RADIUS_M = 0.24
@@ -78,6 +84,13 @@ class ShadowCaster(NamedTuple):
     alpha: NDArray[np.uint8]
     """``(h, w)``: alpha mask of the texture."""
     cutout: bool
+    limits: NDArray[np.float32]
+    """Of :func:`alpha_limits`."""
+
+
+def alpha_limits(material: Material) -> NDArray[np.float32]:
+    """Return the limits of alpha that :func:`~trglab.synth.render.zbuffer.rasterize` needs."""
+    return ALPHA_TO_COVERAGE if material.coverage else ALPHA_TEST
 
 
 def draw_shadow_casters(
@@ -96,9 +109,18 @@ def draw_shadow_casters(
     )
     screen = project(points_in_light, raster_camera)
     ids = np.empty((size, size), np.int32)
-    for numbers, one_sided, alpha, cutout in casters:
+    for numbers, one_sided, alpha, cutout, limits in casters:
         rasterize(
-            screen, triangles, numbers, one_sided, uv, alpha, cutout, shadow_map.inverse_depth, ids
+            screen,
+            triangles,
+            numbers,
+            one_sided,
+            uv,
+            alpha,
+            cutout,
+            limits,
+            shadow_map.inverse_depth,
+            ids,
         )
 
 
@@ -172,6 +194,7 @@ def ambient_occlusion(
             np.arange(mesh.first_triangle[i], mesh.first_triangle[i + 1], dtype=np.int32),
             not surface.material.two_sided,
             *alpha_mask(surface.texture),
+            alpha_limits(surface.material),
         )
         for i, surface in enumerate(surfaces)
         if not surface.material.blend

@@ -23,6 +23,8 @@ class Material:
     """Hair: highlights are elongated across the strands, which follow the texture's v axis."""
     blend: bool = False
     """Transparent: alpha blending (lenses). Otherwise alpha below a half is a hole."""
+    coverage: bool = False
+    """Alpha to coverage (strands of hair): alpha is the share of the samples that are covered."""
     two_sided: bool = False
     bump_m: float = 0.0
     """Height in metres of a step from 0 to 255 in the surface's ``height`` map."""

@@ -24,6 +24,11 @@ EDGE_TOLERANCE = 1e-5
 TILE = 8
 """Side in samples of the tiles of the coarse occlusion test."""
 
+ALPHA_TEST: NDArray[np.float32] = np.full((2, 2), 127.5, np.float32)
+ALPHA_TO_COVERAGE: NDArray[np.float32] = np.array([[32, 159], [223, 96]], np.float32)
+"""Least alpha, 0 to 255, of a covered sample, by row and column modulo 2: a half, or an ordered
+dither, by which texels of alpha a cover about the share a of the samples."""
+
 SAME_LAYER_DEPTH_SHARE = 0.015
 """Samples of one surface in one pixel form a layer if their relative depths differ by less."""
 
@@ -89,7 +94,7 @@ def project(points, raster_camera):
 
 
 @kernel
-def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth, ids):
+def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, limits, inverse_depth, ids):
     """Rasterise triangles into a depth buffer; the closer one wins, the earlier one if equal.
 
     Parameters
@@ -102,8 +107,9 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
         ``(m,)`` int32: triangles to draw, in this order; their indices are written to ``ids``.
     cull
         Skip back faces.
-    uv, alpha, cutout
-        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a half are discarded.
+    uv, alpha, cutout, limits
+        With ``cutout``, samples whose bilinear ``alpha (h, w)`` is below a limit are discarded:
+        :data:`ALPHA_TEST` or :data:`ALPHA_TO_COVERAGE`.
     """
     height, width = inverse_depth.shape
     half, one, zero = np.float32(0.5), np.float32(1.0), np.float32(0.0)
@@ -155,7 +161,9 @@ def rasterize(screen, triangles, numbers, cull, uv, alpha, cutout, inverse_depth
                     w0 = one - w1 - w2
                     u = w0 * uv[i0, 0] + w1 * uv[i1, 0] + w2 * uv[i2, 0]
                     v = w0 * uv[i0, 1] + w1 * uv[i1, 1] + w2 * uv[i2, 1]
-                    if _bilinear_alpha(alpha, u, v) < 127.5:
+                    # Another pattern for each triangle: layers of cards hide independent samples.
+                    limit = limits[(row + t) & 1, (column + (t >> 1)) & 1]
+                    if _bilinear_alpha(alpha, u, v) < limit:
                         continue
                 inverse_depth[row, column] = near
                 ids[row, column] = t
