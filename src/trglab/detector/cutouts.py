@@ -52,7 +52,7 @@ PANORAMA_LIGHT_PROBABILITY = 0.65
 MIN_RELATIVE_WHITE = 0.4
 """Lower limit of the exposure of a backlit head, relative to its omnidirectional light."""
 
-_FACE_PARTS = ("skin", "mouth", "teeth", "eye", "lashes", "beard", "glasses", "lenses")
+_FACE_PARTS = ("skin", "mouth", "teeth", "eye", "lashes", "beard", "brows", "glasses", "lenses")
 """Prefixes of the names of surfaces that belong to a visible face; all others occlude it."""
 
 _SUBJECT_STREAM, _HEAD_STREAM, _NEGATIVE_STREAM = 1, 2, 3

@@ -9,7 +9,7 @@ from trglab.synth.assets import ASSET_KINDS, find_asset, find_hair_alpha
 
 INGREDIENTS = (
     *("photo_skin", "panoramas", "hair_meshes", "hair", "occluders"),
-    *("hair_alpha", "hidden_faces", "hard_poses", "hard_light", "portraits"),
+    *("hair_alpha", "beard_volume", "hidden_faces", "hard_poses", "hard_light", "portraits"),
 )
 """Fields of :class:`~trglab.synth.studio.Ingredients`."""
 

@@ -26,6 +26,7 @@ from trglab.synth.accessories.builder import (
     resample_occluder,
     sample_accessories,
 )
+from trglab.synth.accessories.facial_strands import sample_facial_hair
 from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.accessories.hiding import hiding_surfaces
 from trglab.synth.assets import (
@@ -46,7 +47,7 @@ from trglab.synth.render.raster import ambient_occlusion
 from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
 from trglab.synth.shots import HARD_POSES, ShotDistribution
-from trglab.synth.skin.appearance import sample_skin_appearance
+from trglab.synth.skin.appearance import SkinAppearance, sample_skin_appearance
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.person_textures import (
     AppearanceMaps,
@@ -94,7 +95,8 @@ class Ingredients:
 
     ``portraits`` are real skins from photographs without landmarks, beside those of
     ``photo_skin``. ``hair_meshes`` are modelled hairstyles, ``hair_alpha`` their textures of
-    strands; ``hair`` stands for all hair, procedural and modelled,
+    strands; ``hair`` stands for all hair, procedural and modelled, ``beard_volume`` for the
+    strands of beards, moustaches and brows,
     and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
     headwear. ``hidden_faces``, one of them, are faces half hidden by hands, objects, microphones or
     a border of the image. ``hard_poses`` are large rolls, profiles and heads that look down;
@@ -108,6 +110,7 @@ class Ingredients:
     hair_meshes: bool | None = None
     hair_alpha: bool | None = None
     hair: bool = True
+    beard_volume: bool = True
     occluders: bool = True
     hidden_faces: bool = True
     hard_poses: bool = True
@@ -215,6 +218,7 @@ class Studio:
 
     def sample_subject(self, rng: np.random.Generator) -> Subject:
         """Draw a person, their textures and their accessories."""
+        strand_rng = rng.spawn(1)[0]  # a stream of its own: the other draws do not depend on it
         person = self._population.sample(rng)
         is_child = person.group == "child"
         tone, photo, shown_age_years = self._sample_skin(rng, person)
@@ -248,6 +252,10 @@ class Studio:
             scalp=None if accessories.hair is None else 1.0,
             beard=None if accessories.beard is None else accessories.beard.kind,
         )
+        if self.ingredients.hair and self.ingredients.beard_volume:
+            accessories = self._with_facial_hair(
+                strand_rng, accessories, skin, age_years, masculine
+            )
         textures = paint_person(self._maps, skin, rng, photo)
         neutral_m = self.model.neutral(person.identity, person.scale)
         fit = self._accessory_builder.fit(neutral_m)
@@ -334,6 +342,23 @@ class Studio:
                 return self._portraits.sample(self._maps.skin, own_rng, person.age_years)
         assert self._skins is not None
         return *self._skins.sample(self._maps.skin, rng), None
+
+    def _with_facial_hair(
+        self,
+        rng: np.random.Generator,
+        accessories: Accessories,
+        skin: SkinAppearance,
+        age_years: float,
+        masculine: bool,
+    ) -> Accessories:
+        """Add strands to the modelled beard and to the brows."""
+        kind = None if accessories.beard is None else accessories.beard.kind
+        hair = sample_facial_hair(rng, kind, accessories.hair_colour, age_years, masculine)
+        beard = accessories.beard
+        if beard is not None:  # the shells fill the gaps between the strands
+            beard = replace(beard, length_m=min(0.45 * hair.length_m, 0.012) + 0.001)
+        hair = replace(hair, brow_rgb=skin.brows.rgb)
+        return replace(accessories, beard=beard, facial_hair=hair)
 
     def _add_occlusion(
         self, textures: PersonTextures, neutral_m: NDArray[np.float32], worn: list[Surface]

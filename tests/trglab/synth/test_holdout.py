@@ -47,7 +47,7 @@ def test_new_ingredients_leave_images_without_them_unchanged(monkeypatch):
     monkeypatch.setattr("trglab.synth.dataset.HARD_LIGHT_SHARE", 0.0)
     monkeypatch.setattr("trglab.synth.studio.HIDDEN_SHARE", 0.0)
     options = {"window": (48, 1.6), "shots": dict.fromkeys((*HARD_POSES, "at_border_share"), 0.0)}
-    plain = dict.fromkeys(INGREDIENTS[:3], False)
+    plain = dict.fromkeys((*INGREDIENTS[:3], "beard_volume"), False)  # every face has brows
     without = dict.fromkeys(HOLDOUT_VERSIONS[1].lacks, False)
     enabled = SyntheticFaces(0, ingredients=plain, **options).sample(1)
     disabled = SyntheticFaces(0, ingredients=plain | without, window=(48, 1.6)).sample(1)

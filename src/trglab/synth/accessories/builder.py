@@ -19,6 +19,12 @@ from trglab.synth.accessories.facewear import (
     beard_surfaces,
     mask_surfaces,
 )
+from trglab.synth.accessories.facial_strands import (
+    FacialHair,
+    StrandRoots,
+    beard_strands,
+    brow_strands,
+)
 from trglab.synth.accessories.glasses import Glasses, glasses_surfaces, sample_glasses
 from trglab.synth.accessories.hair import GrownHair, grown_hair_surfaces
 from trglab.synth.accessories.hair_cards import HairCards, load_hair_cards, sample_card_hair
@@ -94,6 +100,7 @@ class Accessories:
     hair: GrownHair | MeshHair | None = None
     hair_colour: HairColour = field(default=HairColour((40, 30, 25), (55, 42, 34)))
     beard: Beard | None = None
+    facial_hair: FacialHair | None = None
     headwear: Headwear | None = None
     glasses: Glasses | None = None
     mask: FaceMask | None = None
@@ -200,6 +207,7 @@ class AccessoryBuilder:
     ) -> None:
         self.head_map = HeadMap.of(model)
         self.lower_face = LowerFaceRegions.of(model)
+        self._strand_roots = StrandRoots.of(self.lower_face, model.mean_m)
         self._vertex_count = len(model.mean_m)
         self._landmarks68 = model.landmarks68
         rng = np.random.default_rng(20240917)
@@ -276,6 +284,11 @@ class AccessoryBuilder:
             surfaces += beard_surfaces(
                 accessories.beard, accessories.hair_colour, self.lower_face, expressed_m, strands
             )
+        if accessories.facial_hair is not None:
+            hair = accessories.facial_hair
+            surfaces += brow_strands(hair, expressed_m[self._landmarks68])
+            if accessories.mask is None:
+                surfaces += beard_strands(hair, self._strand_roots, expressed_m)
         if accessories.mask is not None:
             surfaces += mask_surfaces(accessories.mask, self.lower_face, expressed_m)
         if accessories.occluder is not None:
