@@ -32,7 +32,7 @@ MIN_DEPTH_M = 0.18
 """Smallest depth of the head's origin: the noses of large heads lie 0.16 m in front of it."""
 
 PROFILE_YAW_DEG = (60.0, 100.0)
-LOOKING_DOWN_PITCH_DEG = (30.0, 75.0)
+LOOKING_DOWN_PITCH_DEG = (30.0, 65.0)
 """Ranges of the hard poses, in degrees."""
 
 NOMINAL_FACE_BOX_M = 0.21
@@ -68,7 +68,7 @@ class ShotDistribution:
     profile_share: float = 0.05
     """Share of heads with a yaw of 60 to 100 degrees to either side."""
     looking_down_share: float = 0.05
-    """Share of heads with a pitch of 30 to 75 degrees downwards."""
+    """Share of heads with a pitch of 30 to 65 degrees downwards."""
     at_border_share: float = 0.04
     """Share of faces of which a border of the image cuts off a quarter to a half."""
 

@@ -28,8 +28,20 @@ LENGTHS_M: dict[BeardLength, tuple[float, float]] = {
 }
 """Length of the strands at the chin."""
 
-_YOUNG = {"stubble": 0.34, "short": 0.40, "medium": 0.17, "full": 0.07, "long": 0.02}
-_OLD = {"stubble": 0.20, "short": 0.32, "medium": 0.24, "full": 0.17, "long": 0.07}
+_YOUNG: dict[BeardLength, float] = {
+    "stubble": 0.34,
+    "short": 0.40,
+    "medium": 0.17,
+    "full": 0.07,
+    "long": 0.02,
+}
+_OLD: dict[BeardLength, float] = {
+    "stubble": 0.20,
+    "short": 0.32,
+    "medium": 0.24,
+    "full": 0.17,
+    "long": 0.07,
+}
 
 ROOTS, STEPS = 900, 4
 BROW_STRANDS = 46
@@ -219,7 +231,8 @@ def strand_card(rng: np.random.Generator, colour: HairColour) -> np.ndarray:
         shade[front] = np.exp(0.16 * rng.standard_normal())
         grey[front] = float(rng.random() < colour.grey_share)
         alpha = np.maximum(alpha, cover)
-    rgb = np.array(colour.root_rgb) * (1.0 - v[..., None]) + np.array(colour.tip_rgb) * v[..., None]
+    down = v[..., None]
+    rgb = np.array(colour.root_rgb) * (1.0 - down) + np.array(colour.tip_rgb) * down
     rgb = rgb + 0.8 * grey[..., None] * (165.0 - rgb)
     pixels = np.concatenate([rgb * shade[..., None], 255.0 * alpha[..., None]], axis=-1)
     return np.clip(pixels, 0, 255).astype(np.uint8)
@@ -230,7 +243,7 @@ def _cards(path_m: np.ndarray, across_m: np.ndarray, rng: np.random.Generator) -
     count = path_m.shape[1]
     taper = np.linspace(1.0, 0.55, STEPS)[:, None, None]
     points = np.stack([path_m - taper * across_m, path_m + taper * across_m], axis=2)
-    u = rng.uniform(0.0, 0.7, count)[None, :, None] + np.array([0.0, 0.3])
+    u = np.asarray(rng.uniform(0.0, 0.7, count))[None, :, None] + np.array([0.0, 0.3])
     v = np.linspace(0.02, 0.98, STEPS)[:, None, None]
     uv = np.stack(np.broadcast_arrays(u, v), axis=-1)
     index = np.arange(STEPS * count * 2).reshape(STEPS, count, 2)
