@@ -6,6 +6,7 @@ Roots are points of the mean head's skin, so they follow each person's shape and
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -182,7 +183,7 @@ def beard_strands(
     width = np.clip(0.16 * length, 0.0016, 0.006)[:, None] * size
     mesh = _cards(path, np.cross(tangent, normal) * width, rng)
     occlusion = np.repeat(np.linspace(0.45, 1.0, STEPS), 2 * len(root)).astype(np.float32)
-    texture = strand_card(np.random.default_rng(hair.seed), hair.beard_colour)
+    texture = strand_card(hair.seed, hair.beard_colour)
     return [replace(mesh.surface("beard strands", texture, STRANDS), occlusion=occlusion)]
 
 
@@ -210,12 +211,17 @@ def brow_strands(hair: FacialHair, landmarks_m: np.ndarray) -> list[Surface]:
         width = np.clip(0.13 * length, 0.0007, 0.0016)[:, None]
         across.append(np.cross(heading, [0.0, 0.0, -1.0]) * width)
     mesh = _cards(np.concatenate(paths, axis=1), np.concatenate(across), rng)
-    texture = strand_card(rng, HairColour(hair.brow_rgb, hair.brow_rgb))
+    texture = strand_card(hair.seed + 1, HairColour(hair.brow_rgb, hair.brow_rgb))
     return [mesh.surface("brows", texture, STRANDS)]
 
 
-def strand_card(rng: np.random.Generator, colour: HairColour) -> np.ndarray:
-    """Paint a card of tapering strands, ``(64, 64, 4)`` uint8; roots are at the top."""
+@lru_cache(maxsize=8)
+def strand_card(seed: int, colour: HairColour) -> np.ndarray:
+    """Paint a card of tapering strands, ``(64, 64, 4)`` uint8; roots are at the top.
+
+    Cached, because all images of a person share it; read-only.
+    """
+    rng = np.random.default_rng(seed)
     v = np.linspace(0.0, 1.0, TEXTURE_PX)[:, None]
     u = np.arange(TEXTURE_PX)[None]
     count = 22
@@ -235,7 +241,9 @@ def strand_card(rng: np.random.Generator, colour: HairColour) -> np.ndarray:
     rgb = np.array(colour.root_rgb) * (1.0 - down) + np.array(colour.tip_rgb) * down
     rgb = rgb + 0.8 * grey[..., None] * (165.0 - rgb)
     pixels = np.concatenate([rgb * shade[..., None], 255.0 * alpha[..., None]], axis=-1)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    card = np.clip(pixels, 0, 255).astype(np.uint8)
+    card.setflags(write=False)
+    return card
 
 
 def _cards(path_m: np.ndarray, across_m: np.ndarray, rng: np.random.Generator) -> UvMesh:
