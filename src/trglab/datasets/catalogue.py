@@ -10,9 +10,9 @@ from typing import Any
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
+from trglab.datasets.manifest import read_manifest
 from trglab.datasets.sample import Dataset
 from trglab.datasets.sample_store import SampleStore
-from trglab.datasets.store import read_manifest
 from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
 

@@ -48,8 +48,12 @@ def encode_image(
     return file.getvalue()
 
 
-def decode_image(content: Buffer, field: str) -> NDArray[np.uint8]:
+def decode_image(
+    content: Buffer, field: str, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """Decode the image of a record's field, read-only.
+
+    ``size`` is its expected width and height; another one is refused before it is decoded.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def decode_image(content: Buffer, field: str) -> NDArray[np.uint8]:
     if field.endswith(".npy"):
         return decode_npy(content)
     with open_image(io.BytesIO(content), ("JPEG", "PNG")) as image:
+        if size is not None and image.size != size:
+            raise ValueError(f"expected an image of {size} px, got {image.size}")
         return np.asarray(image)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,12 @@ from PIL import Image
 from trg.io.images import open_image
 
 T = TypeVar("T")
+
+MAX_JSON_BYTES = 2**28
+"""Limit of a JSON file: a manifest that lists a million skipped samples."""
+
+MAX_NPZ_BYTES = 2**26
+"""Limit of the unpacked labels of one sample, and of a mesh."""
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Exceptions of Pillow for truncated or corrupted files."""
@@ -85,15 +93,44 @@ def read_json(path: Path) -> dict[str, Any]:
     FileNotFoundError
         There is no such file.
     UnreadableFileError
-        The file is damaged or holds something else.
+        The file is damaged, larger than ``MAX_JSON_BYTES``, or holds something else.
     """
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise UnreadableFileError(
+            f"{path}: expected JSON of at most {MAX_JSON_BYTES:,} bytes, got {size:,}"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableFileError(f"{path}: expected JSON, cannot read it ({error})") from error
     if not isinstance(content, dict):
         raise UnreadableFileError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
+
+
+def read_npz(content: bytes | memoryview) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file of at most ``MAX_NPZ_BYTES``, unpacked.
+
+    Raises the exceptions of NumPy and zipfile, any for damaged bytes.
+    """
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_NPZ_BYTES:
+        raise ValueError(f"expected arrays of at most {MAX_NPZ_BYTES:,} bytes, got {size:,}")
+    file.seek(0)
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """Turn errors of decoding a file into UnreadableFileError, which names it."""
+    try:
+        yield
+    except Exception as error:  # decoders raise any exception for damaged bytes
+        raise UnreadableFileError(f"{path}: damaged ({error})") from error
 
 
 def file_sha256(path: str | Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from trg.geometry.camera import Camera
 from trglab.datasets.codecs import decode_image, encode_image
+from trglab.datasets.files import read_npz
 from trglab.datasets.mesh import dataset_topology
 from trglab.datasets.sample import InfiniteDataset, Sample
 from trglab.datasets.store import ShardStore
@@ -39,16 +40,17 @@ class SampleStore(ShardStore):
         files = self.read(index)
         with self.decoding(index):
             meta = json.loads(bytes(files["meta.json"]))
-            camera = {**meta["camera"], "distortion": tuple(meta["camera"]["distortion"])}
-            with np.load(io.BytesIO(files["labels.npz"])) as labels:
-                return Sample(
-                    image=decode_image(files["image.jpg"], "image.jpg"),
-                    camera=Camera(**camera),
-                    box_xyxy=labels["box_xyxy"],
-                    **{name: labels.get(name) for name in OPTIONAL_LABELS},
-                    identity=meta["identity"],
-                    name=meta["name"],
-                )
+            distortion = tuple(meta["camera"]["distortion"])
+            camera = Camera(**{**meta["camera"], "distortion": distortion})
+            labels = read_npz(files["labels.npz"])
+            return Sample(
+                image=decode_image(files["image.jpg"], "image.jpg", (camera.width, camera.height)),
+                camera=camera,
+                box_xyxy=labels["box_xyxy"],
+                **{name: labels.get(name) for name in OPTIONAL_LABELS},
+                identity=str(meta["identity"]),
+                name=str(meta["name"]),
+            )
 
 
 def write_samples(

@@ -4,9 +4,13 @@
 
     shard-000000.tar    KEY.meta.json, KEY.image.jpg, KEY.labels.npy; then the next record
     index.npy           (n, 2 + fields) int64: shard, offset of the record, size of each file
+    checksums.npy       (n,) uint32: CRC-32 of each record with its tar headers
     topology.npz        landmark mesh, if the samples have vertices
     manifest.json       written last: kind and fields of the records, sizes and SHA-256 of the
-                        files, provenance, skipped samples
+                        files, provenance, skipped samples, SHA-256 of the manifest itself
+
+The small files are verified when a store is opened, and each record when it is first read. Stores
+without ``checksums.npy``, of earlier versions, are verified by ``trg data check`` only.
 
 All training data are kept this way; the manifest's ``kind`` says what the records are: ``views``
 (:mod:`trglab.datasets.view_store`), ``samples`` (:mod:`trglab.datasets.sample_store`) or
@@ -17,6 +21,7 @@ stream the shards. :mod:`trglab.datasets.store_writer` writes them.
 from __future__ import annotations
 
 import mmap
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -24,22 +29,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.files import (
-    DAMAGED_ARRAYS,
-    DAMAGED_IMAGE,
     UnreadableFileError,
     existing_file,
     file_sha256,
-    read_json,
+    named_damage,
+    read_npz,
 )
+from trglab.datasets.manifest import CHECKSUMS, INDEX, TOPOLOGY, read_manifest
 
-FORMAT = "trg shards 1"
-MANIFEST = "manifest.json"
-INDEX = "index.npy"
-TOPOLOGY = "topology.npz"
-PROGRESS = "progress.jsonl"
 TAR_BLOCK = 512
 
 MAPPED_SHARDS = 512
@@ -85,12 +86,14 @@ class ShardStore:
                 raise ValueError(
                     f"{path}: expected {shard['bytes']} bytes, got {size}; copy the shard again"
                 )
-        path = existing_file(self.folder / INDEX, "the store")
-        with _named(path):
-            self._index = np.load(path, mmap_mode="r")
-        expected = (self.manifest["count"], 2 + len(self.fields))
-        if self._index.shape != expected:
-            raise ValueError(f"{path}: expected shape {expected}, got {self._index.shape}")
+        self._digests = {note["name"]: note["sha256"] for note in self.manifest["files"]}
+        count = self.manifest["count"]
+        self._index = self._map_array(INDEX, (count, 2 + len(self.fields)), np.int64)
+        self._require_records_in_shards()
+        self._checksums = (
+            self._map_array(CHECKSUMS, (count,), np.uint32) if CHECKSUMS in self._digests else None
+        )
+        self._is_verified = np.zeros(count, np.bool_)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder,)
@@ -106,19 +109,60 @@ class ShardStore:
         IndexError
             There is no such record.
         UnreadableFileError
-            The shard is shorter than when the store was opened.
+            The record differs from its checksum, or the shard is shorter than when the store was
+            opened.
         """
         if not 0 <= number < len(self):
             raise IndexError(f"record: expected 0 to {len(self) - 1}, got {number}")
         shard, offset, *sizes = self._index[number].tolist()
-        content, files = self._shard(shard), {}
+        content, files, start = self._shard(shard), {}, offset
         for field, size in zip(self.fields, sizes, strict=True):
             offset += TAR_BLOCK
             files[field] = content[offset : offset + size]
             offset += padded(size)
         if offset > len(content):
             raise UnreadableFileError(f"{self.location(number)} is cut off")
+        if self._checksums is not None and not self._is_verified[number]:
+            checksum = zlib.crc32(content[start:offset])
+            if checksum != self._checksums[number]:
+                raise UnreadableFileError(
+                    f"{self.location(number)} is damaged (expected CRC-32 "
+                    f"{self._checksums[number]:08x}, got {checksum:08x})"
+                )
+            self._is_verified[number] = True
         return files
+
+    def _verified(self, name: str) -> Path:
+        """Return the path of a small file; UnreadableFileError if it differs from its digest."""
+        path = existing_file(self.folder / name, "the store")
+        if (sha256 := file_sha256(path)) != self._digests.get(name):
+            raise UnreadableFileError(
+                f"{path}: damaged (expected SHA-256 {self._digests.get(name)}, got {sha256})"
+            )
+        return path
+
+    def _map_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        path = self._verified(name)
+        with named_damage(path):
+            array: NDArray[Any] = np.load(path, mmap_mode="r")
+        if array.shape != shape or array.dtype != dtype:
+            raise UnreadableFileError(
+                f"{path}: expected shape {shape} of {np.dtype(dtype)}, got {array.shape} of "
+                f"{array.dtype}"
+            )
+        return array
+
+    def _require_records_in_shards(self) -> None:
+        shards, offsets, *sizes = self._index.T
+        shard_bytes = np.array([shard["bytes"] for shard in self.manifest["shards"]])
+        is_inside = (shards >= 0) & (shards < len(shard_bytes)) & (offsets >= 0)
+        is_inside &= offsets <= shard_bytes.max(initial=0)
+        for size in sizes:
+            is_inside &= (size >= 0) & (size <= shard_bytes.max(initial=0))
+        if not is_inside.all():
+            raise UnreadableFileError(
+                f"{self.folder / INDEX}: damaged (record {is_inside.argmin()} is outside its shard)"
+            )
 
     def _map_shard(self, shard: int) -> memoryview:
         with open(self._shards[shard], "rb") as file:
@@ -134,7 +178,7 @@ class ShardStore:
         """Turn errors of decoding record ``number`` into one that names it."""
         try:
             yield
-        except (*DAMAGED_IMAGE, *DAMAGED_ARRAYS) as error:
+        except Exception as error:  # decoders raise any exception for damaged bytes
             raise UnreadableFileError(f"{self.location(number)} is damaged ({error})") from error
 
     @property
@@ -146,11 +190,11 @@ class ShardStore:
     @property
     def topology(self) -> FaceTopology | None:
         """The mesh of the vertices; None if the store has none."""
-        path = self.folder / TOPOLOGY
-        if not path.exists():
+        if TOPOLOGY not in self._digests:
             return None
-        with _named(path), np.load(path) as arrays:
-            return FaceTopology.from_arrays(dict(arrays))
+        path = self._verified(TOPOLOGY)
+        with named_damage(path):
+            return FaceTopology.from_arrays(read_npz(path.read_bytes()))
 
     def damaged_files(self) -> list[str]:
         """Hash all files; return one sentence for each that differs from what was written."""
@@ -162,29 +206,6 @@ class ShardStore:
             elif (sha256 := file_sha256(path)) != note["sha256"]:
                 wrong.append(f"{path}: expected SHA-256 {note['sha256']}, got {sha256}")
         return wrong
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a finished store.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no store, or it is unfinished.
-    ValueError
-        The folder holds something else.
-    """
-    path = folder / MANIFEST
-    if not path.exists():
-        found = "an unfinished one" if (folder / PROGRESS).exists() else "none"
-        raise FileNotFoundError(
-            f"{folder}: expected a finished shard store, found {found}; run `trg data pack` "
-            "(again) to write it"
-        )
-    manifest = read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT!r}, got {manifest.get('format')!r}")
-    return manifest
 
 
 def is_store(folder: str | Path) -> bool:
@@ -199,12 +220,3 @@ def is_store(folder: str | Path) -> bool:
 def padded(size: int) -> int:
     """Return the space that ``size`` bytes take in a tar file, in bytes."""
     return -(-size // TAR_BLOCK) * TAR_BLOCK
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn errors of reading an array file into one that names it."""
-    try:
-        yield
-    except DAMAGED_ARRAYS as error:
-        raise UnreadableFileError(f"{path}: damaged ({error})") from error

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,8 +27,19 @@ import numpy as np
 from trg._util.files import remove_partial_files, write_atomic, write_text_atomic
 from trg._util.settings import changed_settings
 from trg.geometry.face_mesh import FaceTopology
-from trglab.datasets.files import file_sha256, read_json
-from trglab.datasets.store import FORMAT, INDEX, MANIFEST, PROGRESS, TAR_BLOCK, TOPOLOGY, padded
+from trglab.datasets.files import file_sha256
+from trglab.datasets.manifest import (
+    CHECKSUMS,
+    FORMAT,
+    INDEX,
+    MANIFEST,
+    PROGRESS,
+    TOPOLOGY,
+    read_manifest,
+    shard_name,
+    write_manifest,
+)
+from trglab.datasets.store import TAR_BLOCK, padded
 from trglab.datasets.workers import MadeAhead
 
 SHARD_SIZE = 960
@@ -109,7 +121,7 @@ def write_store(
         **json.loads(json.dumps(description)),
     }
     if (folder / MANIFEST).exists():
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_manifest(folder)
         _require_same(folder, {key: manifest.get(key) for key in plan}, plan)
         return StoreReport(manifest["count"], tuple(manifest["skipped"]))
     progress = _Progress.begin(folder, plan)
@@ -120,7 +132,7 @@ def write_store(
     with closing(MadeAhead(partial(_open_skipping, open_encoder), wanted, workers)) as results:
         counted = _counted(iter(results), done, on_progress)
         for shard in missing:
-            path = folder / f"shard-{shard:06d}.tar"
+            path = folder / shard_name(shard)
             own = islice(counted, len(parts[shard]))
             progress.add(shard, _write_shard(path, own, tuple(plan["fields"])))
     return _finish(folder, progress, topology)
@@ -170,7 +182,8 @@ def _require_same(folder: Path, found: dict[str, Any], plan: dict[str, Any]) -> 
 
 
 def _matches(path: Path, note: dict[str, Any]) -> bool:
-    return path.exists() and file_sha256(path) == note["sha256"]
+    is_current = "checksums" in note  # earlier versions noted none
+    return is_current and path.exists() and file_sha256(path) == note["sha256"]
 
 
 def _open_skipping(open_encoder: Callable[[], Encoder]) -> Callable[[int], Result]:
@@ -200,12 +213,17 @@ def _write_shard(
 ) -> dict[str, Any]:
     """Write a tar file; return its note for the progress file."""
     rows: list[list[int]] = []
+    checksums: list[int] = []
     skipped: list[str] = []
-    digest = hashlib.sha256()
+    digest, checksum = hashlib.sha256(), 0
 
     def write(file: IO[bytes]) -> None:
+        nonlocal checksum
+
         def append(content: bytes) -> None:
+            nonlocal checksum
             digest.update(content)
+            checksum = zlib.crc32(content, checksum)
             file.write(content)
 
         for index, result in results:
@@ -215,12 +233,14 @@ def _write_shard(
             if tuple(result) != fields:
                 raise ValueError(f"record: expected the fields {fields}, got {tuple(result)}")
             rows.append([file.tell(), *map(len, result.values())])
+            checksum = 0
             for field, content in result.items():
                 # A bare TarInfo has neither time nor owner: equal samples give equal bytes.
                 member = tarfile.TarInfo(f"{index:09d}.{field}")
                 member.size = len(content)
                 append(member.tobuf(tarfile.USTAR_FORMAT))
                 append(content + bytes(padded(len(content)) - len(content)))
+            checksums.append(checksum)
         append(bytes(2 * TAR_BLOCK))  # end of the archive
         append(bytes(-file.tell() % tarfile.RECORDSIZE))
 
@@ -230,6 +250,7 @@ def _write_shard(
         "bytes": path.stat().st_size,
         "sha256": digest.hexdigest(),
         "rows": rows,
+        "checksums": checksums,
         "skipped": skipped,
     }
 
@@ -242,7 +263,9 @@ def _finish(folder: Path, progress: _Progress, topology: FaceTopology | None) ->
     if not rows:
         raise ValueError(f"{folder}: no sample can be read; the first: {skipped[0]}")
     write_atomic(folder / INDEX, lambda file: np.save(file, np.array(rows, np.int64)))
-    files = [INDEX]
+    checksums = [checksum for note in notes for checksum in note["checksums"]]
+    write_atomic(folder / CHECKSUMS, lambda file: np.save(file, np.array(checksums, np.uint32)))
+    files = [INDEX, CHECKSUMS]
     if topology is not None:
         arrays: dict[str, Any] = topology.to_arrays()
         write_atomic(folder / TOPOLOGY, lambda file: np.savez(file, **arrays))
@@ -257,6 +280,6 @@ def _finish(folder: Path, progress: _Progress, topology: FaceTopology | None) ->
             for note in notes
         ],
     }
-    write_text_atomic(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_manifest(folder, manifest)
     progress.path.unlink()
     return StoreReport(len(rows), tuple(skipped))

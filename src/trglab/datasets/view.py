@@ -54,10 +54,16 @@ class ViewSpec:
     vertex_count: int = 1220
 
     def __post_init__(self) -> None:
-        if self.size < 8 or self.margin < 1.0 or self.vertex_count < 1:
+        sizes = {"size": (8, 4096), "vertex_count": (1, 100_000)}
+        whole = {name: getattr(self, name) for name in sizes}
+        is_in_range = all(
+            isinstance(whole[name], int) and low <= whole[name] <= high
+            for name, (low, high) in sizes.items()
+        )
+        if not is_in_range or not 1.0 <= self.margin < float("inf"):
             raise ValueError(
-                "view: expected a size of at least 8 px, a margin of at least 1 and at least one "
-                f"vertex, got {self}"
+                "view: expected a size of 8 to 4096 px, a margin of at least 1 and 1 to 100,000 "
+                f"vertices, got {self}"
             )
 
     def fields(self) -> dict[str, tuple[tuple[int, ...], type[Any]]]:

@@ -26,7 +26,8 @@ from trglab.datasets.codecs import (
     encode_image,
     encode_npy,
 )
-from trglab.datasets.files import UnreadableFileError, read_or_error
+from trglab.datasets.files import UnreadableFileError, named_damage, read_or_error
+from trglab.datasets.manifest import MANIFEST
 from trglab.datasets.mesh import dataset_topology
 from trglab.datasets.sample import Dataset, InfiniteDataset, Sample
 from trglab.datasets.store import ShardStore
@@ -53,10 +54,11 @@ class ViewStore(ShardStore):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        self.spec = ViewSpec(**self.manifest["spec"])
-        self._image_field = self.fields[1]
-        self._has_vertices: bool = self.manifest["has_vertices"]
-        self._label_names = tuple(_label_dtype(self.spec, self._has_vertices).names or ())
+        with named_damage(self.folder / MANIFEST):
+            self.spec = ViewSpec(**self.manifest["spec"])
+            self._has_vertices: bool = self.manifest["has_vertices"]
+            _, self._image_field, _ = self.fields
+        self._label_dtype = _label_dtype(self.spec, self._has_vertices)
 
     def __getitem__(self, index: int) -> Sample:
         """Return a view as a sample; UnreadableFileError if it is damaged."""
@@ -93,9 +95,13 @@ class ViewStore(ShardStore):
 
     def _decode(self, index: int, files: dict[str, memoryview]) -> Views:
         with self.decoding(index):
-            image = decode_image(files[self._image_field], self._image_field)
-            labels = decode_npy(files["labels.npy"])[()]
-            values = {name: np.asarray(labels[name]) for name in self._label_names}
+            image = decode_image(
+                files[self._image_field], self._image_field, (self.spec.size, self.spec.size)
+            )
+            labels = decode_npy(files["labels.npy"])
+            if labels.dtype != self._label_dtype or labels.shape:
+                raise ValueError(f"labels of another type, {labels.dtype}")
+            values = {name: labels[name] for name in self._label_dtype.names or ()}
         if image.shape != (self.spec.size, self.spec.size, 3):
             raise UnreadableFileError(
                 f"{self.location(index)} is damaged (an image of {image.shape})"

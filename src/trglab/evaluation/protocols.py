@@ -22,8 +22,8 @@ from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
 from trglab.datasets.completion import is_complete
+from trglab.datasets.manifest import read_manifest
 from trglab.datasets.sample import Sample
-from trglab.datasets.store import read_manifest
 from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.prediction import (

@@ -20,7 +20,8 @@ from trg.network.config import (
     trg_s,
 )
 from trg.network.losses import LossWeights
-from trglab.datasets.store import is_store, read_manifest
+from trglab.datasets.manifest import read_manifest
+from trglab.datasets.store import is_store
 from trglab.synth.holdout import (
     HOLDOUT_COUNT,
     HOLDOUT_SEED,

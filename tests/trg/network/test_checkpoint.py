@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.full_disk import full_after
 from tests.support.network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.network import checkpoint
@@ -56,6 +57,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     assert [file.name for file in tmp_path.iterdir()] == ["net.pt"]
     assert load_checkpoint(path).extra == {"step": 1}
+
+
+def test_a_full_disk_is_an_os_error_and_the_old_file_stays(tmp_path) -> None:
+    network = seeded_network(tiny_config(), TOPOLOGY)
+    save_checkpoint(tmp_path / "a.pt", network, {"step": 1})
+    size = (tmp_path / "a.pt").stat().st_size
+    with full_after(size // 2), pytest.raises(OSError, match="File too large"):
+        save_checkpoint(tmp_path / "a.pt", network, {"step": 2})
+    assert load_checkpoint(tmp_path / "a.pt").extra == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 def _rewrite(path, change) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import pickle
 import re
@@ -15,9 +16,10 @@ import pytest
 from tests.support.dot_faces import TOPOLOGY
 from tests.support.made_samples import files_of
 from trg._util.files import write_atomic
-from trglab.datasets import store_writer
-from trglab.datasets.files import UnreadableFileError
-from trglab.datasets.store import ShardStore, is_store, read_manifest
+from trglab.datasets import files, store_writer
+from trglab.datasets.files import UnreadableFileError, file_sha256
+from trglab.datasets.manifest import read_manifest, write_manifest
+from trglab.datasets.store import ShardStore, is_store
 from trglab.datasets.store_writer import SkipSampleError, write_store
 from trglab.datasets.view_store import ViewStore
 
@@ -159,21 +161,111 @@ def test_records_of_other_fields_are_refused(tmp_path):
         write(tmp_path, lambda: lambda index: {"other": b""})
 
 
+def flip_a_bit(path, at=-1):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
 def test_damaged_shards_are_found_by_their_hash(written, tmp_path):
     folder = copy_of(written, tmp_path / "store")
     assert ShardStore(folder).damaged_files() == []
-    for name in ("shard-000002.tar", "index.npy", "topology.npz"):
-        content = bytearray((folder / name).read_bytes())
-        content[-1] ^= 1
-        (folder / name).write_bytes(content)
-    damaged = ShardStore(folder).damaged_files()
-    assert len(damaged) == 3
-    assert "shard-000002.tar: expected SHA-256" in damaged[0]
+    flip_a_bit(folder / "shard-000002.tar")
+    store = ShardStore(folder)
     (folder / "topology.npz").unlink()
-    assert "topology.npz: missing" in ShardStore(folder).damaged_files()[2]
+    shard, topology = store.damaged_files()
+    assert "shard-000002.tar: expected SHA-256" in shard
+    assert "topology.npz: missing" in topology
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "index.npy", "topology.npz"])
+def test_a_damaged_record_is_refused_and_the_others_are_read(written, tmp_path):
+    folder = copy_of(written, tmp_path / "store")
+    flip_a_bit(folder / "shard-000001.tar", at=100)  # in a tar header
+    store = ShardStore(folder)
+    with pytest.raises(UnreadableFileError, match=r"shard-000001\.tar: record 25.*CRC-32"):
+        store.read(25)
+    assert store.read(26) == record(26)
+
+
+def test_stores_without_checksums_are_read_as_before(written, tmp_path):
+    folder = copy_of(written, tmp_path / "store")
+    (folder / "checksums.npy").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["manifest_sha256"]
+    manifest["files"] = [each for each in manifest["files"] if each["name"] != "checksums.npy"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    store = ShardStore(folder)
+    assert [store.read(number) for number in range(COUNT)] == [record(n) for n in range(COUNT)]
+
+
+def write_hostile(folder, index=None, **values):
+    """Change a store and give it the digests of what it then holds."""
+    manifest = {**read_manifest(folder), **values}
+    if index is not None:
+        np.save(folder / "index.npy", index)
+        for note in manifest["files"]:
+            if note["name"] == "index.npy":
+                note["sha256"] = file_sha256(folder / "index.npy")
+    write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"count": 10**12}, "as many records"),
+        ({"count": True}, "as many records"),
+        ({"fields": "meta.json"}, "a list of fields"),
+        ({"fields": ["a", "a"]}, "a list of fields"),
+        ({"provenance": None}, "provenance"),
+        ({"skipped": [1]}, "skipped"),
+        ({"shards": [{"name": "../../secret", "bytes": 1, "sha256": "", "count": 60}]}, "in order"),
+        ({"shards": [{"name": "shard-000000.tar", "bytes": "1", "sha256": ""}]}, "sizes"),
+        ({"files": [{"name": "/etc/passwd", "sha256": ""}]}, "files with digests"),
+    ],
+)
+def test_manifests_with_wrong_values_are_refused(written, tmp_path, values, expected):
+    folder = copy_of(written, tmp_path / "store")
+    write_hostile(folder, **values)
+    with pytest.raises(UnreadableFileError, match=rf"manifest\.json: damaged .*{expected}"):
+        ShardStore(folder)
+
+
+def test_nested_and_huge_manifests_are_refused(written, tmp_path, monkeypatch):
+    path = copy_of(written, tmp_path / "store") / "manifest.json"
+    path.write_text('{"format":' + "[" * 100_000)
+    with pytest.raises(UnreadableFileError, match=r"manifest\.json"):
+        ShardStore(path.parent)
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", 1000)
+    with pytest.raises(UnreadableFileError, match="at most 1,000 bytes"):
+        ShardStore(path.parent)
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, 9), (0, -1), (1, -512), (2, -1), (3, 2**62)])
+def test_records_outside_their_shards_are_refused(written, tmp_path, column, value):
+    folder = copy_of(written, tmp_path / "store")
+    index = np.load(folder / "index.npy")
+    index[7, column] = value
+    write_hostile(folder, index)
+    with pytest.raises(UnreadableFileError, match=r"index\.npy: damaged \(record 7"):
+        ShardStore(folder)
+
+
+def test_an_index_of_another_type_is_refused(written, tmp_path):
+    folder = copy_of(written, tmp_path / "store")
+    write_hostile(folder, np.load(folder / "index.npy").astype(np.float64))
+    with pytest.raises(UnreadableFileError, match=r"index\.npy: expected shape .* of int64"):
+        ShardStore(folder)
+
+
+def test_arrays_that_unpack_to_too_much_are_refused(monkeypatch):
+    file = io.BytesIO()
+    np.savez_compressed(file, zeros=np.zeros(100_000))
+    monkeypatch.setattr(files, "MAX_NPZ_BYTES", 10_000)
+    with pytest.raises(ValueError, match="at most 10,000 bytes"):
+        files.read_npz(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.npy", "checksums.npy", "topology.npz"])
 def test_damaged_lists_are_named(written, tmp_path, name):
     path = copy_of(written, tmp_path / "store") / name
     whole = path.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import tarfile
 import time
 import tracemalloc
@@ -19,8 +20,10 @@ from tests.support.dot_faces import DotFaces, MeshedDots
 from tests.support.made_samples import TOPOLOGY, files_of, make_samples, write
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.catalogue import DatasetFolder
+from trglab.datasets.codecs import decode_image
 from trglab.datasets.files import UnreadableFileError
 from trglab.datasets.infinite_sampler import InfiniteSampler, ShuffledDataset
+from trglab.datasets.manifest import read_manifest, write_manifest
 from trglab.datasets.prefetch import PrefetchRing
 from trglab.datasets.view import ViewSpec, view_from_sample
 from trglab.datasets.view_store import ViewStore, ViewStoreSettings, write_views
@@ -159,6 +162,32 @@ def test_datasets_without_readable_samples_or_landmarks_are_refused(tmp_path):
         write_views(tmp_path / "s", DatasetFolder("biwi", str(tmp_path / "b")).open)
     with pytest.raises(ValueError, match="shard_size of at least 1"):
         ViewStoreSettings(shard_size=0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"spec": {"size": 10**9, "margin": 1.6, "vertex_count": 1220}},
+        {"spec": {"size": 48, "margin": 1.6, "vertex_count": 10**12}},
+        {"spec": {"size": 48.5, "margin": "x", "vertex_count": []}},
+        {"spec": {"other": 1}},
+        {"spec": None},
+        {"fields": ["meta.json"]},
+    ],
+)
+def test_stores_with_hostile_specifications_are_refused(stored, tmp_path, values):
+    folder = tmp_path / "s"
+    shutil.copytree(stored, folder)
+    write_manifest(folder, {**read_manifest(folder), **values})
+    with pytest.raises(UnreadableFileError, match=str(folder)):
+        ViewStore(folder)
+
+
+def test_images_of_another_size_are_refused_before_they_are_decoded(stored):
+    store = ViewStore(stored)
+    image = store.read(0)["image.jpg"]
+    with pytest.raises(ValueError, match=r"expected an image of \(9, 9\) px"):
+        decode_image(image, "image.jpg", (9, 9))
 
 
 @pytest.mark.parametrize("field", ["image.jpg", "labels.npy"])
