@@ -22,7 +22,7 @@ from trg.face import Face
 from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation
-from trg.io.overlay import draw_faces
+from trg.io.overlay import OverlayStyle, draw_faces
 from trg.io.records.journal_lines import written_files
 from trg.io.records.names import escape_name
 from trg.io.video_writer import VideoWriter
@@ -66,7 +66,7 @@ class Outputs:
     stems: Mapping[str, str] | None = None
     """Path of each input's files in the folder, without suffix, by the input's name
     (:func:`output_stems`)."""
-    draw: bool = False
+    draw: OverlayStyle | None = None
     """Write ``.jpg`` or ``.mp4`` files with the faces drawn in."""
     mesh: MeshFormat | None = None
     """Write ``.obj``, ``.ply`` or ``.glb`` files with the faces of a photo; for a video, a ``.glb``
@@ -147,7 +147,7 @@ class Outputs:
         """
         with _failures_of_one_input():
             if self.draw:
-                drawn = Image.fromarray(draw_faces(pixels, faces))
+                drawn = Image.fromarray(draw_faces(pixels, faces, self.draw))
                 suffix = ".jpg" if max(drawn.size) <= JPEG_MAX_SIDE else ".png"
                 path = self._prepare_path(photo, suffix)
                 write_atomic(path, lambda file: drawn.save(file, quality=JPEG_QUALITY))
@@ -166,7 +166,7 @@ class Outputs:
             if self.draw:
                 drawing, warning = self._open_drawing(video, reader)
         with drawing or nullcontext():
-            yield VideoOutputs(drawing, animation, warning)
+            yield VideoOutputs(drawing, self.draw, animation, warning)
             with _failures_of_one_input():
                 if drawing is not None:
                     drawing.close()
@@ -224,6 +224,7 @@ class VideoOutputs:
     """The open files of a video, which receive one frame after another."""
 
     drawing: VideoWriter | None
+    style: OverlayStyle | None
     animation: HeadAnimation | None
     warning: str = ""
     """What is missing in the files."""
@@ -232,7 +233,7 @@ class VideoOutputs:
         """Add a frame; raises the errors of :meth:`Outputs.write_photo`."""
         with _failures_of_one_input():
             if self.drawing is not None:
-                self.drawing.write(draw_faces(pixels, faces), time_s)
+                self.drawing.write(draw_faces(pixels, faces, self.style), time_s)
             if self.animation is not None:
                 self.animation.add(faces, time_s)
 

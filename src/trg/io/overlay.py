@@ -1,27 +1,30 @@
-"""Draws faces on images: shaded translucent mesh, axes, box and distance.
+"""Draws faces on images: mesh and features as thin lines, landmarks, axes, box and distance.
 
-Each face is drawn in its own window, on supersampled layers, which antialiases the edges. The
-triangles of the mesh are painted from back to front (painter's algorithm).
+Only the part of the image around each face is touched. Antialiased masks select where a colour is
+blended in: lines and points are rasterised with NumPy, arrows by Pillow with supersampling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from math import ceil
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from trg._util.checks import rgb_image
-from trg.face import Face, Mesh
+from trg.face import Face
 from trg.geometry.projection import transform
-from trg.geometry.rotations import normalize
 
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
+
+Layer = Literal["mesh", "landmarks", "axes", "box", "label"]
+DEFAULT_LAYERS: tuple[Layer, ...] = ("mesh", "axes", "box", "label")
 
 PALETTE: tuple[Colour, ...] = (
     (86, 196, 255),
@@ -39,14 +42,24 @@ AXIS_DIRECTIONS = np.diag([1.0, 1.0, -1.0])
 
 AXIS_LENGTH_M = 0.1
 
-LIGHT_DIRECTION = np.array([-0.28, -0.45, -0.848])
-"""Unit vector towards the light in the camera frame: from above left of the viewer."""
+LANDMARK_COLOUR: Colour = (255, 255, 255)
+BORDER_COLOUR: Colour = (16, 20, 28)
+"""Of the borders that give contrast on bright images."""
 
-MAX_LAYER_PX = 1400
-"""Maximum longer side of a layer; limits the cost of close-ups."""
+SCREEN_PX = 1600.0
+"""Images above this size are assumed to be shown at it: no line is thinner than a pixel then."""
 
-WIRE_FADE_PX = (4.0, 12.0)
-"""Triangle edges are invisible up to the first length, and fully visible from the second."""
+MESH_COVERAGE = 0.35
+"""Maximum share of the mesh's lines in half of a face; fades dense lines, those of small faces."""
+
+FEATURE_LINES = np.array(
+    [(i, i + 1) for i in range(67) if i not in (16, 21, 26, 30, 35, 41, 47, 59)]
+    + [(41, 36), (47, 42), (59, 48), (67, 60)]
+)
+"""``(l, 2)``: lines between the 68 landmarks along jaw, brows, nose, eyes and lips."""
+
+HIDDEN_DEPTH_M = 0.02
+"""Lines this far behind the surface in front of them are hidden, such as a cheek by the nose."""
 
 MIN_FONT_PX = 6
 """Images that are too small for this font size get no label."""
@@ -60,12 +73,25 @@ class OverlayStyle:
     axes: bool = True
     box: bool = True
     label: bool = True
-    opacity: float = 0.5
-    """Of the mesh, 0 to 1."""
+    landmarks: bool = False
+    """The 68 landmarks as points."""
+    opacity: float = 0.7
+    """Of the mesh's lines, 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.opacity <= 1.0:
             raise ValueError(f"opacity: expected 0 to 1, got {self.opacity}")
+
+    @classmethod
+    def of(cls, layers: Iterable[str]) -> OverlayStyle:
+        """Return the style with exactly these layers; raises ValueError if one is unknown."""
+        chosen = set(layers)
+        if not chosen or not chosen <= set(get_args(Layer)):
+            raise ValueError(
+                f"layers of drawings: expected some of {','.join(get_args(Layer))}, got "
+                f"{','.join(sorted(chosen))!r}"
+            )
+        return cls(**{name: name in chosen for name in get_args(Layer)})
 
 
 class _Window(NamedTuple):
@@ -86,19 +112,20 @@ def draw_faces(
 ) -> NDArray[np.uint8]:
     """Return a copy of an image with faces drawn on it, the farthest first.
 
-    The mesh is shaded by its normals. The axes start at the head's origin: red x, green y, and
-    blue -z, out of the face. The label shows the identity, if any, and the distance; ``~`` marks a
-    distance that depends on an assumed camera. Line widths and font size scale with the face and
-    the image. Parts that are behind the camera or not finite are omitted.
+    The mesh is drawn as thin translucent lines that leave the face visible, in the colour of the
+    identity. The axes start at the head's origin: red x, green y, and blue -z, out of the face. The
+    label shows the identity, if any, and the distance; ``~`` marks a distance that depends on an
+    assumed camera. Line widths and font size scale with the face and the image. Parts that are
+    behind the camera or not finite are omitted.
 
     Raises ValueError if ``pixels`` is not an ``(h, w, 3)`` uint8 RGB image.
     """
     style = style or OverlayStyle()
-    canvas = Image.fromarray(np.array(rgb_image("pixels", pixels)))
+    drawn = np.array(rgb_image("pixels", pixels))
     depth_m = [float(np.nan_to_num(face.translation_m[2])) for face in faces]
     for index in np.argsort(depth_m, kind="stable")[::-1]:
-        _draw_face(canvas, faces[index], colour_of(faces[index], int(index)), style)
-    return np.asarray(canvas)
+        _draw_face(drawn, faces[index], colour_of(faces[index], int(index)), style)
+    return drawn
 
 
 def colour_of(face: Face, index: int = 0) -> Colour:
@@ -106,23 +133,27 @@ def colour_of(face: Face, index: int = 0) -> Colour:
     return PALETTE[(index if face.id is None else face.id) % len(PALETTE)]
 
 
-def _draw_face(canvas: Image.Image, face: Face, colour: Colour, style: OverlayStyle) -> None:
+def _draw_face(drawn: NDArray[np.uint8], face: Face, colour: Colour, style: OverlayStyle) -> None:
     in_front = bool(face.translation_m[2] > 0)
-    unit_px = _line_unit_px(canvas, face.box_xyxy)
+    size = (drawn.shape[1], drawn.shape[0])
+    unit_px = _line_unit_px(size, face.box_xyxy)
     if style.mesh and in_front:
-        _draw_mesh(canvas, face, colour, style.opacity)
+        _draw_mesh(drawn, face, colour, style.opacity)
+    if style.landmarks and in_front:
+        _draw_landmarks(drawn, face, unit_px)
     if style.box:
-        _draw_box(canvas, face.box_xyxy, colour, unit_px)
+        _draw_box(drawn, face.box_xyxy, colour, unit_px)
     if style.axes and in_front:
-        _draw_axes(canvas, face, unit_px)
+        _draw_axes(drawn, face, unit_px)
     if style.label and in_front:
-        _draw_label(canvas, face, unit_px)
+        _draw_label(drawn, face, unit_px)
 
 
-def _line_unit_px(canvas: Image.Image, box_xyxy: Floats) -> float:
-    """Return the width of a thin line, which scales with the face up to a limit by the image."""
+def _line_unit_px(size: tuple[int, int], box_xyxy: Floats) -> float:
+    """Return the width of a thin line, which scales with the face within limits by the image."""
     face_px = float((box_xyxy[2:] - box_xyxy[:2]).max())
-    return float(np.clip(face_px / 190.0, 1.0, max(canvas.size) / 500.0 + 0.7))
+    thinnest_px = max(1.0, max(size) / SCREEN_PX)
+    return float(np.clip(face_px / 190.0, thinnest_px, max(size) / 500.0 + 0.7))
 
 
 def _window_around(points_px: Floats, margin_px: float, size: tuple[int, int]) -> _Window | None:
@@ -134,128 +165,166 @@ def _window_around(points_px: Floats, margin_px: float, size: tuple[int, int]) -
     return _Window(*low.tolist(), *high.tolist())
 
 
-def _paste(canvas: Image.Image, layer: Image.Image, window: _Window, scale: int) -> None:
-    """Downsample an RGBA layer to its window and blend it over the image."""
-    if scale > 1:
-        layer = layer.reduce(scale)
-    canvas.paste(layer, window[:2], layer)
+def _blend(drawn: NDArray[np.uint8], window: _Window, mask: Image.Image, colour: Colour) -> None:
+    """Blend a colour into a window of the image by a mask of its size."""
+    region = drawn[window.top : window.bottom, window.left : window.right]
+    canvas = Image.fromarray(region)
+    canvas.paste(colour, (0, 0, *window.size), mask)
+    region[:] = np.asarray(canvas)
 
 
-def _draw_mesh(canvas: Image.Image, face: Face, colour: Colour, opacity: float) -> None:
-    window = _window_around(face.landmarks_px, 1.0, canvas.size)
+def _draw_mesh(drawn: NDArray[np.uint8], face: Face, colour: Colour, opacity: float) -> None:
+    size = (drawn.shape[1], drawn.shape[0])
+    width_px = max(1.0, float((face.box_xyxy[2:] - face.box_xyxy[:2]).max()) / 600.0)
+    window = _window_around(face.landmarks_px, width_px, size)
     if window is None:
         return
-    scale = 2 if 2 * max(window.size) <= MAX_LAYER_PX else 1
-    mesh = face.mesh()
-    points_px = (face.landmarks_px - window[:2]) * scale
-    # Pillow is slow for polygons that extend far outside the layer.
-    near = np.abs(points_px).max(-1) < 4 * MAX_LAYER_PX
-    near &= mesh.vertices_m[:, 2] > 0
-    triangles = mesh.triangles[near[mesh.triangles].all(-1)]
-    corners_px = points_px[triangles]
-    order = np.argsort(-mesh.vertices_m[triangles, 2].mean(-1), kind="stable")
-    colours = _shade(mesh, triangles, colour, opacity)
-    wires = _wire_colours(colours, corners_px / scale)
-    layer = Image.new("RGBA", (window.size[0] * scale, window.size[1] * scale))
-    draw = ImageDraw.Draw(layer)
-    polygons = corners_px.reshape(-1, 6)[order].tolist()
-    fills = [tuple(fill) for fill in colours[order].tolist()]
-    outlines = [None] * len(fills) if wires is None else map(tuple, wires[order].tolist())
-    for polygon, fill, outline in zip(polygons, fills, outlines, strict=True):
-        draw.polygon(polygon, fill=fill, outline=outline)
-    _paste(canvas, layer, window, scale)
-
-
-def _shade(
-    mesh: Mesh, triangles: NDArray[np.int32], colour: Colour, opacity: float
-) -> NDArray[np.uint8]:
-    """Return RGBA colours ``(m, 4)`` of triangles: Lambert and specular shading, opaque rim."""
-    # Vertex normals give smoother shading than triangle normals.
-    normals = normalize(mesh.normals()[triangles].sum(1))
-    corners = mesh.vertices_m[triangles]
-    to_camera = -normalize(corners.mean(1))
-    cosine = (normals * to_camera).sum(-1)
-    normals = normals * np.sign(cosine)[:, None]  # back faces are lit from the inside
-    lambert = np.clip(normals @ LIGHT_DIRECTION, 0.0, 1.0)
-    halfway = normalize(LIGHT_DIRECTION + to_camera)
-    specular = np.clip((normals * halfway).sum(-1), 0.0, 1.0) ** 12
-    light = np.where(cosine > 0, 0.3 + 0.75 * lambert, 0.25)
-    rgb = np.array(colour) * light[:, None] + 60.0 * specular[:, None]
-    alpha = 255.0 * opacity * (0.8 + 0.5 * (1.0 - np.abs(cosine)))
-    return np.clip(np.column_stack([rgb, alpha]), 0, 255).astype(np.uint8)
-
-
-def _wire_colours(fills: NDArray[np.uint8], corners_px: Floats) -> NDArray[np.uint8] | None:
-    """Return lighter, more opaque colours for edges; None if the triangles are too small."""
-    edge_px = np.linalg.norm(corners_px[:, 0] - corners_px[:, 1], axis=-1)
-    fade_from, fade_to = WIRE_FADE_PX
-    typical_px = float(np.median(edge_px)) if len(edge_px) else 0.0
-    strength = float(np.clip((typical_px - fade_from) / (fade_to - fade_from), 0.0, 1.0))
-    if strength == 0.0:
-        return None
-    lighter = (
-        fills
-        + (np.array([255, 255, 255, 255]) - fills) * np.array([0.5, 0.5, 0.5, 0.35]) * strength
+    # Wide lines are thin ones of an enlarged mask.
+    mask_size = (ceil(window.size[0] / width_px), ceil(window.size[1] / width_px))
+    is_seen = _visible_vertices(face)
+    points_px = (face.landmarks_px - window[:2]) / width_px
+    edges, features = (
+        points_px[lines[is_seen[lines].all(1)]]
+        for lines in (face.topology.edges, face.topology.landmarks68[FEATURE_LINES])
     )
-    return lighter.astype(np.uint8)
+    coverage = np.minimum(_line_coverage(edges, mask_size), 1.0)
+    typical = float(np.median(coverage[coverage > 0])) if coverage.any() else 0.0
+    coverage *= MESH_COVERAGE / max(typical, MESH_COVERAGE)
+    coverage = np.minimum(coverage + _line_coverage(features, mask_size), 1.0)
+    mask = Image.fromarray(np.rint(255.0 * opacity * coverage).astype(np.uint8))
+    extent = (0.0, 0.0, window.size[0] / width_px, window.size[1] / width_px)
+    mask = mask.resize(window.size, Image.Resampling.BILINEAR, extent)
+    _blend(drawn, window, mask, colour)
 
 
-def _draw_box(canvas: Image.Image, box_xyxy: Floats, colour: Colour, unit_px: float) -> None:
+def _visible_vertices(face: Face) -> NDArray[np.bool_]:
+    """Return which vertices ``(n,)`` face the camera and are not behind other parts of the face."""
+    topology, points_px = face.topology, face.landmarks_px
+    a, b, c = (points_px[corner] for corner in topology.triangles.T)
+    # Triangles are counter-clockwise seen from outside; the image's y axis points down.
+    area_px = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    is_seen = np.zeros(len(points_px), bool)
+    is_seen[topology.triangles[area_px < 0]] = True
+    edges_px = np.abs(points_px[topology.edges[:, 1]] - points_px[topology.edges[:, 0]])
+    cell_px = 2.0 * max(float(np.median(edges_px.max(1))), 0.5)
+    cells = np.floor((points_px - points_px.min(0)) / cell_px).astype(np.int64)
+    _, cell = np.unique(cells @ (1, 2**20), return_inverse=True)
+    distances_m = np.linalg.norm(face.mesh().vertices_m, axis=1)
+    nearest_m = np.full(cell.max() + 1, np.inf)
+    np.minimum.at(nearest_m, cell[is_seen], distances_m[is_seen])
+    return is_seen & (distances_m < nearest_m[cell] + HIDDEN_DEPTH_M)
+
+
+def _line_coverage(lines_px: Floats, size: tuple[int, int]) -> Floats:
+    """Return how far thin lines ``(n, 2, 2)`` cover pixels ``(h, w)``; above 1 where they meet.
+
+    Samples about a pixel apart along each line are distributed to their four nearest pixels.
+    """
+    along = lines_px[:, 1] - lines_px[:, 0]
+    length = np.linalg.norm(along, axis=1)
+    kept = (length > 0) & (length < 2 * sum(size))  # others only at the edge of close-ups
+    starts, along, length = lines_px[kept, 0], along[kept], length[kept]
+    counts = np.ceil(length).astype(np.int64)
+    line = np.repeat(np.arange(len(counts)), counts)
+    step = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+    samples = starts[line] + along[line] * ((step + 0.5) / counts[line])[:, None]
+    return _distribute(samples, (length / counts)[line], size)
+
+
+def _distribute(points_px: Floats, weights: Floats, size: tuple[int, int]) -> Floats:
+    """Add the weight of each point to the four pixels around it, bilinearly; return ``(h, w)``."""
+    width, height = size
+    corner = np.floor(points_px - 0.5)
+    inside = ((corner >= -1) & (corner < size)).all(1)
+    corner, weights = corner[inside], weights[inside]
+    x, y = (points_px[inside] - 0.5 - corner).T
+    stride = width + 2  # a border, so that no point needs clipping
+    first = (corner[:, 1].astype(np.int64) + 1) * stride + corner[:, 0].astype(np.int64) + 1
+    index = np.concatenate([first, first + 1, first + stride, first + stride + 1])
+    shares = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y])
+    weight = shares * np.tile(weights, 4)
+    total = np.bincount(index, weight, (height + 2) * stride).astype(np.float64, copy=False)
+    return total.reshape(height + 2, stride)[1:-1, 1:-1]
+
+
+def _draw_landmarks(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
+    """Draw the 68 landmarks as points with a dark border."""
+    points_px = face.landmarks68_px
+    for radius, colour in ((1.8 * unit_px, BORDER_COLOUR), (1.2 * unit_px, LANDMARK_COLOUR)):
+        window = _window_around(points_px, radius + 1, (drawn.shape[1], drawn.shape[0]))
+        if window is None:
+            return
+        reach = np.arange(-np.ceil(radius) - 1, np.ceil(radius) + 2)
+        near = np.floor(points_px)[:, None, None] + np.stack(np.meshgrid(reach, reach), -1)
+        gap = np.linalg.norm(near + 0.5 - points_px[:, None, None], axis=-1)
+        alpha = np.clip(radius + 0.5 - gap, 0.0, 1.0)
+        mask = np.zeros(window.size[::-1])
+        x, y = (near - window[:2]).astype(np.int64).reshape(-1, 2).T
+        inside = (x >= 0) & (y >= 0) & (x < window.size[0]) & (y < window.size[1])
+        np.maximum.at(mask, (y[inside], x[inside]), alpha.ravel()[inside])
+        _blend(drawn, window, Image.fromarray(np.rint(255 * mask).astype(np.uint8)), colour)
+
+
+def _draw_box(drawn: NDArray[np.uint8], box_xyxy: Floats, colour: Colour, unit_px: float) -> None:
     """Mark the corners of a box, with a dark border for contrast on bright images."""
     width = max(1, round(1.6 * unit_px))
     x0, y0, x1, y1 = np.clip(np.rint(box_xyxy), -1e6, 1e6).astype(int).tolist()
     arm = max(3 * width, round(0.12 * (x1 - x0)))
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    for border, fill in ((max(1, round(unit_px / 2)), (0, 0, 0, 90)), (0, (*colour, 255))):
-        for x, towards_x in ((x0, 1), (x1, -1)):
-            for y, towards_y in ((y0, 1), (y1, -1)):
-                for reach_x, reach_y in ((arm, width), (width, arm)):
-                    xs = sorted((x, x + towards_x * reach_x))
-                    ys = sorted((y, y + towards_y * reach_y))
-                    draw.rectangle(
-                        (xs[0] - border, ys[0] - border, xs[1] + border - 1, ys[1] + border - 1),
-                        fill=fill,
-                    )
+    rectangles = [
+        (*sorted((x, x + towards_x * reach_x)), *sorted((y, y + towards_y * reach_y)))
+        for x, towards_x in ((x0, 1), (x1, -1))
+        for y, towards_y in ((y0, 1), (y1, -1))
+        for reach_x, reach_y in ((arm, width), (width, arm))
+    ]
+    for border, fill, opacity in (
+        (max(1, round(unit_px / 2)), BORDER_COLOUR, 0.35),
+        (0, colour, 1.0),
+    ):
+        for left, right, top, bottom in rectangles:
+            rows = slice(max(top - border, 0), max(bottom + border, 0))
+            columns = slice(max(left - border, 0), max(right + border, 0))
+            region = drawn[rows, columns]
+            region[:] = region * (1 - opacity) + np.array(fill) * opacity
 
 
-def _draw_axes(canvas: Image.Image, face: Face, unit_px: float) -> None:
+def _draw_axes(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
     """Draw the three arrows from the head's origin, the farthest tip first."""
+    size = (drawn.shape[1], drawn.shape[0])
     tips_m = np.concatenate([np.zeros((1, 3)), AXIS_DIRECTIONS * AXIS_LENGTH_M])
     tips_cam = transform(tips_m, face.rotation, face.translation_m)
     points_px = face.camera.project(tips_cam)
-    if not np.isfinite(points_px).all():
+    if not np.isfinite(points_px).all() or np.ptp(points_px, axis=0).max() > 2 * max(size):
         return
-    width = 2.4 * unit_px
-    window = _window_around(points_px, 4 * width, canvas.size)
-    if window is None or max(window.size) > 2 * max(canvas.size):
-        return
-    scale = 3
-    layer = Image.new("RGBA", (window.size[0] * scale, window.size[1] * scale))
-    draw = ImageDraw.Draw(layer)
-    ends = (points_px - window[:2]) * scale
     for axis in np.argsort(-tips_cam[1:, 2], kind="stable"):
-        _draw_arrow(draw, ends[0], ends[1 + axis], width * scale, AXIS_COLOURS[axis])
-    _paste(canvas, layer, window, scale)
+        ends = points_px[[0, 1 + axis]]
+        _draw_arrow(drawn, ends, 2.4 * unit_px, AXIS_COLOURS[axis])
 
 
-def _draw_arrow(
-    draw: ImageDraw.ImageDraw, start: Floats, end: Floats, width: float, colour: Colour
-) -> None:
+def _draw_arrow(drawn: NDArray[np.uint8], ends: Floats, width: float, colour: Colour) -> None:
+    window = _window_around(ends, 4 * width, (drawn.shape[1], drawn.shape[0]))
+    if window is None:
+        return
+    scale = 3 if max(window.size) < 300 else 2
+    start, end = (ends - window[:2]) * scale
+    width *= scale
     length = float(np.linalg.norm(end - start))
     along = (end - start) / max(length, 1e-9)
     across = np.array([-along[1], along[0]])
     head = min(3.2 * width, 0.6 * length)
     neck = end - along * head
-    for border, fill in ((0.3 * width, (20, 20, 20, 130)), (0.0, (*colour, 255))):
+    for border, fill, opacity in ((0.3 * width, BORDER_COLOUR, 130), (0.0, colour, 255)):
+        mask = Image.new("L", (window.size[0] * scale, window.size[1] * scale))
+        draw = ImageDraw.Draw(mask)
         half = width / 2 + border
         shaft = [start - across * half, start + across * half]
         shaft += [neck + across * half, neck - across * half]
-        draw.polygon([(float(x), float(y)) for x, y in shaft], fill=fill)
-        draw.ellipse((*(start - half).tolist(), *(start + half).tolist()), fill=fill)
+        draw.polygon([(float(x), float(y)) for x, y in shaft], fill=opacity)
+        draw.ellipse((*(start - half).tolist(), *(start + half).tolist()), fill=opacity)
         spread = 0.45 * head + border
         tip = [end + along * border * 1.5, neck - along * border + across * spread]
         tip += [neck - along * border - across * spread]
-        draw.polygon([(float(x), float(y)) for x, y in tip], fill=fill)
+        draw.polygon([(float(x), float(y)) for x, y in tip], fill=opacity)
+        _blend(drawn, window, mask.reduce(scale), fill)
 
 
 @lru_cache(maxsize=32)
@@ -263,25 +332,30 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def _draw_label(canvas: Image.Image, face: Face, unit_px: float) -> None:
+def _draw_label(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
     """Write identity and distance on a dark plate above the box, or inside if there is no room."""
+    image_height, image_width = drawn.shape[:2]
     about = "~" if face.camera.source == "assumed" else ""
     identity = "" if face.id is None else f"#{face.id}  "
     text = f"{identity}{about}{face.distance_m:.2f} m"
-    size_px = round(min(max(13.0 * unit_px, 11.0), canvas.height / 8))
+    size_px = round(min(max(13.0 * unit_px, 11.0), image_height / 8))
     if size_px < MIN_FONT_PX:
         return
     font = _font(size_px)
-    text_px = font.getlength(text)
     pad = round(0.35 * size_px)
-    width, height = round(text_px) + 2 * pad, round(0.75 * size_px) + 2 * pad
+    width, height = round(font.getlength(text)) + 2 * pad, round(0.75 * size_px) + 2 * pad
     gap = round(2 * unit_px)
-    x = round(float(np.clip(face.box_xyxy[0], 0, max(canvas.width - width, 0))))
+    x = round(float(np.clip(face.box_xyxy[0], 0, max(image_width - width, 0))))
     y = round(float(face.box_xyxy[1])) - height - gap
     if y < 0:
         y = max(round(float(face.box_xyxy[1])), 0) + gap
-    if y > canvas.height or face.box_xyxy[2] < 0 or face.box_xyxy[0] > canvas.width:
+    if y > image_height or face.box_xyxy[2] < 0 or face.box_xyxy[0] > image_width:
         return
+    region = drawn[y : y + height, x : x + width]
+    if not region.size:
+        return
+    canvas = Image.fromarray(region)
     draw = ImageDraw.Draw(canvas, "RGBA")
-    draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), pad, fill=(16, 20, 28, 175))
-    draw.text((x + pad, y + height - pad), text, fill=(255, 255, 255), font=font, anchor="ls")
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), pad, fill=(*BORDER_COLOUR, 175))
+    draw.text((pad, height - pad), text, fill=(255, 255, 255), font=font, anchor="ls")
+    region[:] = np.asarray(canvas)

@@ -9,6 +9,7 @@ import signal
 import sys
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -21,7 +22,13 @@ from tests.support.cli_predict_runs import (
 )
 from tests.support.full_disk import full_after
 from tests.support.oracle_network import OracleNetwork
-from trg.app.cli.predict import CameraOptions, FaceOptions, ProcessingOptions, ResultOptions
+from trg.app.cli.predict import (
+    CameraOptions,
+    FaceOptions,
+    ProcessingOptions,
+    ResultOptions,
+    complete_draw,
+)
 from trg.app.outputs import JPEG_MAX_SIDE, fitting_stem
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
@@ -29,6 +36,35 @@ pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_layers_of_drawings_are_chosen_on_the_command_line(cli, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    (photo,) = save_photos(tmp_path / "in", 0)
+    changed = {}
+    for number, draw in enumerate(
+        [("--draw",), ("--draw", "box"), ("--draw=landmarks,mesh",), ("--draw", "label,axes")]
+    ):
+        done = cli.predict(*draw, photo, "-o", f"out{number}", *FOCAL)
+        assert done.code == 0, done.err
+        with Image.open(f"out{number}/0.jpg") as drawn:
+            changed[draw[-1].removeprefix("--draw=")] = int((np.asarray(drawn).max(-1) > 40).sum())
+    assert changed["box"] < changed["landmarks,mesh"] < changed["--draw"]
+    assert len({*changed.values()}) == 4
+    done = cli.predict(photo, "-o", "wrong", "--draw", "axes,wire", *FOCAL)
+    assert done.code == 2
+    assert "mesh,landmarks,axes,box,label" in done.err
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_file_with_the_name_of_a_layer_is_a_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box").touch()
+    default = "--draw=mesh,axes,box,label"
+    assert complete_draw(["predict", "--draw", "box"]) == ["predict", default, "box"]
+    assert complete_draw(["--draw", "mesh", "box"]) == ["--draw=mesh", "box"]
+    assert complete_draw(["a.jpg", "--draw"]) == ["a.jpg", default]
+    assert complete_draw(["--draw", "--resume"]) == [default, "--resume"]
 
 
 def test_earlier_results_are_replaced_only_when_asked(cli, tmp_path):  # noqa: F811
@@ -81,7 +117,7 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--smallest-face", "40"), "smallest_face_px was None, is 40"),
         (("--model", "trg_m"), "model was"),
         (("--boxes", "boxes.json"), "boxes_sha256 was None"),
-        (("--draw",), "draw was False, is True"),
+        (("--draw",), "draw was None, is ['axes'"),
         (("--mesh", "ply"), "mesh was None, is 'ply'"),
         (("--landmarks",), "landmarks was False, is True"),
         (("--animated",), "animated was False, is True"),

@@ -11,6 +11,7 @@ from cyclopts import Group
 from rich.markup import escape
 
 from trg.app.cli import doctor, predict  # noqa: F401  (importing them registers their verbs)
+from trg.app.cli.predict import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, app, messages
 from trg.io.inputs import STDIN_ARGUMENT, STDIN_NAME
 
@@ -97,7 +98,8 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         # cyclopts takes a lone hyphen for an option.
-        app([STDIN_NAME if token == STDIN_ARGUMENT else token for token in sys.argv[1:]])
+        tokens = [STDIN_NAME if token == STDIN_ARGUMENT else token for token in sys.argv[1:]]
+        app(complete_draw(tokens))
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
             raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Group, Parameter
 from rich.markup import escape
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trg.estimator import HeadPoseEstimator
     from trg.geometry.camera_source import CameraLike
     from trg.io.inputs import MediaInput
+    from trg.io.overlay import OverlayStyle
     from trg.io.records.writers import RecordWriter
 
 RecordFormatName = Literal["jsonl", "csv", "parquet", "openface"]
@@ -60,7 +61,9 @@ class ResultOptions:
     landmarks
         Also record the 1220 landmarks of each face.
     draw
-        Write photos and videos with the faces drawn in; a video keeps its sound.
+        Write photos and videos with the faces drawn in; a video keeps its sound. Layers may follow,
+        separated by commas: ``mesh``, ``landmarks``, ``axes``, ``box``, ``label``; without any, all
+        but the landmarks.
     mesh
         Write the faces of each photo as ``obj``, ``ply`` or ``glb``; a video as ``glb`` with
         animated heads.
@@ -73,10 +76,17 @@ class ResultOptions:
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     record_format: Annotated[RecordFormatName | None, Parameter(name="--format")] = None
     landmarks: bool = False
-    draw: bool = False
+    draw: str | None = None
     mesh: Literal["obj", "ply", "glb"] | None = None
     resume: bool = False
     overwrite: bool = False
+
+    @property
+    def style(self) -> OverlayStyle | None:
+        """What is drawn; None without drawings."""
+        from trg.io.overlay import OverlayStyle
+
+        return None if self.draw is None else OverlayStyle.of(self.draw.split(","))
 
     @property
     def format(self) -> RecordFormatName:
@@ -111,7 +121,7 @@ class ResultOptions:
         from trg.app.outputs import Outputs, output_stems
 
         if self.out is None:
-            return inputs, Outputs(draw=self.draw, mesh=self.mesh)
+            return inputs, Outputs(draw=self.style, mesh=self.mesh)
         if self.names_records:
             if self.draw or self.mesh:
                 raise ValueError(
@@ -123,7 +133,7 @@ class ResultOptions:
             raise NotADirectoryError(f"{self.out}: expected a folder for the results, got a file")
         stems = output_stems(inputs, arguments, self.out)
         inputs = [item for item in inputs if item.name in stems]
-        return inputs, Outputs(self.out, stems, self.draw, self.mesh, self.overwrite)
+        return inputs, Outputs(self.out, stems, self.style, self.mesh, self.overwrite)
 
     def records_path(self, arguments: Sequence[str]) -> Path | None:
         """Create the folder and return the path of the records; None for standard output."""
@@ -252,6 +262,29 @@ class ProcessingOptions:
         return HeadPoseEstimator(self.model, detector, threads=self.threads, flip=self.flip_tta)
 
 
+def complete_draw(tokens: Sequence[str]) -> list[str]:
+    """Give ``--draw`` its value: the layers that follow it, or else the default ones.
+
+    The parser itself knows no option whose value may be left out. A file that exists is a source,
+    even if it has the name of a layer; ``--draw=box`` is always a layer.
+    """
+    if "--draw" not in tokens:
+        return list(tokens)
+    from trg.io.overlay import DEFAULT_LAYERS, Layer
+
+    complete: list[str] = []
+    for token in tokens:
+        if complete and complete[-1] == "--draw":
+            is_layers = bool({*token.split(",")} & {*get_args(Layer)}) and not os.path.exists(token)
+            complete[-1] = f"--draw={token if is_layers else ','.join(DEFAULT_LAYERS)}"
+            if is_layers:
+                continue
+        complete.append(token)
+    if complete and complete[-1] == "--draw":
+        complete[-1] = f"--draw={','.join(DEFAULT_LAYERS)}"
+    return complete
+
+
 @app.command(sort_key=0)
 def predict(
     *sources: str,
@@ -307,7 +340,7 @@ def predict(
         "smallest_face_px": faces.smallest_face,
         "fps": processing.fps,
         "animated": processing.animated,
-        "draw": results.draw,
+        "draw": None if results.draw is None else sorted(results.draw.split(",")),
         "mesh": results.mesh,
         **options.settings(),
     }
