@@ -19,7 +19,8 @@ LANDMARKS68_MIRROR = np.array(
 )
 """``(68,)``: for each of the 68 standard landmarks, its counterpart on the other side."""
 
-_STORED = ("template_m", "triangles", "landmarks68", "subsample", "mirror")
+STORED_ARRAYS = ("template_m", "triangles", "landmarks68", "subsample", "mirror")
+"""Names of the arrays that define a mesh, as files store them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +76,7 @@ class FaceTopology:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by name, for storage."""
-        return {name: getattr(self, name) for name in _STORED}
+        return {name: getattr(self, name) for name in STORED_ARRAYS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> FaceTopology:
@@ -83,10 +84,10 @@ class FaceTopology:
 
         Raises ValueError if an array is missing or inconsistent with the others.
         """
-        missing = [name for name in _STORED if name not in arrays]
+        missing = [name for name in STORED_ARRAYS if name not in arrays]
         if missing:
-            raise ValueError(f"topology: expected arrays {_STORED}, {missing} missing")
-        return cls(**{name: np.asarray(arrays[name]) for name in _STORED})
+            raise ValueError(f"topology: expected arrays {STORED_ARRAYS}, {missing} missing")
+        return cls(**{name: np.asarray(arrays[name]) for name in STORED_ARRAYS})
 
 
 def edges_of(triangles: ArrayLike) -> NDArray[np.int32]:

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
@@ -22,13 +21,24 @@ from typing import Any
 
 import numpy as np
 
+from trg._util.archives import read_members, read_npz
+from trg._util.field_types import typed_fields
 from trg._util.files import existing_file, write_atomic
-from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.face_mesh import STORED_ARRAYS, FaceTopology
 
 DEFAULT_BUNDLE = "trg_s"
 FORMAT_VERSION = 1
 MODEL, TOPOLOGY, CARD = "model.onnx", "topology.npz", "card.json"
 SUFFIX = ".trg"
+
+MAX_BYTES = 2**30
+"""Largest file that is read; the paper's network in float32 has 0.15 GB."""
+
+MAX_EXPANSION = 20
+"""Largest ratio of the graph's size to the archive's; weights hardly compress."""
+
+MAX_ARRAY_BYTES, MAX_CARD_BYTES = 2**24, 2**20
+MAX_CROP_SIZE = 2048
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 
@@ -56,8 +66,10 @@ class WeightCard:
     """Per face."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.crop_size, int) or self.crop_size < 1:
-            raise ValueError(f"card crop_size: expected a positive integer, got {self.crop_size!r}")
+        if not 1 <= self.crop_size <= MAX_CROP_SIZE:
+            raise ValueError(
+                f"card crop_size: expected 1 to {MAX_CROP_SIZE}, got {self.crop_size!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,25 +117,18 @@ def read_bundle(path: str | PathLike[str], sha256: str | None = None) -> WeightB
         The file is not a bundle, is damaged, or has another format version.
     """
     path = existing_file(path, "a weight bundle (.trg)")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: expected a weight bundle (.trg) of at most {MAX_BYTES} bytes")
     archive = path.read_bytes()
-    if sha256 is not None:
-        _check_digest(str(path), archive, sha256)
-    members = _unzip(path, archive)
     try:
-        card = json.loads(members[CARD])
-    except ValueError as error:
-        raise ValueError(f"{path}: {CARD} is damaged, {error}") from error
-    version = card.get("format_version") if isinstance(card, dict) else None
-    if version != FORMAT_VERSION:
+        if sha256 is not None:
+            _check_digest("the file", archive, sha256)
+        return _parse(archive)
+    except (ValueError, RecursionError) as error:  # deeply nested JSON
         raise ValueError(
-            f"{path}: expected a weight bundle of format {FORMAT_VERSION}, got {version!r}; "
-            "another version of trg wrote it"
-        )
-    for name in (MODEL, TOPOLOGY):
-        _check_digest(f"{path}, {name}", members[name], card.get("sha256", {}).get(name))
-    with np.load(io.BytesIO(members[TOPOLOGY])) as arrays:
-        topology = FaceTopology.from_arrays(dict(arrays))
-    return WeightBundle(members[MODEL], topology, _card(path, card))
+            f"{path}: not a weight bundle (.trg) of this version: {error}. Training checkpoints "
+            "must be exported first; fetch damaged files again"
+        ) from error
 
 
 def bundled(name: str = DEFAULT_BUNDLE) -> Path:
@@ -149,25 +154,47 @@ def bundled_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in BUNDLES.glob(f"*{SUFFIX}")))
 
 
-def _card(path: Path, card: Mapping[str, Any]) -> WeightCard:
+def _parse(archive: bytes) -> WeightBundle:
+    graph_limit = MAX_EXPANSION * len(archive) + 2**20  # a tiny graph may be all zeros
+    limits = {MODEL: graph_limit, TOPOLOGY: MAX_ARRAY_BYTES, CARD: MAX_CARD_BYTES}
+    members = read_members(archive, limits)
+    try:
+        card = json.loads(members[CARD])
+    except ValueError as error:
+        raise ValueError(f"{CARD} is damaged, {error}") from error
+    version = card.get("format_version") if isinstance(card, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"expected format {FORMAT_VERSION}, got {version!r}; another version of trg wrote it"
+        )
+    digests = card.get("sha256")
+    for name in (MODEL, TOPOLOGY):
+        expected = digests.get(name) if isinstance(digests, dict) else None
+        _check_digest(name, members[name], expected)
+    arrays = read_npz(members[TOPOLOGY], STORED_ARRAYS, MAX_ARRAY_BYTES)
+    return WeightBundle(members[MODEL], FaceTopology.from_arrays(arrays), _card(card))
+
+
+def _card(values: Mapping[str, Any]) -> WeightCard:
     """Build the card from the JSON, without the keys that describe the file."""
-    values = {k: v for k, v in card.items() if k not in ("format_version", "sha256")}
+    values = {k: v for k, v in values.items() if k not in ("format_version", "sha256")}
     expected = {f.name for f in fields(WeightCard)}
     if set(values) != expected:
         raise ValueError(
-            f"{path}: {CARD} has unknown keys {sorted(set(values) - expected)} "
+            f"{CARD} has unknown keys {sorted(set(values) - expected)} "
             f"and lacks {sorted(expected - set(values))}"
         )
-    values["attribution"] = tuple(values["attribution"])
-    return WeightCard(**values)
+    attribution = values["attribution"]
+    if isinstance(attribution, list):  # JSON has no tuples
+        values["attribution"] = tuple(attribution)
+    return WeightCard(**typed_fields(WeightCard, values, f"{CARD}, "))
 
 
-def _check_digest(what: str, data: bytes, expected: str | None) -> None:
+def _check_digest(what: str, data: bytes, expected: object) -> None:
     digest = hashlib.sha256(data).hexdigest()
     if digest != expected:
         raise ValueError(
-            f"{what}: expected SHA-256 {expected}, got {digest}; the file is damaged or "
-            "another one: fetch it again"
+            f"{what}: expected SHA-256 {expected}, got {digest}; it is damaged or another one"
         )
 
 
@@ -184,17 +211,3 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
             # A ZipInfo's date is fixed, and not the present: equal contents give equal files.
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
-
-
-def _unzip(path: Path, archive: bytes) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            missing = {MODEL, TOPOLOGY, CARD} - set(opened.namelist())
-            if missing:
-                raise ValueError(f"{path}: not a weight bundle, it lacks {sorted(missing)}")
-            return {name: opened.read(name) for name in (MODEL, TOPOLOGY, CARD)}
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path}: expected a weight bundle (.trg), got a file that is damaged or of another "
-            f"kind ({error}). Training checkpoints must be exported first"
-        ) from error

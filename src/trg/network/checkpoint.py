@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -72,12 +73,17 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         configuration; the message names the keys and shapes.
     """
     contents = _read(path)
-    config = TRGConfig.from_dict(contents["config"])
-    topology = FaceTopology.from_arrays(
-        {name: tensor.numpy() for name, tensor in contents["topology"].items()}
-    )
+    try:
+        config = TRGConfig.from_dict(contents["config"])
+        topology = FaceTopology.from_arrays(
+            {name: tensor.numpy() for name, tensor in contents["topology"].items()}
+        )
+        with torch.device("meta"):  # takes no memory
+            check_state(TRGNetwork(config, topology), contents["weights"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     network = TRGNetwork(config, topology)
-    load_state_strictly(network, contents["weights"], str(path))
+    network.load_state_dict(contents["weights"])
     return Checkpoint(network, contents["extra"])
 
 
@@ -142,6 +148,15 @@ def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: 
 
     Raises ValueError otherwise, with the missing and unexpected names and the differing shapes.
     """
+    try:
+        check_state(module, state)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    module.load_state_dict(dict(state))
+
+
+def check_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless ``state`` has the names and shapes of a module's parameters."""
     own = module.state_dict()
     missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     shapes = [
@@ -151,16 +166,16 @@ def load_state_strictly(module: nn.Module, state: Mapping[str, Tensor], source: 
     ]
     if missing or unexpected or shapes:
         raise ValueError(
-            f"{source}: weights do not match the network. Missing: {missing}. "
+            f"weights do not match the network. Missing: {missing}. "
             f"Unexpected: {unexpected}. Shapes: {shapes}"
         )
-    module.load_state_dict(dict(state))
 
 
 def _load_safely(path: str | PathLike[str], expected: str) -> Any:
     """Load tensors and plain values; refuse pickles that could execute code."""
     path = existing_file(path, expected)
     try:
+        _refuse_compression(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for foreign files
         raise ValueError(
@@ -168,6 +183,14 @@ def _load_safely(path: str | PathLike[str], expected: str) -> Any:
             f"({type(error).__name__}). Exported weights (.trg) load with "
             "trg.inference.bundle.read_bundle"
         ) from error
+
+
+def _refuse_compression(path: Path) -> None:
+    """Raise ValueError if a zip archive has more contents than bytes; torch compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("compressed members")
 
 
 def _read(path: str | PathLike[str]) -> dict[str, Any]:
@@ -179,7 +202,16 @@ def _read(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path}: expected checkpoint version {VERSION}, got {contents.get('version')}"
         )
-    missing = {"config", "topology", "weights", "extra"} - set(contents)
-    if missing:
-        raise ValueError(f"{path}: checkpoint parts {sorted(missing)} are missing")
+    for part in ("config", "topology", "weights", "extra"):
+        if not isinstance(contents.get(part), dict):
+            raise ValueError(f"{path}: expected a checkpoint with a mapping {part!r}")
+    size = 0
+    for part in ("topology", "weights"):
+        for name, tensor in contents[part].items():
+            if not isinstance(name, str) or not isinstance(tensor, Tensor):
+                raise ValueError(f"{path}: expected named tensors in {part!r}, got {name!r:.100}")
+            size += tensor.nbytes
+    # Tensors that share or repeat their numbers (a stride of 0) are larger than the file.
+    if size > Path(path).stat().st_size:
+        raise ValueError(f"{path}: expected at most the file's size of tensors, got {size} bytes")
     return contents

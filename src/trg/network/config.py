@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args
 
+from trg._util.field_types import typed_fields
+
 Features = Literal["aligned", "grid"]
 """Sampling points after the first step: the projected landmarks, or the grid P_0."""
 
@@ -17,6 +19,13 @@ Trunk = Literal["resnet", "mobile"]
 
 Upsampling = Literal["deconvolution", "nearest"]
 """How the decoder doubles a map's resolution."""
+
+
+MAX_CHANNELS = 4096
+"""Of a convolution or a hidden layer. The limits keep damaged files from taking all memory."""
+
+MAX_LAYERS = 64
+MAX_CROP_SIZE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,10 @@ class BackboneConfig:
         _check_fields(
             self,
             "backbone ",
-            ("width", self.width >= 1, "at least 1"),
-            ("blocks", len(self.blocks) == 4 and min(self.blocks) >= 1, "four numbers above 0"),
+            ("width", 1 <= self.width <= MAX_CHANNELS // 8, f"1 to {MAX_CHANNELS // 8}"),
             ("trunk", self.trunk in get_args(Trunk), get_args(Trunk)),
+            ("blocks", len(self.blocks) == 4, "four numbers"),
+            ("blocks", _all_within(self.blocks, MAX_LAYERS), f"1 to {MAX_LAYERS} each"),
         )
 
 
@@ -58,7 +68,9 @@ class SamplerConfig:
         _check_fields(
             self,
             "sampler ",
-            ("features", self.features >= 1, "at least 1"),
+            ("features", 1 <= self.features <= MAX_CHANNELS, f"1 to {MAX_CHANNELS}"),
+            ("hidden", len(self.hidden) <= MAX_LAYERS, f"at most {MAX_LAYERS} layers"),
+            ("hidden", _all_within(self.hidden, MAX_CHANNELS), f"1 to {MAX_CHANNELS} each"),
             ("hidden", bool(self.hidden) or not self.reduces_map, "a layer with reduces_map"),
         )
 
@@ -89,10 +101,15 @@ class RegressorConfig:
         _check_fields(
             self,
             "regressor ",
-            ("hidden", len(self.hidden) >= 1, "at least one layer"),
+            ("hidden", 1 <= len(self.hidden) <= MAX_LAYERS, f"1 to {MAX_LAYERS} layers"),
+            ("hidden", _all_within(self.hidden, MAX_CHANNELS), f"1 to {MAX_CHANNELS} each"),
             ("dropout", 0.0 <= self.dropout < 1.0, "0 <= dropout < 1"),
             ("vertex_unit_m", self.vertex_unit_m > 0, "above 0"),
-            ("vertex_rank", self.vertex_rank is None or self.vertex_rank >= 1, "None or above 0"),
+            (
+                "vertex_rank",
+                self.vertex_rank is None or 1 <= self.vertex_rank <= MAX_CHANNELS,
+                f"None or 1 to {MAX_CHANNELS}",
+            ),
             ("vertex_rank", bool(self.vertex_rank) or not self.shared_basis, "a basis to share"),
         )
 
@@ -141,22 +158,23 @@ class TRGConfig:
         maps, is_aligned = len(self.decoder), self.features == "aligned"
         forms, points = get_args(TranslationForm), get_args(Features)
         upsamplings = get_args(Upsampling)
-        is_multiple = self.crop_size >= 32 and self.crop_size % 32 == 0
+        is_multiple = 32 <= self.crop_size <= MAX_CROP_SIZE and self.crop_size % 32 == 0
         map_per_step = not self.multi_scale or self.iterations <= maps
         _check_fields(
             self,
             "",
-            ("crop_size", is_multiple, "a positive multiple of 32"),
-            ("decoder", maps >= 1, "at least one layer"),
+            ("crop_size", is_multiple, f"a positive multiple of 32, at most {MAX_CROP_SIZE}"),
+            ("decoder", 1 <= maps <= 5, "one to five layers"),
+            ("decoder", _all_within(self.decoder, MAX_CHANNELS), f"1 to {MAX_CHANNELS} each"),
             ("decoder", not self.skips or maps <= 3, "at most three layers with skips"),
             ("upsampling", self.upsampling in upsamplings, upsamplings),
-            ("skips", self.skips or self.upsampling != "nearest", "True with nearest upsampling"),
-            ("grid_side", self.grid_side >= 1, "at least 1"),
-            ("heatmap_gain", self.heatmap_gain > 0, "above 0"),
-            ("iterations", self.iterations >= 1, "at least 1"),
-            ("iterations", map_per_step, f"at most one per map, {maps}, with multi_scale"),
             ("features", self.features in points, points),
             ("translation", self.translation in forms, forms),
+            ("skips", self.skips or self.upsampling != "nearest", "True with nearest upsampling"),
+            ("grid_side", 1 <= self.grid_side <= MAX_LAYERS, f"1 to {MAX_LAYERS}"),
+            ("heatmap_gain", self.heatmap_gain > 0, "above 0"),
+            ("iterations", 1 <= self.iterations <= MAX_LAYERS, f"1 to {MAX_LAYERS}"),
+            ("iterations", map_per_step, f"at most one per map, {maps}, with multi_scale"),
             (
                 "features",
                 self.geometry or not is_aligned,
@@ -179,8 +197,9 @@ class TRGConfig:
 
         Raises ValueError if a key is unknown or missing, or a value is out of range.
         """
-        renamed = {_LEGACY_NAMES.get(name, name): value for name, value in values.items()}
-        return _from_dict(cls, renamed, "network config")
+        if isinstance(values, Mapping):
+            values = {_LEGACY_NAMES.get(name, name): value for name, value in values.items()}
+        return _from_dict(cls, values, "network config")
 
 
 _LEGACY_NAMES = {"misfit": "reprojection_residual"}
@@ -295,17 +314,25 @@ def _check_fields(config: Any, prefix: str, *rules: tuple[str, bool, object]) ->
             raise ValueError(f"{prefix}{name}: expected {expected}, got {got!r}")
 
 
+def _all_within(counts: tuple[int, ...], largest: int) -> bool:
+    """Return whether all counts are from 1 to ``largest``."""
+    return all(1 <= count <= largest for count in counts)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _from_dict(cls: type, values: Mapping[str, Any], where: str) -> Any:
+def _from_dict(cls: type, values: Any, where: str) -> Any:
     """Build a dataclass from nested dicts; default factories give the nested classes."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where}: expected a mapping of fields, got {values!r:.100}")
     values = {**_LEGACY_DEFAULTS.get(cls.__name__, {}), **values}
     expected = {f.name: f for f in fields(cls)}
-    unknown, missing = sorted(set(values) - set(expected)), sorted(set(expected) - set(values))
+    unknown = sorted(str(name)[:40] for name in set(values) - set(expected))
+    missing = sorted(set(expected) - set(values))
     if unknown or missing:
         raise ValueError(
             f"{where}: unknown keys {unknown}, missing keys {missing}; expected {sorted(expected)}"
@@ -316,4 +343,4 @@ def _from_dict(cls: type, values: Mapping[str, Any], where: str) -> Any:
         if isinstance(nested, type) and is_dataclass(nested):
             value = _from_dict(nested, value, f"{where}, {name}")
         arguments[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**arguments)
+    return cls(**typed_fields(cls, arguments, f"{where}, "))

@@ -165,7 +165,15 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
 
     Raises ValueError if the graph is not one that :func:`~trg.network.export.export_bundle` writes.
     """
-    network = TRGNetwork(TRGConfig.from_dict(bundle.card.config), bundle.topology)
+    config = TRGConfig.from_dict(bundle.card.config)
+    with torch.device("meta"):  # takes no memory
+        count = parameter_count(TRGNetwork(config, bundle.topology))
+    if count > len(bundle.model):  # each takes a byte or more
+        raise ValueError(
+            f"bundle {bundle.card.name!r}: expected a graph of {count} weights, as the card's "
+            f"configuration has, got one of {len(bundle.model)} bytes"
+        )
+    network = TRGNetwork(config, bundle.topology)
     weights = _weights(onnx.load_from_string(bundle.model).graph)
 
     def stored(name: str, like: Tensor) -> Tensor:

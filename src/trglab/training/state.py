@@ -141,18 +141,26 @@ class TrainingState:
         """
         path = folder / LAST
         checkpoint = load_checkpoint(path)
-        require_same_recipe(path, checkpoint.extra["recipe"], recipe)
-        if recipe["steps"] < checkpoint.extra["step"]:
+        saved = checkpoint.extra
+        types = {"average": dict, "optimizer": dict, "recipe": dict, "step": int}
+        for name, kind in {**types, "best_score": float}.items():
+            if not isinstance(saved.get(name), kind):
+                raise ValueError(f"{path}: expected a checkpoint of a training, with {name!r}")
+        require_same_recipe(path, saved["recipe"], recipe)
+        if recipe["steps"] < saved["step"]:
             raise ValueError(
-                f"{path}: expected steps of at least the {checkpoint.extra['step']} done, "
+                f"{path}: expected steps of at least the {saved['step']} done, "
                 f"got {recipe['steps']}"
             )
-        self.network.load_state_dict(checkpoint.network.state_dict())
-        self.averaged_network.load_state_dict(checkpoint.extra["average"])
-        self.optimizer.load_state_dict(checkpoint.extra["optimizer"])
-        self.step = checkpoint.extra["step"]
+        load_state_strictly(self.network, checkpoint.network.state_dict(), str(path))
+        load_state_strictly(self.averaged_network, saved["average"], f"{path}, average")
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: the optimizer's state is damaged ({error})") from error
+        self.step = saved["step"]
         self.average.n_averaged.fill_(self.step)
-        self.best_score = checkpoint.extra["best_score"]
+        self.best_score = saved["best_score"]
 
 
 def require_same_recipe(path: Path, saved: dict[str, Any], recipe: dict[str, Any]) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 
 from tests.support.full_disk import full_after
+from tests.support.mutations import mutated
 from tests.support.network_cases import labelled_batch, seeded_network, tiny_config, wake_heads
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.network import checkpoint
@@ -96,10 +99,54 @@ def test_mismatched_weights_are_named(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"network config: .*missing keys \['decoder'\]"):
         load_checkpoint(path)
     fresh(lambda c: c.pop("topology"))
-    with pytest.raises(ValueError, match=r"parts \['topology'\] are missing"):
+    with pytest.raises(ValueError, match="a mapping 'topology'"):
         load_checkpoint(path)
     fresh(lambda c: c.update(version=99))
     with pytest.raises(ValueError, match="expected checkpoint version 1, got 99"):
+        load_checkpoint(path)
+
+
+def test_mutated_configurations_are_read_or_refused_by_name(tmp_path) -> None:
+    _read_mutated_configurations(tmp_path / "net.pt", 150)
+
+
+@pytest.mark.slow
+def test_thousands_of_mutated_configurations_are_read_or_refused_by_name(tmp_path) -> None:
+    _read_mutated_configurations(tmp_path / "net.pt", 3000)
+
+
+def _read_mutated_configurations(path, count: int) -> None:
+    rng = np.random.default_rng(7)
+    save_checkpoint(path, seeded_network(tiny_config(), TOPOLOGY))
+    contents = torch.load(path, weights_only=True)
+    refused, accepted = 0, 0
+    for _ in range(count):
+        torch.save({**contents, "config": mutated(contents["config"], rng)}, path)
+        try:
+            load_checkpoint(path)
+        except ValueError as error:
+            refused += str(path) in str(error)
+        else:
+            accepted += 1
+    assert refused + accepted == count
+    assert accepted < count / 2
+
+
+def test_hostile_checkpoints_are_refused_before_they_take_memory(tmp_path) -> None:
+    path = tmp_path / "net.pt"
+    save_checkpoint(path, seeded_network(tiny_config(), TOPOLOGY))
+    whole = path.read_bytes()
+    _rewrite(path, lambda c: c["weights"].update(more=torch.zeros(1).expand(2**32)))
+    with pytest.raises(ValueError, match=r"net.pt: expected at most the file's size of tensors"):
+        load_checkpoint(path)
+    path.write_bytes(whole)
+    wide = {"width": 512, "blocks": [64] * 4, "trunk": "resnet"}
+    _rewrite(path, lambda c: c["config"].update(backbone=wide))  # 100 GB if it were built
+    with pytest.raises(ValueError, match=r"net.pt: weights do not match the network"):
+        load_checkpoint(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", bytes(2**24))
+    with pytest.raises(ValueError, match=r"net.pt: expected a checkpoint of trg"):
         load_checkpoint(path)
 
 

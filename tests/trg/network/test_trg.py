@@ -361,13 +361,15 @@ def test_configs_survive_json(config: TRGConfig) -> None:
 
 
 def test_wrong_configs_say_what_was_expected() -> None:
-    with pytest.raises(ValueError, match="crop_size: expected a positive multiple of 32, got 100"):
+    with pytest.raises(
+        ValueError, match="crop_size: expected a positive multiple of 32, at most 2048, got 100"
+    ):
         TRGConfig(crop_size=100)
     with pytest.raises(ValueError, match="at most one per map, 3"):
         TRGConfig(iterations=4)
     with pytest.raises(ValueError, match="no landmarks to align to"):
         TRGConfig(geometry=False)
-    with pytest.raises(ValueError, match="backbone width: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="backbone width: expected 1 to 512, got 0"):
         BackboneConfig(width=0)
     with pytest.raises(ValueError, match="dropout"):
         RegressorConfig(dropout=1.0)
