@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from trg.app.outputs import OutputError, Outputs
 from trg.estimator import HeadPoseEstimator
 from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
+from trg.geometry.axes import FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, FieldOfView, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
@@ -98,6 +99,8 @@ class PredictOptions:
     """A known distance between the pupils, by which each face is scaled."""
     smooth: bool = True
     """Whether poses are smoothed over the frames of a video."""
+    axes: FrameConvention = "opencv"
+    """The program in whose axes the records' poses and 3D landmarks are written."""
     batch_size: int = 32
     """Photos that are processed together."""
 
@@ -117,6 +120,7 @@ class PredictOptions:
             "max_faces": self.max_faces,
             "interpupillary_m": self.interpupillary_m,
             "smooth": self.smooth,
+            "axes": self.axes,
         }
 
     def check(self, inputs: Sequence[MediaInput]) -> None:
@@ -195,7 +199,7 @@ class Predictor:
             assert image is not None
             assert image.camera is not None
             faces = self._scaled(found)
-            self._record(FrameFaces(photo.name, image.camera, faces))
+            self._record(FrameFaces(photo.name, image.camera, faces, axes=self._options.axes))
             try:
                 self._outputs.write_photo(photo, image.pixels, faces)
             except OutputError as error:
@@ -268,7 +272,8 @@ class Predictor:
                     self._observer.on_warning(video, files.warning)
                 for frame in results:
                     faces = self._scaled(frame.faces)
-                    self._record(FrameFaces(video.name, camera, faces, frame.index, frame.time_s))
+                    place = (frame.index, frame.time_s, options.axes)
+                    self._record(FrameFaces(video.name, camera, faces, *place))
                     files.add(frame.pixels, faces, frame.time_s)
                     self._observer.on_result(video, faces)
                     if video.is_live and self._observer.should_stop():

@@ -120,6 +120,7 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--draw",), "draw was None, is ['axes'"),
         (("--mesh", "ply"), "mesh was None, is 'ply'"),
         (("--landmarks",), "landmarks was False, is True"),
+        (("--frame", "unity"), "axes was 'opencv', is 'unity'"),
         (("--animated",), "animated was False, is True"),
         (("--fps", "30"), "fps was None, is 30.0"),
     ],
@@ -147,6 +148,7 @@ SETTINGS_OF_OPTIONS = {
     "boxes": "boxes_sha256",
     "ipd": "interpupillary_m",
     "smallest_face": "smallest_face_px",
+    "frame": "axes",
 }
 
 
@@ -341,6 +343,7 @@ def test_a_file_name_after_o_is_the_records(cli, tmp_path, name, more, header): 
         (("-o", "x.csv", "--draw"), "expected a folder for drawings"),
         (("-o", "x.csv", "--format", "jsonl"), "expected a name that ends in .jsonl"),
         (("-o", "x.jsonl", "--format", "openface"), "expected a name that ends in .openface.csv"),
+        (("-o", "x", "--format", "openface", "--frame", "ros"), "has axes of its own"),
         (("-o", "notes.txt"), "expected a folder for the results"),
     ],
 )

@@ -11,15 +11,18 @@ import sys
 import textwrap
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.support.child_process import run_python, start_python
-from tests.support.faces import VGA, random_faces
+from tests.support.faces import VGA, make_face, random_faces
 from tests.support.full_disk import full_after
+from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
 from trg.geometry.projection import transform
+from trg.geometry.rotations import rotation_to_euler
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
 from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal_lines import InputFile, read_journal
@@ -48,7 +51,7 @@ def rows_of(path):
 def test_the_json_object_is_as_documented(faces):
     record = frame_record(FrameFaces("a.jpg", VGA, faces))
     assert json.loads(json.dumps(record)) == record
-    assert list(record) == ["source", "frame", "time_s", "size", "camera", "faces"]
+    assert list(record) == ["source", "frame", "time_s", "size", "camera", "axes", "faces"]
     assert record["size"] == [640, 480]
     assert (record["frame"], record["time_s"]) == (None, None)
     intrinsics = {"fx": 600.0, "fy": 600.0, "cx": 320.0, "cy": 240.0, "source": "given"}
@@ -79,6 +82,50 @@ def test_json_lines_are_short(faces):
         frame_record(FrameFaces("a.mp4", VGA, faces[:1], 7, 0.25)), separators=(",", ":")
     )
     assert len(plain) < 2000
+
+
+@pytest.mark.parametrize("axes", get_args(FrameConvention))
+@pytest.mark.parametrize("record_format", ["jsonl", "csv", "parquet"])
+def test_records_in_other_axes_hold_the_same_face(tmp_path, record_format, axes):
+    """A head model in those axes, under a camera in those axes, is where the face is."""
+    if record_format == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    face = make_face((30.0, -20.0, 10.0), (0.1, -0.05, 0.7))
+    path = tmp_path / "records"
+    with open_records(record_format, path, landmarks=record_format != "csv") as records:
+        records.write(FrameFaces("a.jpg", face.camera, [face], axes=axes))
+    landmarks_m = face.landmarks_m @ HEAD_AXES[axes].T
+    if record_format == "jsonl":
+        record = json.loads(path.read_text())
+        (row,) = record["faces"]
+        row = {**row, "axes": record["axes"], "angles": [*row["euler_deg"].values()]}
+        landmarks_m = row["landmarks_m"]
+    elif record_format == "csv":
+        (row,) = rows_of(path)
+        row["rotation"] = [float(row[f"r{i}{j}"]) for i in range(3) for j in range(3)]
+        row["translation_m"] = [float(row[f"t{axis}_m"]) for axis in "xyz"]
+        row["angles"] = [float(row[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")]
+    else:
+        (row,) = parquet.read_table(path).to_pylist()
+        row["angles"] = row["yaw_pitch_roll_deg"]
+        landmarks_m = np.reshape(row["landmarks_m"], (-1, 3))
+    assert row["axes"] == axes
+    rotation = np.reshape(row["rotation"], (3, 3))
+    assert np.linalg.det(rotation) == pytest.approx(1.0, abs=1e-5)
+    points_m = np.array(landmarks_m) @ rotation.T + row["translation_m"]
+    np.testing.assert_allclose(points_m @ CAMERA_AXES[axes], face.mesh().vertices_m, atol=2e-4)
+    back = CAMERA_AXES[axes].T @ rotation @ HEAD_AXES[axes]
+    np.testing.assert_allclose(rotation_to_euler(back, "yxz"), row["angles"], atol=1e-3)
+    np.testing.assert_allclose(row["angles"], (30.0, -20.0, 10.0), atol=1e-3)
+
+
+def test_openface_refuses_other_axes(tmp_path, faces):
+    found = FrameFaces("a.jpg", faces[0].camera, faces, axes="unity")
+    with (
+        open_records("openface", tmp_path / "x.csv") as records,
+        pytest.raises(ValueError, match="openface: has axes of its own"),
+    ):
+        records.write(found)
 
 
 def test_distortion_is_recorded():

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 RecordFormatName = Literal["jsonl", "csv", "parquet", "openface"]
 
+FrameName = Literal["opencv", "opengl", "unity", "ros", "blender"]
+
 RECORD_SUFFIXES: dict[RecordFormatName, str] = {
     "jsonl": ".jsonl",
     "csv": ".csv",
@@ -58,6 +60,9 @@ class ResultOptions:
     record_format
         ``jsonl`` (the default), ``csv``, ``parquet`` (needs the extra ``data``), or ``openface``:
         CSV with OpenFace's column names and conventions.
+    frame
+        The program in whose axes rotations, translations and 3D landmarks are recorded
+        (docs/conventions.md).
     landmarks
         Also record the 1220 landmarks of each face.
     draw
@@ -75,6 +80,7 @@ class ResultOptions:
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     record_format: Annotated[RecordFormatName | None, Parameter(name="--format")] = None
+    frame: FrameName = "opencv"
     landmarks: bool = False
     draw: str | None = None
     mesh: Literal["obj", "ply", "glb"] | None = None
@@ -318,6 +324,8 @@ def predict(
     if not sources:
         raise ValueError("sources: expected photos, videos, folders, a webcam's number or a URL")
     record_format = results.format
+    if record_format == "openface" and results.frame != "opencv":
+        raise ValueError(f"--format openface: has axes of its own; got --frame {results.frame}")
     ignored: list[str] = []
     inputs, outputs = results.match(
         find_inputs(sources, ignored, fps=processing.fps, animated=processing.animated), sources
@@ -328,6 +336,7 @@ def predict(
         max_faces=faces.max_faces,
         interpupillary_m=None if faces.ipd is None else faces.ipd / 1000.0,
         smooth=faces.smooth,
+        axes=results.frame,
         batch_size=processing.batch_size,
     )
     options.check(inputs)

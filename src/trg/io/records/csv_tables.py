@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.face import Face
+from trg.geometry.axes import FrameConvention
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_to_euler
 from trg.io.records.frame_record import (
@@ -24,6 +25,7 @@ from trg.io.records.frame_record import (
     ROTATION_DECIMALS,
     TIME_DECIMALS,
     FrameFaces,
+    Pose3D,
     frame_columns,
     rounded,
 )
@@ -40,7 +42,7 @@ _POINTS_PX = tuple(f"{axis}{point}_px" for point in LANDMARKS for axis in "xy")
 CSV_COLUMNS = (
     *("source", "frame", "time_s", "width_px", "height_px"),
     *(f"{name}_px" for name in INTRINSIC_NAMES),
-    *(*DISTORTION_NAMES, "camera_source"),
+    *(*DISTORTION_NAMES, "camera_source", "axes"),
     *("face_id", "confidence", *_BOX, *_ANGLES, *_TRANSLATION, *_ROTATION),
     *("distance_m", "interpupillary_m", *_POINTS_PX),
     "error",
@@ -91,25 +93,28 @@ def _face_rows(found: FrameFaces) -> list[Row]:
     shared["time_s"] = rounded(found.time_s, TIME_DECIMALS)
     for name in INTRINSIC_NAMES:
         shared[f"{name}_px"] = rounded(shared[f"{name}_px"], INTRINSIC_DECIMALS)
-    return [{**shared, **_face_values(face)} for face in found.faces] or [shared]
+    return [{**shared, **_face_values(face, found.axes)} for face in found.faces] or [shared]
 
 
-def _face_values(face: Face) -> dict[str, Any]:
+def _face_values(face: Face, axes: FrameConvention) -> dict[str, Any]:
+    pose = Pose3D.of(face, axes)
     return {
         "face_id": face.id,
         "confidence": rounded(face.confidence, CONFIDENCE_DECIMALS),
         "distance_m": rounded(face.distance_m, LENGTH_DECIMALS),
         "interpupillary_m": rounded(face.interpupillary_m, LENGTH_DECIMALS),
         **_named(_ANGLES, face.euler(), ANGLE_DECIMALS),
-        **_named(_TRANSLATION, face.translation_m, LENGTH_DECIMALS),
+        **_named(_TRANSLATION, pose.translation_m, LENGTH_DECIMALS),
         **_named(_BOX, face.box_xyxy, PIXEL_DECIMALS),
-        **_named(_ROTATION, face.rotation, ROTATION_DECIMALS),
+        **_named(_ROTATION, pose.rotation, ROTATION_DECIMALS),
         **_named(_POINTS_PX, face.landmarks68_px, PIXEL_DECIMALS),
     }
 
 
 def _openface_rows(found: FrameFaces) -> list[Row]:
     """Return a row per face, or one with ``success`` 0 if there is none."""
+    if found.axes != "opencv":
+        raise ValueError(f"openface: has axes of its own, those of opencv; got {found.axes}")
     shared = {
         "frame": 1 if found.frame is None else found.frame + 1,
         "timestamp": rounded(found.time_s or 0.0, TIME_DECIMALS),

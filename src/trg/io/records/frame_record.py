@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trg.face import Face
+from trg.geometry.axes import HEAD_AXES, FrameConvention
 from trg.geometry.camera import Camera
 
 ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = 4
@@ -56,6 +58,25 @@ class FrameFaces(NamedTuple):
     """Index of the frame, from 0; None for a photo."""
     time_s: float | None = None
     """From the start of the video; None for a photo."""
+    axes: FrameConvention = "opencv"
+    """The program in whose axes rotations, translations and 3D landmarks are written."""
+
+
+class Pose3D(NamedTuple):
+    """A face in the axes of a program: see :mod:`trg.geometry.axes`."""
+
+    rotation: NDArray[np.float64]
+    """``(3, 3)``: ``cam_from_head``."""
+    translation_m: NDArray[np.float64]
+    """``(3,)``: the head's origin in the camera frame."""
+    landmarks_m: NDArray[np.float64]
+    """``(n, 3)``: the dense landmarks in the head frame."""
+
+    @classmethod
+    def of(cls, face: Face, axes: FrameConvention) -> Pose3D:
+        """Convert a face; raises ValueError if the axes are unknown."""
+        pose = face.to_frame(axes)
+        return cls(pose[:3, :3], pose[:3, 3], face.landmarks_m @ HEAD_AXES[axes].T)
 
 
 def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
@@ -73,7 +94,8 @@ def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
         "time_s": rounded(found.time_s, TIME_DECIMALS),
         "size": [int(camera.width), int(camera.height)],
         "camera": {**values, **lens, "source": camera.source},
-        "faces": [_face_record(face, landmarks) for face in found.faces],
+        "axes": found.axes,
+        "faces": [_face_record(face, found.axes, landmarks) for face in found.faces],
     }
 
 
@@ -89,6 +111,7 @@ def frame_columns(found: FrameFaces) -> dict[str, Any]:
         **{f"{name}_px": getattr(camera, name) for name in INTRINSIC_NAMES},
         **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
         "camera_source": camera.source,
+        "axes": found.axes,
     }
 
 
@@ -101,8 +124,11 @@ def rounded(value: Any, decimals: int) -> Any:
     return (np.round(value, decimals) + 0.0).tolist()  # the sum turns -0.0 into 0.0
 
 
-def _face_record(face: Face, landmarks: bool) -> dict[str, Any]:
+def _face_record(face: Face, axes: FrameConvention, landmarks: bool) -> dict[str, Any]:
     values = face.to_dict(landmarks=landmarks)
+    values.update(
+        (name, each) for name, each in Pose3D.of(face, axes)._asdict().items() if name in values
+    )
     return {
         name: rounded(value, _FACE_DECIMALS[name]) if name in _FACE_DECIMALS else value
         for name, value in values.items()

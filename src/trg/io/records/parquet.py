@@ -22,6 +22,7 @@ from trg.io.records.frame_record import (
     DISTORTION_NAMES,
     INTRINSIC_NAMES,
     FrameFaces,
+    Pose3D,
     frame_columns,
 )
 from trg.io.records.journal import Journal, Outcome
@@ -36,23 +37,23 @@ PART_S = 30.0
 
 DENSE_LANDMARKS = 1220
 
-Column = tuple[str, int, Callable[[Face], Any]]
-"""NumPy's name of the type, values per row (0: no list), and the values of a face."""
+Column = tuple[str, int, Callable[[Face, Pose3D], Any]]
+"""NumPy's name of the type, values per row (0: no list), and the values of a face in its axes."""
 
 FACE_COLUMNS: dict[str, Column] = {
-    "confidence": ("float32", 0, lambda face: face.confidence),
-    "box_xyxy_px": ("float32", 4, lambda face: face.box_xyxy),
-    "rotation": ("float32", 9, lambda face: face.rotation),
-    "translation_m": ("float32", 3, lambda face: face.translation_m),
-    "yaw_pitch_roll_deg": ("float32", 3, lambda face: face.euler()),
-    "distance_m": ("float32", 0, lambda face: face.distance_m),
-    "interpupillary_m": ("float32", 0, lambda face: face.interpupillary_m),
-    "landmarks68_px": ("float32", 136, lambda face: face.landmarks68_px),
+    "confidence": ("float32", 0, lambda face, _: face.confidence),
+    "box_xyxy_px": ("float32", 4, lambda face, _: face.box_xyxy),
+    "rotation": ("float32", 9, lambda _, pose: pose.rotation),
+    "translation_m": ("float32", 3, lambda _, pose: pose.translation_m),
+    "yaw_pitch_roll_deg": ("float32", 3, lambda face, _: face.euler()),
+    "distance_m": ("float32", 0, lambda face, _: face.distance_m),
+    "interpupillary_m": ("float32", 0, lambda face, _: face.interpupillary_m),
+    "landmarks68_px": ("float32", 136, lambda face, _: face.landmarks68_px),
 }
 """Arrays in row-major order: ``r00, r01, ...`` and ``x0, y0, x1, ...``."""
 
 DENSE_COLUMN: dict[str, Column] = {
-    "landmarks_m": ("float16", 3 * DENSE_LANDMARKS, lambda face: face.landmarks_m)
+    "landmarks_m": ("float16", 3 * DENSE_LANDMARKS, lambda _, pose: pose.landmarks_m)
 }
 """In the head frame, where float16 is exact to 0.06 mm. Pixels would be exact to one pixel only;
 project ``R @ X + T`` instead."""
@@ -65,6 +66,7 @@ FRAME_COLUMNS = {
     **dict.fromkeys((f"{name}_px" for name in INTRINSIC_NAMES), "float64"),
     **dict.fromkeys(DISTORTION_NAMES, "float64"),
     "camera_source": "string",
+    "axes": "string",
     "face_id": "int64",
 }
 """The first columns, with Arrow's names of the types."""
@@ -137,9 +139,9 @@ class ParquetWriter(RecordWriter):
         if not found.faces:
             self._rows.append(shared)
         for face in found.faces:
-            row = {**shared, "face_id": face.id}
+            row, pose = {**shared, "face_id": face.id}, Pose3D.of(face, found.axes)
             for name, (dtype, width, value_of) in self._columns.items():
-                row[name] = values = np.asarray(value_of(face), dtype).ravel()
+                row[name] = values = np.asarray(value_of(face, pose), dtype).ravel()
                 if values.size != max(width, 1):
                     raise ValueError(f"{name}: expected {width} numbers, got {values.size}")
             self._rows.append(row)
