@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.crop import face_box
-from trg.inference.detections import Detector, box_iou
+from trg.inference.detections import Detections, Detector, box_iou
 from trglab.detector.scenes import DetectionScene
 from trglab.evaluation.stills import read_stills
 
@@ -163,7 +163,8 @@ class SceneResults:
             found = detector.detect(scene.image, threshold=threshold)
             heads = np.concatenate([scene.boxes_xyxy, scene.ignore_xyxy])
             stray += [bool((box_iou(heads, box) < MAX_STRAY_IOU).all()) for box in found.boxes_xyxy]
-            rolls, true_rolls = rolls_deg(found.points_px), rolls_deg(scene.points)
+            true = Detections(scene.boxes_xyxy, scene.visible, scene.points)
+            rolls, true_rolls = found.rolls_deg(), true.rolls_deg()
             for face, roll, visible in zip(
                 scene.boxes_xyxy, true_rolls, scene.visible, strict=True
             ):
@@ -213,13 +214,6 @@ class SceneResults:
             "by_faces_in_scene": self.recall_between(self.faces_in_scene, (1, 2, 4, 10, 1000)),
             "stray_detections": float(self.stray.mean()) if len(self.stray) else 0.0,
         }
-
-
-def rolls_deg(points_px: Floats) -> Floats:
-    """Return the roll of faces ``(k,)`` from five points ``(k, 5, 2)``, clockwise in the image."""
-    x, y = (points_px[:, 3:].mean(1) - points_px[:, :2].mean(1)).T
-    angles: Floats = np.degrees(np.arctan2(-x, y))
-    return angles
 
 
 def detection_time_ms(

@@ -4,13 +4,14 @@ Anchor-free and single-stage: each cell of a stride-8 grid predicts whether it c
 of a face, and the box and five points of that face::
 
     image (h, w, 3) uint8, h and w multiples of 32
-      | stem                 3 -> 8 -> 24           1/4
-      | stride 8    48 channels, residual blocks    1/8  ------------- + -- smooth -- head --> 14
-      | stride 16   80 channels                     1/16 ---- + -- smooth --^ upsampled x2
-      | stride 32  112 channels                     1/32 -----^ upsampled x2
+      | stem                                        1/4
+      | stride 8    residual blocks                 1/8  ------------- + -- smooth -- head --> 14
+      | stride 16                                   1/16 ---- + -- smooth --^ upsampled x2
+      | stride 32                                   1/32 -----^ upsampled x2
 
-Except in the stem, each spatial convolution is depthwise and followed by 1x1 convolutions, which an
-ordinary processor computes fastest for the accuracy.
+There are two architectures: :data:`DENSE` has 3x3 convolutions; in :data:`SEPARABLE` each spatial
+convolution after the stem is depthwise and followed by 1x1 convolutions, which an ordinary
+processor computes in a quarter of the time.
 
 The 14 channels are a logit, the offset of the box centre from the cell centre (2) and of the points
 (10) in sides of the box, and the logarithm of the side over :data:`UNIT_SIDE_PX`. These units give
@@ -21,6 +22,7 @@ side of the 68 landmarks' bounding box.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +36,11 @@ from trg.inference.detections import POINT_COUNT
 from trg.inference.detector import FACE_CHANNELS, STRIDE, UNIT_SIDE_PX
 
 INPUT_SCALE = 1.0 / 127.5
-"""Factor of the pixels. There is no offset, so that zero padding continues the black border of
-padded images, and the export folds the factor into the first convolution."""
+"""Factor of the pixels, which the export folds into the first convolution."""
+
+OFFSET = 127.5
+"""Subtracted from the pixels in the dense network. The separable one has none: its zero padding
+continues the black border of padded images."""
 
 PRIOR = 0.01
 """Initial face probability of a cell, which stabilises early training (Lin et al. 2017)."""
@@ -51,8 +56,8 @@ REGRESSION_FROM = 0.3
 MIN_SIDE_PX = 12.0
 """Smaller boxes are ignored: they are too small for a stride of 8 px."""
 
-FULL_SIDE_PX = 32.0
-MIN_WEIGHT = 0.4
+FULL_SIDE_PX = 48.0
+MIN_WEIGHT = 0.25
 """Boxes below :data:`FULL_SIDE_PX` have a weight in proportion to their side, but at least this.
 Full weight on faces that are barely recognisable causes false positives."""
 
@@ -61,16 +66,21 @@ Full weight on faces that are barely recognisable causes false positives."""
 class DetectorConfig:
     """Architecture of the network."""
 
-    stem: tuple[int, int] = (8, 24)
+    separable: bool
+    """Whether the convolutions after the stem are depthwise and 1x1; else dense 3x3."""
+    stem: tuple[int, int]
     """Channels at strides 2 and 4."""
-    channels: tuple[int, int, int] = (48, 80, 112)
+    channels: tuple[int, int, int]
     """At strides 8, 16 and 32."""
-    blocks: tuple[int, int, int] = (2, 2, 2)
+    blocks: tuple[int, int, int]
     """Residual blocks at those strides."""
-    expansion: int = 2
-    """Channels inside a residual block over those outside."""
     width: int = 40
     """Channels of the fused feature maps and of the head."""
+
+
+DENSE = DetectorConfig(False, (16, 32), (48, 64, 72), (2, 2, 1))
+SEPARABLE = DetectorConfig(True, (8, 24), (48, 80, 112), (2, 2, 2))
+ARCHITECTURES = {"dense": DENSE, "separable": SEPARABLE}
 
 
 class DetectorOutput(NamedTuple):
@@ -104,17 +114,30 @@ class DetectionLosses(NamedTuple):
     points: Tensor
 
 
-class _Block(nn.Module):
-    """Residual block: a depthwise 3x3 convolution and two 1x1 convolutions."""
+class _DenseBlock(nn.Module):
+    """Residual block of two 3x3 convolutions."""
 
-    def __init__(self, channels: int, expansion: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        wide = expansion * channels
+        self.first = _dense(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(self.first(x)))
+
+
+class _SeparableBlock(nn.Module):
+    """Residual block: a depthwise 3x3 and two 1x1 convolutions, twice as wide inside."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
         self.layers = nn.Sequential(
             *_depthwise(channels, 3),
-            *_pointwise(channels, wide),
+            *_pointwise(channels, 2 * channels),
             nn.ReLU(inplace=True),
-            *_pointwise(wide, channels),
+            *_pointwise(2 * channels, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,27 +147,29 @@ class _Block(nn.Module):
 class DetectorNetwork(nn.Module):
     """The detector network; the module docstring has a diagram."""
 
-    def __init__(self, config: DetectorConfig | None = None) -> None:
+    def __init__(self, config: DetectorConfig = DENSE) -> None:
         super().__init__()
-        self.config = config = config or DetectorConfig()
+        self.config = config
         self.input_scale = INPUT_SCALE
+        width = config.width
         self.stem = nn.Sequential(
-            _downsampling(3, config.stem[0]), _downsampling(config.stem[0], config.stem[1])
+            _dense(3, config.stem[0], stride=2), _dense(config.stem[0], config.stem[1], stride=2)
         )
         inputs = (config.stem[1], *config.channels[:2])
+        block = _SeparableBlock if config.separable else _DenseBlock
+        down = partial(_separable, kernel=5) if config.separable else _dense
         self.stages = nn.ModuleList(
             nn.Sequential(
-                _separable(before, channels, kernel=5, stride=2),
-                *(_Block(channels, config.expansion) for _ in range(blocks)),
+                down(before, channels, stride=2), *(block(channels) for _ in range(count))
             )
-            for before, channels, blocks in zip(inputs, config.channels, config.blocks, strict=True)
+            for before, channels, count in zip(inputs, config.channels, config.blocks, strict=True)
         )
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(channels, config.width, 1) for channels in config.channels
-        )
-        self.smooth = nn.ModuleList(_separable(config.width, config.width) for _ in range(2))
-        last = nn.Conv2d(config.width, 1 + FACE_CHANNELS, 1)
-        self.head = nn.Sequential(_separable(config.width, config.width), last)
+        self.laterals = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in config.channels)
+        smooth = _separable if config.separable else _dense
+        self.smooth = nn.ModuleList(smooth(width, width) for _ in range(2))
+        last = nn.Conv2d(width, 1 + FACE_CHANNELS, 1)
+        hidden = _separable(width, width) if config.separable else _DenseBlock(width)
+        self.head = nn.Sequential(hidden, last)
         nn.init.normal_(last.weight, std=0.01)
         assert last.bias is not None
         nn.init.zeros_(last.bias)
@@ -161,6 +186,8 @@ class DetectorNetwork(nn.Module):
     def forward(self, images: UInt8[Tensor, "b h w 3"]) -> DetectorOutput:
         """Predict faces in images; ``h`` and ``w`` are multiples of 32."""
         x = images.permute(0, 3, 1, 2).float()
+        if not self.config.separable:
+            x = x - OFFSET
         if self.input_scale != 1.0:
             x = x * self.input_scale
         x = self.stem(x)
@@ -175,10 +202,10 @@ class DetectorNetwork(nn.Module):
         return DetectorOutput(cells[..., 0], cells[..., 1:])
 
 
-def _downsampling(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a 3x3 convolution of stride 2."""
+def _dense(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
@@ -272,7 +299,7 @@ def detection_losses(
     output: DetectorOutput,
     targets: DetectionTargets,
     box_weight: float = 4.0,
-    points_weight: float = 2.0,
+    points_weight: float = 4.0,
 ) -> DetectionLosses:
     """Return the losses of a batch, normalised by the number of faces.
 

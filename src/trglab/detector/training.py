@@ -19,6 +19,7 @@ from torch import Tensor
 from trg._util.files import remove_partial_files, write_atomic
 from trglab.detector.mixing import SceneMixer
 from trglab.detector.network import (
+    DENSE,
     DetectionTargets,
     DetectorConfig,
     DetectorNetwork,
@@ -43,7 +44,7 @@ class DetectionRecipe:
     batch_size: int = 16
     canvas_px: int = 256
     """Side of the training scenes; the trained network accepts any size."""
-    model: DetectorConfig = field(default_factory=DetectorConfig)
+    model: DetectorConfig = DENSE
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(
             learning_rate=2e-3, weight_decay=0.05, warmup_steps=200, clip_norm=10.0, ema_decay=0.998
@@ -103,7 +104,8 @@ class DetectionRun:
             group["lr"] = learning_rate(recipe.optim, self.step, recipe.steps)
         self.network.train()
         # On a CPU bfloat16 makes depthwise convolutions no faster.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
+        is_mixed = self.device.type != "cpu" or not recipe.model.separable
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
             output = self.network(images)
         losses = detection_losses(output, targets)
         norm = compute_gradients(losses.total, self.network, self.optimizer, recipe.optim.clip_norm)

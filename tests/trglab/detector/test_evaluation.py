@@ -20,7 +20,6 @@ from trglab.detector.evaluation import (
     operating_point,
     positive_scores,
     recall_by_rotation,
-    rolls_deg,
     threshold_for,
 )
 from trglab.detector.mixing import turn_scene
@@ -106,15 +105,6 @@ def test_scenes_give_recall_by_size_roll_and_visibility() -> None:
     assert report["by_side_px"] == {}
     assert report["by_visible_share"]["0.25 to 0.5"]["faces"] == 12
     assert SceneResults.measure(Scripted(answers), []).report()["by_roll_deg"] == {}
-
-
-def test_the_roll_is_that_from_the_eyes_to_the_mouth() -> None:
-    """Clockwise in the image: a head that leans to the image's right has a positive roll."""
-    upright = np.array([[-1.0, -1.0], [1.0, -1.0], [0.0, 0.0], [-0.6, 1.0], [0.6, 1.0]])
-    for roll in (-170.0, -90.0, 0.0, 30.0, 120.0):
-        cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-        turned = upright @ np.array([[cos, -sin], [sin, cos]]).T
-        np.testing.assert_allclose(rolls_deg(turned[None]), [roll], atol=1e-9)
 
 
 def test_recall_by_rotation_counts_boxes_over_the_image_centre() -> None:
