@@ -21,7 +21,7 @@ from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, 
 from trg.face import Face
 from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
-from trg.io.meshes import MESH_WRITERS, HeadAnimation
+from trg.io.meshes import MESH_WRITERS, HeadAnimation, write_glb
 from trg.io.overlay import OverlayStyle, draw_faces
 from trg.io.records.journal_lines import written_files
 from trg.io.records.names import escape_name
@@ -71,6 +71,8 @@ class Outputs:
     mesh: MeshFormat | None = None
     """Write ``.obj``, ``.ply`` or ``.glb`` files with the faces of a photo; for a video, a ``.glb``
     file with animated heads."""
+    mesh_photo: bool = False
+    """Give the ``.glb`` file of a photo the photo as texture, and on a plane behind the faces."""
     overwrite: bool = False
     """Replace files of other programs, too."""
     claim: Callable[[str], None] = lambda path: None
@@ -93,6 +95,8 @@ class Outputs:
         FileExistsError
             A file exists that no run has written.
         """
+        if self.mesh_photo and self.mesh != "glb":
+            raise ValueError("mesh photo: expected --mesh glb, which can hold it")
         videos = [item.name for item in inputs if isinstance(item, VideoInput)]
         if self.mesh not in (None, "glb") and videos:
             raise ValueError(
@@ -152,7 +156,14 @@ class Outputs:
                 path = self._prepare_path(photo, suffix)
                 write_atomic(path, lambda file: drawn.save(file, quality=JPEG_QUALITY))
             if self.mesh and faces:
-                MESH_WRITERS[self.mesh](self._prepare_path(photo, f".{self.mesh}"), faces)
+                path = self._prepare_path(photo, f".{self.mesh}")
+                if self.mesh_photo:
+                    try:
+                        write_glb(path, faces, pixels)
+                    except ValueError as error:  # a lens model without rays for some pixels
+                        raise OutputError(f"{path}: {error}") from error
+                else:
+                    MESH_WRITERS[self.mesh](path, faces)
 
     @contextmanager
     def open_video(self, video: VideoInput, reader: FrameReader) -> Iterator[VideoOutputs]:

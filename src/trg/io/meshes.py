@@ -7,15 +7,18 @@ at the origin looking along -z. This is the package's camera frame rotated by 18
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from trg._util.files import write_atomic
 from trg.face import Face, Mesh
+from trg.geometry.camera import Camera
 from trg.io.gltf import GltfBuilder
 from trg.io.overlay import colour_of
 
@@ -23,6 +26,15 @@ Floats = NDArray[np.float64]
 
 Y_UP = np.diag([1.0, -1.0, -1.0])
 """Rotation from the camera frame to the files' axes; its own inverse."""
+
+PLANE_GAP_M = 0.1
+"""From the farthest point of the heads to the plane with the photo."""
+
+PLANE_CELLS = 32
+"""Cells per side of the plane, if the lens bends straight lines."""
+
+MAX_TEXTURE_PX, TEXTURE_QUALITY = 4096, 92
+"""Larger photos are reduced; of the JPEG."""
 
 _FRAME_NOTE = "trg: metres; x right, y up, z towards the viewer; the camera is at the origin"
 
@@ -80,22 +92,78 @@ def write_ply(path: str | PathLike[str], faces: Sequence[Face]) -> None:
     _write(path, "\n".join(header).encode() + body)
 
 
-def write_glb(path: str | PathLike[str], faces: Sequence[Face]) -> None:
-    """Write faces as a GLB scene: one mesh per head in the head frame, posed by its node.
+def write_glb(
+    path: str | PathLike[str], faces: Sequence[Face], photo: NDArray[np.uint8] | None = None
+) -> None:
+    """Write faces as a GLB scene with their camera: one mesh per head, posed by its node.
 
     The head frame is rotated to y up like the camera frame, so a node without rotation faces the
-    camera. Raises the errors of :func:`write_obj`.
+    camera. ``photo``, the RGB image ``(h, w, 3)`` of the faces, becomes the texture of the heads,
+    and of a plane behind them that fills the camera's view. glTF's camera has its principal point
+    in the middle and no distortion; the plane is placed by the true rays of its pixels, so heads
+    cover their images on it when seen from the camera's position.
+
+    Raises the errors of :func:`write_obj`; ValueError also if the image has another size than the
+    camera's, or pixels that no ray reaches.
     """
     builder = GltfBuilder()
-    for number, face in enumerate(_not_empty(faces)):
+    camera = _not_empty(faces)[0].camera
+    texture = None
+    if photo is not None:
+        if photo.shape != (camera.height, camera.width, 3):
+            raise ValueError(
+                f"photo: expected the camera's size {camera.width}x{camera.height}, got an array "
+                f"of shape {photo.shape}"
+            )
+        texture = builder.add_texture(_jpeg(photo))
+    for number, face in enumerate(faces):
         rotation, translation_m = _head_pose(face)
         builder.add_node(
             _name(face, number),
-            mesh=_add_head(builder, face, number, face.landmarks_m, _name(face, number)),
+            mesh=_add_head(builder, face, number, face.landmarks_m, _name(face, number), texture),
             rotation=rotation.tolist(),
             translation=translation_m.tolist(),
         )
+    if texture is not None:
+        depths_m = [face.mesh().vertices_m[:, 2].max() for face in faces]
+        depth_m = float(max(depths_m)) + PLANE_GAP_M
+        builder.add_node("photo", mesh=_add_plane(builder, camera, depth_m, texture))
+    _add_camera(builder, camera)
     _write(path, builder.to_bytes())
+
+
+def _add_camera(builder: GltfBuilder, camera: Camera) -> None:
+    fov_rad = 2.0 * float(np.arctan2(camera.height / 2.0, camera.fy))
+    aspect_ratio = camera.width / camera.fx / (camera.height / camera.fy)
+    builder.add_node("camera", camera=builder.add_camera("camera", fov_rad, aspect_ratio))
+
+
+def _add_plane(builder: GltfBuilder, camera: Camera, depth_m: float, texture: int) -> int:
+    """Add a plane at a depth that shows the image to the camera."""
+    cells = PLANE_CELLS if camera.is_distorted else 1
+    steps = np.linspace(0.0, 1.0, cells + 1)
+    uv = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    rays = camera.unproject(uv * (camera.width, camera.height))
+    vertices = np.column_stack([rays, np.ones(len(rays))]) * depth_m @ Y_UP
+    corner = (np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)).ravel()
+    below = corner + cells + 1
+    triangles = np.concatenate(
+        [
+            np.stack([corner, below, corner + 1], -1),
+            np.stack([corner + 1, below, below + 1], -1),
+        ]
+    )
+    normals = np.tile((0.0, 0.0, 1.0), (len(vertices), 1))
+    return builder.add_mesh("photo", vertices, normals, triangles, texture=texture, uv=uv)
+
+
+def _jpeg(photo: NDArray[np.uint8]) -> bytes:
+    """Encode an image as JPEG, reduced to a size that graphics cards accept."""
+    image = Image.fromarray(photo)
+    image.thumbnail((MAX_TEXTURE_PX, MAX_TEXTURE_PX))
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=TEXTURE_QUALITY)
+    return content.getvalue()
 
 
 MESH_WRITERS: Mapping[str, Callable[[str | PathLike[str], Sequence[Face]], None]] = {
@@ -194,6 +262,7 @@ class HeadAnimation:
                 builder.animate(
                     node, "scale", builder.add_times(times_s[shown_from]), sizes, "STEP"
                 )
+        _add_camera(builder, next(iter(self._tracks.values())).first.camera)
         _write(path, builder.to_bytes())
 
 
@@ -205,10 +274,20 @@ def _visibility(frames: Sequence[int], frame_count: int) -> tuple[NDArray[np.int
     return changes, seen[changes]
 
 
-def _add_head(builder: GltfBuilder, face: Face, number: int, landmarks_m: Floats, name: str) -> int:
+def _add_head(
+    builder: GltfBuilder,
+    face: Face,
+    number: int,
+    landmarks_m: Floats,
+    name: str,
+    texture: int | None = None,
+) -> int:
     mesh = Mesh(landmarks_m @ Y_UP, face.topology.triangles)
-    colour = colour_of(face, number)
-    return builder.add_mesh(name, mesh.vertices_m, mesh.normals(), mesh.triangles, colour)
+    geometry = (name, mesh.vertices_m, mesh.normals(), mesh.triangles)
+    if texture is None:
+        return builder.add_mesh(*geometry, colour_of(face, number))
+    uv = face.landmarks_px / (face.camera.width, face.camera.height)
+    return builder.add_mesh(*geometry, texture=texture, uv=uv)
 
 
 def _head_pose(face: Face) -> tuple[Floats, Floats]:

@@ -57,6 +57,16 @@ def test_layers_of_drawings_are_chosen_on_the_command_line(cli, tmp_path, monkey
     assert not (tmp_path / "wrong").exists()
 
 
+def test_the_photo_gets_into_the_glb_on_request(cli, tmp_path):  # noqa: F811
+    (photo,) = save_photos(tmp_path / "in", 0)
+    for out, more in (("plain", ()), ("textured", ("--mesh-photo",))):
+        done = cli.predict(photo, "-o", tmp_path / out, "--mesh", "glb", *more, *FOCAL)
+        assert done.code == 0, done.err
+        content = (tmp_path / out / "0.glb").read_bytes()
+        assert b'"name":"camera"' in content
+        assert (b"image/jpeg" in content) == bool(more)
+
+
 def test_a_file_with_the_name_of_a_layer_is_a_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "box").touch()
@@ -119,6 +129,7 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--boxes", "boxes.json"), "boxes_sha256 was None"),
         (("--draw",), "draw was None, is ['axes'"),
         (("--mesh", "ply"), "mesh was None, is 'ply'"),
+        (("--mesh", "glb", "--mesh-photo"), "mesh_photo was False, is True"),
         (("--landmarks",), "landmarks was False, is True"),
         (("--frame", "unity"), "axes was 'opencv', is 'unity'"),
         (("--animated",), "animated was False, is True"),
@@ -343,6 +354,7 @@ def test_a_file_name_after_o_is_the_records(cli, tmp_path, name, more, header): 
         (("-o", "x.csv", "--draw"), "expected a folder for drawings"),
         (("-o", "x.csv", "--format", "jsonl"), "expected a name that ends in .jsonl"),
         (("-o", "x.jsonl", "--format", "openface"), "expected a name that ends in .openface.csv"),
+        (("-o", "x", "--mesh-photo"), "expected --mesh glb"),
         (("-o", "x", "--format", "openface", "--frame", "ros"), "has axes of its own"),
         (("-o", "notes.txt"), "expected a folder for the results"),
     ],

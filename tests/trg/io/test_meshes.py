@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from dataclasses import replace
@@ -9,14 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from tests.support.faces import frontal_face, make_face, random_faces
+from trg.geometry.camera import Camera
 from trg.io.gltf import GltfBuilder
 from trg.io.meshes import MESH_WRITERS, HeadAnimation, write_glb
 
 COMPONENTS = {5126: "<f4", 5123: "<u2", 5125: "<u4"}
-WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 def in_viewers_axes(face):
@@ -134,8 +137,8 @@ def test_glb_places_a_head_by_its_node(tmp_path):
     write_glb(path, [face])
     document, accessor = read_glb(path)
     assert document["asset"]["version"] == "2.0"
-    (node,) = document["nodes"]
-    assert node["name"] == "head_4"
+    node, camera = document["nodes"]
+    assert (node["name"], camera["name"]) == ("head_4", "camera")
     primitive = document["meshes"][node["mesh"]]["primitives"][0]
     position = primitive["attributes"]["POSITION"]
     assert {"min", "max"} <= document["accessors"][position].keys()
@@ -145,6 +148,86 @@ def test_glb_places_a_head_by_its_node(tmp_path):
     assert (indices["componentType"], indices["type"]) == (5123, "SCALAR")
     targets = [view.get("target") for view in document["bufferViews"]]
     assert targets == [34962, 34962, 34963]
+
+
+def seen_by(camera, points):
+    """Project points in glTF's axes as its specification says, to 0..1 from the top left."""
+    perspective = camera["perspective"]
+    half_height = np.tan(perspective["yfov"] / 2)
+    x = points[:, 0] / -points[:, 2] / (half_height * perspective["aspectRatio"])
+    y = points[:, 1] / -points[:, 2] / half_height
+    return np.stack([(1 + x) / 2, (1 - y) / 2], -1)
+
+
+def mesh_of(document, accessor, node):
+    primitive = document["meshes"][node["mesh"]]["primitives"][0]
+    values = {name: accessor(each) for name, each in primitive["attributes"].items()}
+    return values, document["materials"][primitive["material"]]
+
+
+def test_the_camera_of_a_glb_sees_the_heads_at_their_pixels(tmp_path):
+    camera = Camera(900.0, 850.0, 320.0, 240.0, 640, 480)
+    face = make_face((30, -20, 10), (0.1, -0.05, 0.7), camera=camera)
+    write_glb(tmp_path / "still.glb", [face])
+    write_animated_glb(tmp_path / "clip.glb", [(0.0, [face]), (0.1, [face])])
+    for name in ("still.glb", "clip.glb"):
+        document, _ = read_glb(tmp_path / name)
+        node = document["nodes"][-1]
+        assert node.keys() == {"name", "camera"}  # at the origin, without rotation
+        seen = seen_by(document["cameras"][node["camera"]], in_viewers_axes(face))
+        assert seen * (640, 480) == pytest.approx(face.landmarks_px, abs=1e-3)
+
+
+@pytest.mark.parametrize("distortion", [(0.0,) * 5, (-0.2, 0.05, 0.001, -0.002, 0.0)])
+def test_the_photo_is_behind_the_heads_where_the_camera_took_it(tmp_path, distortion):
+    camera = Camera(700.0, 710.0, 300.0, 250.0, 640, 480, distortion)
+    faces = [
+        make_face((30, -20, 10), (0.1, -0.05, 0.7), camera=camera),
+        frontal_face((-0.1, 0.0, 0.9), camera=camera),
+    ]
+    photo = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    path = tmp_path / "photo.glb"
+    write_glb(path, faces, photo)
+    document, accessor = read_glb(path)
+    names = [node["name"] for node in document["nodes"]]
+    assert names == ["face_0", "face_1", "photo", "camera"]
+    assert document["extensionsUsed"] == ["KHR_materials_unlit"]
+
+    plane, material = mesh_of(document, accessor, document["nodes"][2])
+    points = plane["POSITION"] * (1.0, -1.0, -1.0)
+    expected_px = plane["TEXCOORD_0"] * (640, 480)
+    assert camera.project(points) == pytest.approx(expected_px, abs=0.05)
+    assert plane["TEXCOORD_0"].min(0).tolist() == [0, 0]
+    assert plane["TEXCOORD_0"].max(0).tolist() == [1, 1]
+    deepest_m = max(face.mesh().vertices_m[:, 2].max() for face in faces)
+    assert points[:, 2] == pytest.approx(deepest_m + 0.1, abs=1e-5)
+
+    texture = document["textures"][material["pbrMetallicRoughness"]["baseColorTexture"]["index"]]
+    view = document["bufferViews"][document["images"][texture["source"]]["bufferView"]]
+    content = path.read_bytes()
+    start = 28 + struct.unpack_from("<I", content, 12)[0] + view["byteOffset"]
+    with Image.open(io.BytesIO(content[start : start + view["byteLength"]])) as image:
+        assert (image.format, image.size) == ("JPEG", (640, 480))
+
+    for node, face in zip(document["nodes"], faces, strict=False):
+        head, material = mesh_of(document, accessor, node)
+        assert "KHR_materials_unlit" in material["extensions"]
+        assert head["TEXCOORD_0"] * (640, 480) == pytest.approx(face.landmarks_px, abs=1e-3)
+    geometry = trimesh.load_scene(path).geometry
+    assert geometry["photo"].visual.material.baseColorTexture.size == (640, 480)
+
+
+def test_a_photo_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="camera's size 640x480"):
+        write_glb(tmp_path / "x.glb", [frontal_face()], np.zeros((5, 5, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_photos_are_reduced_to_what_graphics_cards_accept(tmp_path):
+    camera = Camera(6000.0, 6000.0, 4500.0, 50.0, 9000, 100)
+    write_glb(tmp_path / "x.glb", [frontal_face(camera=camera)], np.zeros((100, 9000, 3), np.uint8))
+    texture = trimesh.load_scene(tmp_path / "x.glb").geometry["photo"].visual.material
+    assert texture.baseColorTexture.size[0] == 4096
 
 
 def test_large_meshes_use_32_bit_indices(tmp_path):

@@ -72,6 +72,8 @@ class ResultOptions:
     mesh
         Write the faces of each photo as ``obj``, ``ply`` or ``glb``; a video as ``glb`` with
         animated heads.
+    mesh_photo
+        Put the photo into its ``glb``: as texture of the faces, and on a plane behind them.
     resume
         Continue an earlier run; inputs that it finished are skipped.
     overwrite
@@ -84,6 +86,7 @@ class ResultOptions:
     landmarks: bool = False
     draw: str | None = None
     mesh: Literal["obj", "ply", "glb"] | None = None
+    mesh_photo: bool = False
     resume: bool = False
     overwrite: bool = False
 
@@ -127,7 +130,7 @@ class ResultOptions:
         from trg.app.outputs import Outputs, output_stems
 
         if self.out is None:
-            return inputs, Outputs(draw=self.style, mesh=self.mesh)
+            return inputs, Outputs(draw=self.style, mesh=self.mesh, mesh_photo=self.mesh_photo)
         if self.names_records:
             if self.draw or self.mesh:
                 raise ValueError(
@@ -139,7 +142,9 @@ class ResultOptions:
             raise NotADirectoryError(f"{self.out}: expected a folder for the results, got a file")
         stems = output_stems(inputs, arguments, self.out)
         inputs = [item for item in inputs if item.name in stems]
-        return inputs, Outputs(self.out, stems, self.style, self.mesh, self.overwrite)
+        return inputs, Outputs(
+            self.out, stems, self.style, self.mesh, self.mesh_photo, self.overwrite
+        )
 
     def records_path(self, arguments: Sequence[str]) -> Path | None:
         """Create the folder and return the path of the records; None for standard output."""
@@ -351,6 +356,7 @@ def predict(
         "animated": processing.animated,
         "draw": None if results.draw is None else sorted(results.draw.split(",")),
         "mesh": results.mesh,
+        "mesh_photo": results.mesh_photo,
         **options.settings(),
     }
     path = results.records_path(sources)
