@@ -58,7 +58,7 @@ FEATURE_LINES = np.array(
 )
 """``(l, 2)``: lines between the 68 landmarks along jaw, brows, nose, eyes and lips."""
 
-HIDDEN_DEPTH_M = 0.02
+HIDDEN_DEPTH_M = 0.03
 """Lines this far behind the surface in front of them are hidden, such as a cheek by the nose."""
 
 MIN_FONT_PX = 6
