@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from trg._util.files import existing_file
 from trg.io.images import open_image, read_image
 from trg.io.inputs import AnimatedImage, NumberedFrames, numbered_files
 from trg.io.video import VideoFrame, VideoReader
@@ -45,8 +46,8 @@ class ImageClip:
             self.fps, self.frame_count = source.fps, len(files)
             stills = self._read_files(files, source.fps)
         else:
-            with open_image(source.path) as image:
-                self.frame_count = int(getattr(image, "n_frames", 1))
+            existing_file(source.path, "an animation")
+            self.frame_count = 1  # until the file is open
             self.fps = 1.0 / UNTIMED_FRAME_S
             stills = self._read_animation(source.path)
         first = next(stills, None)
@@ -97,18 +98,17 @@ class ImageClip:
             yield _StillFrame((number - start) / fps, pixels)
 
     def _read_animation(self, path: str) -> Iterator[_StillFrame]:
-        time_s = 0.0
-        with open_image(path) as image:
-            for index in range(self.frame_count):
-                try:
+        time_s, index = 0.0, 0
+        try:
+            with open_image(path) as image:
+                self.frame_count = int(getattr(image, "n_frames", 1))
+                for index in range(self.frame_count):
                     image.seek(index)
-                    pixels = read_image(image).pixels
-                except Exception as error:  # Pillow raises any exception for damaged bytes
-                    self._errors.append(f"frame {index} ({error})")
-                    return
-                yield _StillFrame(time_s, pixels)
-                duration_s = float(image.info.get("duration") or 0.0) / 1000.0
-                time_s += duration_s if duration_s >= SHORTEST_FRAME_S else UNTIMED_FRAME_S
+                    yield _StillFrame(time_s, read_image(image).pixels)
+                    duration_s = float(image.info.get("duration") or 0.0) / 1000.0
+                    time_s += duration_s if duration_s >= SHORTEST_FRAME_S else UNTIMED_FRAME_S
+        except Exception as error:  # Pillow raises any exception for damaged bytes
+            self._errors.append(f"frame {index} ({error})")
 
 
 FrameReader: TypeAlias = VideoReader | ImageClip

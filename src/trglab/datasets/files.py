@@ -8,7 +8,7 @@ import json
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trg._util import archives
 from trg.io.images import open_image
 
 T = TypeVar("T")
@@ -24,8 +25,8 @@ T = TypeVar("T")
 MAX_JSON_BYTES = 2**28
 """Limit of a JSON file: a manifest that lists a million skipped samples."""
 
-MAX_NPZ_BYTES = 2**26
-"""Limit of the unpacked labels of one sample, and of a mesh."""
+MAX_ARRAY_BYTES = 2**24
+"""Limit of each label of a sample, and of each array of a mesh."""
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Exceptions of Pillow for truncated or corrupted files."""
@@ -109,19 +110,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_npz(content: bytes | memoryview) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file of at most ``MAX_NPZ_BYTES``, unpacked.
+def read_npz(content: bytes | memoryview, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Return those arrays of an .npz file that are in it, of at most ``MAX_ARRAY_BYTES`` each.
 
-    Raises the exceptions of NumPy and zipfile, any for damaged bytes.
+    Raises ValueError as :func:`trg._util.archives.read_npz` does.
     """
-    file = io.BytesIO(content)
-    with zipfile.ZipFile(file) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_NPZ_BYTES:
-        raise ValueError(f"expected arrays of at most {MAX_NPZ_BYTES:,} bytes, got {size:,}")
-    file.seek(0)
-    with np.load(file) as arrays:
-        return dict(arrays)
+    content = bytes(content)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = set(archive.namelist())
+    except Exception as error:  # zipfile raises any exception for damaged bytes
+        raise ValueError(f"it is damaged or no .npz file ({error})") from error
+    found = [name for name in names if f"{name}.npy" in members]
+    return archives.read_npz(content, found, MAX_ARRAY_BYTES)
 
 
 @contextmanager

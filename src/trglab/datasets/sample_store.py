@@ -42,7 +42,7 @@ class SampleStore(ShardStore):
             meta = json.loads(bytes(files["meta.json"]))
             distortion = tuple(meta["camera"]["distortion"])
             camera = Camera(**{**meta["camera"], "distortion": distortion})
-            labels = read_npz(files["labels.npz"])
+            labels = read_npz(files["labels.npz"], ("box_xyxy", *OPTIONAL_LABELS))
             return Sample(
                 image=decode_image(files["image.jpg"], "image.jpg", (camera.width, camera.height)),
                 camera=camera,

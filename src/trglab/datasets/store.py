@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.face_mesh import STORED_ARRAYS, FaceTopology
 from trglab.datasets.files import (
     UnreadableFileError,
     existing_file,
@@ -194,7 +194,7 @@ class ShardStore:
             return None
         path = self._verified(TOPOLOGY)
         with named_damage(path):
-            return FaceTopology.from_arrays(read_npz(path.read_bytes()))
+            return FaceTopology.from_arrays(read_npz(path.read_bytes(), STORED_ARRAYS))
 
     def damaged_files(self) -> list[str]:
         """Hash all files; return one sentence for each that differs from what was written."""

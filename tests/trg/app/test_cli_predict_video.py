@@ -153,7 +153,7 @@ def test_a_video_that_cannot_be_drawn_does_not_stop_the_others(cli, monkeypatch,
                 raise trouble
             return super().__next__()._replace(time_s=1e15)
 
-    monkeypatch.setattr("trg.app.predict.VideoReader", Odd)
+    monkeypatch.setattr("trg.io.image_clip.VideoReader", Odd)
     out = tmp_path / "out"
     done = cli.predict(clip, photo, "-o", out, "--draw", *FOCAL)
     assert done.code == 1
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_a_live_input(cli, monkeypatch, tmp_path):
                 signal.raise_signal(signal.SIGINT)
             return super().__next__()
 
-    monkeypatch.setattr("trg.app.predict.VideoReader", Endless)
+    monkeypatch.setattr("trg.io.image_clip.VideoReader", Endless)
     out = tmp_path / "out"
     done = cli.predict("0", "-o", out, "--draw")
     assert done.code == 0

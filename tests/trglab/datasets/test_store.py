@@ -260,9 +260,9 @@ def test_an_index_of_another_type_is_refused(written, tmp_path):
 def test_arrays_that_unpack_to_too_much_are_refused(monkeypatch):
     file = io.BytesIO()
     np.savez_compressed(file, zeros=np.zeros(100_000))
-    monkeypatch.setattr(files, "MAX_NPZ_BYTES", 10_000)
-    with pytest.raises(ValueError, match="at most 10,000 bytes"):
-        files.read_npz(file.getvalue())
+    monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 10_000)
+    with pytest.raises(ValueError, match="at most 10000 bytes"):
+        files.read_npz(file.getvalue(), ["zeros"])
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "index.npy", "checksums.npy", "topology.npz"])
