@@ -9,17 +9,30 @@ if TYPE_CHECKING:
     from trg.estimator import HeadPoseEstimator
     from trg.face import Face
     from trg.geometry.camera import Camera
-    from trg.geometry.camera_source import FieldOfView
+    from trg.geometry.camera_source import FieldOfView, SizelessCalibration, resolve_camera
+    from trg.io.calibration import read_calibration
 
 __version__ = "0.1.0"
 
-__all__ = ["Camera", "Face", "FieldOfView", "HeadPoseEstimator", "__version__"]
+__all__ = [
+    "Camera",
+    "Face",
+    "FieldOfView",
+    "HeadPoseEstimator",
+    "SizelessCalibration",
+    "__version__",
+    "read_calibration",
+    "resolve_camera",
+]
 
 _MODULES = {
     "Camera": "trg.geometry.camera",
     "Face": "trg.face",
     "FieldOfView": "trg.geometry.camera_source",
     "HeadPoseEstimator": "trg.estimator",
+    "SizelessCalibration": "trg.geometry.camera_source",
+    "read_calibration": "trg.io.calibration",
+    "resolve_camera": "trg.geometry.camera_source",
 }
 
 

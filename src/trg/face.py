@@ -18,14 +18,19 @@ from trg.geometry.axes import FrameConvention, pose_to_frame
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import FaceTopology
-from trg.geometry.projection import transform
+from trg.geometry.lens import LensModelError
+from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import (
     checked_rotation,
     cross,
     normalize,
+    rotation_between,
     rotation_to_euler,
     rotation_to_quat,
 )
+
+AngleReference = Literal["camera", "sight"]
+"""The frame that angles refer to: see :meth:`Face.euler`."""
 
 Origin = Literal["head", "sellion", "neck"]
 """The point of the head that a pose refers to: see :meth:`Face.origin_m`."""
@@ -179,20 +184,30 @@ class Face:
     ) -> Face:
         """Build a face from its pose and 3D landmarks, which give the image landmarks and box.
 
-        Raises ValueError if the head's origin or a landmark lies at or behind the camera or cannot
-        be projected, or an argument is invalid (see :class:`Face`).
+        Raises
+        ------
+        ValueError
+            The head's origin or a landmark lies at or behind the camera, or an argument is invalid
+            (see :class:`Face`).
+        LensModelError
+            The lens model of the camera folds over before it reaches a landmark.
         """
         R = checked_rotation("face rotation", rotation)
         T = finite_array("face translation_m", translation_m, (3,))
         points_m = finite_array("face landmarks_m", landmarks_m, (topology.vertex_count, 3))
         points_cam_m = transform(points_m, R, T)
         nearest_m = min(points_cam_m[:, 2].min(), T[2])
-        if nearest_m <= 0.0:
+        if nearest_m <= 0.0 and camera.lens.max_angle_deg <= 90.0:
             raise ValueError(
                 "face: expected the head's origin and all landmarks in front of the camera, got "
                 f"one at a depth of {nearest_m:.3g} m"
             )
         pixels = camera.project(points_cam_m)
+        if np.isnan(pixels).any():
+            raise LensModelError(
+                "face: expected all landmarks where the camera's lens model is valid, up to "
+                f"{camera.lens.max_angle_deg:.1f} degrees from the optical axis, got one beyond"
+            )
         pixels68 = pixels[topology.landmarks68]
         return cls(
             rotation=R,
@@ -240,17 +255,37 @@ class Face:
     def _landmarks68_m(self) -> NDArray[np.float64]:
         return self.landmarks_m[self.topology.landmarks68]
 
-    def euler(self, order: str = "yxz") -> NDArray[np.float64]:
+    def euler(
+        self, order: str = "yxz", relative_to: AngleReference = "camera"
+    ) -> NDArray[np.float64]:
         """Return the rotation's Euler angles ``(3,)`` in degrees.
 
-        ``order`` is SciPy's: lower case for rotations about the camera's axes, upper case for
-        rotations about the head's. The default gives yaw, pitch, roll as in the paper's tables;
-        see :func:`~trg.geometry.rotations.rotation_to_euler` for ranges and gimbal lock.
+        Parameters
+        ----------
+        order
+            SciPy's: lower case for rotations about the camera's axes, upper case for rotations
+            about the head's. The default gives yaw, pitch, roll as in the paper's tables; see
+            :func:`~trg.geometry.rotations.rotation_to_euler` for ranges and gimbal lock.
+        relative_to
+            ``camera``: the angles between the head's axes and the camera's. ``sight``: those that
+            a camera at the same place would see that looks straight at the head's origin, turned
+            there by the least rotation. They are 0 for a head that faces the camera, wherever it
+            is in the picture.
 
-        Raises ValueError if the order is not three of ``xyz`` or of ``XYZ`` without a letter twice
-        in a row.
+        Raises
+        ------
+        ValueError
+            The order is not three of ``xyz`` or of ``XYZ`` without a letter twice in a row, or the
+            reference is unknown.
         """
-        return rotation_to_euler(self.rotation, order)
+        if relative_to not in get_args(AngleReference):
+            raise ValueError(
+                f"relative_to: expected one of {get_args(AngleReference)}, got {relative_to!r}"
+            )
+        rotation = self.rotation
+        if relative_to == "sight":
+            rotation = rotation_between(OPTICAL_AXIS, self.translation_m).T @ rotation
+        return rotation_to_euler(rotation, order)
 
     def origin_m(self, origin: Origin) -> NDArray[np.float64]:
         """Return a reference point of the head ``(3,)`` in the head frame, metres.
@@ -348,14 +383,17 @@ class Face:
         ``landmarks`` adds the dense landmarks in the image and in the head frame. The camera
         belongs to the image and is left out.
         """
-        yaw, pitch, roll = self.euler().tolist()
+        names = ("yaw", "pitch", "roll")
         result: dict[str, Any] = {
             "id": self.id,
             "confidence": self.confidence,
             "box_xyxy": self.box_xyxy.tolist(),
             "rotation": self.rotation.tolist(),
             "translation_m": self.translation_m.tolist(),
-            "euler_deg": {"yaw": yaw, "pitch": pitch, "roll": roll},
+            "euler_deg": dict(zip(names, self.euler().tolist(), strict=True)),
+            "euler_sight_deg": dict(
+                zip(names, self.euler(relative_to="sight").tolist(), strict=True)
+            ),
             "distance_m": self.distance_m,
             "interpupillary_m": self.interpupillary_m,
             "landmarks68_px": self.landmarks68_px.tolist(),

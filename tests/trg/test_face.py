@@ -174,7 +174,8 @@ def test_to_dict_is_valid_json():
     short = face.to_dict()
     assert json.loads(json.dumps(short, allow_nan=False)) == short
     assert list(short) == [
-        "id", "confidence", "box_xyxy", "rotation", "translation_m", "euler_deg", "distance_m",
+        "id", "confidence", "box_xyxy", "rotation", "translation_m", "euler_deg", "euler_sight_deg",
+        "distance_m",
         "interpupillary_m", "landmarks68_px",
     ]  # fmt: skip
     assert (short["id"], short["confidence"]) == (3, 0.75)
@@ -264,3 +265,32 @@ def test_an_assumed_field_of_view_gives_a_range_of_distances():
     assert nearest_m < face.distance_m < farthest_m
     with pytest.raises(ValueError, match="fov_error_deg"):
         face.distance_range_m(70.0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(PLACES, ANGLES)
+def test_a_head_that_faces_the_camera_has_no_angles_from_the_line_of_sight(place, angles):
+    x, y, z = place
+    yaw, pitch = np.degrees([np.arcsin(x / np.linalg.norm(place)), np.arctan2(-y, z)])
+    towards = make_face((yaw, pitch, 0.0), place)
+    axis_cam = towards.rotation @ (0.0, 0.0, 1.0)  # the back of the head
+    np.testing.assert_allclose(axis_cam * towards.distance_m, place, atol=1e-9)
+    np.testing.assert_allclose(towards.euler(relative_to="sight")[:2], 0.0, atol=1e-9)
+    turned = make_face(angles, place)
+    from_sight = turned.euler(relative_to="sight")
+    level = make_face(tuple(from_sight), (0.0, 0.0, turned.distance_m))
+    to_camera = turned.rotation.T @ turned.translation_m  # the camera, seen from the head
+    np.testing.assert_allclose(level.rotation.T @ level.translation_m, to_camera, atol=1e-9)
+
+
+def test_angles_relative_to_something_else_are_refused():
+    with pytest.raises(ValueError, match="relative_to: expected one of"):
+        make_face().euler(relative_to="floor")
+
+
+def test_faces_beyond_90_degrees_of_a_fisheye_are_faces():
+    lens = {"distortion": (0.0,) * 4, "lens_model": "fisheye"}
+    camera = Camera(200.0, 200.0, 500.0, 500.0, 1000, 1000, **lens)
+    face = make_face((100.0, 0.0, 0.0), (0.6, 0.0, -0.1), camera)
+    assert face.translation_m[2] < 0
+    np.testing.assert_allclose(camera.project(face.mesh().vertices_m), face.landmarks_px)

@@ -26,7 +26,7 @@ from trg.estimator import HeadPoseEstimator
 from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
 from trg.geometry.axes import FrameConvention
 from trg.geometry.camera import Camera
-from trg.geometry.camera_source import CameraLike, FieldOfView, resolve_camera
+from trg.geometry.camera_source import CameraLike, FieldOfView, SizelessCalibration, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
 from trg.io.image_clip import FrameReader, open_clip
 from trg.io.images import UprightImage, read_image
@@ -319,7 +319,7 @@ class Predictor:
 def _plain_camera(camera: CameraLike | None) -> Any:
     if isinstance(camera, Camera):
         return camera.to_dict()
-    if isinstance(camera, FieldOfView):
+    if isinstance(camera, FieldOfView | SizelessCalibration):
         return asdict(camera)
     return None if camera is None else np.asarray(camera, np.float64).tolist()
 

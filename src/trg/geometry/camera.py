@@ -1,4 +1,4 @@
-"""Pinhole camera with Brown-Conrady lens distortion.
+"""A camera: intrinsics for one image size, and a lens model (:mod:`trg.geometry.lens`).
 
 Pixel convention: the top-left pixel covers [0, 1) x [0, 1), so its centre is at (0.5, 0.5), and an
 image of w x h pixels spans [0, w] x [0, h]. A centred principal point is (w / 2, h / 2). OpenCV
@@ -9,12 +9,21 @@ load such a matrix with ``Camera.from_matrix(..., pixel_centre=0.0)``.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
+from trg.geometry.lens import (
+    NO_DISTORTION,
+    Lens,
+    LensModel,
+    LensModelError,
+    checked_coefficients,
+    lens_of,
+)
 
 CameraSource = Literal["given", "exif", "fov", "assumed"]
 """Origin of the intrinsics: the user, the file's EXIF data, a field of view, an assumption."""
@@ -22,20 +31,18 @@ CameraSource = Literal["given", "exif", "fov", "assumed"]
 FovAxis = Literal["horizontal", "vertical", "diagonal"]
 """Borders or corners of the image that a field of view is measured between."""
 
-NO_DISTORTION = (0.0, 0.0, 0.0, 0.0, 0.0)
-"""Brown-Conrady k1, k2, p1, p2, k3 of an ideal lens."""
-
 ASSUMED_FOV_DEG = 60.0
 """Diagonal field of view of an unknown camera: between a phone or webcam (about 75 degrees) and a
 portrait lens (about 45). Rotation and image landmarks hardly depend on it; distances are
 proportional to the focal length."""
 
-UNDISTORT_STEPS = 20
-UNDISTORT_TOLERANCE = 1e-12
-"""Newton's method stops at this error in rays; float64 does not reach much less."""
+MAX_SIDE_PX, MAX_INTRINSIC_PX = 10**6, 1e9
+"""Largest image side, and largest focal length and coordinate of the principal point."""
 
-UNDISTORT_ACCEPTED = 1e-9
-"""Error in rays that is accepted after the last step: far below a thousandth of a pixel."""
+MIN_FOCAL_PX = 1e-6
+
+MIN_RAY_DEPTH = 1e-6
+"""Cosine to the optical axis from which a direction has a ray ``(x / z, y / z)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,19 @@ class Camera:
     width, height
         Image size, px.
     distortion
-        Brown-Conrady ``(k1, k2, p1, p2, k3)``, in OpenCV's order.
+        Coefficients of the lens model in OpenCV's order. Brown-Conrady: ``(k1, k2, p1, p2, k3)``,
+        or 8 or 12 numbers, with ``(k4, k5, k6)`` of the rational and ``(s1, s2, s3, s4)`` of the
+        thin-prism model. Fisheye: ``(k1, k2, k3, k4)``.
     source
         Origin of the intrinsics.
+    lens_model
+        ``brown_conrady`` or ``fisheye``.
 
     Raises
     ------
     ValueError
-        A focal length or size is not positive, a number not finite, or the source unknown.
+        A focal length or size is not positive, a number is not finite or beyond any camera's, or
+        the source or lens model is unknown.
     """
 
     fx: float
@@ -65,8 +77,9 @@ class Camera:
     cy: float
     width: int
     height: int
-    distortion: tuple[float, float, float, float, float] = NO_DISTORTION
+    distortion: tuple[float, ...] = NO_DISTORTION
     source: CameraSource = "given"
+    lens_model: LensModel = "brown_conrady"
 
     def __post_init__(self) -> None:
         numbers = finite_array(
@@ -76,15 +89,27 @@ class Camera:
             raise ValueError(
                 f"camera: expected positive focal lengths, got {self.fx} and {self.fy}"
             )
-        if self.width < 1 or self.height < 1:
+        if numbers[:2].min() < MIN_FOCAL_PX or np.abs(numbers).max() > MAX_INTRINSIC_PX:
             raise ValueError(
-                f"camera: expected an image of at least 1x1 px, got {self.width}x{self.height}"
+                f"camera: expected focal lengths from {MIN_FOCAL_PX:g} px and numbers up to "
+                f"{MAX_INTRINSIC_PX:g} px, got {numbers.tolist()}"
             )
-        finite_array("camera distortion (k1, k2, p1, p2, k3)", self.distortion, (5,))
+        size = finite_array("camera (width, height)", (self.width, self.height), (2,))
+        if (size < 1).any() or (size > MAX_SIDE_PX).any() or (size != np.floor(size)).any():
+            raise ValueError(
+                f"camera: expected an image of at least 1x1 px and at most {MAX_SIDE_PX} px wide "
+                f"and high, in whole pixels, got {self.width}x{self.height}"
+            )
+        given = finite_array("camera distortion", self.distortion, (None,))
+        distortion = checked_coefficients(self.lens_model, given.tolist())
         if self.source not in get_args(CameraSource):
             raise ValueError(
                 f"camera source: expected one of {get_args(CameraSource)}, got {self.source!r}"
             )
+        plain = (*numbers.tolist(), *(int(side) for side in size), distortion)
+        names = ("fx", "fy", "cx", "cy", "width", "height", "distortion")
+        for name, value in zip(names, plain, strict=True):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_matrix(
@@ -96,11 +121,15 @@ class Camera:
         *,
         pixel_centre: float = 0.5,
         source: CameraSource = "given",
+        lens_model: LensModel = "brown_conrady",
     ) -> Camera:
-        """Build a camera from a 3x3 intrinsic matrix and 0, 4 or 5 distortion coefficients.
+        """Build a camera from a 3x3 intrinsic matrix and distortion coefficients, as OpenCV has.
 
         Parameters
         ----------
+        distortion
+            0, 4, 5, 8, 12 or 14 coefficients of Brown-Conrady, the last two of 14 zero; 0 or 4 of
+            ``fisheye``.
         pixel_centre
             Coordinate of the first pixel's centre in the calibration: 0.5 here, 0.0 in OpenCV.
 
@@ -126,8 +155,9 @@ class Camera:
             cy=float(K[1, 2]) + shift,
             width=width,
             height=height,
-            distortion=_five_coefficients(distortion),
+            distortion=tuple(np.asarray(distortion, dtype=np.float64).ravel().tolist()),
             source=source,
+            lens_model=lens_model,
         )
 
     @classmethod
@@ -159,18 +189,35 @@ class Camera:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether any distortion coefficient is nonzero."""
-        return any(self.distortion)
+        """Whether the lens is a fisheye or any distortion coefficient is nonzero."""
+        return self.lens_model == "fisheye" or any(self.distortion)
+
+    @property
+    def lens(self) -> Lens:
+        """The lens model."""
+        return lens_of(self.lens_model, self.distortion)
+
+    @property
+    def blind_share(self) -> float:
+        """Share of the image that shows nothing according to the lens model, beyond its fold."""
+        return _blind_share(self)
 
     def fov_deg(self, axis: FovAxis = "horizontal") -> float:
-        """Return the angle in degrees between opposite borders or corners of the image."""
+        """Return the angle in degrees between opposite borders or corners of the image.
+
+        Raises LensModelError if the lens model folds over before it reaches them.
+        """
         _check_fov_axis(axis)
         ends = {
             "horizontal": ((0.0, self.cy), (self.width, self.cy)),
             "vertical": ((self.cx, 0.0), (self.cx, self.height)),
             "diagonal": ((0.0, 0.0), (self.width, self.height)),
         }
-        first, second = np.insert(self.unproject(ends[axis]), 2, 1.0, axis=-1)
+        directions = self._seen_directions(ends[axis])
+        if self.lens_model == "fisheye":  # more than 180 degrees are no angle between directions
+            lateral = np.linalg.norm(directions[:, :2], axis=-1)
+            return float(np.degrees(np.arctan2(lateral, directions[:, 2])).sum())
+        first, second = directions
         cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
         return float(np.degrees(np.arccos(cosine)))
 
@@ -194,89 +241,71 @@ class Camera:
     def project(self, points_cam: ArrayLike) -> NDArray[np.float64]:
         """Project points ``(..., 3)`` in the camera frame to pixels ``(..., 2)``.
 
-        Points at or behind the camera (z <= 0) give NaN.
+        NaN for points that the lens does not see: at or behind the camera (z <= 0), except for
+        fisheye lenses, and beyond the fold of the lens model.
         """
-        points = np.asarray(points_cam, dtype=np.float64)
-        depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
-        return self.pixels_from_rays(points[..., :2] / depth)
+        image_points = self.lens.project(np.asarray(points_cam, dtype=np.float64))
+        return image_points * (self.fx, self.fy) + (self.cx, self.cy)
 
-    def unproject(self, pixels: ArrayLike) -> NDArray[np.float64]:
-        """Convert pixels ``(..., 2)`` to undistorted rays ``(x / z, y / z)``.
+    def directions(self, pixels: ArrayLike) -> NDArray[np.float64]:
+        """Convert pixels ``(..., 2)`` to directions ``(..., 3)`` of any length; inverts `project`.
 
-        Raises ValueError if a pixel is not finite, or no ray reaches it because the distortion
-        model folds over.
+        NaN where no light reaches the pixel, because the lens model folds over before it.
+
+        Raises ValueError if a pixel is not finite.
         """
         pixels = np.asarray(pixels, dtype=np.float64)
         if not np.isfinite(pixels).all():
             raise ValueError("pixels: expected finite numbers, got NaN or infinity")
-        distorted = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
-        return self._undistort(distorted) if self.is_distorted else distorted
+        return self.lens.unproject((pixels - (self.cx, self.cy)) / (self.fx, self.fy))
+
+    def unproject(self, pixels: ArrayLike) -> NDArray[np.float64]:
+        """Convert pixels ``(..., 2)`` to undistorted rays ``(x / z, y / z)``.
+
+        Raises
+        ------
+        ValueError
+            A pixel is not finite.
+        LensModelError
+            No direction reaches a pixel because the lens model folds over, or the direction is 90
+            degrees or more from the axis and therefore no ray: see :meth:`directions`.
+        """
+        directions = self._seen_directions(pixels)
+        if not (directions[..., 2] > MIN_RAY_DEPTH).all():
+            raise LensModelError(
+                "pixels: expected some less than 90 degrees from the optical axis, where rays "
+                "(x / z, y / z) are defined; use Camera.directions"
+            )
+        return directions[..., :2] / directions[..., 2:]
 
     def pixels_from_rays(self, rays: ArrayLike) -> NDArray[np.float64]:
-        """Convert undistorted rays ``(..., 2)`` to pixels ``(..., 2)``."""
+        """Convert undistorted rays ``(..., 2)`` to pixels ``(..., 2)``; NaN as in `project`."""
         rays = np.asarray(rays, dtype=np.float64)
-        distorted = self._distort(rays) if self.is_distorted else rays
-        return distorted * (self.fx, self.fy) + (self.cx, self.cy)
+        return self.project(np.concatenate([rays, np.ones((*rays.shape[:-1], 1))], -1))
 
     def pixels_per_ray(self, rays: ArrayLike) -> NDArray[np.float64]:
         """Return the pixels per unit of x and of y around rays ``(..., 2)``.
 
-        ``(fx, fy)`` everywhere for an ideal lens. NaN where the distortion model folds over and no
-        light reaches the image.
+        ``(fx, fy)`` everywhere for an ideal lens. NaN where the lens model folds over and no light
+        reaches the image.
         """
-        rays = np.asarray(rays, dtype=np.float64)
-        if not self.is_distorted:
-            return np.broadcast_to((self.fx, self.fy), rays.shape)
-        jacobian = self._distortion_jacobian(rays)
-        scale = np.diagonal(jacobian, axis1=-2, axis2=-1) * (self.fx, self.fy)
-        return np.where(_keeps_orientation(jacobian)[..., None], scale, np.nan)
+        return self.lens.slopes(np.asarray(rays, dtype=np.float64)) * (self.fx, self.fy)
+
+    def _seen_directions(self, pixels: ArrayLike) -> NDArray[np.float64]:
+        directions = self.directions(pixels)
+        if np.isnan(directions).any():
+            raise LensModelError(
+                f"camera distortion {self.distortion}: the lens model folds over inside the "
+                "requested region; expected a calibration that is valid there"
+            )
+        return directions
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes as numbers, lists and strings, as in the JSON output."""
-        return {**asdict(self), "distortion": list(self.distortion)}
-
-    def _distort(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
-        k1, k2, p1, p2, k3 = self.distortion
-        x, y = rays[..., 0], rays[..., 1]
-        r2 = x * x + y * y
-        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        return np.stack(
-            [
-                x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-                y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y,
-            ],
-            axis=-1,
-        )
-
-    def _distortion_jacobian(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
-        k1, k2, p1, p2, k3 = self.distortion
-        x, y = rays[..., 0], rays[..., 1]
-        r2 = x * x + y * y
-        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        slope = 2.0 * (k1 + r2 * (2.0 * k2 + 3.0 * r2 * k3))  # d(radial) / d(x) = slope * x
-        dxx = radial + slope * x * x + 2.0 * p1 * y + 6.0 * p2 * x
-        dyy = radial + slope * y * y + 6.0 * p1 * y + 2.0 * p2 * x
-        dxy = slope * x * y + 2.0 * p1 * x + 2.0 * p2 * y
-        return np.stack([np.stack([dxx, dxy], -1), np.stack([dxy, dyy], -1)], -2)
-
-    def _undistort(self, distorted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Invert the distortion by Newton's method: about four steps for real lenses."""
-        rays = distorted.copy()
-        for _ in range(UNDISTORT_STEPS):
-            error = self._distort(rays) - distorted
-            if np.abs(error).max(initial=0.0) < UNDISTORT_TOLERANCE:
-                return rays
-            jacobian = self._distortion_jacobian(rays)
-            if not _keeps_orientation(jacobian).all():
-                break
-            rays = rays - np.linalg.solve(jacobian, error[..., None])[..., 0]
-        is_accurate = np.abs(self._distort(rays) - distorted).max() < UNDISTORT_ACCEPTED
-        if is_accurate and _keeps_orientation(self._distortion_jacobian(rays)).all():
-            return rays
-        raise ValueError(
-            f"camera distortion {self.distortion}: the lens model folds over inside the requested "
-            "region; expected a calibration that is valid there"
-        )
+        values = {**asdict(self), "distortion": list(self.distortion)}
+        if self.lens_model == "brown_conrady":  # the default; files without it stay readable
+            del values["lens_model"]
+        return values
 
 
 def _check_fov_axis(axis: str) -> None:
@@ -284,17 +313,9 @@ def _check_fov_axis(axis: str) -> None:
         raise ValueError(f"field of view axis: expected one of {get_args(FovAxis)}, got {axis!r}")
 
 
-def _keeps_orientation(jacobian: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return where symmetric 2x2 Jacobians are positive definite: the lens does not fold over."""
-    return (np.linalg.det(jacobian) > 0) & (np.trace(jacobian, axis1=-2, axis2=-1) > 0)
-
-
-def _five_coefficients(distortion: ArrayLike) -> tuple[float, float, float, float, float]:
-    given = np.asarray(distortion, dtype=np.float64).ravel()
-    if given.size not in (0, 4, 5):
-        raise ValueError(
-            "camera distortion: expected 0, 4 or 5 Brown-Conrady coefficients (k1, k2, p1, p2[, "
-            f"k3]), got {given.size}"
-        )
-    k1, k2, p1, p2, k3 = np.concatenate([given, np.zeros(5 - given.size)]).tolist()
-    return k1, k2, p1, p2, k3
+@lru_cache(maxsize=64)
+def _blind_share(camera: Camera) -> float:
+    if not camera.is_distorted:
+        return 0.0
+    x, y = np.meshgrid(np.linspace(0.0, camera.width, 41), np.linspace(0.0, camera.height, 41))
+    return float(np.isnan(camera.directions(np.stack([x, y], -1))[..., 0]).mean())

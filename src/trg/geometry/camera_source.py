@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,9 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trg.geometry.camera import Camera, FovAxis
+from trg.geometry.lens import NO_DISTORTION, LensModel, LensModelWarning
 
-CameraLike: TypeAlias = "Camera | FieldOfView | ArrayLike"
-"""A camera, a field of view, a 3x3 intrinsic matrix, or a focal length in pixels."""
+CameraLike: TypeAlias = "Camera | FieldOfView | SizelessCalibration | ArrayLike"
+"""A camera, a field of view, a calibration without an image size, a 3x3 intrinsic matrix, or a
+focal length in pixels."""
+
+CENTRE_SHARE = 0.2
+"""A principal point farther from the middle, as a share of the image's side, belongs to images of
+another size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,46 @@ class FieldOfView:
         return Camera.from_fov(self.degrees, width, height, self.axis)
 
 
+@dataclass(frozen=True, slots=True)
+class SizelessCalibration:
+    """A calibration that does not tell the size of its images, as many programs save them.
+
+    It holds for images of the size that it was made with. The fields are those of
+    :class:`~trg.geometry.camera.Camera`.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = NO_DISTORTION
+    lens_model: LensModel = "brown_conrady"
+
+    def camera(self, width: int, height: int) -> Camera:
+        """Return the camera of images of this size in pixels.
+
+        Raises ValueError if the principal point is far from their middle: the calibration is for
+        another size.
+        """
+        off_centre = max(abs(self.cx / width - 0.5), abs(self.cy / height - 0.5))
+        if off_centre > CENTRE_SHARE:
+            raise ValueError(
+                "camera: the calibration does not tell the size of its images, and its principal "
+                f"point ({self.cx:.0f}, {self.cy:.0f}) px is not near the middle of "
+                f"{width}x{height} px; add image_width and image_height to the calibration"
+            )
+        return Camera(
+            self.fx,
+            self.fy,
+            self.cx,
+            self.cy,
+            width,
+            height,
+            self.distortion,
+            lens_model=self.lens_model,
+        )
+
+
 def resolve_camera(
     width: int, height: int, given: CameraLike | None = None, exif: Camera | None = None
 ) -> Camera:
@@ -52,9 +99,9 @@ def resolve_camera(
     width, height
         The image's size in pixels.
     given
-        A camera, scaled to the image's size; a field of view; a 3x3 matrix with the centre of the
-        first pixel at 0.5 (for other conventions see :meth:`Camera.from_matrix`); or a focal
-        length in pixels.
+        A camera, scaled to the image's size; a field of view; a calibration without a size; a 3x3
+        matrix with the centre of the first pixel at 0.5 (for other conventions see
+        :meth:`Camera.from_matrix`); or a focal length in pixels.
     exif
         The camera from the image's EXIF data.
 
@@ -62,6 +109,11 @@ def resolve_camera(
     -------
     Camera
         Its ``source`` tells which of these it is.
+
+    Warns
+    -----
+    LensModelWarning
+        The lens model of a given camera folds over inside the image.
 
     Raises
     ------
@@ -73,7 +125,12 @@ def resolve_camera(
     if isinstance(given, FieldOfView):
         return given.camera(width, height)
     if isinstance(given, Camera):
+        _warn_of_fold(given)
         return scale_calibration(given, width, height)
+    if isinstance(given, SizelessCalibration):
+        camera = given.camera(width, height)
+        _warn_of_fold(camera)
+        return camera
     try:
         numbers = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -87,6 +144,18 @@ def resolve_camera(
         "camera: expected a Camera, a FieldOfView, a 3x3 intrinsic matrix or a focal length in "
         f"pixels, got {given!r}"
     )
+
+
+def _warn_of_fold(camera: Camera) -> None:
+    if camera.blind_share > 0.0:
+        warnings.warn(
+            f"camera: its lens model folds over {camera.lens.max_angle_deg:.0f} degrees from the "
+            f"optical axis, inside the picture; faces in the {camera.blind_share:.1%} of the "
+            "picture beyond get no pose. Calibrate with views that reach the corners, or with "
+            "fewer coefficients",
+            LensModelWarning,
+            stacklevel=3,
+        )
 
 
 def scale_calibration(camera: Camera, width: int, height: int) -> Camera:
@@ -114,7 +183,7 @@ def scale_calibration(camera: Camera, width: int, height: int) -> Camera:
 
 def is_single_camera(value: Any) -> bool:
     """Return whether ``value`` is one :data:`CameraLike` rather than a sequence of them."""
-    if isinstance(value, Camera | FieldOfView):
+    if isinstance(value, Camera | FieldOfView | SizelessCalibration):
         return True
     try:
         return np.asarray(value, dtype=np.float64).shape in ((), (3, 3))

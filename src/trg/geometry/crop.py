@@ -168,8 +168,10 @@ def _resample_distorted(
     axis = (np.arange(fine) + 0.5) / fine * 2.0 - 1.0
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     rays = rays_from_crop(grid, bbox_info)
-    colours = bilinear(image, camera.pixels_from_rays(rays))
-    colours[np.isnan(camera.pixels_per_ray(rays)).any(-1)] = 0.0
+    pixels = camera.pixels_from_rays(rays)
+    is_seen = ~np.isnan(pixels).any(-1)
+    colours = np.zeros((fine * fine, 3))
+    colours[is_seen] = bilinear(image, pixels[is_seen])
     blocks = colours.reshape(size, per_pixel, size, per_pixel, 3)
     return np.rint(blocks.mean((1, 3))).astype(np.uint8)
 

@@ -24,6 +24,7 @@ from PIL import Image
 from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, FaceCrop, bilinear, check_image_size
+from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import normalize, rotation_between, rotation_from_euler
 
@@ -38,12 +39,15 @@ MAX_SIDE_RAYS = 6.0
 MIN_CORNER_DEPTH = 0.05
 """Cosine to the optical axis below which a homography is too steep, and rays are used instead."""
 
+MAP_CELLS = 12
+"""Cells along each side of a crop, between whose corners a distorted lens is interpolated."""
+
 
 class VirtualCamera(NamedTuple):
     """An ideal camera with a square image, at the centre of the real one."""
 
     view_direction: Floats
-    """``(3,)``: the direction it looks in, in the real camera's frame, z > 0"""
+    """``(3,)``: the direction it looks in, in the real camera's frame"""
     side_rays: float
     """Side of its image on its plane z = 1"""
     roll_deg: float = 0.0
@@ -64,17 +68,20 @@ def virtual_camera_of_box(
     """Return the virtual camera that sees the square around a pixel box of any shape.
 
     The side is the geometric mean of what the square's width and height become after the rotation.
+    Where the lens model folds over within the square, it is the part around the centre that counts.
 
     Returns
     -------
     VirtualCamera or None
-        None if the box does not overlap the image, its larger side is below 4 px or above
-        :data:`~trg.geometry.crop.MAX_BOX_SCALE` image sizes, or the lens model folds over there.
+        None if the box does not overlap the image, or its larger side is below 4 px or above
+        :data:`~trg.geometry.crop.MAX_BOX_SCALE` image sizes.
 
     Raises
     ------
     ValueError
         The box is not four finite numbers.
+    LensModelError
+        The lens model folds over before it reaches the box's centre.
     """
     box = finite_array("box_xyxy", box_xyxy, (4,))
     image_size = np.array([camera.width, camera.height])
@@ -84,23 +91,30 @@ def virtual_camera_of_box(
         return None
     centre, half = (box[:2] + box[2:]) / 2.0, side_px / 2.0
     steps = np.array([(0.0, 0.0), (-half, 0.0), (half, 0.0), (0.0, -half), (0.0, half)])
-    try:
-        rays = camera.unproject(centre + steps)
-    except ValueError:
-        if camera.is_distorted:  # the lens model folds over: no light reaches these pixels
-            return None
-        raise
-    directions = np.concatenate([rays, np.ones((5, 1))], axis=1)
+    directions = camera.directions(centre + steps)
+    if np.isnan(directions[0]).any():
+        raise LensModelError(
+            f"box_xyxy {np.round(box, 1).tolist()}: no direction in front of the camera reaches "
+            "its centre, because the camera's lens model folds over before it"
+        )
     edges = directions[1:] @ rotation_between(OPTICAL_AXIS, directions[0])
     if edges[:, 2].min() <= 0.0:
         return None
     ends = edges[:, :2] / edges[:, 2:]
+    if np.isnan(ends).any():
+        ends = _completed(ends)
     width, height = np.linalg.norm(ends[1] - ends[0]), np.linalg.norm(ends[3] - ends[2])
     return VirtualCamera(directions[0], float(np.sqrt(width * height)), roll_deg)
 
 
+def _completed(ends: Floats) -> Floats:
+    """Replace missing ends ``(4, 2)`` of a square by those opposite, else by those across."""
+    ends = np.where(np.isnan(ends), -ends[[1, 0, 3, 2]], ends)
+    return np.where(np.isnan(ends), ends[[2, 3, 0, 1]], ends)
+
+
 def virtual_camera_of_landmarks(landmarks_cam: Floats, roll_deg: float = 0.0) -> VirtualCamera:
-    """Return the virtual camera of the paper's box around 68 landmarks ``(68, 3)``, z > 0.
+    """Return the virtual camera of the paper's box around 68 landmarks ``(68, 3)``.
 
     The landmarks are in the camera frame, in any unit of length. The box is upright in the virtual
     camera's image.
@@ -126,34 +140,41 @@ def crop_from_virtual_camera(
     Raises ValueError if the camera's size differs from the image's.
     """
     check_image_size(image, camera)
-    direction, side, _ = virtual
-    if not (direction[2] > 0 and 0 < side <= MAX_SIDE_RAYS):
-        return None
-    scale = camera.pixels_per_ray(direction[:2] / direction[2])
-    if not side * scale.max() >= MIN_BOX_PX:  # NaN where the lens model folds over
+    side = virtual.side_rays
+    is_seen = np.isfinite(camera.project(virtual.view_direction)).all()
+    if not (is_seen and 0 < side <= MAX_SIDE_RAYS):
         return None
     cam_from_virtual = virtual.cam_from_virtual
     unit = side / size
     # From crop pixels (x, y, 1) to directions in the virtual camera.
     virtual_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
-    pixels = _render(image, camera, cam_from_virtual @ virtual_from_crop, size)
+    cam_from_crop = cam_from_virtual @ virtual_from_crop
+    image_px_per_crop_px = _image_px_per_crop_px(camera, cam_from_crop, size)
+    if not image_px_per_crop_px.max() * size >= MIN_BOX_PX:  # NaN at the edge of what is seen
+        return None
+    block_size = _block_size(camera, image_px_per_crop_px)
+    pixels = _render(image, camera, cam_from_crop, size, block_size)
     if pixels is None:
         return None
     return FaceCrop(pixels, np.array([0.0, 0.0, side]), cam_from_virtual)
 
 
 def _render(
-    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int
+    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int, block_size: int
 ) -> NDArray[np.uint8] | None:
     """Resample the image at the directions ``cam_from_crop @ (x, y, 1)``; None if all outside."""
     corners = np.array([[0, size, size, 0], [0, 0, size, size], [1.0, 1, 1, 1]])
     is_steep = (cam_from_crop @ corners)[2].min() < MIN_CORNER_DEPTH
+    if camera.is_distorted:
+        nodes = np.round(np.linspace(0.0, size, min(MAP_CELLS, size) + 1))
+        nodes_image = _image_positions(camera, cam_from_crop, nodes)
+        if not np.isnan(nodes_image).any():
+            return _render_by_cell(image, nodes, nodes_image, block_size)
     if camera.is_distorted or is_steep:
-        return _render_by_ray(image, camera, cam_from_crop, size)
+        return _render_by_ray(image, camera, cam_from_crop, size, block_size)
     # Without distortion the crop is a homography of the image; Pillow resamples it.
     image_from_crop = camera.matrix @ cam_from_crop
     corners_image = image_from_crop @ corners
-    block_size = _block_size(camera, cam_from_crop, size)
     part, image_from_part = _cut_out(image, (corners_image[:2] / corners_image[2]).T, block_size)
     if part is None:
         return None
@@ -165,33 +186,61 @@ def _render(
     return np.asarray(crop)
 
 
+def _image_positions(camera: Camera, cam_from_crop: Floats, positions: Floats) -> Floats:
+    """Return where a grid of crop positions lies in the image: ``(n, n, 2)``, rows first."""
+    x, y = np.meshgrid(positions, positions)
+    return camera.project(np.stack([x, y, np.ones_like(x)], -1) @ cam_from_crop.T)
+
+
+def _render_by_cell(
+    image: NDArray[np.uint8], nodes: Floats, nodes_image: Floats, block_size: int
+) -> NDArray[np.uint8] | None:
+    """Interpolate positions in the image between those of a grid of ``nodes`` of the crop."""
+    part, image_from_part = _cut_out(image, nodes_image.reshape(-1, 2), block_size)
+    if part is None:
+        return None
+    in_part = (nodes_image - image_from_part[:2, 2]) / image_from_part[0, 0]
+    # Pillow's order of corners: top left, bottom left, bottom right, top right.
+    corners = np.concatenate(
+        [in_part[:-1, :-1], in_part[1:, :-1], in_part[1:, 1:], in_part[:-1, 1:]], -1
+    ).tolist()
+    ends = nodes.astype(int).tolist()
+    cells = [
+        ((ends[column], ends[row], ends[column + 1], ends[row + 1]), tuple(corners[row][column]))
+        for row in range(len(ends) - 1)
+        for column in range(len(ends) - 1)
+    ]
+    size = (ends[-1], ends[-1])
+    crop = part.transform(size, Image.Transform.MESH, cells, Image.Resampling.BILINEAR)
+    return np.asarray(crop)
+
+
 def _render_by_ray(
-    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int
+    image: NDArray[np.uint8], camera: Camera, cam_from_crop: Floats, size: int, block_size: int
 ) -> NDArray[np.uint8] | None:
     """Follow each crop pixel's ray through the lens."""
-    centres = np.arange(size) + 0.5
-    x, y = np.meshgrid(centres, centres)
-    directions = np.stack([x.ravel(), y.ravel(), np.ones(x.size)], -1) @ cam_from_crop.T
-    is_forward = directions[:, 2] > 1e-6
-    rays = directions[:, :2] / np.where(is_forward, directions[:, 2], 1.0)[:, None]
-    is_seen = is_forward & ~np.isnan(camera.pixels_per_ray(rays)).any(-1)
-    pixels_image = camera.pixels_from_rays(rays[is_seen])
-    part, image_from_part = _cut_out(image, pixels_image, _block_size(camera, cam_from_crop, size))
+    positions = _image_positions(camera, cam_from_crop, np.arange(0.5, size)).reshape(-1, 2)
+    is_seen = ~np.isnan(positions).any(-1)
+    part, image_from_part = _cut_out(image, positions[is_seen], block_size)
     if part is None:
         return None
     colours = np.zeros((size * size, 3))
     scale, shift = image_from_part[0, 0], image_from_part[:2, 2]
-    colours[is_seen] = bilinear(np.asarray(part), (pixels_image - shift) / scale)
+    colours[is_seen] = bilinear(np.asarray(part), (positions[is_seen] - shift) / scale)
     return np.rint(colours).astype(np.uint8).reshape(size, size, 3)
 
 
-def _block_size(camera: Camera, cam_from_crop: Floats, size: int) -> int:
-    """Return about how many image pixels one crop pixel spans at the crop's centre."""
+def _image_px_per_crop_px(camera: Camera, cam_from_crop: Floats, size: int) -> Floats:
+    """Return how many image pixels a crop pixel spans in width and height at the crop's centre."""
     centre = size / 2.0
     steps = np.array([(centre, centre, 1), (centre + 1, centre, 1), (centre, centre + 1, 1)])
-    directions = steps @ cam_from_crop.T
-    pixels = camera.pixels_from_rays(directions[:, :2] / directions[:, 2:])
-    width, height = np.linalg.norm(pixels[1:] - pixels[0], axis=1)
+    pixels = camera.project(steps @ cam_from_crop.T)
+    return np.linalg.norm(pixels[1:] - pixels[0], axis=1)
+
+
+def _block_size(camera: Camera, image_px_per_crop_px: Floats) -> int:
+    """Return the side of the blocks of image pixels that are averaged."""
+    width, height = image_px_per_crop_px
     return int(np.clip(round(float(np.sqrt(width * height))), 1, min(camera.width, camera.height)))
 
 

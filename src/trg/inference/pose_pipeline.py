@@ -16,6 +16,7 @@ Boxes of several images share the calls of the network.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop
+from trg.geometry.lens import LensModelError, LensModelWarning
 from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import (
     rotation_between,
@@ -156,7 +158,8 @@ class PosePipeline:
         """Estimate one face per request.
 
         None where there is no face to estimate: the box lies outside the image or is smaller than
-        4 px, or the estimated head is behind the camera.
+        4 px, or the estimated head is behind the camera. None with a LensModelWarning where the
+        camera's lens model folds over before it reaches the face.
         """
         return [scored and scored.face for scored in self.estimate_with_features(requests)]
 
@@ -227,6 +230,9 @@ class PosePipeline:
                     face = Face.from_pose(
                         *pose, float(confidence[row]), requests[i].camera, topology
                     )
+                except LensModelError:
+                    _warn_of_lost_face()
+                    found[i] = None
                 except ValueError:  # behind the camera or not finite: not a face
                     found[i] = None
                 else:
@@ -271,7 +277,20 @@ def crop_roll_deg(face_roll_deg: float) -> float:
 def _virtual_camera(request: FaceRequest) -> VirtualCamera | None:
     if isinstance(request.region, Face):
         return _virtual_camera_of_face(request.region)
-    return virtual_camera_of_box(request.camera, request.region, request.roll_deg)
+    try:
+        return virtual_camera_of_box(request.camera, request.region, request.roll_deg)
+    except LensModelError:
+        _warn_of_lost_face()
+        return None
+
+
+def _warn_of_lost_face() -> None:
+    warnings.warn(
+        "a face has no pose, because the camera's lens model folds over before it reaches the "
+        "face: see the share of the picture that this concerns in Camera.blind_share",
+        LensModelWarning,
+        stacklevel=2,
+    )
 
 
 def _virtual_camera_of_face(face: Face) -> VirtualCamera:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.camera import Camera
+from trg.geometry.lens import reoriented_coefficients
 
 
 class Orientation(NamedTuple):
@@ -37,9 +38,8 @@ class Orientation(NamedTuple):
 
     def apply_to_camera(self, camera: Camera) -> Camera:
         """Return the camera of the upright image, given the camera of the stored one."""
-        k1, k2, p1, p2, k3 = camera.distortion
+        distortion = reoriented_coefficients(camera.lens_model, camera.distortion, *self)
         if self.transpose:
-            p1, p2 = p2, p1
             camera = replace(
                 camera,
                 fx=camera.fy,
@@ -53,7 +53,7 @@ class Orientation(NamedTuple):
             camera,
             cx=camera.width - camera.cx if self.flip_x else camera.cx,
             cy=camera.height - camera.cy if self.flip_y else camera.cy,
-            distortion=(k1, k2, -p1 if self.flip_y else p1, -p2 if self.flip_x else p2, k3),
+            distortion=distortion,
         )
 
 

@@ -122,8 +122,8 @@ def draw_faces(
     """
     style = style or OverlayStyle()
     drawn = np.array(rgb_image("pixels", pixels))
-    depth_m = [float(np.nan_to_num(face.translation_m[2])) for face in faces]
-    for index in np.argsort(depth_m, kind="stable")[::-1]:
+    distance_m = [face.distance_m for face in faces]
+    for index in np.argsort(distance_m, kind="stable")[::-1]:
         _draw_face(drawn, faces[index], colour_of(faces[index], int(index)), style)
     return drawn
 
@@ -134,7 +134,8 @@ def colour_of(face: Face, index: int = 0) -> Colour:
 
 
 def _draw_face(drawn: NDArray[np.uint8], face: Face, colour: Colour, style: OverlayStyle) -> None:
-    in_front = bool(face.translation_m[2] > 0)
+    # A fisheye lens sees beyond 90 degrees, where the depth is negative.
+    in_front = bool(np.isfinite(face.camera.project(face.translation_m)).all())
     size = (drawn.shape[1], drawn.shape[0])
     unit_px = _line_unit_px(size, face.box_xyxy)
     if style.mesh and in_front:

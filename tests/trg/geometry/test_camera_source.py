@@ -8,11 +8,14 @@ import pytest
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.camera_source import (
     FieldOfView,
+    SizelessCalibration,
     is_single_camera,
     resolve_camera,
     scale_calibration,
 )
+from trg.geometry.lens import LensModelWarning
 
+FOLDING = (-0.5, 0.0, 0.0, 0.0, 0.0)
 LENS = Camera(812.5, 808.0, 331.25, 236.5, 640, 480, (-0.21, 0.05, 0.001, -0.002, 0.01))
 
 
@@ -67,3 +70,18 @@ def test_a_calibration_holds_for_scaled_images():
 def test_a_calibration_with_another_aspect_ratio_is_refused(size, hint):
     with pytest.raises(ValueError, match=rf"640x480 px.*{size[0]}x{size[1]}.*{hint}"):
         scale_calibration(LENS, *size)
+
+
+@pytest.mark.parametrize("kind", [Camera, SizelessCalibration])
+def test_a_lens_model_that_folds_over_inside_the_picture_is_told(kind):
+    size = (640, 480) if kind is Camera else ()
+    folding = kind(420.0, 420.0, 320.0, 240.0, *size, distortion=FOLDING)
+    with pytest.warns(LensModelWarning, match="folds over 39 degrees"):
+        resolve_camera(640, 480, folding)
+
+
+def test_python_users_reach_the_choice_of_a_camera_without_deep_imports():
+    import trg
+
+    assert trg.resolve_camera(640, 480, trg.FieldOfView(60.0)).source == "fov"
+    assert trg.read_calibration.__module__ == "trg.io.calibration"

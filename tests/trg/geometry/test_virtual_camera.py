@@ -10,6 +10,7 @@ from PIL import Image
 
 from trg.geometry import virtual_camera
 from trg.geometry.camera import Camera
+from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trg.geometry.virtual_camera import (
@@ -21,6 +22,11 @@ from trg.geometry.virtual_camera import (
 PLAIN = Camera.from_fov(90.0, 640, 480)
 SKEWED = Camera(420.0, 380.0, 250.0, 280.0, 640, 480)
 DISTORTED = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (0.05, -0.02, 0.001, -0.002, 0.0))
+FISHEYE = Camera(
+    330.0, 325.0, 325.0, 236.0, 640, 480, (-0.01, 0.02, -0.01, 0.001), lens_model="fisheye"
+)
+EQUIDISTANT = Camera(90.0, 90.0, 320.0, 240.0, 640, 480, (0.0,) * 4, lens_model="fisheye")
+FOLDING = Camera(420.0, 420.0, 320.0, 240.0, 640, 480, (-0.5, 0.0, 0.0, 0.0, 0.0))
 NEARLY_IDEAL = Camera(420.0, 380.0, 250.0, 280.0, 640, 480, (1e-12, 0, 0, 0, 0))
 
 
@@ -44,7 +50,7 @@ def colours_of(rays):
     return np.rint(np.stack(colours, -1)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("camera", [PLAIN, SKEWED, DISTORTED])
+@pytest.mark.parametrize("camera", [PLAIN, SKEWED, DISTORTED, FISHEYE])
 @pytest.mark.parametrize("box", [(270, 190, 370, 290), (480, 20, 620, 160), (20, 200, 300, 470)])
 @pytest.mark.parametrize(("size", "roll_deg"), [(32, 0.0), (192, 0.0), (96, -130.0)])
 def test_each_crop_pixel_shows_what_its_ray_meets(camera, box, size, roll_deg):
@@ -141,12 +147,16 @@ def test_boxes_that_show_nothing_give_none(box, camera):
     st.floats(-300, 800),
     st.floats(-300, 700),
     st.floats(1, 3000),
-    st.sampled_from([PLAIN, DISTORTED]),
+    st.sampled_from([PLAIN, DISTORTED, FISHEYE, FOLDING]),
 )
 def test_any_box_gives_a_crop_or_none(x, y, side, camera):
-    crop = crop_from_virtual_camera(
-        np.zeros((480, 640, 3), np.uint8), camera, (x, y, x + side, y + side), 16
-    )
+    box = (x, y, x + side, y + side)
+    try:
+        crop = crop_from_virtual_camera(np.zeros((480, 640, 3), np.uint8), camera, box, 16)
+    except LensModelError:
+        centre = (x + side / 2, y + side / 2)
+        assert np.isnan(camera.directions(centre)).any()
+        return
     assert crop is None or (crop.pixels.shape == (16, 16, 3) and crop.bbox_info[2] > 0)
 
 
@@ -172,3 +182,32 @@ def test_invalid_input_is_refused_with_the_reason():
         crop_from_virtual_camera(np.zeros((100, 100, 3), np.uint8), PLAIN, (0, 0, 50, 50), 64)
     with pytest.raises(ValueError, match="finite"):
         virtual_camera_of_box(PLAIN, (0, 0, np.nan, 50))
+
+
+def test_a_fisheye_crop_beyond_90_degrees_shows_what_its_rays_meet():
+    x, y = np.meshgrid(np.arange(640) + 0.5, np.arange(480) + 0.5)
+    directions = EQUIDISTANT.directions(np.stack([x, y], -1))
+
+    def shown(unit):
+        return np.rint(128 + 100 * np.nan_to_num(unit)).astype(np.uint8)
+
+    image = shown(directions / np.linalg.norm(directions, axis=-1)[..., None])
+    pixel = EQUIDISTANT.project([np.sin(1.9), 0.1, np.cos(1.9)])
+    crop = crop_from_virtual_camera(image, EQUIDISTANT, (*(pixel - 20), *(pixel + 20)), 64)
+    assert crop.cam_from_virtual[2, 2] < -0.2
+    middles = ((np.arange(64) + 0.5) / 64 * 2 - 1) * crop.bbox_info[2] / 2
+    x, y = np.meshgrid(middles, middles)
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ crop.cam_from_virtual.T
+    expected = shown(rays / np.linalg.norm(rays, axis=-1)[..., None])
+    assert np.abs(crop.pixels.astype(int) - expected).max() <= 3
+
+
+def test_a_box_that_reaches_beyond_the_fold_keeps_its_visible_part():
+    fold_px = 420 * 2 / 3 * np.sqrt(2 / 3)
+    box = (320 + fold_px - 60, 200, 320 + fold_px + 20, 280)
+    virtual = virtual_camera_of_box(FOLDING, box)
+    whole = virtual_camera_of_box(FOLDING, (320 + fold_px - 75, 200, 320 + fold_px - 5, 280))
+    assert virtual.side_rays == pytest.approx(whole.side_rays, rel=0.3)
+    beyond = (320 + fold_px - 20, 200, 320 + fold_px + 60, 280)
+    with pytest.raises(LensModelError, match="folds over"):
+        virtual_camera_of_box(FOLDING, beyond)

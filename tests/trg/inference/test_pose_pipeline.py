@@ -15,6 +15,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     numbered_crops,
 )
 from trg.geometry.camera import Camera
+from trg.geometry.lens import LensModelWarning
 from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler, rotation_to_euler
 from trg.inference.detections import Detections
 from trg.inference.pose_pipeline import (
@@ -140,3 +141,11 @@ def test_a_head_that_turns_once_round_is_followed_without_a_new_detection():
         assert geodesic_angle_deg(face.rotation, rolled(roll_deg).rotation) < 1e-3
     assert detector.calls == 1
     assert sum(network.calls) <= frame + 4
+
+
+def test_a_face_beyond_the_fold_of_the_lens_model_is_told():
+    folding = Camera(420.0, 420.0, 320.0, 240.0, 640, 480, (-0.5, 0.0, 0.0, 0.0, 0.0))
+    _, pipeline = pipeline_of(rolled(0.0))
+    image = np.zeros((480, 640, 3), np.uint8)
+    with pytest.warns(LensModelWarning, match="a face has no pose"):
+        assert pipeline.estimate([FaceRequest(image, folding, (580, 20, 630, 70))]) == [None]

@@ -177,7 +177,8 @@ class CameraOptions:
     fov_axis
         What ``--fov`` spans: ``horizontal``, ``vertical`` or ``diagonal``.
     camera
-        A calibration file: OpenCV's YAML, ROS's camera_info, COLMAP's cameras.txt, or JSON.
+        A calibration file: OpenCV's YAML, XML or .npz, ROS's camera_info, Kalibr's camchain,
+        COLMAP's cameras.txt, or JSON.
     """
 
     focal: float | None = None

@@ -34,6 +34,7 @@ LANDMARKS = range(68)
 MM_DECIMALS = LENGTH_DECIMALS - 3
 
 _ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
+_SIGHT_ANGLES = ("yaw_sight_deg", "pitch_sight_deg", "roll_sight_deg")
 _TRANSLATION = ("tx_m", "ty_m", "tz_m")
 _BOX = ("box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px")
 _ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
@@ -42,8 +43,8 @@ _POINTS_PX = tuple(f"{axis}{point}_px" for point in LANDMARKS for axis in "xy")
 CSV_COLUMNS = (
     *("source", "frame", "time_s", "width_px", "height_px"),
     *(f"{name}_px" for name in INTRINSIC_NAMES),
-    *(*DISTORTION_NAMES, "camera_source", "axes"),
-    *("face_id", "confidence", *_BOX, *_ANGLES, *_TRANSLATION, *_ROTATION),
+    *(*DISTORTION_NAMES, "lens_model", "camera_source", "axes"),
+    *("face_id", "confidence", *_BOX, *_ANGLES, *_SIGHT_ANGLES, *_TRANSLATION, *_ROTATION),
     *("distance_m", "interpupillary_m", *_POINTS_PX),
     "error",
 )
@@ -104,6 +105,7 @@ def _face_values(face: Face, axes: FrameConvention) -> dict[str, Any]:
         "distance_m": rounded(face.distance_m, LENGTH_DECIMALS),
         "interpupillary_m": rounded(face.interpupillary_m, LENGTH_DECIMALS),
         **_named(_ANGLES, face.euler(), ANGLE_DECIMALS),
+        **_named(_SIGHT_ANGLES, face.euler(relative_to="sight"), ANGLE_DECIMALS),
         **_named(_TRANSLATION, pose.translation_m, LENGTH_DECIMALS),
         **_named(_BOX, face.box_xyxy, PIXEL_DECIMALS),
         **_named(_ROTATION, pose.rotation, ROTATION_DECIMALS),

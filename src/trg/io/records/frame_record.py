@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from trg.face import Face
 from trg.geometry.axes import HEAD_AXES, FrameConvention
 from trg.geometry.camera import Camera
+from trg.geometry.lens import COEFFICIENT_NAMES
 
 ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = 4
 LENGTH_DECIMALS = TIME_DECIMALS = 6
@@ -29,14 +30,15 @@ ROTATION_DECIMALS = 7
 PIXEL_DECIMALS = 2
 
 INTRINSIC_NAMES = ("fx", "fy", "cx", "cy")
-DISTORTION_NAMES = ("k1", "k2", "p1", "p2", "k3")
-"""Names of the coefficients in :attr:`Camera.distortion`."""
+DISTORTION_NAMES = COEFFICIENT_NAMES["brown_conrady"]
+"""Columns of the coefficients; a fisheye lens uses k1 to k4."""
 
 _FACE_DECIMALS = {
     "confidence": CONFIDENCE_DECIMALS,
     "rotation": ROTATION_DECIMALS,
     "translation_m": LENGTH_DECIMALS,
     "euler_deg": ANGLE_DECIMALS,
+    "euler_sight_deg": ANGLE_DECIMALS,
     "distance_m": LENGTH_DECIMALS,
     "interpupillary_m": LENGTH_DECIMALS,
     "landmarks_m": LENGTH_DECIMALS,
@@ -82,12 +84,16 @@ class Pose3D(NamedTuple):
 def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
     """Return the JSON object of a photo or frame, with rounded values.
 
-    ``distortion`` is present only if the lens has any. ``landmarks`` adds the dense landmarks of
-    each face, in the image and in the head frame.
+    ``distortion`` is present only if the lens has any, ``lens_model`` only if it is another than
+    Brown-Conrady. ``landmarks`` adds the dense landmarks of each face, in the image and in the
+    head frame.
     """
     camera = found.camera
     values = {name: rounded(getattr(camera, name), INTRINSIC_DECIMALS) for name in INTRINSIC_NAMES}
-    lens = {"distortion": list(camera.distortion)} if camera.is_distorted else {}
+    plain = camera.to_dict()
+    lens = {name: plain[name] for name in ("lens_model", "distortion") if name in plain}
+    if not camera.is_distorted:
+        del lens["distortion"]
     return {
         "source": found.source,
         "frame": found.frame,
@@ -109,7 +115,8 @@ def frame_columns(found: FrameFaces) -> dict[str, Any]:
         "width_px": camera.width,
         "height_px": camera.height,
         **{f"{name}_px": getattr(camera, name) for name in INTRINSIC_NAMES},
-        **dict(zip(DISTORTION_NAMES, camera.distortion, strict=True)),
+        **_coefficients(camera),
+        "lens_model": camera.lens_model,
         "camera_source": camera.source,
         "axes": found.axes,
     }
@@ -122,6 +129,13 @@ def rounded(value: Any, decimals: int) -> Any:
     if isinstance(value, dict):
         return {key: rounded(each, decimals) for key, each in value.items()}
     return (np.round(value, decimals) + 0.0).tolist()  # the sum turns -0.0 into 0.0
+
+
+def _coefficients(camera: Camera) -> dict[str, float | None]:
+    """Return a number for each of the distortion columns; None if its model has no such one."""
+    names = COEFFICIENT_NAMES[camera.lens_model]
+    known = dict.fromkeys(names, 0.0) | dict(zip(names, camera.distortion, strict=False))
+    return {name: known.get(name) for name in DISTORTION_NAMES}
 
 
 def _face_record(face: Face, axes: FrameConvention, landmarks: bool) -> dict[str, Any]:
