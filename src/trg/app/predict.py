@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from trg.app.outputs import OutputError, Outputs
 from trg.estimator import HeadPoseEstimator
-from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M, Face
+from trg.face import Face
 from trg.geometry.axes import FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, FieldOfView, SizelessCalibration, resolve_camera
 from trg.io.boxes import PhotoBoxes, boxes_for
+from trg.io.eye_distances import EyeDistances, checked_interpupillary_m
 from trg.io.image_clip import FrameReader, open_clip
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
@@ -95,8 +96,8 @@ class PredictOptions:
     """Face boxes of the photos, in place of a detector. None: faces are detected."""
     max_faces: int | None = None
     """Maximum per image."""
-    interpupillary_m: float | None = None
-    """A known distance between the pupils, by which each face is scaled."""
+    interpupillary_m: float | EyeDistances | None = None
+    """A known distance between the pupils, by which each face is scaled, or those of people."""
     smooth: bool = True
     """Whether poses are smoothed over the frames of a video."""
     axes: FrameConvention = "opencv"
@@ -105,12 +106,8 @@ class PredictOptions:
     """Photos that are processed together."""
 
     def __post_init__(self) -> None:
-        low_m, high_m = MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M
-        if self.interpupillary_m is not None and not low_m <= self.interpupillary_m <= high_m:
-            raise ValueError(
-                f"eye distance: expected {1000 * low_m:g} to {1000 * high_m:g} mm, "
-                f"got {1000 * self.interpupillary_m:g}"
-            )
+        if isinstance(self.interpupillary_m, float | int):
+            checked_interpupillary_m("eye distance", 1000.0 * self.interpupillary_m)
 
     def settings(self) -> dict[str, Any]:
         """Return all that changes results, as plain values for the list of finished inputs."""
@@ -118,7 +115,11 @@ class PredictOptions:
             "camera": _plain_camera(self.camera),
             "boxes_sha256": None if self.boxes is None else _boxes_sha256(self.boxes),
             "max_faces": self.max_faces,
-            "interpupillary_m": self.interpupillary_m,
+            "interpupillary_m": (
+                self.interpupillary_m.sha256()
+                if isinstance(self.interpupillary_m, EyeDistances)
+                else self.interpupillary_m
+            ),
             "smooth": self.smooth,
             "axes": self.axes,
         }
@@ -127,6 +128,8 @@ class PredictOptions:
         """Raise ValueError if the options do not apply to the inputs."""
         if self.boxes is not None and any(isinstance(item, VideoInput) for item in inputs):
             raise ValueError("boxes: are for photos; expected no video among the inputs")
+        if isinstance(self.interpupillary_m, EyeDistances):
+            self.interpupillary_m.check([item.name for item in inputs])
 
 
 class Predictor:
@@ -198,7 +201,7 @@ class Predictor:
             photo, image, _, _ = queue.popleft()
             assert image is not None
             assert image.camera is not None
-            faces = self._scaled(found)
+            faces = self._scaled(photo, found)
             self._record(FrameFaces(photo.name, image.camera, faces, axes=self._options.axes))
             try:
                 self._outputs.write_photo(photo, image.pixels, faces)
@@ -271,7 +274,7 @@ class Predictor:
                 if files.warning:
                     self._observer.on_warning(video, files.warning)
                 for frame in results:
-                    faces = self._scaled(frame.faces)
+                    faces = self._scaled(video, frame.faces)
                     place = (frame.index, frame.time_s, options.axes)
                     self._record(FrameFaces(video.name, camera, faces, *place))
                     files.add(frame.pixels, faces, frame.time_s)
@@ -301,10 +304,14 @@ class Predictor:
         self.summary.faces += len(found.faces)
         self.summary.without_faces += not found.faces
 
-    def _scaled(self, faces: Sequence[Face]) -> list[Face]:
-        if self._options.interpupillary_m is None:
-            return list(faces)
-        return [face.with_interpupillary(self._options.interpupillary_m) for face in faces]
+    def _scaled(self, item: MediaInput, faces: Sequence[Face]) -> list[Face]:
+        known = self._options.interpupillary_m
+        scaled = []
+        for place, face in enumerate(faces):
+            number = place if face.id is None else face.id
+            known_m = known.of_face(item.name, number) if isinstance(known, EyeDistances) else known
+            scaled.append(face if known_m is None else face.with_interpupillary(known_m))
+        return scaled
 
     def _fail(self, item: MediaInput, message: str) -> None:
         self._records.write_error(item.name, message)

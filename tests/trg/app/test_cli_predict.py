@@ -264,6 +264,34 @@ def test_a_known_eye_distance_sets_the_scale(cli, tmp_path):  # noqa: F811
     assert known["landmarks68_px"] == plain["landmarks68_px"]
 
 
+def test_people_have_their_own_eye_distances(cli, tmp_path):  # noqa: F811
+    photos = save_photos(tmp_path, 0, 1)
+    people = tmp_path / "people.csv"
+    people.write_text(f"source,ipd_mm\n{photos[0].name},60\n")
+    done = cli.predict(*photos, *FOCAL, "--ipd", people)
+    (first,), (second, _) = (record["faces"] for record in done.records)
+    assert first["interpupillary_m"] == pytest.approx(0.060, abs=1e-6)
+    assert second["interpupillary_m"] != pytest.approx(0.060, abs=1e-4)
+    assert photos[1].name in done.err.replace("\n", "")
+
+
+def test_a_fisheye_camera_and_one_that_folds_over(cli, tmp_path):  # noqa: F811
+    (photo,) = save_photos(tmp_path, 0)
+    width, height = Image.open(photo).size
+    numbers = {"fx": 600.0, "fy": 600.0, "cx": width / 2, "cy": height / 2}
+    camera = {**numbers, "width": width, "height": height}
+    path = tmp_path / "camera.json"
+    path.write_text(json.dumps({**camera, "lens_model": "fisheye", "distortion": [0.0] * 4}))
+    done = cli.predict(photo, "--camera", path, "-o", tmp_path / "out", "--draw")
+    record = json.loads((tmp_path / "out" / f"{photo.stem}.jsonl").read_text())
+    assert record["camera"]["lens_model"] == "fisheye"
+    assert record["faces"][0].keys() >= {"euler_deg", "euler_sight_deg"}
+    assert (tmp_path / "out" / f"{photo.stem}.jpg").exists()
+    path.write_text(json.dumps({**camera, "distortion": [-2.0, 0.0, 0.0, 0.0, 0.0]}))
+    done = cli.predict(photo, "--camera", path)
+    assert "lens model folds over 22 degrees" in " ".join(done.err.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trg.app.outputs import Outputs
     from trg.estimator import HeadPoseEstimator
     from trg.geometry.camera_source import CameraLike
+    from trg.io.eye_distances import EyeDistances
     from trg.io.inputs import MediaInput
     from trg.io.overlay import OverlayStyle
     from trg.io.records.writers import RecordWriter
@@ -215,7 +216,8 @@ class FaceOptions:
         Smallest face box to detect, px: the side of a square 1.5 times as large as the face from
         brows to chin. Smaller values need more time.
     ipd
-        The person's distance between the pupils, mm; sets the scale of faces and distances.
+        The person's distance between the pupils, mm; sets the scale of faces and distances. Or a
+        CSV or JSON file with the distances of several people (docs/cli.md).
     smooth
         Smooth the poses of a video over time.
     """
@@ -223,8 +225,19 @@ class FaceOptions:
     boxes: Path | None = None
     max_faces: Positive | None = None
     smallest_face: Positive | None = None
-    ipd: float | None = None
+    ipd: str | None = None
     smooth: bool = True
+
+    def interpupillary_m(self) -> float | EyeDistances | None:
+        """Return the distance between the pupils in metres, or those of several people."""
+        from trg.io.eye_distances import read_eye_distances
+
+        if self.ipd is None:
+            return None
+        try:
+            return float(self.ipd) / 1000.0
+        except ValueError:
+            return read_eye_distances(self.ipd)
 
 
 @Parameter(name="*", group=PROCESSING)
@@ -340,7 +353,7 @@ def predict(
         camera=camera.resolve(),
         boxes=None if faces.boxes is None else read_boxes(faces.boxes),
         max_faces=faces.max_faces,
-        interpupillary_m=None if faces.ipd is None else faces.ipd / 1000.0,
+        interpupillary_m=faces.interpupillary_m(),
         smooth=faces.smooth,
         axes=results.frame,
         batch_size=processing.batch_size,
