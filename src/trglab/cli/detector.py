@@ -50,7 +50,7 @@ def train_verb(
     steps, seed
         Number of steps, over which the learning rate decays, and the random seed.
     architecture
-        ``separable`` takes a quarter of the time of ``dense``, and needs a longer training.
+        ``separable`` is faster than ``dense``, and needs a longer training.
     resume
         Continue from the checkpoint in the folder.
     start_from

@@ -11,7 +11,7 @@ of a face, and the box and five points of that face::
 
 There are two architectures: :data:`DENSE` has 3x3 convolutions; in :data:`SEPARABLE` each spatial
 convolution after the stem is depthwise and followed by 1x1 convolutions, which an ordinary
-processor computes in a quarter of the time.
+processor computes in less than half of the time.
 
 The 14 channels are a logit, the offset of the box centre from the cell centre (2) and of the points
 (10) in sides of the box, and the logarithm of the side over :data:`UNIT_SIDE_PX`. These units give
