@@ -289,7 +289,7 @@ def _warn_of_lost_face() -> None:
         "a face has no pose, because the camera's lens model folds over before it reaches the "
         "face: see the share of the picture that this concerns in Camera.blind_share",
         LensModelWarning,
-        stacklevel=2,
+        stacklevel=1,  # one place: shown once
     )
 
 
