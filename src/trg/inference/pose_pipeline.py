@@ -69,6 +69,10 @@ SURE_CONFIDENCE = 0.997
 """Faces with less confidence are searched at other rolls: few upright ones, and of upside-down ones
 that pass for upright nearly all."""
 
+FOUND_CONFIDENCE = 0.9
+"""Least confidence of a face that was found by a search. What is no face gets three looks in a
+search, and one of them often looks a little like a face."""
+
 CPU_BATCH = 8
 """Crops per call of the network. Larger batches do not fit a CPU's caches and are slower."""
 
@@ -181,7 +185,8 @@ class PosePipeline:
             [requests[i] for i, _ in trials], [camera for _, camera in trials]
         )
         for (i, _), other in zip(trials, found, strict=True):
-            results[i] = max(results[i], other, key=_confidence)
+            if _confidence(other) >= FOUND_CONFIDENCE:
+                results[i] = max(results[i], other, key=_confidence)
         return results
 
     def _estimate_refined(

@@ -150,7 +150,19 @@ def find_inputs(
             "expected photos, videos, folders, globs, webcam numbers or stream URLs; found "
             f"nothing at {', '.join(repr(without_secrets(each)) for each in unmatched)}{hint}"
         )
+    if fps is not None and not any(map(frame_files, inputs.values())):
+        raise ValueError(
+            f"fps: expected numbered files such as frame_%04d.jpg among the inputs, which {fps:g} "
+            "frames a second would be for; videos and animations have their own times"
+        )
     return _distinct_names(inputs.values())
+
+
+def frame_files(item: MediaInput) -> list[str]:
+    """Return the files of a clip of numbered frames; none for other inputs."""
+    if isinstance(item, VideoInput) and isinstance(item.address, NumberedFrames):
+        return list(numbered_files(item.address.path).values())
+    return []
 
 
 def is_stream_url(text: str) -> bool:

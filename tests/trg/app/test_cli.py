@@ -60,3 +60,11 @@ def warn():
 """
     done = run_python(f"{setup}{RUN}main()", "warn")
     assert done.stderr.splitlines() == ["warning: mind [this] step"]
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    printed = run_cli("predict", "--camera=~/no.yaml", "~/no.jpg", "-o", "~/out").err
+    assert f"{tmp_path}/no.jpg" in printed
+    assert "~" not in printed

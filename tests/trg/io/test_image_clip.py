@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 
 from trg.io.image_clip import ImageClip, open_clip
-from trg.io.inputs import AnimatedImage, NumberedFrames, PhotoInput, VideoInput, find_inputs
+from trg.io.inputs import (
+    AnimatedImage,
+    NumberedFrames,
+    PhotoInput,
+    VideoInput,
+    find_inputs,
+    frame_files,
+)
+from trg.io.records.journal_lines import InputFile
 
 COLOURS = ("red", "lime", "blue", "white")
 
@@ -35,6 +43,19 @@ def test_numbered_files_are_one_clip_with_times(tmp_path):
         find_inputs([pattern], fps=0.0)
     with pytest.raises(FileNotFoundError):
         find_inputs([str(tmp_path / "other_%d.png")], fps=20.0)
+    with pytest.raises(ValueError, match=r"fps: expected numbered files .* 20 frames a second"):
+        find_inputs([str(tmp_path / "frame_0003.png")], fps=20.0)
+
+
+def test_a_changed_frame_changes_the_state_of_its_clip(tmp_path):
+    (item,) = find_inputs([write_frames(tmp_path, [3, 4])], fps=20.0)
+    before = InputFile.of(item.path, frame_files(item))
+    assert before == InputFile.of(item.path, frame_files(item))
+    with open(tmp_path / "frame_0004.png", "ab") as file:
+        file.write(b"more")
+    changed = InputFile.of(item.path, frame_files(item))
+    assert None not in (before, changed)
+    assert before != changed
 
 
 def test_damaged_frames_are_skipped_and_reported_at_the_end(tmp_path):

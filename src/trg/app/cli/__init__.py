@@ -97,8 +97,10 @@ def main() -> None:
     """Run the command line; user errors are one line on stderr and exit code 2."""
     warnings.showwarning = _show_warning
     try:
-        # cyclopts takes a lone hyphen for an option.
-        tokens = [STDIN_NAME if token == STDIN_ARGUMENT else token for token in sys.argv[1:]]
+        # cyclopts takes a lone hyphen for an option; the shell leaves a quoted tilde.
+        tokens = [
+            STDIN_NAME if token == STDIN_ARGUMENT else _expand_home(token) for token in sys.argv[1:]
+        ]
         app(complete_draw(tokens))
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
@@ -108,6 +110,12 @@ def main() -> None:
     except KeyboardInterrupt:
         messages.print("stopped")
         sys.exit(130)
+
+
+def _expand_home(token: str) -> str:
+    """Replace a leading ``~`` of an argument, or of the value in ``--option=~/path``."""
+    option, equals, value = token.rpartition("=") if token.startswith("--") else ("", "", token)
+    return option + equals + (value if os.path.lexists(value) else os.path.expanduser(value))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -388,7 +388,10 @@ def predict(
             resume=results.resume,
             overwrite=results.overwrite,
             settings=settings,
-            inputs={item.name: InputFile.of(item.path) for item in inputs},
+            inputs={
+                item.name: InputFile.of(item.path, getattr(item, "frame_files", ()))
+                for item in inputs
+            },
         ) as records,
         ConsoleObserver(inputs, records.finished, show_progress) as observer,
     ):

@@ -40,15 +40,20 @@ class InputFile(NamedTuple):
     modified_ns: int
 
     @classmethod
-    def of(cls, path: str | None) -> InputFile | None:
-        """Return the state of a file; None if there is none, or it cannot be examined."""
+    def of(cls, path: str | None, parts: Sequence[str] = ()) -> InputFile | None:
+        """Return the state of a file, or of the files of a clip together.
+
+        None if there is none, or one cannot be examined.
+        """
+        if path is None:
+            return None
         try:
-            status = None if path is None else os.stat(path)
+            states = [os.stat(part) for part in parts or (path,)]
         except OSError:
             return None
-        if path is None or status is None:
-            return None
-        return cls(escape_name(real_path(path)), status.st_size, status.st_mtime_ns)
+        size = sum(state.st_size for state in states)
+        modified_ns = max(state.st_mtime_ns for state in states)
+        return cls(escape_name(real_path(path)), size, modified_ns)
 
 
 Inputs = Mapping[str, InputFile | None]
