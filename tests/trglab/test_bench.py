@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from trg.app.bench import format_benchmark
 from trglab import bench
-from trglab.synth import dataset
 
 
 def test_renderer_benchmark_breaks_the_time_down_by_stage(monkeypatch):
     monkeypatch.setattr(bench, "WARM_UP_PEOPLE", 1)
-    monkeypatch.setattr(dataset, "IMAGES_PER_PERSON", 2)
     result = bench.bench_renderer(seconds=0.01, size_px=32)
     assert set(result.ms_by_stage) == {
         "person", "expression", "surfaces", "light and background", "render", "sensor",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support.child_process import run_python
@@ -62,9 +64,16 @@ def warn():
     assert done.stderr.splitlines() == ["warning: mind [this] step"]
 
 
-def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    printed = run_cli("predict", "--camera=~/no.yaml", "~/no.jpg", "-o", "~/out").err
-    assert f"{tmp_path}/no.jpg" in printed
-    assert "~" not in printed
+def test_a_tilde_that_the_shell_left_is_the_home_folder() -> None:
+    code = (
+        "from trg.app.cli import _expand_home; import sys; print(*map(_expand_home, sys.argv[1:]))"
+    )
+    shown = run_python(code, "~/no.jpg", "--camera=~/no.yaml", "-o", "a~b", "--ipd=0.06").stdout
+    home = os.path.expanduser("~")
+    assert shown.split() == [
+        f"{home}/no.jpg",
+        f"--camera={home}/no.yaml",
+        "-o",
+        "a~b",
+        "--ipd=0.06",
+    ]
