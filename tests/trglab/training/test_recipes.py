@@ -152,6 +152,15 @@ def test_a_holdout_lacks_only_assets_that_the_training_lacks_too() -> None:
         recipe("small", {"without": "wigs"})
 
 
+@pytest.mark.parametrize("name", ["small", "fast", "synthetic_r18"])
+def test_trainings_use_only_ingredients_that_are_shown_to_pay(name: str) -> None:
+    used = recipe(name).datasets[0].options["ingredients"]
+    left_out = {ingredient for ingredient, is_used in used.items() if not is_used}
+    assert left_out == {"panoramas", "portraits", "hair_alpha", "beard_volume"}
+    everything = recipe(name, {"without": ""}).datasets[0].options["ingredients"]
+    assert all(everything.values())
+
+
 def test_a_training_may_have_people_of_its_own() -> None:
     assert recipe("small", {"people": "3"}).datasets[0].options["seed"] == 3
     assert recipe("synthetic_r18").datasets[0].options["seed"] == 0
