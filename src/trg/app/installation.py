@@ -87,11 +87,14 @@ def _summary(
 
 
 def _flatten(figures: Any) -> dict[str, float]:
-    """Return the numbers of a card's figures; nested names are joined by a space."""
+    """Return the numbers of a card's figures; nested names are joined by a space.
+
+    A card of another program may hold anything; what is not a mapping has no figures.
+    """
     numbers: dict[str, float] = {}
-    for name, value in (figures or {}).items():
+    for name, value in figures.items() if isinstance(figures, Mapping) else ():
         if isinstance(value, Mapping):
             numbers.update({f"{name} {key}": each for key, each in _flatten(value).items()})
         elif isinstance(value, int | float):
-            numbers[name] = float(value)
+            numbers[str(name)] = float(value)
     return numbers

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 
 import pytest
 
-from tests.support.child_process import run_python
-from trg.app.cli import RESEARCH_VERBS
+import trg
+from tests.support.child_process import ROOT, run_python
+from trg.app.cli import EXTRA_OF_PACKAGE, RESEARCH_VERBS, app
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 
 RUN = "import sys; from trg.app.cli import main; sys.argv = ['trg', *sys.argv[1:]]\n"
@@ -77,3 +80,50 @@ def test_a_tilde_that_the_shell_left_is_the_home_folder() -> None:
         "a~b",
         "--ipd=0.06",
     ]
+
+
+@pytest.mark.parametrize("arguments", [("models",), ("--help",), ("doctor",), ("predict", "x.jpg")])
+def test_a_closed_standard_output_is_one_line_and_exit_code_2(arguments):
+    done = run_python(f"import sys; sys.stdout = None\n{RUN}main()", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: standard output is closed"]
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("predict", "--help")])
+def test_a_reader_that_closes_the_pipe_ends_the_program_quietly(arguments):
+    close = "import os\nreader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
+    done = run_python(f"{close}{RUN}main()", *arguments)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "my clip.MP4", "-", "{folder}"])
+def test_a_photo_in_place_of_a_verb_suggests_predict(tmp_path, name):
+    name = name.format(folder=tmp_path)
+    done = run_python(f"{RUN}main()", name, "--landmarks")
+    assert done.returncode == 2
+    assert f"did you mean: trg predict {shlex.join([name, '--landmarks'])}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_optional_dependency_has_its_extra_in_messages():
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0]
+    import_names = {"scikit-image": "skimage"}
+    for extra, listed in re.findall(r"^(\w+) = \[(.*?)\]$", section, re.MULTILINE | re.DOTALL):
+        if extra not in ("test", "dev"):
+            for package in re.findall(r'"([\w-]+)[><=]', listed):
+                name = import_names.get(package, package.replace("-", "_"))
+                assert EXTRA_OF_PACKAGE.get(name) == extra, name
+
+
+def test_python_m_trg_and_the_short_flags():
+    run_module = "import runpy, sys; sys.argv = ['trg', *sys.argv[1:]]\n"
+    run_module += "runpy.run_module('trg', run_name='__main__')"
+    assert run_python(run_module, "-V").stdout.strip() == trg.__version__
+    assert "-m" in run_python(run_module, "doctor", "--help").stdout
+
+
+def test_completion_covers_the_lazy_verbs():
+    script = app.generate_completion(shell="bash")
+    assert all(name in script for name in RESEARCH_VERBS)
+    assert "--install-completion" in script

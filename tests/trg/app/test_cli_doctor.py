@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +183,12 @@ def test_every_option_is_in_the_docs():
     for group in (ResultOptions, CameraOptions, FaceOptions, ProcessingOptions):
         for name in (field.name for field in fields(group)):
             assert f"`--{flags.get(name, name.replace('_', '-'))}" in page, name
+
+
+@pytest.mark.parametrize("figures", [[1.0, 2.0], "5.25", 7, True, None, {"a": [1], "b": {"c": 2}}])
+def test_figures_that_are_not_a_mapping_are_not_shown(capsys, monkeypatch, tmp_path, figures):
+    card = replace(CARD, training={"figures": figures})
+    write_bundle(tmp_path / "made.trg", WeightBundle(b"graph", ellipsoid_topology(), card))
+    monkeypatch.setattr("trg.inference.bundle.BUNDLES", tmp_path)
+    monkeypatch.setattr("trg.inference.detector.BUNDLED", tmp_path / "detector.onnx")
+    assert run(capsys, monkeypatch, "models", "--all-figures")[0] == 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from cyclopts import Group
@@ -12,8 +15,8 @@ from rich.markup import escape
 
 from trg.app.cli import doctor, predict  # noqa: F401  (importing them registers their verbs)
 from trg.app.cli.predict import complete_draw
-from trg.app.cli.shared import EVALUATION, TRAINING, app, messages
-from trg.io.inputs import STDIN_ARGUMENT, STDIN_NAME
+from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
+from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES
 
 __all__ = ["app", "main"]
 
@@ -86,22 +89,40 @@ for _index, (_name, _verb) in enumerate(RESEARCH_VERBS.items()):
 
 EXTRA_OF_PACKAGE = {
     **dict.fromkeys(
-        ("torch", "numba", "jaxtyping", "onnx", "onnxscript", "fast_simplification"), "train"
+        ("torch", "numba", "jaxtyping", "onnx", "onnxscript", "fast_simplification", "scipy"),
+        "train",
     ),
     "matplotlib": "plots",
     "pyarrow": "data",
+    "pillow_heif": "heic",
+    "skimage": "demo",
 }
+"""Import names of the optional dependencies in pyproject.toml, and the extra of each."""
+
+EXIT_BROKEN_PIPE = 141
+"""Exit code by shell convention: 128 plus SIGPIPE."""
 
 
 def main() -> None:
     """Run the command line; user errors are one line on stderr and exit code 2."""
     warnings.showwarning = _show_warning
+    if sys.stdout is None:  # closed, as by `>&-`
+        messages.print("[bold red]error:[/] standard output is closed", highlight=False)
+        sys.exit(2)
     try:
+        _refuse_media_as_verb(sys.argv[1:])
         # cyclopts takes a lone hyphen for an option; the shell leaves a quoted tilde.
         tokens = [
             STDIN_NAME if token == STDIN_ARGUMENT else _expand_home(token) for token in sys.argv[1:]
         ]
-        app(complete_draw(tokens))
+        try:
+            app(complete_draw(tokens), console=ResultConsole())
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader has what it needs, as `head`
+        # Python flushes standard output at exit, which would fail again and print an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TRG_DEBUG"):
             raise
@@ -116,6 +137,18 @@ def _expand_home(token: str) -> str:
     """Replace a leading ``~`` of an argument, or of the value in ``--option=~/path``."""
     option, equals, value = token.rpartition("=") if token.startswith("--") else ("", "", token)
     return option + equals + (value if os.path.lexists(value) else os.path.expanduser(value))
+
+
+def _refuse_media_as_verb(arguments: Sequence[str]) -> None:
+    """Raise ValueError if the verb is a photo, a video, or an existing file or folder."""
+    verb = arguments[0] if arguments else ""
+    if verb in app or (verb.startswith("-") and verb != STDIN_ARGUMENT) or not verb:
+        return
+    suffixes = PHOTO_SUFFIXES | VIDEO_SUFFIXES
+    if verb == STDIN_ARGUMENT or Path(verb).suffix.lower() in suffixes or os.path.exists(verb):
+        raise ValueError(
+            f"{verb}: expected a verb; did you mean: trg predict {shlex.join(arguments)}"
+        )
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

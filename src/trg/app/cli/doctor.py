@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+from cyclopts import Parameter
 from rich.markup import escape
 
-from trg.app.cli.shared import app, messages
+from trg.app.cli.shared import ResultConsole, app, messages
 
 if TYPE_CHECKING:
     from trg.app.installation import ModelSummary
@@ -19,7 +19,7 @@ HEADLINES = ("mae_r_deg", "ge_deg", "tz_relative", "landmarks_mm", "add_mm", "st
 
 
 @app.command(sort_key=1)
-def doctor(*, model: str | None = None) -> None:
+def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None) -> None:
     """Show what is installed, and test it on a bundled synthetic face.
 
     The exit code is 1 if something is missing or the test fails.
@@ -32,7 +32,7 @@ def doctor(*, model: str | None = None) -> None:
     from trg.app import installation
     from trg.inference.onnx_session import available_providers
 
-    results = Console(soft_wrap=True, highlight=False)
+    results = ResultConsole()
     rows = list(installation.package_versions().items())
     rows.append(("providers", ", ".join(available_providers())))
     problem = None
@@ -63,7 +63,7 @@ def models(*, all_figures: bool = False) -> None:
     found = bundled_models()
     if not found:
         raise FileNotFoundError("models: this copy of the package has none")
-    results = Console(soft_wrap=True, highlight=False)
+    results = ResultConsole()
     for model in found:
         results.print(f"[bold]{escape(model.name)}[/], {model.kind}")
         shown = model.figures if all_figures else _headlines(model)
@@ -71,7 +71,7 @@ def models(*, all_figures: bool = False) -> None:
         _print_rows(results, _card_rows(model) + figures, indent="  ")
 
 
-def _run_selftest(results: Console, model: str | None) -> str | None:
+def _run_selftest(results: ResultConsole, model: str | None) -> str | None:
     """Run the self-test and print its verdict; return the problem, None if it passed."""
     from trg.app import selftest
     from trg.inference.detector import bundled_model
@@ -87,7 +87,7 @@ def _run_selftest(results: Console, model: str | None) -> str | None:
     return "the self-test failed: the model or ONNX Runtime does not work correctly"
 
 
-def _print_rows(console: Console, rows: list[tuple[str, str]], indent: str = "") -> None:
+def _print_rows(console: ResultConsole, rows: list[tuple[str, str]], indent: str = "") -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         console.print(f"{indent}[cyan]{escape(name):<{width}}[/]  {escape(value)}")

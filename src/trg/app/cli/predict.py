@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -38,8 +37,8 @@ RECORD_SUFFIXES: dict[RecordFormatName, str] = {
 DEFAULT_RECORDS_NAME = "faces"
 """Name of the records of several arguments."""
 
-EXIT_SIGNAL, EXIT_BROKEN_PIPE = 128, 141
-"""Exit codes by shell convention: 128 plus the signal's number; 128 plus SIGPIPE."""
+EXIT_SIGNAL = 128
+"""Exit code by shell convention: 128 plus the signal's number."""
 
 
 RESULTS = Group.create_ordered("Results")
@@ -264,7 +263,7 @@ class ProcessingOptions:
         Largest photo; a photo needs about 8 MB of memory per megapixel.
     """
 
-    model: str | None = None
+    model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None
     flip_tta: bool = False
     threads: Positive = 1
     batch_size: Positive = 32
@@ -379,7 +378,6 @@ def predict(
     # Progress bars would break up results on the same terminal.
     show_progress = results.out is not None or not sys.stdout.isatty()
     with (
-        _quiet_broken_pipe(),
         # Opened after all checks, because it replaces earlier results.
         open_records(
             record_format,
@@ -438,14 +436,3 @@ def _list_failures(
             path.unlink(missing_ok=True)
     except OSError as error:  # they are in the records, too
         messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-
-
-@contextmanager
-def _quiet_broken_pipe() -> Iterator[None]:
-    """Exit without a message if the reader of the results has closed the pipe, as ``head`` does."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Python flushes standard output at exit, which would fail again and print an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)

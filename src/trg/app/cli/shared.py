@@ -13,11 +13,25 @@ app = App(
     name="trg",
     help="6DoF head pose and dense 3D face landmarks from a single image.",
     version=__version__,
+    version_flags=["--version", "-V"],
 )
+app.register_install_completion_command(help="Install completion for this shell.")
 TRAINING = Group("Training and synthetic data (needs the extra `train`)", sort_key=1)
 EVALUATION = Group("Evaluation (needs the extra `train`)", sort_key=2)
 messages = Console(stderr=True, soft_wrap=True)
 """For everything that is not a result."""
+
+
+class ResultConsole(Console):
+    """Standard output for results; a reader that closes the pipe raises BrokenPipeError."""
+
+    def __init__(self) -> None:
+        super().__init__(soft_wrap=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Let ``main`` end the program; rich would exit with code 1."""
+        raise BrokenPipeError
+
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
