@@ -133,7 +133,6 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--landmarks",), "landmarks was False, is True"),
         (("--frame", "unity"), "axes was 'opencv', is 'unity'"),
         (("--animated",), "animated was False, is True"),
-        (("--fps", "30"), "fps was None, is 30.0"),
     ],
 )
 def test_resume_refuses_other_options_by_name(cli, tmp_path, monkeypatch, more, message):  # noqa: F811
