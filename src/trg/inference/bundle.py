@@ -137,6 +137,11 @@ def bundled(name: str = DEFAULT_BUNDLE) -> Path:
     Raises ValueError if the package has no bundle of that name.
     """
     path = BUNDLES / f"{name}{SUFFIX}"
+    if not bundled_names():
+        raise ValueError(
+            f"model: expected weights in {BUNDLES}, found none; install the package again, or let "
+            "PyInstaller collect its data (`--collect-data trg`)"
+        )
     if not path.is_file():
         raise ValueError(f"model: expected one of {bundled_names()} or a .trg file, got {name!r}")
     return path
