@@ -49,11 +49,28 @@ def read_npz(archive: bytes, names: Iterable[str], limit: int) -> dict[str, NDAr
     Raises ValueError as :func:`read_members` does, and for damaged arrays and arrays of objects.
     """
     members = read_members(archive, {f"{name}.npy": limit for name in names})
-    return {name.removesuffix(".npy"): _array(name, data) for name, data in members.items()}
+    arrays = {}
+    for name, data in members.items():
+        array = read_npy(name, data)
+        if array is None:
+            raise ValueError(f"{name}: expected a NumPy array of numbers")
+        arrays[name.removesuffix(".npy")] = array
+    return arrays
 
 
-def _array(name: str, data: bytes) -> NDArray[Any]:
-    """Parse an ``.npy`` file whose header must agree with the file's size."""
+def read_npy(name: str, data: bytes, kinds: str = "fiub") -> NDArray[Any] | None:
+    """Return the array of an ``.npy`` file; None if its type is of another kind.
+
+    Parameters
+    ----------
+    kinds
+        NumPy's letters of the types that are read; arrays of objects never are.
+
+    Raises
+    ------
+    ValueError
+        The header is damaged, or says another size than the file's. The message has ``name``.
+    """
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -62,9 +79,12 @@ def _array(name: str, data: bytes) -> NDArray[Any]:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, is_fortran, dtype = read_header(stream)
-        if dtype.hasobject or min(shape, default=0) < 0:
-            raise ValueError("arrays of numbers only")
-        if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        if dtype.kind not in kinds:
+            return None
+        if (
+            math.prod(shape) * dtype.itemsize != len(data) - stream.tell()
+            or min(shape, default=0) < 0
+        ):
             raise ValueError(f"its header says {shape} of {dtype}, its size does not")
         flat = np.frombuffer(data, dtype, offset=stream.tell())
         return flat.reshape(shape, order="F" if is_fortran else "C")

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 import yaml
+
+from trg._util.archives import read_npy
 
 MAX_FILE_BYTES = 1_000_000
 """Larger files are not calibrations."""
@@ -100,24 +101,9 @@ def _npz_fields(data: bytes) -> dict[str, Any]:
                 # The header is at most 64 KiB; sizes are checked before anything is unpacked.
                 if not member.filename.endswith(".npy") or member.file_size > 2**16:
                     continue
-                array = _small_array(archive.read(member))
-                if array is not None:
+                array = read_npy(member.filename, archive.read(member), "fiu")
+                if array is not None and 0 < array.size <= MAX_ARRAY_VALUES:
                     fields[member.filename.removesuffix(".npy")] = array.tolist()
     except Exception as error:  # zipfile and zlib raise many kinds for damaged archives
         raise ValueError(f"expected a calibration as .npz, got a damaged file ({error})") from error
     return fields
-
-
-def _small_array(data: bytes) -> np.ndarray[Any, Any] | None:
-    """Return the array of an .npy file if it is numeric and as small as a camera's."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = read_header(file)
-    if dtype.kind not in "fiu" or not 0 < np.prod(shape, dtype=float) <= MAX_ARRAY_VALUES:
-        return None
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)

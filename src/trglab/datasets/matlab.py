@@ -26,7 +26,7 @@ def matlab_files() -> Any:
     except ImportError as error:
         raise ImportError(
             "300W-LP and AFLW2000-3D keep their labels in MATLAB files, which need SciPy: "
-            "pip install scipy"
+            "pip install 'trg-headpose[train]'"
         ) from error
 
 

@@ -134,7 +134,8 @@ def rounded(value: Any, decimals: int) -> Any:
 def _coefficients(camera: Camera) -> dict[str, float | None]:
     """Return a number for each of the distortion columns; None if its model has no such one."""
     names = COEFFICIENT_NAMES[camera.lens_model]
-    known = dict.fromkeys(names, 0.0) | dict(zip(names, camera.distortion, strict=False))
+    given = dict(zip(names[: len(camera.distortion)], camera.distortion, strict=True))
+    known = dict.fromkeys(names, 0.0) | given
     return {name: known.get(name) for name in DISTORTION_NAMES}
 
 
