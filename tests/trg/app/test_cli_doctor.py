@@ -16,7 +16,7 @@ from tests.support.faces import make_face
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app import installation, selftest
 from trg.app.cli import main
-from trg.app.cli.predict import CameraOptions, FaceOptions, ProcessingOptions, ResultOptions
+from trg.app.cli.predict_options import CameraOptions, FaceOptions, ProcessingOptions, ResultOptions
 from trg.app.installation import bundled_models, package_versions
 from trg.app.selftest import (
     IMAGE_NAME,

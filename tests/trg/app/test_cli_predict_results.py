@@ -22,7 +22,7 @@ from tests.support.cli_predict_runs import (
 )
 from tests.support.full_disk import full_after
 from tests.support.oracle_network import OracleNetwork
-from trg.app.cli.predict import (
+from trg.app.cli.predict_options import (
     CameraOptions,
     FaceOptions,
     ProcessingOptions,
