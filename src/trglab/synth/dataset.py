@@ -65,22 +65,35 @@ class Window(NamedTuple):
     margin: float = 1.6
 
 
+_AS_IN_DATA_SETS = {"hard_poses": False, "hidden_faces": False}
+"""Published data sets have no faces upside down or half hidden by objects."""
+
+_PHOTOGRAPHS: dict[str, Any] = {
+    "window": None,
+    "ingredients": _AS_IN_DATA_SETS,
+    "image_size": (640, 640),
+    "shots": {"distance_m": (0.4, 1.5)},
+}
+"""The photographs of 300W-LP and AFLW2000-3D."""
+
 LAYOUT_OPTIONS: dict[str, dict[str, Any]] = {
     "webdataset": {"window": None, "image_size": (640, 480)},
     "arkitface": {
         "window": None,
+        "ingredients": _AS_IN_DATA_SETS,
         "camera": {"fx": 610.0, "fy": 610.0, "cx": 238.0, "cy": 324.0, "width": 480, "height": 640},
         "shots": {"distance_m": (0.3, 0.9), "pitch_sd": 12.0, "roll_sd": 10.0},
     },
-    "300wlp": {"window": None, "image_size": (640, 640), "shots": {"distance_m": (0.4, 1.5)}},
-    "aflw2000": {"window": None, "image_size": (640, 640), "shots": {"distance_m": (0.4, 1.5)}},
+    "300wlp": _PHOTOGRAPHS,
+    "aflw2000": _PHOTOGRAPHS,
     "biwi": {
         "window": None,
+        "ingredients": _AS_IN_DATA_SETS,
         "camera": {"fx": 517.7, "fy": 517.7, "cx": 320.0, "cy": 240.5, "width": 640, "height": 480},
         "shots": {"distance_m": (0.8, 1.2), "off_centre_share": 0.0, "cut_off_share": 0.0},
     },
 }
-"""Cameras and distances of the data sets whose folder formats ``trg synth`` writes."""
+"""Cameras, distances and ingredients of the data sets whose folder formats ``trg synth`` writes."""
 
 
 class SyntheticFaces:

@@ -96,12 +96,11 @@ class Ingredients:
     ``portraits`` are real skins from photographs without landmarks, beside those of
     ``photo_skin``. ``hair_meshes`` are modelled hairstyles, ``hair_alpha`` their textures of
     strands; ``hair`` stands for all hair, procedural and modelled, ``beard_volume`` for the
-    strands of beards, moustaches and brows,
-    and ``occluders`` for everything that hides parts of a face: objects, hands, masks, glasses,
-    headwear. ``hidden_faces``, one of them, are faces half hidden by hands, objects, microphones or
-    a border of the image. ``hard_poses`` are large rolls, profiles and heads that look down;
-    ``hard_light`` is strong light from one side, from behind or from below. None: use if the asset
-    is installed; True: require it.
+    strands of beards, moustaches and brows, and ``occluders`` for everything that hides parts of a
+    face: objects, hands, masks, glasses, headwear. ``hidden_faces``, one of them, are faces half
+    hidden by hands, objects, microphones or a border of the image. ``hard_poses`` are large rolls,
+    profiles and heads that look down; ``hard_light`` is strong light from one side, from behind or
+    from below. None: use if the asset is installed; True: require it.
     """
 
     photo_skin: bool | None = None
