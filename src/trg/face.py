@@ -8,10 +8,11 @@ head. ``X_cam = rotation @ X_head + translation_m``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from trg._util.checks import finite_array
 from trg.geometry.axes import FrameConvention, pose_to_frame
@@ -76,12 +77,12 @@ class Mesh:
         return normalize(total, eps=1e-30)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Face:
     """One face: pose, landmarks, and the camera that they refer to.
 
-    Validated on construction; its arrays are read-only float64 copies. Two faces are equal only if
-    they are the same object.
+    Validated on construction; its arrays are read-only float64. Two faces are equal only if they
+    are the same object.
 
     Attributes
     ----------
@@ -91,12 +92,6 @@ class Face:
         ``(3,)``: the origin of the head frame in the camera frame, metres.
     landmarks_m
         ``(n, 3)``: the dense landmarks in the head frame, metres.
-    landmarks_px
-        ``(n, 2)``: the dense landmarks in the image, pixels.
-    landmarks68_px
-        ``(68, 2)``: the standard 68 landmarks in the image, pixels.
-    box_xyxy
-        ``(4,)``: the paper's square box ``(x0, y0, x1, y1)`` around the 68 landmarks, pixels.
     confidence
         0 to 1.
     camera
@@ -111,7 +106,10 @@ class Face:
     Raises
     ------
     ValueError
-        A number is out of range or not finite, or a shape is wrong.
+        A number is out of range or not finite, a shape is wrong, the head's origin or a landmark
+        lies at or behind the camera, or all of the 68 landmarks lie at one place.
+    LensModelError
+        The lens model of the camera folds over before it reaches a landmark.
     TypeError
         The camera or the topology has another type.
     """
@@ -119,9 +117,6 @@ class Face:
     rotation: NDArray[np.float64]
     translation_m: NDArray[np.float64]
     landmarks_m: NDArray[np.float64]
-    landmarks_px: NDArray[np.float64]
-    landmarks68_px: NDArray[np.float64]
-    box_xyxy: NDArray[np.float64]
     confidence: float
     camera: Camera
     topology: FaceTopology
@@ -135,30 +130,45 @@ class Face:
             kind = type(self.topology).__name__
             raise TypeError(f"face topology: expected a FaceTopology, got {kind}")
         count = self.topology.vertex_count
-        arrays = {
-            "rotation": checked_rotation("face rotation", self.rotation),
-            "translation_m": finite_array("face translation_m", self.translation_m, (3,)),
-            "landmarks_m": finite_array("face landmarks_m", self.landmarks_m, (count, 3)),
-            "landmarks_px": finite_array("face landmarks_px", self.landmarks_px, (count, 2)),
-            "landmarks68_px": finite_array("face landmarks68_px", self.landmarks68_px, (68, 2)),
-            "box_xyxy": finite_array("face box_xyxy", self.box_xyxy, (4,)),
-        }
-        if not (arrays["box_xyxy"][:2] < arrays["box_xyxy"][2:]).all():
-            box = arrays["box_xyxy"].tolist()
-            raise ValueError(f"face box_xyxy: expected x0 < x1 and y0 < y1, got {box}")
-        for name, array in arrays.items():
-            frozen = array.copy()
-            frozen.setflags(write=False)
-            object.__setattr__(self, name, frozen)
         confidence = float(self.confidence)
         if not 0.0 <= confidence <= 1.0:
             raise ValueError(f"face confidence: expected 0 to 1, got {confidence}")
-        object.__setattr__(self, "confidence", confidence)
+        values: dict[str, Any] = {
+            "rotation": _read_only(checked_rotation("face rotation", self.rotation)),
+            "translation_m": _read_only(
+                finite_array("face translation_m", self.translation_m, (3,))
+            ),
+            "landmarks_m": _read_only(
+                finite_array("face landmarks_m", self.landmarks_m, (count, 3))
+            ),
+            "confidence": confidence,
+        }
         if self.time_s is not None:
-            time_s = float(finite_array("face time_s", self.time_s, ()))
-            object.__setattr__(self, "time_s", time_s)
+            values["time_s"] = float(finite_array("face time_s", self.time_s, ()))
         if self.id is not None:
-            object.__setattr__(self, "id", int(self.id))
+            values["id"] = int(self.id)
+        self.__dict__.update(values)
+        self._check_visible()
+
+    def _check_visible(self) -> None:
+        """Raise ValueError unless the camera sees the head's origin and all landmarks."""
+        points68_m = self._landmarks68_m
+        if (points68_m == points68_m[0]).all():
+            raise ValueError("face landmarks_m: expected 68 landmarks at different places, got one")
+        max_angle_deg = self.camera.lens.max_angle_deg
+        if max_angle_deg <= 90.0:
+            depths_m = self.landmarks_m @ self.rotation[2] + self.translation_m[2]
+            nearest_m = min(depths_m.min(), self.translation_m[2])
+            if nearest_m <= 0.0:
+                raise ValueError(
+                    "face: expected the head's origin and all landmarks in front of the camera, "
+                    f"got one at a depth of {nearest_m:.3g} m"
+                )
+        if self.camera.is_distorted and np.isnan(self.landmarks_px).any():
+            raise LensModelError(
+                "face: expected all landmarks where the camera's lens model is valid, up to "
+                f"{max_angle_deg:.1f} degrees from the optical axis, got one beyond"
+            )
 
     def __repr__(self) -> str:
         """Return one line without the arrays."""
@@ -170,58 +180,31 @@ class Face:
             f"translation_m=({x:.3f}, {y:.3f}, {z:.3f}), {len(self.landmarks_m)} landmarks)"
         )
 
-    @classmethod
-    def from_pose(
-        cls,
-        rotation: ArrayLike,
-        translation_m: ArrayLike,
-        landmarks_m: ArrayLike,
-        confidence: float,
-        camera: Camera,
-        topology: FaceTopology,
-        id: int | None = None,  # noqa: A002 -- the field's name
-        time_s: float | None = None,
-    ) -> Face:
-        """Build a face from its pose and 3D landmarks, which give the image landmarks and box.
+    @cached_property
+    def landmarks_px(self) -> NDArray[np.float64]:
+        """``(n, 2)``: the dense landmarks in the image, pixels."""
+        points_cam_m = transform(self.landmarks_m, self.rotation, self.translation_m)
+        return _read_only(self.camera.project(points_cam_m))
 
-        Raises
-        ------
-        ValueError
-            The head's origin or a landmark lies at or behind the camera, or an argument is invalid
-            (see :class:`Face`).
-        LensModelError
-            The lens model of the camera folds over before it reaches a landmark.
+    @cached_property
+    def landmarks68_px(self) -> NDArray[np.float64]:
+        """``(68, 2)``: the standard 68 landmarks in the image, pixels."""
+        return _read_only(self.landmarks_px[self.topology.landmarks68])
+
+    @cached_property
+    def box_xyxy(self) -> NDArray[np.float64]:
+        """``(4,)``: the paper's square box ``(x0, y0, x1, y1)`` around the 68 landmarks, pixels."""
+        return _read_only(face_box(self.landmarks68_px))
+
+    def in_track(self, id: int, time_s: float) -> Face:  # noqa: A002 -- the field's name
+        """Return this face with a track number and a time.
+
+        Raises ValueError if the time is not finite.
         """
-        R = checked_rotation("face rotation", rotation)
-        T = finite_array("face translation_m", translation_m, (3,))
-        points_m = finite_array("face landmarks_m", landmarks_m, (topology.vertex_count, 3))
-        points_cam_m = transform(points_m, R, T)
-        nearest_m = min(points_cam_m[:, 2].min(), T[2])
-        if nearest_m <= 0.0 and camera.lens.max_angle_deg <= 90.0:
-            raise ValueError(
-                "face: expected the head's origin and all landmarks in front of the camera, got "
-                f"one at a depth of {nearest_m:.3g} m"
-            )
-        pixels = camera.project(points_cam_m)
-        if np.isnan(pixels).any():
-            raise LensModelError(
-                "face: expected all landmarks where the camera's lens model is valid, up to "
-                f"{camera.lens.max_angle_deg:.1f} degrees from the optical axis, got one beyond"
-            )
-        pixels68 = pixels[topology.landmarks68]
-        return cls(
-            rotation=R,
-            translation_m=T,
-            landmarks_m=points_m,
-            landmarks_px=pixels,
-            landmarks68_px=pixels68,
-            box_xyxy=face_box(pixels68),
-            confidence=confidence,
-            camera=camera,
-            topology=topology,
-            id=id,
-            time_s=time_s,
-        )
+        time_s = float(finite_array("face time_s", time_s, ()))
+        face = object.__new__(Face)  # all else is checked already
+        face.__dict__.update(self.__dict__, id=id, time_s=time_s)
+        return face
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -402,3 +385,10 @@ class Face:
             result["landmarks_px"] = self.landmarks_px.tolist()
             result["landmarks_m"] = self.landmarks_m.tolist()
         return result
+
+
+def _read_only(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a read-only copy."""
+    frozen = array.copy()
+    frozen.setflags(write=False)
+    return frozen

@@ -55,7 +55,7 @@ def make_face(
     camera: Camera = VGA,
     **changes: Any,
 ) -> Face:
-    """Return a posed face; ``changes`` are further arguments of ``Face.from_pose``."""
+    """Return a posed face; ``changes`` are further arguments of ``Face``."""
     topology = face_topology()
     arguments = {
         "rotation": Rotation.from_euler("yxz", yaw_pitch_roll_deg, degrees=True).as_matrix(),
@@ -65,7 +65,7 @@ def make_face(
         "camera": camera,
         "topology": topology,
     }
-    return Face.from_pose(**{**arguments, **changes})
+    return Face(**{**arguments, **changes})
 
 
 def frontal_face(translation_m: ArrayLike = (0.0, 0.0, 0.5), **changes: Any) -> Face:

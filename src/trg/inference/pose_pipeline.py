@@ -232,9 +232,7 @@ class PosePipeline:
             for row, i in enumerate(batch):
                 pose = pose_in_camera(arrays, row, crops[i].cam_from_virtual)
                 try:
-                    face = Face.from_pose(
-                        *pose, float(confidence[row]), requests[i].camera, topology
-                    )
+                    face = Face(*pose, float(confidence[row]), requests[i].camera, topology)
                 except LensModelError:
                     _warn_of_lost_face()
                     found[i] = None

@@ -8,7 +8,7 @@ timestamp leaves the state unchanged; a decreasing one resets it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,15 +138,11 @@ class FaceSmoother:
         depth_m = np.exp(self._depth.smooth(np.log(face.translation_m[2:]), time_s)[0])
         landmarks_m = self._shape.smooth(face.landmarks_m, time_s)
         try:
-            return Face.from_pose(
-                rotation,
-                np.append(position, 1.0) * depth_m,
-                landmarks_m,
-                face.confidence,
-                face.camera,
-                face.topology,
-                face.id,
-                face.time_s,
+            return replace(
+                face,
+                rotation=rotation,
+                translation_m=np.append(position, 1.0) * depth_m,
+                landmarks_m=landmarks_m,
             )
         except ValueError:  # very close to the lens, smoothing can move a landmark behind it
             return face

@@ -7,7 +7,7 @@ frames to find new faces, and at once when a track is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class FaceTracker:
             track.last_face = face = track.face
             if track.smoother is not None:
                 face = track.smoother.smooth(face, time_s)
-            faces.append(replace(face, id=track.id, time_s=time_s))
+            faces.append(face.in_track(track.id, time_s))
         # A lost track must not block a place when all places are taken by visible faces.
         is_full = len(faces) == self._options.max_faces
         buffer = 0 if is_full else self._options.lost_track_buffer

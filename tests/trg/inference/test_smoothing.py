@@ -94,7 +94,7 @@ def make_face(rng: np.random.Generator, noise: float = 1.0) -> Face:
     rotation = rotation_from_euler(rng.normal(0, 0.7 * noise, 3))
     translation_m = np.array([0.05, 0.02, 0.7 * np.exp(rng.normal(0, 0.01 * noise))])
     landmarks_m = TOPOLOGY.template_m + rng.normal(0, 0.0005 * noise, (TOPOLOGY.vertex_count, 3))
-    return Face.from_pose(rotation, translation_m, landmarks_m, 0.9, CAMERA, TOPOLOGY)
+    return Face(rotation, translation_m, landmarks_m, 0.9, CAMERA, TOPOLOGY)
 
 
 def test_a_face_whose_smoothing_cannot_be_projected_is_returned_unchanged():
@@ -102,9 +102,9 @@ def test_a_face_whose_smoothing_cannot_be_projected_is_returned_unchanged():
     beside = rotation_from_euler(np.array([90.0, 0.0, 0.0]))
     shape_m = TOPOLOGY.template_m
     depth_m = -float(shape_m[:, 2].min()) + 0.002
-    frontal = Face.from_pose(np.eye(3), (0, 0, depth_m), shape_m, 0.9, CAMERA, TOPOLOGY)
+    frontal = Face(np.eye(3), (0, 0, depth_m), shape_m, 0.9, CAMERA, TOPOLOGY)
     width_m = float(np.abs(shape_m[:, 0]).max()) + 0.002
-    profile = Face.from_pose(beside, (0, 0, width_m), shape_m, 0.9, CAMERA, TOPOLOGY)
+    profile = Face(beside, (0, 0, width_m), shape_m, 0.9, CAMERA, TOPOLOGY)
     assert smoother.smooth(profile, 0.0).translation_m[2] == pytest.approx(width_m)
     assert smoother.smooth(frontal, 1 / 30) is frontal, "still too near for a frontal head"
 
@@ -141,7 +141,7 @@ def test_a_turning_head_is_followed_closely():
     yaws = 60.0 * np.clip((times - 0.5) / 0.4, 0, 1)
     got = []
     for time_s, yaw in zip(times, yaws, strict=True):
-        turned = Face.from_pose(
+        turned = Face(
             rotation_from_euler(np.array([yaw, 0.0, 0.0])),
             face.translation_m,
             face.landmarks_m,
