@@ -25,8 +25,16 @@ from trg.geometry.lens import (
     lens_of,
 )
 
-CameraSource = Literal["given", "exif", "fov", "assumed"]
-"""Origin of the intrinsics: the user, the file's EXIF data, a field of view, an assumption."""
+CameraSource = Literal[
+    "given", "exif", "sensor_table", "lensfun", "focal_plane", "device", "clip", "fov", "assumed"
+]
+"""Origin of the intrinsics.
+
+The user; EXIF's 35 mm equivalent; EXIF's focal length in millimetres with the sensor's size from
+this package's table, from Lensfun's database or from EXIF's resolution of the focal plane; the
+table of webcams and phones; a clip of a person (``trg camera calibrate``); a field of view; an
+assumption.
+"""
 
 FovAxis = Literal["horizontal", "vertical", "diagonal"]
 """Borders or corners of the image that a field of view is measured between."""
@@ -63,6 +71,9 @@ class Camera:
         Origin of the intrinsics.
     lens_model
         ``brown_conrady`` or ``fisheye``.
+    focal_std_px
+        Standard deviation of ``fx``, px, if the calibration tells it. Distances have the same
+        relative error.
 
     Raises
     ------
@@ -80,6 +91,7 @@ class Camera:
     distortion: tuple[float, ...] = NO_DISTORTION
     source: CameraSource = "given"
     lens_model: LensModel = "brown_conrady"
+    focal_std_px: float | None = None
 
     def __post_init__(self) -> None:
         numbers = finite_array(
@@ -105,6 +117,10 @@ class Camera:
         if self.source not in get_args(CameraSource):
             raise ValueError(
                 f"camera source: expected one of {get_args(CameraSource)}, got {self.source!r}"
+            )
+        if self.focal_std_px is not None and not 0.0 <= self.focal_std_px < np.inf:
+            raise ValueError(
+                f"camera focal_std_px: expected 0 or more pixels, got {self.focal_std_px}"
             )
         plain = (*numbers.tolist(), *(int(side) for side in size), distortion)
         names = ("fx", "fy", "cx", "cy", "width", "height", "distortion")
@@ -236,6 +252,7 @@ class Camera:
             cy=self.cy * scale_y,
             width=width,
             height=height,
+            focal_std_px=None if self.focal_std_px is None else self.focal_std_px * scale_x,
         )
 
     def project(self, points_cam: ArrayLike) -> NDArray[np.float64]:
@@ -305,6 +322,8 @@ class Camera:
         values = {**asdict(self), "distortion": list(self.distortion)}
         if self.lens_model == "brown_conrady":  # the default; files without it stay readable
             del values["lens_model"]
+        if self.focal_std_px is None:
+            del values["focal_std_px"]
         return values
 
 

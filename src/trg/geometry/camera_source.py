@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trg.geometry.camera import Camera, FovAxis
+from trg.geometry.camera import Camera, CameraSource, FovAxis
 from trg.geometry.lens import NO_DISTORTION, LensModel, LensModelWarning
 
 CameraLike: TypeAlias = "Camera | FieldOfView | SizelessCalibration | ArrayLike"
@@ -19,6 +19,15 @@ focal length in pixels."""
 CENTRE_SHARE = 0.2
 """A principal point farther from the middle, as a share of the image's side, belongs to images of
 another size."""
+
+MEASURED_PX = 4096
+"""Longer side of the image on which the field of view of a native aspect ratio is measured."""
+
+_TURNED: dict[FovAxis, FovAxis] = {
+    "horizontal": "vertical",
+    "vertical": "horizontal",
+    "diagonal": "diagonal",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +40,43 @@ class FieldOfView:
         The angle, above 0 and below 180.
     axis
         The borders or corners that the angle is measured between.
+    aspect
+        Width and height, in any unit, of the whole image that the angle is for. Images of another
+        aspect ratio are taken as its largest crop, as webcams make them; upright images as those
+        of a camera turned by 90 degrees. None: the angle is for images of any size.
+    source
+        What cameras of this field of view say about their origin.
 
     Raises
     ------
     ValueError
-        The angle is out of range or the axis unknown.
+        The angle or the aspect is out of range, or the axis unknown.
     """
 
     degrees: float
     axis: FovAxis = "horizontal"
+    aspect: tuple[float, float] | None = None
+    source: CameraSource = "fov"
 
     def __post_init__(self) -> None:
-        self.camera(1, 1)  # validates both fields
+        if self.aspect is not None and not all(0.0 < side < np.inf for side in self.aspect):
+            raise ValueError(f"field of view aspect: expected sides above 0, got {self.aspect}")
+        self.camera(1, 1)  # validates the others
 
     def camera(self, width: int, height: int) -> Camera:
         """Return the camera of images of this size in pixels."""
-        return Camera.from_fov(self.degrees, width, height, self.axis)
+        if self.aspect is None:
+            return Camera.from_fov(self.degrees, width, height, self.axis, self.source)
+        wide, high = self.aspect
+        if (height > width) != (high > wide) and width != height:
+            return replace(self, aspect=(high, wide), axis=_TURNED[self.axis]).camera(width, height)
+        # The angle is measured on an image of the native aspect, of some millions of pixels.
+        px = MEASURED_PX / max(wide, high)
+        whole = Camera.from_fov(self.degrees, round(wide * px), round(high * px), self.axis)
+        scale = max(width / whole.width, height / whole.height)
+        focal_px = whole.fx * scale
+        size = width / 2.0, height / 2.0, width, height
+        return Camera(focal_px, focal_px, *size, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,22 +206,24 @@ def _lens_model(fields: _Fields) -> LensModel:
 
 
 def _json_camera(fields: Mapping[str, Any]) -> Camera:
-    known = {*_JSON_KEYS, "distortion", "source", "lens_model"}
+    known = {*_JSON_KEYS, "distortion", "source", "lens_model", "focal_std_px"}
     if not set(_JSON_KEYS) <= set(fields) <= known:
         raise ValueError(
-            f"expected the fields {_JSON_KEYS} and perhaps 'distortion', 'lens_model' and "
-            f"'source', got {sorted(map(str, fields))!r:.200}"
+            f"expected the fields {_JSON_KEYS} and perhaps 'distortion', 'lens_model', "
+            f"'source' and 'focal_std_px', got {sorted(map(str, fields))!r:.200}"
         )
     fx, fy, cx, cy = _numbers("fx, fy, cx, cy", [fields[key] for key in _JSON_KEYS[:4]])
     size = _size(_Fields.of(fields))
     assert size is not None
-    return Camera.from_matrix(
+    camera = Camera.from_matrix(
         [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]],
         *size,
         _numbers("distortion", fields.get("distortion")),
         source=fields.get("source", "given"),
         lens_model=fields.get("lens_model", "brown_conrady"),
     )
+    deviation = _numbers("focal_std_px", [fields.get("focal_std_px", -1.0)])[0]
+    return replace(camera, focal_std_px=deviation) if "focal_std_px" in fields else camera
 
 
 def _kalibr_camera(fields: Mapping[str, Any], names: list[str]) -> Camera | SizelessCalibration:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trg._util.files import existing_file
 from trg.geometry.camera import Camera
-from trg.io.exif import exif_camera, exif_orientation
+from trg.io.exif import ExifCamera, exif_camera, exif_orientation, explain_exif_camera
 from trg.io.orientation import UPRIGHT, Orientation
 
 BACKGROUND = 255
@@ -256,6 +256,20 @@ def _array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
         alpha = array[..., 3:].astype(np.uint16)
         array = (array[..., :3] * alpha + BACKGROUND * (255 - alpha) + 127) // 255
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8)
+
+
+def photo_camera(path: str | PathLike[str]) -> tuple[ExifCamera, tuple[int, int]]:
+    """Return what EXIF tells of a photo's camera, for the upright image, and its size in pixels.
+
+    The pixels are not read. Raises as :func:`open_image`.
+    """
+    with open_image(path) as image:
+        exif = image.getexif()
+        orientation, found = exif_orientation(exif), explain_exif_camera(exif, *image.size)
+        width, height = image.size
+    if found.camera is not None:
+        found = found._replace(camera=orientation.apply_to_camera(found.camera))
+    return found, (height, width) if orientation.transpose else (width, height)
 
 
 def frame_count(path: str) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
+
+from trg.io.tables import read_table
 
 LENSFUN_FOLDER = Path("/usr/share/lensfun")
 """Where Debian's ``liblensfun-data-v1`` and its like install Lensfun's database of cameras."""
@@ -22,6 +26,24 @@ WIDTH_TOLERANCE = 0.02
 def is_sensor_width(width_mm: float) -> bool:
     """Return whether sensors of this width are made."""
     return any(abs(width_mm / each - 1.0) <= WIDTH_TOLERANCE for each in SENSOR_WIDTHS_MM)
+
+
+class Sensor(NamedTuple):
+    """The image area of a sensor."""
+
+    width_mm: float
+    height_mm: float
+    reference: str
+    """Where the maker states it."""
+
+
+def find_sensor(make: str, model: str) -> Sensor | None:
+    """Return the sensor of a camera by EXIF's names; None if this package's table lacks it."""
+    names = _key(make), _key(model)
+    for row in read_table("sensors"):
+        if all(map(fnmatchcase, names, (row["make"].lower(), row["model"].lower()))):
+            return Sensor(float(row["width_mm"]), float(row["height_mm"]), row["source"])
+    return None
 
 
 def crop_factor(make: str, model: str) -> float | None:

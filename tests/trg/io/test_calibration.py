@@ -105,6 +105,7 @@ def assert_same(camera: Camera, expected: Camera) -> None:
     assert (camera.width, camera.height) == (expected.width, expected.height)
     assert camera.source == expected.source
     assert camera.lens_model == expected.lens_model
+    assert camera.focal_std_px == expected.focal_std_px
 
 
 @pytest.mark.parametrize("camera", [PINHOLE, LENS])

@@ -7,7 +7,7 @@ import math
 import pytest
 from PIL import ExifTags, Image
 
-from trg.io.exif import exif_camera
+from trg.io.exif import exif_camera, explain_exif_camera
 
 Base = ExifTags.Base
 
@@ -35,7 +35,7 @@ def test_the_resolution_of_the_focal_plane_gives_pixels(unit, unit_mm, size):
     )  # fmt: skip
     camera = exif_camera(exif, *size)
     assert camera.fx == pytest.approx(50.0 / 22.3 * max(size))
-    assert camera.source == "exif"
+    assert camera.source == "focal_plane"
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,45 @@ def test_an_installed_lensfun_database_tells_the_sensor(tmp_path):
     exif = exif_of(Make="MAKER CORP.\0", Model="Model 7 ", FocalLength=30.0)
     camera = exif_camera(exif, 600, 400)
     assert camera.fx == pytest.approx(45.0 / math.hypot(36, 24) * math.hypot(600, 400))
+    assert camera.source == "lensfun"
     assert exif_camera(exif_of(Make="Other", Model="7", FocalLength=30.0), 600, 400) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "size", "sensor_mm"),
+    [
+        ("Canon", "Canon EOS 40D", (3888, 2592), 22.2),
+        ("OLYMPUS IMAGING CORP.  ", "E-M5            ", (4608, 3456), 17.3),
+        ("Panasonic", "DMC-GX7", (4592, 2584), 17.3),  # 16:9 from a 4:3 sensor
+        ("LEICA CAMERA AG", "M9 Digital Camera", (5212, 3472), 35.8),
+    ],
+)
+def test_the_table_of_sensors_gives_the_focal_length_in_pixels(make, model, size, sensor_mm):
+    exif = exif_of(Make=make, Model=model, FocalLength=25.0)
+    camera = exif_camera(exif, *size)
+    assert camera.source == "sensor_table"
+    assert camera.fx == pytest.approx(25.0 / sensor_mm * size[0], rel=0.003)
+    portrait = exif_camera(exif, *size[::-1])
+    assert portrait.fx == pytest.approx(camera.fx)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"FocalLengthIn35mmFilm": 26}, "35 mm equivalent, 26 mm"),
+        ({}, "no focal length"),
+        ({"FocalLength": 4.2, "Make": "Maker", "Model": "Seven"}, "sensor of Maker Seven is unk"),
+        ({"FocalLength": 4.2, "FocalPlaneXResolution": 9e5}, "which is not made"),
+        ({"FocalLength": 25.0, "Make": "Panasonic", "Model": "DC-G9"}, "17.3 x 13 mm"),
+        (
+            {"FocalLengthIn35mmFilm": 26, "ExifImageWidth": 600, "ExifImageHeight": 600},
+            "is a crop",
+        ),
+    ],
+)
+def test_the_reason_says_how_the_camera_is_known_or_what_is_missing(values, words):
+    found = explain_exif_camera(exif_of(**values), 600, 400)
+    assert words in found.reason
+    assert (found.camera is None) == (
+        words in ("no focal length", "which is not made", "is a crop") or "unk" in words
+    )

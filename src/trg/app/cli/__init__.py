@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cyclopts import Group
 from rich.markup import escape
 
-from trg.app.cli import doctor, predict  # noqa: F401  (importing them registers their verbs)
+from trg.app.cli import camera, doctor, predict  # noqa: F401  (importing them registers their verbs)
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
 from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES

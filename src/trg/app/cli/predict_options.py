@@ -170,18 +170,19 @@ class CameraOptions:
         What ``--fov`` spans: ``horizontal``, ``vertical`` or ``diagonal``.
     camera
         A calibration file: OpenCV's YAML, XML or .npz, ROS's camera_info, Kalibr's camchain,
-        COLMAP's cameras.txt, or JSON.
+        COLMAP's cameras.txt, or JSON; or the name of a webcam or phone, as "Logitech C920" (``trg
+        camera list``).
     """
 
     focal: float | None = None
     fov: float | None = None
     fov_axis: Literal["horizontal", "vertical", "diagonal"] = "horizontal"
-    camera: Path | None = None
+    camera: str | None = None
 
     def resolve(self) -> CameraLike | None:
         """Return the camera; None if none is specified."""
         from trg.geometry.camera_source import FieldOfView
-        from trg.io.calibration import read_calibration
+        from trg.io.devices import camera_by_name
 
         if sum(each is not None for each in (self.focal, self.fov, self.camera)) > 1:
             raise ValueError("camera: expected one of --focal, --fov and --camera")
@@ -189,7 +190,7 @@ class CameraOptions:
             raise ValueError(f"focal length: expected pixels above 0, got {self.focal:g}")
         if self.fov is not None:
             return FieldOfView(self.fov, self.fov_axis)
-        return self.focal if self.camera is None else read_calibration(self.camera)
+        return self.focal if self.camera is None else camera_by_name(self.camera)
 
 
 @Parameter(name="*", group=FACES)
