@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.checks import finite_array
+from trg.error_bars import ErrorBars
 from trg.geometry.axes import FrameConvention, pose_to_frame
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
-from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.face_mesh import LANDMARK_GROUPS, FaceTopology
 from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import (
@@ -50,6 +51,9 @@ The pivot, the centre of rotation of the skull on the first two vertebrae, lies 
 face of ICT-FaceKit the ear canal lies 29 mm below and 99 mm behind the sellion, and the
 interpupillary distance is 65 mm. Accurate to about a centimetre.
 """
+
+STD_PROPERTIES = ("rotation_std_deg", "translation_std_m", "landmarks_std_m", "landmarks_std_px")
+"""The properties of a face that are standard deviations."""
 
 MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M = 0.03, 0.09
 """Accepted range; people above infancy have 40 to 80 mm (Dodgson 2004)."""
@@ -102,6 +106,10 @@ class Face:
         Track number, constant for a person over a video; None for a single image.
     time_s
         Time of the video frame, seconds; None for a single image.
+    error_bars
+        How wrong the face may be; None if the network does not say. Its numbers in degrees, metres
+        and pixels are :attr:`rotation_std_deg`, :attr:`translation_std_m`, :attr:`landmarks_std_m`
+        and :attr:`landmarks_std_px`.
 
     Raises
     ------
@@ -122,6 +130,7 @@ class Face:
     topology: FaceTopology
     id: int | None = None
     time_s: float | None = None
+    error_bars: ErrorBars | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.camera, Camera):
@@ -235,6 +244,48 @@ class Face:
         return float(np.linalg.norm(points[LEFT_EYELIDS].mean(0) - points[RIGHT_EYELIDS].mean(0)))
 
     @property
+    def rotation_std_deg(self) -> NDArray[np.float64] | None:
+        """Standard deviations ``(3,)`` of the rotation about the head's x, y and z axis, degrees.
+
+        For a head that faces the camera these are pitch, yaw and roll. None without error bars.
+        """
+        return None if self.error_bars is None else self.error_bars["rotation"]
+
+    @property
+    def translation_std_m(self) -> NDArray[np.float64] | None:
+        """Standard deviations ``(3,)`` of the head's origin in the axes of the line of sight.
+
+        These are the axes of a camera at the same place that looks straight at the head's origin:
+        across the line of sight, horizontally and vertically, and along it. The last includes the
+        unknown size of the head, and assumes the camera's focal length to be exact. None without
+        error bars.
+        """
+        if self.error_bars is None:
+            return None
+        across, along = self.error_bars["across"], self.error_bars["along"]
+        return self.distance_m * np.concatenate([across, across, along])
+
+    @property
+    def landmarks_std_m(self) -> NDArray[np.float64] | None:
+        """Standard deviations ``(6,)`` of the coordinates of :attr:`landmarks_m`, metres.
+
+        One for each of :data:`~trg.geometry.face_mesh.LANDMARK_GROUPS`;
+        :func:`~trg.geometry.face_mesh.landmark_groups` says to which group a landmark belongs.
+        Includes the unknown size of the head. None without error bars.
+        """
+        return None if self.error_bars is None else self.error_bars["shape"]
+
+    @property
+    def landmarks_std_px(self) -> NDArray[np.float64] | None:
+        """Standard deviations ``(68,)`` of the coordinates of :attr:`landmarks68_px`, pixels.
+
+        None without error bars.
+        """
+        if self.error_bars is None:
+            return None
+        return self.error_bars["landmarks"] * (self.box_xyxy[2] - self.box_xyxy[0])
+
+    @property
     def _landmarks68_m(self) -> NDArray[np.float64]:
         return self.landmarks_m[self.topology.landmarks68]
 
@@ -333,6 +384,7 @@ class Face:
             self,
             translation_m=self.translation_m * scale,
             landmarks_m=self.landmarks_m * scale,
+            error_bars=self.error_bars and self.error_bars.with_known_size(scale),
         )
 
     def distance_range_m(self, fov_error_deg: float = 10.0) -> tuple[float, float]:
@@ -380,10 +432,22 @@ class Face:
             "distance_m": self.distance_m,
             "interpupillary_m": self.interpupillary_m,
             "landmarks68_px": self.landmarks68_px.tolist(),
+            **self._std_to_dict(),
         }
         if landmarks:
             result["landmarks_px"] = self.landmarks_px.tolist()
             result["landmarks_m"] = self.landmarks_m.tolist()
+        return result
+
+    def _std_to_dict(self) -> dict[str, Any]:
+        """Return the standard deviations by name; None without error bars."""
+        result: dict[str, Any] = {
+            name: None if (std := getattr(self, name)) is None else std.tolist()
+            for name in STD_PROPERTIES
+        }
+        by_group = result["landmarks_std_m"]
+        if by_group is not None:
+            result["landmarks_std_m"] = dict(zip(LANDMARK_GROUPS, by_group, strict=True))
         return result
 
 

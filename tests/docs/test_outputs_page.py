@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests"
 )
 
-NUMBERED = re.compile(r"r\d\d|[xyXYZ]_?\d+(_px)?")
+NUMBERED = re.compile(r"r\d\d|[xyXYZ]_?\d+(_px)?|p\d+_std_px")
 """Columns of which the tables name only the first and the last."""
 
 

@@ -14,9 +14,15 @@ from trg.inference.runtime import INPUTS, PoseArrays
 
 
 def write_constant_bundle(
-    path: Path, topology: FaceTopology, translation_m: tuple[float, float, float]
+    path: Path,
+    topology: FaceTopology,
+    translation_m: tuple[float, float, float],
+    std: np.ndarray | None = None,
 ) -> None:
-    """Write a bundle of 32 px crops: a frontal template head at one place, whatever is shown."""
+    """Write a bundle of 32 px crops: a frontal template head at one place, whatever is shown.
+
+    ``std``, (86,), are its error bars.
+    """
     template = np.float32(topology.template_m)
     answers = PoseArrays(
         rotation=np.eye(3, dtype=np.float32),
@@ -25,6 +31,7 @@ def write_constant_bundle(
         vertices_crop=template[:, :2] * 10.0,
         landmarks68_crop=template[topology.landmarks68, :2] * 9.0,
         peaks=np.full(68, 0.5, np.float32),
+        std=None if std is None else np.float32(std),
     )
     nodes, values, outputs = [], [], []
     # Zeros, one for each crop, carry the number of crops into every answer.
@@ -35,6 +42,8 @@ def write_constant_bundle(
     nodes.append(helper.make_node("Slice", ["bbox_info", "first", "one", "axis"], ["column"]))
     nodes.append(helper.make_node("Mul", ["column", "zero"], ["zeros"]))
     for name, answer in answers._asdict().items():
+        if answer is None:
+            continue
         sides = np.array([-1, *(1 for _ in answer.shape)], np.int64)
         values.append(numpy_helper.from_array(answer, f"{name}_value"))
         values.append(numpy_helper.from_array(sides, f"{name}_sides"))

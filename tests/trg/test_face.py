@@ -176,6 +176,7 @@ def test_to_dict_is_valid_json():
         "id", "confidence", "box_xyxy", "rotation", "translation_m", "euler_deg", "euler_sight_deg",
         "distance_m",
         "interpupillary_m", "landmarks68_px",
+        "rotation_std_deg", "translation_std_m", "landmarks_std_m", "landmarks_std_px",
     ]  # fmt: skip
     assert (short["id"], short["confidence"]) == (3, 0.75)
     assert short["euler_deg"] == pytest.approx({"yaw": 20.0, "pitch": -10.0, "roll": 5.0})

@@ -19,6 +19,16 @@ LANDMARKS68_MIRROR = np.array(
 )
 """``(68,)``: for each of the 68 standard landmarks, its counterpart on the other side."""
 
+LANDMARK_GROUPS = ("jaw", "brows", "nose", "eyes", "mouth", "rest")
+"""Parts of the face: the standard landmarks 0-16, 17-26, 27-35, 36-47 and 48-67 and the vertices
+around them, and the rest, forehead and cheeks."""
+
+_LAST_LANDMARKS = (16, 26, 35, 47, 67)
+"""Of the groups with standard landmarks."""
+
+GROUP_RADIUS_M = 0.018
+"""Vertices farther than this from all standard landmarks are in the group "rest"."""
+
 STORED_ARRAYS = ("template_m", "triangles", "landmarks68", "subsample", "mirror")
 """Names of the arrays that define a mesh, as files store them."""
 
@@ -88,6 +98,16 @@ class FaceTopology:
         if missing:
             raise ValueError(f"topology: expected arrays {STORED_ARRAYS}, {missing} missing")
         return cls(**{name: np.asarray(arrays[name]) for name in STORED_ARRAYS})
+
+
+def landmark_groups(topology: FaceTopology) -> NDArray[np.int32]:
+    """Return the index in :data:`LANDMARK_GROUPS` of each vertex, ``(n,)``."""
+    template_m = topology.template_m.astype(np.float64)
+    offsets_m = template_m[:, None] - template_m[topology.landmarks68]
+    distances_m = np.linalg.norm(offsets_m, axis=-1)
+    groups = np.searchsorted(_LAST_LANDMARKS, distances_m.argmin(1)).astype(np.int32)
+    groups[distances_m.min(1) > GROUP_RADIUS_M] = LANDMARK_GROUPS.index("rest")
+    return groups
 
 
 def edges_of(triangles: ArrayLike) -> NDArray[np.int32]:

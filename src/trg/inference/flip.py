@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.error_bars import QUANTITIES
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
 from trg.geometry.projection import crop_from_rays, rays_from_points, transform
 from trg.geometry.rotations import nearest_rotation
@@ -34,9 +35,8 @@ class FlipTTANetwork(ModelWrapper):
             np.concatenate([crops, crops[:, :, ::-1]]), np.concatenate([boxes, boxes * MIRROR])
         )
         count = len(crops)
-        plain = PoseArrays(*(array[:count] for array in both))
-        unflipped = self._unflip(PoseArrays(*(array[count:] for array in both)))
-        mean = PoseArrays(*((a + b) / 2.0 for a, b in zip(plain, unflipped, strict=True)))
+        plain, unflipped = both.rows(slice(count)), self._unflip(both.rows(slice(count, None)))
+        mean = PoseArrays(*map(_mean, plain, unflipped))  # type: ignore[arg-type]  # only std is None
         rotation = nearest_rotation(mean.rotation)  # the chordal mean
         points_cam_m = transform(mean.vertices_m, rotation, mean.translation_m)
         vertices_crop = crop_from_rays(rays_from_points(points_cam_m), boxes)
@@ -52,4 +52,19 @@ class FlipTTANetwork(ModelWrapper):
             vertices_crop=arrays.vertices_crop[:, vertices] * MIRROR[:2],
             landmarks68_crop=arrays.landmarks68_crop[:, LANDMARKS68_MIRROR] * MIRROR[:2],
             peaks=arrays.peaks[:, LANDMARKS68_MIRROR],
+            std=None if arrays.std is None else _unflip_std(arrays.std),
         )
+
+
+def _mean(
+    a: NDArray[np.float32] | None, b: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    return None if a is None or b is None else (a + b) / 2.0
+
+
+def _unflip_std(std: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Swap left and right landmarks; a mirror image has the other standard deviations unchanged."""
+    unflipped = std.copy()
+    part = QUANTITIES["landmarks"]
+    unflipped[:, part] = std[:, part][:, LANDMARKS68_MIRROR]
+    return unflipped

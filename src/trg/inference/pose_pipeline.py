@@ -42,6 +42,7 @@ from trg.geometry.virtual_camera import (
 )
 from trg.inference.confidence import FEATURES, ConfidenceModel, confidence_features
 from trg.inference.detections import Detections, box_iou
+from trg.inference.error_bar_calibration import ErrorBarCalibration
 from trg.inference.runtime import PoseArrays, PoseNetwork
 
 Floats = NDArray[np.float64]
@@ -156,6 +157,7 @@ class PosePipeline:
         self._network = network
         self._batch_size = batch_size
         self._confidence = ConfidenceModel.from_training(network.card.training)
+        self._calibration = ErrorBarCalibration.from_training(network.card.training)
         self._passes = 1 + (MAX_REFINEMENTS if refine else 0)
 
     def estimate(self, requests: Sequence[FaceRequest]) -> list[Face | None]:
@@ -231,8 +233,15 @@ class PosePipeline:
             confidence = self._confidence.predict(features)
             for row, i in enumerate(batch):
                 pose = pose_in_camera(arrays, row, crops[i].cam_from_virtual)
+                std = None if arrays.std is None else arrays.std[row]
                 try:
-                    face = Face(*pose, float(confidence[row]), requests[i].camera, topology)
+                    face = Face(
+                        *pose,
+                        float(confidence[row]),
+                        requests[i].camera,
+                        topology,
+                        error_bars=None if std is None else self._calibration.error_bars(std),
+                    )
                 except LensModelError:
                     _warn_of_lost_face()
                     found[i] = None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg._util.checks import finite_array
+from trg.error_bars import STD_COUNT
 from trg.geometry.face_mesh import FaceTopology
 from trg.inference.bundle import WeightBundle, WeightCard, read_bundle
 from trg.inference.onnx_session import OnnxSession
@@ -36,6 +37,17 @@ class PoseArrays(NamedTuple):
     """``(b, 68, 2)``: the heatmaps' landmarks in crop coordinates"""
     peaks: NDArray[np.float32]
     """``(b, 68)``: the largest softmax value of each heatmap, 0 to 1"""
+    std: NDArray[np.float32] | None = None
+    """``(b, 86)``: standard deviations (:mod:`trg.error_bars`); None if the weights have none"""
+
+    def rows(self, chosen: slice) -> PoseArrays:
+        """Return some of the faces."""
+        parts = (None if array is None else array[chosen] for array in self)
+        return PoseArrays(*parts)  # type: ignore[arg-type]  # only std is None
+
+
+REQUIRED_OUTPUTS = tuple(name for name in PoseArrays._fields if name != "std")
+"""Outputs of every graph; ``std`` follows where the weights have error bars."""
 
 
 @runtime_checkable
@@ -138,10 +150,12 @@ class PoseRuntime:
     def _check_graph(self, name: str) -> None:
         """Raise ValueError unless the graph's inputs and outputs have the expected shapes."""
         outputs = tuple(self._session.outputs)
-        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs != PoseArrays._fields:
+        known = (REQUIRED_OUTPUTS, PoseArrays._fields)
+        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs not in known:
             raise ValueError(
                 f"{name}: expected a graph from {INPUTS} to "
-                f"{PoseArrays._fields}, got one from {self._input_names} to {outputs}"
+                f"{REQUIRED_OUTPUTS}, and perhaps std, got one from {self._input_names} to "
+                f"{outputs}"
             )
         size = self.crop_size
         shapes = {self._input_names[0]: (size, size, 3), self._input_names[1]: (3,)}
@@ -156,7 +170,8 @@ class PoseRuntime:
     def _output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Return the shapes of one face's outputs."""
         count = self.topology.vertex_count
-        return (3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,)
+        shapes = (3, 3), (3,), (count, 3), (count, 2), (68, 2), (68,), (STD_COUNT,)
+        return shapes[: len(self._session.outputs)]
 
     def _empty(self) -> PoseArrays:
         """Return the output for no faces; the graph itself needs at least one."""

@@ -129,7 +129,11 @@ class FaceSmoother:
         self._shape = OneEuroFilter(smoothing.shape)
 
     def smooth(self, face: Face, time_s: float) -> Face:
-        """Return the face with smoothed pose and shape, and its pixels projected from those."""
+        """Return the face with smoothed pose and shape, and its pixels projected from those.
+
+        Error bars stay those of the frame: most of a network's error, such as a wrong size, is the
+        same in all frames of a person, and smoothing does not reduce it.
+        """
         depth_m = face.translation_m[2]
         position = self._position.smooth(
             face.translation_m[:2] / depth_m, time_s, unit=FACE_BOX_M / depth_m

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from trg.inference.bundle import WeightBundle, WeightCard, write_bundle
-from trg.inference.runtime import INPUTS, PoseArrays
+from trg.inference.runtime import INPUTS, REQUIRED_OUTPUTS
 from trg.network.config import TRGConfig
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.onnx_graph import (
@@ -57,7 +57,7 @@ class ExportedForward(nn.Module):
     def forward(
         self, crops: UInt8[Tensor, "b s s 3"], bbox_info: Float[Tensor, "b 3"]
     ) -> tuple[Tensor, ...]:
-        """Return the arrays of :class:`~trg.inference.runtime.PoseArrays`."""
+        """Return :data:`~trg.inference.runtime.REQUIRED_OUTPUTS`."""
         output = self.network(crops.permute(0, 3, 1, 2), bbox_info)
         last = output.steps[-1]
         return (
@@ -137,7 +137,7 @@ def onnx_graph(network: TRGNetwork) -> onnx.ModelProto:
     return export_graph(
         ExportedForward(network),
         dict(zip(INPUTS, examples, strict=True)),
-        PoseArrays._fields,
+        REQUIRED_OUTPUTS,
         ({0: batch}, {0: batch}),
     )
 
@@ -154,7 +154,7 @@ def measure_parity(network: TRGNetwork, bundle: WeightBundle) -> dict[str, float
     crops = random_patches(count, size, size, size // 8)
     bbox_info = np.concatenate([centre, side], 1).astype(np.float32)
     forward = ExportedForward(network)
-    return measure_graph_parity(forward, bundle.model, (crops, bbox_info), PoseArrays._fields)
+    return measure_graph_parity(forward, bundle.model, (crops, bbox_info), REQUIRED_OUTPUTS)
 
 
 def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:

@@ -47,7 +47,8 @@ def test_a_flipped_crop_gives_the_flipped_estimate(runtime: PoseRuntime) -> None
         plain.peaks[:, LANDMARKS68_MIRROR],
     )
     for name, got, wanted in zip(PoseArrays._fields, flipped, expected, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=2e-5, err_msg=name)
+        if wanted is not None:
+            np.testing.assert_allclose(got, wanted, atol=2e-5, err_msg=name)
     without_flip = runtime(crops, boxes).rotation
     assert np.abs(without_flip - plain.rotation).max() > 1e-3
 
@@ -61,9 +62,9 @@ def test_averaged_estimates_are_consistent(runtime: PoseRuntime) -> None:
     projected = crop_from_rays(rays_from_points(points_m), boxes)
     np.testing.assert_allclose(arrays.vertices_crop, projected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(arrays.rotation), 1.0, atol=1e-5)
-    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    assert {array.dtype for array in arrays if array is not None} == {np.dtype(np.float32)}
     empty = network(crops[:0], boxes[:0])
-    assert [array.shape[0] for array in empty] == [0] * 6
+    assert {array.shape[0] for array in empty if array is not None} == {0}
 
 
 def test_the_estimator_flips_on_request(runtime: PoseRuntime) -> None:

@@ -20,7 +20,10 @@ from scipy.spatial.transform import Rotation
 from tests.support.child_process import run_python, start_python
 from tests.support.faces import VGA, make_face, random_faces
 from tests.support.full_disk import full_after
+from trg.error_bars import STD_COUNT, ErrorBars
+from trg.face import STD_PROPERTIES
 from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
+from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_to_euler
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
@@ -117,6 +120,44 @@ def test_records_in_other_axes_hold_the_same_face(tmp_path, record_format, axes)
     back = CAMERA_AXES[axes].T @ rotation @ HEAD_AXES[axes]
     np.testing.assert_allclose(rotation_to_euler(back, "yxz"), row["angles"], atol=1e-3)
     np.testing.assert_allclose(row["angles"], (30.0, -20.0, 10.0), atol=1e-3)
+
+
+@pytest.mark.parametrize("record_format", ["jsonl", "csv", "parquet"])
+def test_records_hold_the_error_bars(tmp_path, record_format):
+    """In the record's axes; a face without error bars has none in its record."""
+    if record_format == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    bars = ErrorBars(np.linspace(0.01, 0.05, STD_COUNT))
+    face, plain = make_face(error_bars=bars), make_face()
+    path = tmp_path / "records"
+    with open_records(record_format, path) as records:
+        records.write(FrameFaces("a.jpg", face.camera, [face, plain], axes="ros"))
+    if record_format == "jsonl":
+        row, empty = json.loads(path.read_text())["faces"]
+        row["landmarks_std_m"] = list(row["landmarks_std_m"].values())
+    elif record_format == "csv":
+        columns = {
+            "rotation_std_deg": ("rx_std_deg", "ry_std_deg", "rz_std_deg"),
+            "translation_std_m": ("tx_sight_std_m", "ty_sight_std_m", "tz_sight_std_m"),
+            "landmarks_std_m": [f"{group}_std_m" for group in LANDMARK_GROUPS],
+            "landmarks_std_px": [f"p{point}_std_px" for point in range(68)],
+        }
+        row, empty = (
+            {
+                name: [float(each[column]) for column in chosen] if each[chosen[0]] else None
+                for name, chosen in columns.items()
+            }
+            for each in rows_of(path)
+        )
+    else:
+        row, empty = parquet.read_table(path).to_pylist()
+    about_x, about_y, about_z = face.rotation_std_deg
+    right, down, along = face.translation_std_m
+    assert row["rotation_std_deg"] == pytest.approx([about_z, about_x, about_y], abs=1e-4)
+    assert row["translation_std_m"] == pytest.approx([along, right, down], abs=1e-6)
+    assert row["landmarks_std_m"] == pytest.approx(face.landmarks_std_m, abs=1e-6)
+    assert row["landmarks_std_px"] == pytest.approx(face.landmarks_std_px, abs=0.006)
+    assert [empty[name] for name in STD_PROPERTIES] == [None] * 4
 
 
 def test_openface_refuses_other_axes(tmp_path, faces):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trg.face import Face
 from trg.geometry.axes import FrameConvention
+from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_to_euler
 from trg.io.records.frame_record import (
@@ -38,6 +39,10 @@ _SIGHT_ANGLES = ("yaw_sight_deg", "pitch_sight_deg", "roll_sight_deg")
 _TRANSLATION = ("tx_m", "ty_m", "tz_m")
 _BOX = ("box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px")
 _ROTATION = tuple(f"r{row}{column}" for row in range(3) for column in range(3))
+_ROTATION_STD = ("rx_std_deg", "ry_std_deg", "rz_std_deg")
+_TRANSLATION_STD = ("tx_sight_std_m", "ty_sight_std_m", "tz_sight_std_m")
+_LANDMARKS_STD = tuple(f"{group}_std_m" for group in LANDMARK_GROUPS)
+_POINTS_STD = tuple(f"p{point}_std_px" for point in LANDMARKS)
 _POINTS_PX = tuple(f"{axis}{point}_px" for point in LANDMARKS for axis in "xy")
 
 CSV_COLUMNS = (
@@ -46,6 +51,7 @@ CSV_COLUMNS = (
     *(*DISTORTION_NAMES, "lens_model", "camera_source", "axes"),
     *("face_id", "confidence", *_BOX, *_ANGLES, *_SIGHT_ANGLES, *_TRANSLATION, *_ROTATION),
     *("distance_m", "interpupillary_m", *_POINTS_PX),
+    *(*_ROTATION_STD, *_TRANSLATION_STD, *_LANDMARKS_STD, *_POINTS_STD),
     "error",
 )
 """One row per face, and one for a photo or frame without faces, whose columns of a face are empty.
@@ -110,6 +116,10 @@ def _face_values(face: Face, axes: FrameConvention) -> dict[str, Any]:
         **_named(_BOX, face.box_xyxy, PIXEL_DECIMALS),
         **_named(_ROTATION, pose.rotation, ROTATION_DECIMALS),
         **_named(_POINTS_PX, face.landmarks68_px, PIXEL_DECIMALS),
+        **_named(_ROTATION_STD, pose.rotation_std_deg, ANGLE_DECIMALS),
+        **_named(_TRANSLATION_STD, pose.translation_std_m, LENGTH_DECIMALS),
+        **_named(_LANDMARKS_STD, face.landmarks_std_m, LENGTH_DECIMALS),
+        **_named(_POINTS_STD, face.landmarks_std_px, PIXEL_DECIMALS),
     }
 
 
@@ -146,7 +156,12 @@ def _openface_values(face: Face) -> dict[str, Any]:
     }
 
 
-def _named(names: Iterable[str], values: NDArray[np.float64], decimals: int) -> dict[str, float]:
+def _named(
+    names: Iterable[str], values: NDArray[np.float64] | None, decimals: int
+) -> dict[str, float]:
+    """Return rounded numbers by column; none for None, whose columns stay empty."""
+    if values is None:
+        return {}
     return dict(zip(names, rounded(values.ravel(), decimals), strict=True))
 
 

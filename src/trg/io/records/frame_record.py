@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.face import Face
-from trg.geometry.axes import HEAD_AXES, FrameConvention
+from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.lens import COEFFICIENT_NAMES
 
@@ -45,6 +45,10 @@ _FACE_DECIMALS = {
     "box_xyxy": PIXEL_DECIMALS,
     "landmarks68_px": PIXEL_DECIMALS,
     "landmarks_px": PIXEL_DECIMALS,
+    "rotation_std_deg": ANGLE_DECIMALS,
+    "translation_std_m": LENGTH_DECIMALS,
+    "landmarks_std_m": LENGTH_DECIMALS,
+    "landmarks_std_px": PIXEL_DECIMALS,
 }
 
 
@@ -73,12 +77,23 @@ class Pose3D(NamedTuple):
     """``(3,)``: the head's origin in the camera frame."""
     landmarks_m: NDArray[np.float64]
     """``(n, 3)``: the dense landmarks in the head frame."""
+    rotation_std_deg: NDArray[np.float64] | None
+    """``(3,)``: standard deviations about the head's axes; None without error bars."""
+    translation_std_m: NDArray[np.float64] | None
+    """``(3,)``: standard deviations in the axes of a camera that looks straight at the head; None
+    without error bars."""
 
     @classmethod
     def of(cls, face: Face, axes: FrameConvention) -> Pose3D:
         """Convert a face; raises ValueError if the axes are unknown."""
         pose = face.to_frame(axes)
-        return cls(pose[:3, :3], pose[:3, 3], face.landmarks_m @ HEAD_AXES[axes].T)
+        return cls(
+            pose[:3, :3],
+            pose[:3, 3],
+            face.landmarks_m @ HEAD_AXES[axes].T,
+            _std_in_axes(face.rotation_std_deg, HEAD_AXES[axes]),
+            _std_in_axes(face.translation_std_m, CAMERA_AXES[axes]),
+        )
 
 
 def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
@@ -129,6 +144,13 @@ def rounded(value: Any, decimals: int) -> Any:
     if isinstance(value, dict):
         return {key: rounded(each, decimals) for key, each in value.items()}
     return (np.round(value, decimals) + 0.0).tolist()  # the sum turns -0.0 into 0.0
+
+
+def _std_in_axes(
+    std: NDArray[np.float64] | None, axes: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Convert standard deviations ``(3,)`` to axes that are permuted and reversed."""
+    return None if std is None else np.abs(axes) @ std
 
 
 def _coefficients(camera: Camera) -> dict[str, float | None]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trg._util.files import remove_partial_files, write_atomic
 from trg.face import Face
+from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.io.records.frame_record import (
     DISTORTION_NAMES,
     INTRINSIC_NAMES,
@@ -50,6 +51,10 @@ FACE_COLUMNS: dict[str, Column] = {
     "distance_m": ("float32", 0, lambda face, _: face.distance_m),
     "interpupillary_m": ("float32", 0, lambda face, _: face.interpupillary_m),
     "landmarks68_px": ("float32", 136, lambda face, _: face.landmarks68_px),
+    "rotation_std_deg": ("float32", 3, lambda _, pose: pose.rotation_std_deg),
+    "translation_std_m": ("float32", 3, lambda _, pose: pose.translation_std_m),
+    "landmarks_std_m": ("float32", len(LANDMARK_GROUPS), lambda face, _: face.landmarks_std_m),
+    "landmarks_std_px": ("float32", 68, lambda face, _: face.landmarks_std_px),
 }
 """Arrays in row-major order: ``r00, r01, ...`` and ``x0, y0, x1, ...``."""
 
@@ -143,7 +148,10 @@ class ParquetWriter(RecordWriter):
         for face in found.faces:
             row, pose = {**shared, "face_id": face.id}, Pose3D.of(face, found.axes)
             for name, (dtype, width, value_of) in self._columns.items():
-                row[name] = values = np.asarray(value_of(face, pose), dtype).ravel()
+                value = value_of(face, pose)
+                if value is None:
+                    continue
+                row[name] = values = np.asarray(value, dtype).ravel()
                 if values.size != max(width, 1):
                     raise ValueError(f"{name}: expected {width} numbers, got {values.size}")
             self._rows.append(row)
