@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from trg._util.checks import box_array, rgb_image
+from trg._util.read_ahead import read_ahead
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, is_single_camera, resolve_camera
@@ -379,7 +380,11 @@ def _video_frames(source: Any, fps: float) -> Iterator[VideoFrame]:
 
     if isinstance(source, str | PathLike | int):
         with VideoReader(source) as reader:
-            yield from reader
+            if reader.path is None:  # live: what is read ahead of its use would be late
+                yield from reader
+                return
+            with read_ahead(reader) as frames:
+                yield from frames
         return
     for index, frame in enumerate(source):
         if isinstance(frame, VideoFrame):

@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, write_text_atomic
+from trg.estimator import FrameResult
 from trg.face import Face
 from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
@@ -240,13 +241,19 @@ class VideoOutputs:
     warning: str = ""
     """What is missing in the files."""
 
-    def add(self, pixels: NDArray[np.uint8], faces: Sequence[Face], time_s: float) -> None:
-        """Add a frame; raises the errors of :meth:`Outputs.write_photo`."""
+    def draw(self, frame: FrameResult) -> FrameResult:
+        """Return a frame as :meth:`add` expects it: with the faces drawn in for a video."""
+        if self.drawing is None:
+            return frame
+        return replace(frame, pixels=draw_faces(frame.pixels, frame.faces, self.style))
+
+    def add(self, frame: FrameResult) -> None:
+        """Add a drawn frame; raises the errors of :meth:`Outputs.write_photo`."""
         with _failures_of_one_input():
             if self.drawing is not None:
-                self.drawing.write(draw_faces(pixels, faces, self.style), time_s)
+                self.drawing.write(frame.pixels, frame.time_s)
             if self.animation is not None:
-                self.animation.add(faces, time_s)
+                self.animation.add(frame.faces, frame.time_s)
 
 
 def output_stems(

@@ -14,15 +14,17 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.app.outputs import OutputError, Outputs
-from trg.estimator import HeadPoseEstimator
+from trg._util.read_ahead import read_ahead
+from trg.app.outputs import OutputError, Outputs, VideoOutputs
+from trg.estimator import FrameResult, HeadPoseEstimator
 from trg.face import Face
 from trg.geometry.axes import FrameConvention
 from trg.geometry.camera import Camera
@@ -35,6 +37,7 @@ from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.names import escape_name
 from trg.io.records.writers import RecordWriter
+from trg.io.video import VideoFrame
 
 _Item = TypeVar("_Item")
 
@@ -264,28 +267,54 @@ class Predictor:
         except ValueError as error:
             return str(error)
         self._observer.on_video_start(video, reader.frame_count)
-        results = _UntilError(
-            self._estimator.stream(
-                reader, camera, smooth=options.smooth, max_faces=options.max_faces
-            )
-        )
+        error_message: str | None = None
         try:
-            with self._outputs.open_video(video, reader) as files:
+            with (
+                self._outputs.open_video(video, reader) as files,
+                self._drawn_frames(video, reader, camera, files) as drawn_frames,
+            ):
                 if files.warning:
                     self._observer.on_warning(video, files.warning)
-                for frame in results:
-                    faces = self._scaled(video, frame.faces)
+                frames = _UntilError(drawn_frames)
+                for frame in frames:
                     place = (frame.index, frame.time_s, options.axes)
-                    self._record(FrameFaces(video.name, camera, faces, *place))
-                    files.add(frame.pixels, faces, frame.time_s)
-                    self._observer.on_result(video, faces)
-                    if video.is_live and self._observer.should_stop():
-                        break  # the regular end of a live input
-                    self._raise_if_stopped()
+                    self._record(FrameFaces(video.name, camera, frame.faces, *place))
+                    files.add(frame)
+                    self._observer.on_result(video, frame.faces)
+                    if not video.is_live:  # its reading ends instead
+                        self._raise_if_stopped()
+                error_message = frames.error
         except (OutputError, ValueError) as error:
             # ValueError: no video can hold the size or times, or there is no frame.
-            return results.error or str(error)
-        return results.error
+            return error_message or str(error)
+        return error_message
+
+    @contextmanager
+    def _drawn_frames(
+        self, video: VideoInput, reader: FrameReader, camera: Camera, files: VideoOutputs
+    ) -> Iterator[Iterator[FrameResult]]:
+        """Read, estimate and draw the frames of a video, each stage in a thread of its own."""
+        options = self._options
+        with (
+            read_ahead(self._read_frames(video, reader)) as frames,
+            read_ahead(
+                self._estimator.stream(
+                    frames, camera, smooth=options.smooth, max_faces=options.max_faces
+                )
+            ) as results,
+            read_ahead(
+                files.draw(replace(result, faces=self._scaled(video, result.faces)))
+                for result in results
+            ) as drawn,
+        ):
+            yield drawn
+
+    def _read_frames(self, video: VideoInput, reader: FrameReader) -> Iterator[VideoFrame]:
+        """Yield the frames of a video; of a live input until the user wants to stop."""
+        for frame in reader:
+            yield frame
+            if video.is_live and self._observer.should_stop():
+                return
 
     def _camera(
         self, item: MediaInput, width: int, height: int, exif: Camera | None = None

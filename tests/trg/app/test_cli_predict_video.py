@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
+import threading
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from tests.support.cli_predict_runs import (
 from tests.support.clips import CODECS, sound_packets, write_clip
 from tests.support.oracle_network import OracleNetwork
 from trg.io.video import VideoReader
+from trg.io.video_writer import VideoWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 TIMES_S = [0.0, 0.04, 0.1, 0.12, 0.2, 0.24, 0.32, 0.4]
@@ -182,6 +187,71 @@ def test_ctrl_c_in_a_video_leaves_no_incomplete_file(capsys, monkeypatch, tmp_pa
     assert cli.predict(*arguments, "--resume").code == 0
     assert [record["frame"] for record in lines_of(out / "clip.jsonl")] == list(range(8))
     assert (out / "clip.mp4").exists()
+
+
+OUTPUTS = ("--draw", "mesh,landmarks,axes,box,label", "--mesh", "glb")
+
+
+def test_stages_side_by_side_give_the_same_files_as_one_after_another(cli, monkeypatch, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", size=SIZE, frames=30, sound=True)
+    assert cli.predict(clip, "-o", tmp_path / "threads", *OUTPUTS).code == 0
+    monkeypatch.setattr("trg.app.predict.read_ahead", lambda items: nullcontext(iter(items)))
+    cli.network.calls.clear()
+    assert cli.predict(clip, "-o", tmp_path / "sequence", *OUTPUTS).code == 0
+    for name in ("clip.jsonl", "clip.glb", "clip.mp4"):
+        files = [tmp_path / folder / name for folder in ("threads", "sequence")]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
+
+
+def test_a_slow_disk_keeps_few_frames_in_memory(cli, monkeypatch, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", size=SIZE, frames=30)
+    read, written, most = [0], [0], [0]
+
+    class Counting(VideoReader):
+        def __next__(self):
+            frame = super().__next__()
+            read[0] += 1
+            return frame
+
+    class Slow(VideoWriter):
+        def write(self, pixels, time_s):
+            time.sleep(0.01)
+            written[0] += 1
+            most[0] = max(most[0], read[0] - written[0])
+            super().write(pixels, time_s)
+
+    monkeypatch.setattr("trg.io.image_clip.VideoReader", Counting)
+    monkeypatch.setattr("trg.app.outputs.VideoWriter", Slow)
+    assert cli.predict(clip, "-o", tmp_path / "out", "--draw").code == 0
+    assert (read[0], written[0]) == (30, 30)
+    assert most[0] <= 6
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "code"),
+    [
+        ("trg.app.outputs.draw_faces", MemoryError("drawing"), None),
+        ("trg.app.outputs.VideoWriter.write", OSError(errno.ENOSPC, "No space left"), 1),
+        ("trg.app.outputs.VideoWriter.close", OSError(errno.EIO, "I/O error"), 1),
+        ("trg.inference.tracker.FaceTracker.track", MemoryError("tracking"), None),
+    ],
+)
+def test_an_error_in_any_stage_ends_all(cli, monkeypatch, tmp_path, stage, error, code):
+    clip = make_clip(tmp_path / "clip.mp4")
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(stage, fail)
+    out = tmp_path / "out"
+    if code is None:
+        with pytest.raises(type(error), match=str(error)):
+            cli.predict(clip, "-o", out, "--draw")
+    else:
+        done = cli.predict(clip, "-o", out, "--draw")
+        assert (done.code, error.strerror in done.err) == (code, True)
+    assert not list(out.glob("*.mp4")) + list(out.glob(".trg*"))
+    assert not [each for each in threading.enumerate() if each.name.startswith("read_ahead")]
 
 
 def test_ctrl_c_ends_a_live_input(cli, monkeypatch, tmp_path):
