@@ -266,14 +266,23 @@ class HeadPoseEstimator:
         if not fps > 0:
             raise ValueError(f"fps: expected more than 0, got {fps}")
         smoothing = smooth if isinstance(smooth, FaceSmoothing) else FaceSmoothing()
+        tracker = self.tracker(smoothing if smooth else None, max_faces)
+        return self._frames(source, camera, tracker, fps)
+
+    def tracker(
+        self, smoothing: FaceSmoothing | None = FaceSmoothing(), max_faces: int | None = None
+    ) -> FaceTracker:
+        """Return a tracker of one video, for callers that get its frames one by one.
+
+        ``smoothing`` None: poses as estimated. ``max_faces``: largest number of tracked faces.
+        """
         options = TrackingOptions(
-            smoothing=smoothing if smooth else None,
+            smoothing=smoothing,
             max_faces=max_faces,
             new_confidence=self._min_confidence,
             keep_confidence=0.6 * self._min_confidence,
         )
-        tracker = FaceTracker(self._pipeline, self._video_detector, options)
-        return self._frames(source, camera, tracker, fps)
+        return FaceTracker(self._pipeline, self._video_detector, options)
 
     def _frames(
         self, source: Any, camera: CameraLike | None, tracker: FaceTracker, fps: float

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from cyclopts import Group
 from rich.markup import escape
 
-from trg.app.cli import camera, doctor, predict  # noqa: F401  (importing them registers their verbs)
+# Importing them registers their verbs.
+from trg.app.cli import camera, doctor, live, predict  # noqa: F401
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
 from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES
@@ -96,6 +97,7 @@ EXTRA_OF_PACKAGE = {
     "pyarrow": "data",
     "pillow_heif": "heic",
     "skimage": "demo",
+    **dict.fromkeys(("pythonosc", "websockets"), "live"),
 }
 """Import names of the optional dependencies in pyproject.toml, and the extra of each."""
 

@@ -1,0 +1,155 @@
+"""Frames of a webcam, stream or file as they happen, by a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.io.image_clip import FrameReader, open_clip
+from trg.io.inputs import VideoInput
+from trg.live.newest import NewestSlot
+
+RETRY_S = 1.0
+"""Pause between attempts to open an input again that was lost."""
+
+MAX_LATE_S = 0.5
+"""A file that is decoded slower than it plays is played slower from this delay on."""
+
+
+class CapturedFrame(NamedTuple):
+    """A frame with the time at which it was captured."""
+
+    index: int  # type: ignore[assignment]  # hides a tuple's method
+    time_s: float
+    """From the start of the input; keeps increasing when an input comes back."""
+    captured_s: float
+    """On the clock of :func:`time.monotonic`."""
+    pixels: NDArray[np.uint8]
+    """``(h, w, 3)`` RGB."""
+
+
+def open_input(video: VideoInput) -> FrameReader:
+    """Open the frames of an input."""
+    return open_clip(video.address)
+
+
+class Capture:
+    """Reads frames in a thread and keeps only the newest; a context manager.
+
+    A file plays in real time and ends. A webcam or stream that is lost is opened again until that
+    succeeds; its loss and its return are each reported once.
+
+    Parameters
+    ----------
+    video
+        The input.
+    notify
+        Takes messages about the input for the user.
+    opener
+        Opens the input.
+
+    Raises
+    ------
+    FileNotFoundError, TimeoutError, OSError, ValueError
+        The input cannot be opened the first time.
+    """
+
+    def __init__(
+        self,
+        video: VideoInput,
+        notify: Callable[[str], None],
+        opener: Callable[[VideoInput], FrameReader] = open_input,
+    ) -> None:
+        self._video = video
+        self._notify = notify
+        self._opener = opener
+        self._slot: NewestSlot[CapturedFrame] = NewestSlot()
+        self._stopping = Event()
+        self._index = 0
+        self._reader = opener(video)
+        self.fps = self._reader.fps
+        self._start_s = time.monotonic()
+        self._thread = Thread(target=self._run, name="trg-live-capture", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def dropped(self) -> int:
+        """How many frames nobody took because a newer one had come."""
+        return self._slot.replaced
+
+    def newest(self, timeout_s: float) -> CapturedFrame | None:
+        """Wait for a frame that was not taken yet; None if none comes in time.
+
+        Raises ClosedError after the last frame of a file, or the error that ended it.
+        """
+        return self._slot.take(timeout_s)
+
+    def close(self) -> None:
+        """Stop the thread and release the input."""
+        self._stopping.set()
+        self._thread.join(timeout=2.0)  # a webcam that hangs must not hang the program
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            if self._video.is_live:
+                self._read_live()
+            else:
+                self._play_file()
+        except (OSError, ValueError) as caught:
+            error = caught
+        finally:
+            self._reader.close()
+            self._slot.close(error)
+
+    def _play_file(self) -> None:
+        start_s = time.monotonic()
+        for frame in self._reader:
+            late_s = time.monotonic() - (start_s + frame.time_s)
+            if late_s > MAX_LATE_S:
+                start_s += late_s
+            if self._stopping.wait(max(0.0, -late_s)):
+                return
+            self._put(frame.time_s, start_s + frame.time_s, frame.pixels)
+
+    def _read_live(self) -> None:
+        while True:
+            reason = "it ended"
+            try:
+                for frame in self._reader:
+                    if self._stopping.is_set():
+                        return
+                    now_s = time.monotonic()
+                    self._put(now_s - self._start_s, now_s, frame.pixels)
+            except (OSError, ValueError) as error:  # ValueError: it changed its size
+                reason = str(error).removeprefix(f"{self._video.name}: ")
+            self._reader.close()
+            self._notify(f"{self._video.name}: lost ({reason}); waiting for its return")
+            if not self._open_again():
+                return
+            self._notify(f"{self._video.name}: it is back")
+
+    def _open_again(self) -> bool:
+        """Open the input when it is there again; return False if the capture was closed."""
+        while not self._stopping.wait(RETRY_S):
+            try:
+                self._reader = self._opener(self._video)
+            except (OSError, ValueError):
+                continue
+            return True
+        return False
+
+    def _put(self, time_s: float, captured_s: float, pixels: NDArray[np.uint8]) -> None:
+        self._slot.put(CapturedFrame(self._index, time_s, captured_s, pixels))
+        self._index += 1

@@ -1,0 +1,204 @@
+"""A websocket server in a thread of its own: every client gets the newest message.
+
+A slow client gets fewer messages; none waits for another. What clients send is read and dropped,
+except commands (:class:`WebsocketServer`). Pages of other web sites are refused, because browsers
+let any page connect to this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from threading import Thread
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+MAX_CLIENTS = 64
+MAX_INCOMING_BYTES = 4096
+HANDSHAKE_TIMEOUT_S = 5.0
+WRITE_BUFFER_BYTES = 32 * 1024
+"""Of a client, before it counts as slow; the system's own buffer is limited to the same."""
+
+
+class Page(NamedTuple):
+    """A document that the server delivers over HTTP on the same port."""
+
+    content_type: str
+    content: bytes
+
+
+class WebsocketServer:
+    """Serves the newest message to every client.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen. Port 0: a free one, see :attr:`port`.
+    origins
+        Origins of web pages that may connect, ``*`` for all, besides those of this machine.
+        Programs other than browsers state none and may connect.
+    pages
+        Documents by path, ``/`` for the first.
+    on_command
+        Takes the text of the field ``command`` of a JSON object that a client sends; called from
+        the server's thread. Other messages are dropped.
+
+    Raises
+    ------
+    OSError
+        The address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        origins: frozenset[str] = frozenset(),
+        pages: Mapping[str, Page] | None = None,
+        on_command: Callable[[str], None] | None = None,
+    ) -> None:
+        self._origins = origins
+        self._pages = dict(pages or {})
+        self._on_command = on_command
+        self._listening = _listen(host, port)
+        self.port: int = self._listening.getsockname()[1]
+        self._clients: dict[ServerConnection, asyncio.Event] = {}
+        """Each with an event that a newer message has come."""
+        self._message: str | bytes | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = Thread(target=self._run, name="trg-live-websocket", daemon=True)
+        self._thread.start()
+
+    @property
+    def client_count(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
+
+    def send(self, message: str | bytes) -> None:
+        """Offer a message to all clients, in place of those that wait."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._publish, message)
+
+    def close(self) -> None:
+        """Close all connections and the server."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(timeout=3.0)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+            self._listening.close()
+
+    async def _serve(self) -> None:
+        silent = logging.getLogger("trg.live.websocket")
+        silent.addHandler(logging.NullHandler())
+        silent.propagate = False  # clients that speak no websocket are not the user's errors
+        async with serve(
+            self._serve_client,
+            sock=self._listening,
+            process_request=self._answer_request,
+            compression=None,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
+            close_timeout=1.0,
+            max_size=MAX_INCOMING_BYTES,
+            max_queue=4,
+            write_limit=WRITE_BUFFER_BYTES,
+            logger=silent,
+        ):
+            await self._stop.wait()
+
+    def _publish(self, message: str | bytes) -> None:
+        self._message = message
+        for news in self._clients.values():
+            news.set()
+
+    async def _serve_client(self, client: ServerConnection) -> None:
+        self._clients[client] = news = asyncio.Event()
+        reader = asyncio.ensure_future(self._read(client))
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                if self._message is not None:
+                    await client.send(self._message)
+        except ConnectionClosed:
+            pass
+        finally:
+            reader.cancel()
+            del self._clients[client]
+
+    async def _read(self, client: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for message in client:
+                command = _command(message)
+                if command is not None and self._on_command is not None:
+                    self._on_command(command)
+
+    def _answer_request(self, client: ServerConnection, request: Request) -> Response | None:
+        """Deliver a page, refuse a request, or return None to let a websocket open."""
+        if not self._may_connect(request.headers):
+            return client.respond(HTTPStatus.FORBIDDEN, "pages of other sites may not connect\n")
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            page = self._pages.get(urlsplit(request.path).path)
+            if page is None:
+                return client.respond(HTTPStatus.UPGRADE_REQUIRED, "this is a websocket\n")
+            headers = Headers(
+                {"Content-Type": page.content_type, "Content-Length": str(len(page.content))}
+            )
+            return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, page.content)
+        if len(self._clients) >= MAX_CLIENTS:
+            return client.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
+        return None
+
+    def _may_connect(self, headers: Headers) -> bool:
+        """Return whether a browser's page, by its origin, may read the poses."""
+        origin = headers.get("Origin")
+        if origin is None or origin in self._origins or "*" in self._origins:
+            return True
+        page_host = urlsplit(origin).hostname or ""
+        if page_host == "localhost":
+            return True
+        try:  # a number, not a name: another site's name may resolve to this machine
+            address = ipaddress.ip_address(page_host)
+        except ValueError:
+            return False
+        own_host = urlsplit(f"//{headers.get('Host', '')}").hostname
+        return address.is_loopback or page_host == own_host
+
+
+def _command(message: str | bytes) -> str | None:
+    with contextlib.suppress(ValueError):
+        found = json.loads(message)
+        if isinstance(found, dict) and isinstance(found.get("command"), str):
+            return str(found["command"])
+    return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"ws://{host}:{port}: cannot listen there ({error.strerror or error}); choose "
+            "another port, or end the program that has it"
+        ) from None
+    # Inherited by the connections: what a slow client has not read yet becomes old.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WRITE_BUFFER_BYTES)
+    return listening
