@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from trg._util.files import write_atomic
 from trg.app.cli.shared import NotNegative, Positive, messages
 
-Layout = Literal["webdataset", "arkitface", "300wlp", "aflw2000", "biwi"]
+ShardLayout = Literal["webdataset", "clips"]
+DatasetLayout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
+Layout = ShardLayout | DatasetLayout
 Split = Literal["train", "test"]
 
 
@@ -24,6 +27,7 @@ def synth(
     labels: bool = True,
     workers: NotNegative = 0,
     resume: bool = False,
+    clip_distance: float | None = None,
 ) -> None:
     """Render labelled synthetic faces: a folder of them, a contact sheet, or both.
 
@@ -36,7 +40,7 @@ def synth(
         Number of images.
     layout
         Folder format: ``webdataset`` tar shards, or that of ARKitFace, 300W-LP, AFLW2000-3D or
-        BIWI.
+        BIWI. ``clips``: tar shards of the frames of clips, 100 per person, for ``trg eval clips``.
     split
         Split of an ARKitFace folder.
     seed
@@ -50,25 +54,71 @@ def synth(
         Processes that render a folder; 0: this one.
     resume
         Complete a folder that an earlier run left unfinished.
+    clip_distance
+        ``clips``: mean distance of the face in all clips, metres. By default from 0.4 to 1.0 m.
     """
+    if clip_distance is not None and layout != "clips":
+        raise ValueError(f"--clip-distance: expected --layout clips, got {layout}")
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet IMAGE, or both")
     if out is not None:
-        _write_folder(out, layout, split, seed, count, workers, resume)
+        if layout == "webdataset" or layout == "clips":
+            _write_shards(out, _faces(layout, seed, clip_distance), count, workers, resume)
+        else:
+            _write_folder(out, layout, split, seed, count, workers, resume)
     if sheet is not None:
         _draw_sheet(sheet, None if out is None else layout, seed, count, labels)
 
 
-def _write_folder(
-    out: Path, layout: Layout, split: Split, seed: int, count: int, workers: int, resume: bool
-) -> None:
-    from functools import partial
+def _faces(layout: Layout, seed: int, clip_distance_m: float | None) -> partial[Any]:
+    """Return what opens the faces of a layout."""
+    from trglab.synth.clips import CLIPS_SEED, SyntheticClips
+    from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
 
+    if layout != "clips":
+        return partial(SyntheticFaces, seed=seed, **LAYOUT_OPTIONS[layout])
+    if clip_distance_m is None:
+        return partial(SyntheticClips, seed=CLIPS_SEED + seed)
+    range_m = (clip_distance_m, clip_distance_m)
+    return partial(SyntheticClips, seed=CLIPS_SEED + seed, distance_m=range_m)
+
+
+def _write_shards(
+    out: Path, open_faces: partial[Any], count: int, workers: int, resume: bool
+) -> None:
     from rich.progress import Progress
 
     from trglab.datasets.sample_store import write_samples
+
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out}: expected a new or empty folder; continue with --resume, or choose another"
+        )
+    name = f"{open_faces.func.__module__}:{open_faces.func.__qualname__}"
+    with Progress(console=messages) as bar:
+        task = bar.add_task("writing samples", total=count)
+        write_samples(
+            out,
+            open_faces,
+            range(count),
+            provenance={"dataset": name, "options": open_faces.keywords},
+            workers=workers,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+def _write_folder(
+    out: Path,
+    layout: DatasetLayout,
+    split: Split,
+    seed: int,
+    count: int,
+    workers: int,
+    resume: bool,
+) -> None:
+    from rich.progress import Progress
+
     from trglab.export.dataset_writer import write_faces
-    from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
 
     with Progress(console=messages) as bar:
         task = bar.add_task(f"writing {layout}", total=count)
@@ -76,22 +126,6 @@ def _write_folder(
         def on_progress(done: int) -> None:
             bar.update(task, completed=done)
 
-        if layout == "webdataset":
-            options = {**LAYOUT_OPTIONS[layout], "seed": seed}
-            if not resume and out.is_dir() and any(out.iterdir()):
-                raise FileExistsError(
-                    f"{out}: expected a new or empty folder; continue with --resume, or choose "
-                    "another"
-                )
-            write_samples(
-                out,
-                partial(SyntheticFaces, **options),
-                range(count),
-                provenance={"dataset": "trglab.synth.dataset:SyntheticFaces", "options": options},
-                workers=workers,
-                on_progress=on_progress,
-            )
-            return
         write_faces(
             out,
             layout,
@@ -109,9 +143,9 @@ def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels
     from rich.progress import track
 
     from trglab.datasets.sheet import contact_sheet
-    from trglab.synth.dataset import IMAGES_PER_PERSON, LAYOUT_OPTIONS, SyntheticFaces
+    from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
-    faces = SyntheticFaces(seed, **(LAYOUT_OPTIONS[layout] if layout else {}))
+    faces = _faces(layout, seed, None)() if layout else SyntheticFaces(seed)
     stride = 1 if layout else IMAGES_PER_PERSON // 3
     indices = track(range(count), "drawing the sheet", console=messages)
     cells = (faces.sample(index * stride) for index in indices)

@@ -65,6 +65,15 @@ class Window(NamedTuple):
     margin: float = 1.6
 
 
+class Conditions(NamedTuple):
+    """Everything in a photograph but the people."""
+
+    light: Light
+    background_rgb: NDArray[np.float32]
+    """``(h, w, 3)``, linear"""
+    sensor: SensorParams
+
+
 _AS_IN_DATA_SETS = {"hard_poses": False, "hidden_faces": False}
 """Published data sets have no faces upside down or half hidden by objects."""
 
@@ -203,7 +212,8 @@ class SyntheticFaces:
             surfaces = self._studio.build_surfaces(rng, subject, vertices_m, virtual_from_head)
         if self._has_neighbour(rng, person):
             surfaces += self._neighbour(rng, person - 1, shot)
-        image, visible = self._photograph(rng, surfaces, shot, view, landmarks_cam)
+        conditions = self._conditions(rng, view)
+        image, visible = self._photograph(rng, surfaces, shot, view, landmarks_cam, conditions)
         return Sample(
             image=image,
             camera=view,
@@ -262,6 +272,15 @@ class SyntheticFaces:
             for surface in surfaces
         ]
 
+    def _conditions(self, rng: np.random.Generator, view: Camera) -> Conditions:
+        """Draw light, background and sensor."""
+        infrared = rng.random() < INFRARED_SHARE
+        with self.timed_stage("light and background"):
+            light, background_rgb = self._environment(rng, view, infrared)
+        return Conditions(
+            light, background_rgb, SensorParams.sample(rng, "infrared" if infrared else None)
+        )
+
     def _photograph(
         self,
         rng: np.random.Generator,
@@ -269,11 +288,11 @@ class SyntheticFaces:
         shot: Shot,
         view: Camera,
         landmarks_cam: NDArray[np.float64],
+        conditions: Conditions,
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Render and develop the image; return it with the visibility of the 68 landmarks."""
-        infrared = rng.random() < INFRARED_SHARE
-        with self.timed_stage("light and background"):
-            light, image_rgb = self._environment(rng, view, infrared)
+        light, image_rgb, sensor = conditions
+        image_rgb = image_rgb.copy()
         outside = _outside_image(shot.camera, view)
         # Pixels outside the camera's image become black: only the rest is rendered.
         rows, columns = (_span(np.asarray(~outside.all(axis=axis))) for axis in (1, 0))
@@ -282,7 +301,6 @@ class SyntheticFaces:
         with self.timed_stage("render"):
             rendering = render(surfaces, shot.rotation, shot.translation_m, crop, light, background)
         image_rgb[rows, columns] = rendering.rgb
-        sensor = SensorParams.sample(rng, "infrared" if infrared else None)
         with self.timed_stage("sensor"):
             image = simulate_sensor(image_rgb, rng, sensor, white_point(light))
         image[outside] = 0
