@@ -17,6 +17,7 @@ others are for NumPy arrays only.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,11 @@ def cross(a: ArrayT, b: ArrayT) -> ArrayT:
 def skew(vectors: ArrayLike) -> Floats:
     """Return the matrices ``(..., 3, 3)`` with ``skew(a) @ b == cross(a, b)``."""
     vectors = np.asarray(vectors, dtype=np.float64)
-    return np.cross(vectors[..., None, :], np.eye(3)).swapaxes(-1, -2)
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    K = np.zeros((*vectors.shape, 3))
+    K[..., 0, 1], K[..., 0, 2], K[..., 1, 2] = -z, y, -x
+    K[..., 1, 0], K[..., 2, 0], K[..., 2, 1] = z, -y, x
+    return K
 
 
 def rotation_from_6d(rotation_6d: ArrayT) -> ArrayT:
@@ -149,13 +154,20 @@ def rotation_to_euler(rotation: ArrayT, order: str = "yxz") -> ArrayT:
     return xp.stack(angles, -1) * (180.0 / np.pi) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
+def rotation_to_roll_deg(rotation: ArrayLike) -> float:
+    """Return the third of the default angles of :func:`rotation_to_euler` of one rotation."""
+    (_, minus_sine, _), (_, cosine, _), (x, _, z) = np.asarray(rotation).tolist()
+    is_locked = math.hypot(x, z) < GIMBAL_LOCK_TOLERANCE
+    return 0.0 if is_locked else math.degrees(math.atan2(-minus_sine, cosine)) + 0.0
+
+
 def rotation_from_rotvec(rotvec: ArrayLike) -> Floats:
     """Turn rotation vectors ``(..., 3)`` into rotations ``(..., 3, 3)``: Rodrigues' formula."""
     rotvec = np.asarray(rotvec, dtype=np.float64)
-    angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
-    # np.sinc(x) is sin(pi x) / (pi x), and 1 - cos(a) = 2 sin(a / 2) ** 2: no division by zero.
-    sine_share = np.sinc(angle / np.pi)
-    cosine_share = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
+    length = np.sqrt((rotvec * rotvec).sum(-1))[..., None, None]
+    angle = np.maximum(length, 1e-12)  # where both shares have reached their limits, 1 and 1 / 2
+    sine_share = np.sin(angle) / angle
+    cosine_share = 2.0 * (np.sin(angle / 2.0) / angle) ** 2  # 1 - cos(a) = 2 sin(a / 2) ** 2
     K = skew(rotvec)
     return np.eye(3) + sine_share * K + cosine_share * (K @ K)
 
@@ -175,28 +187,51 @@ def rotation_to_quat(rotation: ArrayLike) -> Floats:
 
     Raises ValueError if the matrix is not a rotation.
     """
-    R = checked_rotation("rotation", rotation)
-    wx, wy, wz = R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
-    xy, xz, yz = R[0, 1] + R[1, 0], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1]
-    signs = np.array([(1, -1, -1), (-1, 1, -1), (-1, -1, 1), (1, 1, 1)])
-    xx, yy, zz, ww = 1.0 + signs @ np.diagonal(R)
-    four_outer = np.array([(xx, xy, xz, wx), (xy, yy, yz, wy), (xz, yz, zz, wz), (wx, wy, wz, ww)])
-    quat = four_outer[np.argmax(np.diagonal(four_outer))]  # a row of 4 * outer(quat, quat)
+    (a, b, c), (d, e, f), (g, h, i) = checked_rotation("rotation", rotation).tolist()
+    wx, wy, wz, xy, xz, yz = h - f, c - g, d - b, b + d, c + g, f + h
+    four_outer = (  # 4 * outer(quat, quat)
+        (1.0 + a - e - i, xy, xz, wx),
+        (xy, 1.0 - a + e - i, yz, wy),
+        (xz, yz, 1.0 - a - e + i, wz),
+        (wx, wy, wz, 1.0 + a + e + i),
+    )
+    quat = np.array(max(four_outer, key=max))
     quat /= np.linalg.norm(quat)
     leading = quat[3] or quat[np.flatnonzero(quat)[0]]
     return quat * np.sign(leading) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
-    """Return the least rotations ``(..., 3, 3)`` that turn directions onto other directions.
+    """Return the least rotation ``(3, 3)`` that turns one direction onto another.
 
-    Directions are ``(..., 3)``, of any length above 0. The result is undefined for opposite ones.
+    Directions are ``(3,)``, of any length above 0. The result is undefined for opposite ones.
     """
-    start = normalize(np.asarray(source, dtype=np.float64))
-    end = normalize(np.asarray(target, dtype=np.float64))
-    K = skew(cross(*np.broadcast_arrays(start, end)))
-    cosine = (start * end).sum(-1)[..., None, None]
-    return np.eye(3) + K + K @ K / (1.0 + cosine)
+    (ax, ay, az), (bx, by, bz) = np.asarray(source).tolist(), np.asarray(target).tolist()
+    # Python's floats: for a single direction NumPy takes five times as long.
+    product = max(math.hypot(ax, ay, az) * math.hypot(bx, by, bz), 1e-300)
+    cosine = (ax * bx + ay * by + az * bz) / product
+    x, y, z = (
+        (ay * bz - az * by) / product,
+        (az * bx - ax * bz) / product,
+        (ax * by - ay * bx) / product,
+    )
+    # Rodrigues' formula with the unnormalised axis (x, y, z), whose length is the sine.
+    k = 1.0 / max(1.0 + cosine, 1e-300)
+    return np.array(
+        [
+            [cosine + k * x * x, k * x * y - z, k * x * z + y],
+            [k * x * y + z, cosine + k * y * y, k * y * z - x],
+            [k * x * z - y, k * y * z + x, cosine + k * z * z],
+        ]
+    )
+
+
+def orthonormalize(rotation: Floats) -> Floats:
+    """Remove rounding errors from a rotation ``(3, 3)``.
+
+    One step of Newton's method toward the nearest rotation (Higham 1986), which squares the error.
+    """
+    return rotation @ (1.5 * np.eye(3) - 0.5 * (rotation.T @ rotation))
 
 
 def nearest_rotation(matrix: NDArray[Any]) -> NDArray[Any]:

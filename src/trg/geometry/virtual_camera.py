@@ -15,6 +15,7 @@ camera can also roll, so that a face at any roll is upright in its image.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, FaceCrop, bilinear, check_image_size
 from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS
-from trg.geometry.rotations import normalize, rotation_between, rotation_from_euler
+from trg.geometry.rotations import normalize, rotation_between
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,9 @@ class VirtualCamera(NamedTuple):
         cam_from_level = rotation_between(OPTICAL_AXIS, self.view_direction)
         if self.roll_deg == 0.0:
             return cam_from_level
-        return cam_from_level @ rotation_from_euler(np.array([0.0, 0.0, self.roll_deg]))
+        angle = math.radians(self.roll_deg)
+        sin, cos = math.sin(angle), math.cos(angle)
+        return cam_from_level @ np.array([(cos, -sin, 0.0), (sin, cos, 0.0), (0.0, 0.0, 1.0)])
 
 
 def virtual_camera_of_box(
@@ -123,10 +126,11 @@ def virtual_camera_of_landmarks(landmarks_cam: Floats, roll_deg: float = 0.0) ->
     for _ in range(2):  # the centre of the landmarks' rectangle depends on the view direction
         cam_from_virtual = VirtualCamera(view_direction, 1.0, roll_deg).cam_from_virtual
         landmarks_virtual = landmarks_cam @ cam_from_virtual
-        rays = landmarks_virtual[:, :2] / np.clip(landmarks_virtual[:, 2:], 1e-3, None)
-        low, high = rays.min(0), rays.max(0)
-        view_direction = cam_from_virtual @ np.append((low + high) / 2.0, 1.0)
-    return VirtualCamera(view_direction, BOX_MARGIN * float((high - low).max()), roll_deg)
+        rays = landmarks_virtual[:, :2] / np.maximum(landmarks_virtual[:, 2:], 1e-3)
+        (left, top), (right, bottom) = rays.min(0).tolist(), rays.max(0).tolist()
+        centre = np.array([(left + right) / 2.0, (top + bottom) / 2.0, 1.0])
+        view_direction = cam_from_virtual @ centre
+    return VirtualCamera(view_direction, BOX_MARGIN * max(right - left, bottom - top), roll_deg)
 
 
 def crop_from_virtual_camera(
@@ -141,18 +145,19 @@ def crop_from_virtual_camera(
     """
     check_image_size(image, camera)
     side = virtual.side_rays
-    is_seen = np.isfinite(camera.project(virtual.view_direction)).all()
-    if not (is_seen and 0 < side <= MAX_SIDE_RAYS):
+    if not 0 < side <= MAX_SIDE_RAYS:
         return None
     cam_from_virtual = virtual.cam_from_virtual
     unit = side / size
     # From crop pixels (x, y, 1) to directions in the virtual camera.
     virtual_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
     cam_from_crop = cam_from_virtual @ virtual_from_crop
-    image_px_per_crop_px = _image_px_per_crop_px(camera, cam_from_crop, size)
-    if not image_px_per_crop_px.max() * size >= MIN_BOX_PX:  # NaN at the edge of what is seen
+    width, height = _image_px_per_crop_px(camera, cam_from_crop, size)
+    # NaN where the lens does not see the crop's centre.
+    if not max(width, height) * size >= MIN_BOX_PX:
         return None
-    block_size = _block_size(camera, image_px_per_crop_px)
+    largest_block = min(camera.width, camera.height)
+    block_size = min(max(round(math.sqrt(width * height)), 1), largest_block)
     pixels = _render(image, camera, cam_from_crop, size, block_size)
     if pixels is None:
         return None
@@ -164,7 +169,7 @@ def _render(
 ) -> NDArray[np.uint8] | None:
     """Resample the image at the directions ``cam_from_crop @ (x, y, 1)``; None if all outside."""
     corners = np.array([[0, size, size, 0], [0, 0, size, size], [1.0, 1, 1, 1]])
-    is_steep = (cam_from_crop @ corners)[2].min() < MIN_CORNER_DEPTH
+    is_steep = (cam_from_crop[2] @ corners).min() < MIN_CORNER_DEPTH
     if camera.is_distorted:
         nodes = np.round(np.linspace(0.0, size, min(MAP_CELLS, size) + 1))
         nodes_image = _image_positions(camera, cam_from_crop, nodes)
@@ -175,12 +180,12 @@ def _render(
     # Without distortion the crop is a homography of the image; Pillow resamples it.
     image_from_crop = camera.matrix @ cam_from_crop
     corners_image = image_from_crop @ corners
-    part, image_from_part = _cut_out(image, (corners_image[:2] / corners_image[2]).T, block_size)
-    if part is None:
+    cut = _cut_out(image, (corners_image[:2] / corners_image[2]).T, block_size)
+    if cut is None:
         return None
-    part_from_crop = np.linalg.inv(image_from_part) @ image_from_crop
+    part_from_crop = cut.part_from_image @ image_from_crop
     coefficients = (part_from_crop / part_from_crop[2, 2]).ravel()[:8].tolist()
-    crop = part.transform(
+    crop = cut.part.transform(
         (size, size), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
     )
     return np.asarray(crop)
@@ -196,10 +201,10 @@ def _render_by_cell(
     image: NDArray[np.uint8], nodes: Floats, nodes_image: Floats, block_size: int
 ) -> NDArray[np.uint8] | None:
     """Interpolate positions in the image between those of a grid of ``nodes`` of the crop."""
-    part, image_from_part = _cut_out(image, nodes_image.reshape(-1, 2), block_size)
-    if part is None:
+    cut = _cut_out(image, nodes_image.reshape(-1, 2), block_size)
+    if cut is None:
         return None
-    in_part = (nodes_image - image_from_part[:2, 2]) / image_from_part[0, 0]
+    in_part = cut.in_part(nodes_image)
     # Pillow's order of corners: top left, bottom left, bottom right, top right.
     corners = np.concatenate(
         [in_part[:-1, :-1], in_part[1:, :-1], in_part[1:, 1:], in_part[:-1, 1:]], -1
@@ -211,7 +216,7 @@ def _render_by_cell(
         for column in range(len(ends) - 1)
     ]
     size = (ends[-1], ends[-1])
-    crop = part.transform(size, Image.Transform.MESH, cells, Image.Resampling.BILINEAR)
+    crop = cut.part.transform(size, Image.Transform.MESH, cells, Image.Resampling.BILINEAR)
     return np.asarray(crop)
 
 
@@ -221,47 +226,59 @@ def _render_by_ray(
     """Follow each crop pixel's ray through the lens."""
     positions = _image_positions(camera, cam_from_crop, np.arange(0.5, size)).reshape(-1, 2)
     is_seen = ~np.isnan(positions).any(-1)
-    part, image_from_part = _cut_out(image, positions[is_seen], block_size)
-    if part is None:
+    cut = _cut_out(image, positions[is_seen], block_size)
+    if cut is None:
         return None
     colours = np.zeros((size * size, 3))
-    scale, shift = image_from_part[0, 0], image_from_part[:2, 2]
-    colours[is_seen] = bilinear(np.asarray(part), (positions[is_seen] - shift) / scale)
+    colours[is_seen] = bilinear(np.asarray(cut.part), cut.in_part(positions[is_seen]))
     return np.rint(colours).astype(np.uint8).reshape(size, size, 3)
 
 
-def _image_px_per_crop_px(camera: Camera, cam_from_crop: Floats, size: int) -> Floats:
-    """Return how many image pixels a crop pixel spans in width and height at the crop's centre."""
+def _image_px_per_crop_px(camera: Camera, cam_from_crop: Floats, size: int) -> tuple[float, float]:
+    """Return how many image pixels a crop pixel spans in width and height at the crop's centre.
+
+    NaN where the lens does not see them.
+    """
     centre = size / 2.0
     steps = np.array([(centre, centre, 1), (centre + 1, centre, 1), (centre, centre + 1, 1)])
-    pixels = camera.project(steps @ cam_from_crop.T)
-    return np.linalg.norm(pixels[1:] - pixels[0], axis=1)
+    (x, y), right, below = camera.project(steps @ cam_from_crop.T).tolist()
+    return math.hypot(right[0] - x, right[1] - y), math.hypot(below[0] - x, below[1] - y)
 
 
-def _block_size(camera: Camera, image_px_per_crop_px: Floats) -> int:
-    """Return the side of the blocks of image pixels that are averaged."""
-    width, height = image_px_per_crop_px
-    return int(np.clip(round(float(np.sqrt(width * height))), 1, min(camera.width, camera.height)))
+class _Cut(NamedTuple):
+    """A part of an image, reduced by averaging blocks of its pixels."""
+
+    part: Image.Image
+    left_top: tuple[int, int]
+    """In the image, px"""
+    block_size: int
+
+    @property
+    def part_from_image(self) -> Floats:
+        """``(3, 3)``, for homogeneous coordinates."""
+        (left, top), scale = self.left_top, 1.0 / self.block_size
+        return np.array([[scale, 0.0, -left * scale], [0.0, scale, -top * scale], [0.0, 0.0, 1.0]])
+
+    def in_part(self, pixels: Floats) -> Floats:
+        """Convert pixels ``(..., 2)`` of the image to pixels of the part."""
+        return (pixels - self.left_top) / self.block_size
 
 
-def _cut_out(
-    image: NDArray[np.uint8], pixels: Floats, block_size: int
-) -> tuple[Image.Image | None, Floats]:
-    """Cut out the image around ``pixels`` ``(n, 2)`` and average blocks of its pixels.
+def _cut_out(image: NDArray[np.uint8], pixels: Floats, block_size: int) -> _Cut | None:
+    """Cut out the image around ``pixels`` ``(n, 2)``; None if nothing of it is there.
 
-    Averaging avoids aliasing where the crop shrinks the image. Returns the part, None if it is
-    empty, and ``image_from_part`` ``(3, 3)``.
+    Averaging avoids aliasing where the crop shrinks the image.
     """
-    height, width = image.shape[:2]
     if not len(pixels):
-        return None, np.eye(3)
-    low, high = pixels.min(0) - 2 * block_size, pixels.max(0) + 2 * block_size
-    left, top = np.floor(np.clip(low, 0, (width, height))).astype(int).tolist()
-    right, bottom = np.ceil(np.clip(high, 0, (width, height))).astype(int).tolist()
+        return None
+    height, width = image.shape[:2]
+    low, high = pixels.min(0).tolist(), pixels.max(0).tolist()
+    left, top = (max(math.floor(start) - 2 * block_size, 0) for start in low)
+    right, bottom = (
+        min(math.ceil(end) + 2 * block_size, side)
+        for end, side in zip(high, (width, height), strict=True)
+    )
     if right <= left or bottom <= top:
-        return None, np.eye(3)
+        return None
     part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    if block_size > 1:
-        part = part.reduce(block_size)
-    scale = float(block_size)
-    return part, np.array([[scale, 0.0, left], [0.0, scale, top], [0.0, 0.0, 1.0]])
+    return _Cut(part.reduce(block_size) if block_size > 1 else part, (left, top), block_size)

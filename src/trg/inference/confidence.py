@@ -95,7 +95,8 @@ def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> F
     features[:, 1] = np.log(distance[:, 34] + 1e-3)
     features[:, 2] = np.log(distance[:, 61] + 1e-3)
     features[:, 3] = np.log(np.maximum(arrays.peaks.mean(1, dtype=np.float64), 1e-4))
-    features[:, 4] = np.abs(np.log(np.clip(BOX_MARGIN * (high - low).max(-1), 1e-3, 1e3)))
+    side = np.minimum(np.maximum(BOX_MARGIN * (high - low).max(-1), 1e-3), 1e3)
+    features[:, 4] = np.abs(np.log(side))
     features[:, 5] = np.minimum(np.sqrt((centre**2).sum(-1)), 3.0)
     features[~np.isfinite(features).all(1)] = WORST_FEATURES
     return features

@@ -28,12 +28,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop
 from trg.geometry.lens import LensModelError, LensModelWarning
 from trg.geometry.projection import OPTICAL_AXIS, transform
-from trg.geometry.rotations import (
-    rotation_between,
-    rotation_from_6d,
-    rotation_to_6d,
-    rotation_to_euler,
-)
+from trg.geometry.rotations import orthonormalize, rotation_between, rotation_to_roll_deg
 from trg.geometry.virtual_camera import (
     VirtualCamera,
     crop_from_virtual_camera,
@@ -133,12 +128,11 @@ def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> He
     """Return one row of the network's output in the frame of the image's camera.
 
     The one place where a network's answer becomes a pose; the estimator and the evaluation share
-    it. The float32 rotation is orthonormalised in float64, so that it is a rotation to 1e-15.
+    it. The float32 rotation is orthonormalised in float64, so that it is a rotation to 1e-12.
     ``cam_from_virtual`` is the crop's.
     """
-    virtual_from_head = rotation_from_6d(rotation_to_6d(arrays.rotation[row].astype(np.float64)))
     return HeadPose(
-        cam_from_virtual @ virtual_from_head,
+        cam_from_virtual @ orthonormalize(arrays.rotation[row].astype(np.float64)),
         cam_from_virtual @ arrays.translation_m[row].astype(np.float64),
         arrays.vertices_m[row].astype(np.float64),
     )
@@ -254,10 +248,13 @@ class PosePipeline:
 
 def needs_refinement(scored: ScoredFace, crop: FaceCrop) -> bool:
     """Return whether the landmarks' box differs too much from the crop, or the face rolls in it."""
-    named = dict(zip(FEATURES, scored.features, strict=True))
-    if named["offset"] > BOX_TOLERANCE or named["side"] > np.log1p(BOX_TOLERANCE):
+    named = dict(zip(FEATURES, scored.features.tolist(), strict=True))
+    if named["offset"] > BOX_TOLERANCE or named["side"] > math.log1p(BOX_TOLERANCE):
         return True
-    return abs(_roll_deg(crop.cam_from_virtual.T @ scored.face.rotation)) > MAX_CROP_ROLL_DEG
+    return (
+        abs(rotation_to_roll_deg(crop.cam_from_virtual.T @ scored.face.rotation))
+        > MAX_CROP_ROLL_DEG
+    )
 
 
 def is_duplicate(box_xyxy: Floats, boxes_xyxy: Sequence[Floats]) -> bool:
@@ -307,14 +304,10 @@ def _warn_of_lost_face() -> None:
 
 def _virtual_camera_of_face(face: Face) -> VirtualCamera:
     level_from_cam = rotation_between(OPTICAL_AXIS, face.translation_m).T
-    roll_deg = crop_roll_deg(_roll_deg(level_from_cam @ face.rotation))
+    face_roll_deg = rotation_to_roll_deg(level_from_cam @ face.rotation)
     landmarks68_m = face.landmarks_m[face.topology.landmarks68]
     landmarks68_cam = transform(landmarks68_m, face.rotation, face.translation_m)
-    return virtual_camera_of_landmarks(landmarks68_cam, roll_deg)
-
-
-def _roll_deg(rotation: Floats) -> float:
-    return float(rotation_to_euler(rotation)[2])
+    return virtual_camera_of_landmarks(landmarks68_cam, crop_roll_deg(face_roll_deg))
 
 
 def _confidence(scored: ScoredFace | None) -> float:

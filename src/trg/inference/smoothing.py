@@ -8,6 +8,7 @@ timestamp leaves the state unchanged; a decreasing one resets it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,7 @@ from numpy.typing import NDArray
 
 from trg.face import Face
 from trg.geometry.projection import FACE_BOX_M
-from trg.geometry.rotations import (
-    rotation_from_6d,
-    rotation_from_rotvec,
-    rotation_to_6d,
-    rotation_to_rotvec,
-)
+from trg.geometry.rotations import orthonormalize, rotation_from_rotvec, rotation_to_rotvec
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +67,8 @@ class OneEuroFilter:
         change = self._difference(self._value, value)
         alpha = _smoothing_factor(SPEED_CUTOFF_HZ, elapsed_s)
         self._velocity = self._velocity + alpha * (change / elapsed_s - self._velocity)
-        speed = float(np.sqrt((self._velocity**2).sum(-1).mean())) / unit
+        points = self._velocity.size / self._velocity.shape[-1]
+        speed = math.sqrt(np.vdot(self._velocity, self._velocity) / points) / unit
         cutoff_hz = self._parameters.min_cutoff_hz + self._parameters.beta * speed
         self._value = self._add(self._value, _smoothing_factor(cutoff_hz, elapsed_s) * change)
         return self._value
@@ -90,8 +87,7 @@ class OneEuroRotationFilter(OneEuroFilter):
         return rotation_to_rotvec(end @ start.T)
 
     def _add(self, start: Floats, change: Floats) -> Floats:
-        rotation = rotation_from_rotvec(change) @ start
-        return rotation_from_6d(rotation_to_6d(rotation))  # keeps rounding from accumulating
+        return orthonormalize(rotation_from_rotvec(change) @ start)  # rounding would accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +135,13 @@ class FaceSmoother:
             face.translation_m[:2] / depth_m, time_s, unit=FACE_BOX_M / depth_m
         )
         rotation = self._rotation.smooth(face.rotation, time_s)
-        depth_m = np.exp(self._depth.smooth(np.log(face.translation_m[2:]), time_s)[0])
+        depth_m = math.exp(self._depth.smooth(np.log(face.translation_m[2:]), time_s)[0])
         landmarks_m = self._shape.smooth(face.landmarks_m, time_s)
         try:
             return replace(
                 face,
                 rotation=rotation,
-                translation_m=np.append(position, 1.0) * depth_m,
+                translation_m=np.array([*position, 1.0]) * depth_m,
                 landmarks_m=landmarks_m,
             )
         except ValueError:  # very close to the lens, smoothing can move a landmark behind it

@@ -169,6 +169,8 @@ class FaceTracker:
 
     def _merge_duplicates(self) -> None:
         """Where several tracks follow one face, keep the oldest."""
+        if sum(track.face is not None for track in self._tracks) < 2:
+            return
         kept: list[_Track] = []
         for track in self._tracks:
             if track.face is None or not is_duplicate(track.face.box_xyxy, _boxes_of(kept)):

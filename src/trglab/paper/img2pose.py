@@ -152,4 +152,5 @@ class LocalPoseDataset:
 def _cam_from_local(bbox_info: Floats) -> Floats:
     """Return the smallest rotations ``(..., 3, 3)`` of the optical axis to the box centres."""
     centre = np.concatenate([bbox_info[..., :2], np.ones_like(bbox_info[..., 2:])], -1)
-    return rotation_between(OPTICAL_AXIS, centre)
+    rotations = [rotation_between(OPTICAL_AXIS, each) for each in centre.reshape(-1, 3)]
+    return np.reshape(rotations, (*centre.shape, 3))

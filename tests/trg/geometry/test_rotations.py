@@ -19,6 +19,7 @@ from trg.geometry.rotations import (
     is_rotation,
     nearest_rotation,
     normalize,
+    orthonormalize,
     rotation_between,
     rotation_from_6d,
     rotation_from_euler,
@@ -26,6 +27,7 @@ from trg.geometry.rotations import (
     rotation_to_6d,
     rotation_to_euler,
     rotation_to_quat,
+    rotation_to_roll_deg,
     rotation_to_rotvec,
     skew,
 )
@@ -171,16 +173,30 @@ def test_skew_matrices_give_the_cross_product(seed):
 
 @given(SEEDS)
 def test_rotation_between_directions_is_the_least_one(seed):
-    source, target = np.random.default_rng(seed).normal(size=(2, 5, 3))
+    source, target = np.random.default_rng(seed).normal(size=(2, 3))
     rotation = rotation_between(source, target)
     unit_source, unit_target = normalize(source), normalize(target)
-    cosine = (unit_source * unit_target).sum(-1)
-    np.testing.assert_allclose((rotation @ unit_source[..., None])[..., 0], unit_target, atol=1e-9)
-    np.testing.assert_allclose(rotation @ rotation.swapaxes(-1, -2), np.tile(np.eye(3), (5, 1, 1)),
-                               atol=1e-9)  # fmt: skip
+    np.testing.assert_allclose(rotation @ unit_source, unit_target, atol=1e-9)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
     angle_deg = geodesic_angle_deg(rotation, np.eye(3))
-    np.testing.assert_allclose(np.cos(np.radians(angle_deg)), cosine, atol=1e-9)
+    assert np.cos(np.radians(angle_deg)) == pytest.approx(unit_source @ unit_target, abs=1e-9)
     np.testing.assert_array_equal(rotation_between(Z, 2.0 * Z), np.eye(3))
+
+
+@given(SEEDS)
+def test_rounding_errors_of_a_rotation_are_removed(seed):
+    rotation = random_rotations(seed, 1)[0]
+    restored = orthonormalize(rotation.astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(restored, rotation, atol=1e-6)
+    np.testing.assert_allclose(restored @ restored.T, np.eye(3), atol=1e-12)
+
+
+@given(SEEDS)
+def test_the_roll_alone_is_the_third_euler_angle(seed):
+    for rotation in random_rotations(seed):
+        assert rotation_to_roll_deg(rotation) == pytest.approx(rotation_to_euler(rotation)[2])
+    locked = rotation_from_euler(np.array([30.0, 90.0, 20.0]))
+    assert rotation_to_roll_deg(locked) == rotation_to_euler(locked)[2] == 0.0
 
 
 @PROPERTY
