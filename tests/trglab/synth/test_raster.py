@@ -12,7 +12,7 @@ from trglab.synth.render.mesh import has_holes
 from trglab.synth.render.raster import visible_vertices
 from trglab.synth.render.sampling import SRGB_TO_LINEAR
 from trglab.synth.render.surface import Material
-from trglab.synth.render.zbuffer import NEAR_PLANE_M
+from trglab.synth.render.zbuffer import NEAR_PLANE_M, SAME_LAYER_DEPTH_SHARE, resolve_fragments
 
 
 def random_mesh(rng, count, **more):
@@ -59,6 +59,74 @@ def test_depth_buffer_equals_the_naive_implementation(two_sided, cam):
         np.testing.assert_array_equal(drawn.triangle_id[sure], ids[sure])
         with np.errstate(divide="ignore"):
             np.testing.assert_allclose(drawn.depth_m[sure], (1.0 / inverse_depth)[sure], rtol=1e-4)
+
+
+def naive_fragments(inverse_depth, ids, scale, first_triangle):
+    """(surface, pixel, triangle, x, y, samples) of every layer, sample by sample."""
+    owner = np.searchsorted(first_triangle, ids, side="right") - 1
+    found = []
+    for row, column in np.ndindex(ids.shape[0] // scale, ids.shape[1] // scale):
+        samples = [
+            (scale * row + i // scale, scale * column + i % scale)
+            for i in range(scale * scale)
+            if ids[scale * row + i // scale, scale * column + i % scale] >= 0
+        ]
+        while samples:
+            first = samples[0]
+            near = inverse_depth[first]
+            layer = [
+                s
+                for s in samples
+                if owner[s] == owner[first]
+                and not abs(inverse_depth[s] - near) > np.float32(SAME_LAYER_DEPTH_SHARE) * near
+            ]
+            y, x = np.mean([s for s in layer if ids[s] == ids[first]], axis=0) + 0.5
+            pixel = row * (ids.shape[1] // scale) + column
+            found.append((int(owner[first]), pixel, int(ids[first]), x, y, len(layer)))
+            samples = [s for s in samples if s not in layer]
+    return sorted(found, key=lambda fragment: fragment[0])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_a_pixel_is_resolved_into_one_fragment_for_each_layer(scale):
+    rng = np.random.default_rng(scale)
+    first_triangle = np.array([0, 2, 5], np.int32)
+    # Pixels of one triangle, with and without a step in depth, and of several triangles.
+    ids = np.repeat(np.repeat(rng.integers(-1, 5, (9, 11)), scale, 0), scale, 1).astype(np.int32)
+    mixed = rng.random(ids.shape) < 0.15
+    ids[mixed] = rng.integers(-1, 5, mixed.sum())
+    inverse_depth = np.where(
+        ids < 0, 0.0, rng.choice([1.0, 1.005, 1.1], ids.shape, p=(0.8, 0.1, 0.1))
+    )
+    inverse_depth = inverse_depth.astype(np.float32)
+    fragments, first = resolve_fragments(inverse_depth, ids, scale, first_triangle, (0, 0, 11, 9))
+    expected = naive_fragments(inverse_depth, ids, scale, first_triangle)
+    assert np.diff(first).tolist() == [sum(e[0] == s for e in expected) for s in range(2)]
+    _, pixel, triangle, x, y, samples = (np.array(column) for column in zip(*expected, strict=True))
+    np.testing.assert_array_equal(fragments.pixel, pixel)
+    np.testing.assert_array_equal(fragments.triangle, triangle)
+    np.testing.assert_allclose(fragments.x, x, rtol=1e-6)
+    np.testing.assert_allclose(fragments.y, y, rtol=1e-6)
+    np.testing.assert_allclose(fragments.weight, samples / scale**2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_surfaces_with_holes_are_drawn_wherever_nothing_is_in_front_of_them(seed):
+    rng = np.random.default_rng(seed)
+    cards = random_mesh(rng, 30, texture=checkerboard())
+    walls = random_mesh(rng, 4, material=Material(two_sided=True))
+    cam = camera(29, 20.0)  # not a whole number of the tiles that the occlusion test uses
+    together, hair, wall = (draw(s, cam).depth_m for s in ([walls, cards], [cards], [walls]))
+    assert (hair < wall).any()
+    assert (hair > wall).any()
+    np.testing.assert_array_equal(together, np.minimum(hair, wall))
+
+
+def checkerboard():
+    """Every second texel is a hole."""
+    texture = flat().repeat(8, 0).repeat(8, 1)
+    texture[np.indices((8, 8)).sum(0) % 2 == 0, 3] = 0
+    return texture
 
 
 def test_neighbouring_triangles_leave_no_pinholes():

@@ -127,9 +127,16 @@ def texels_per_pixel(fragments, start, stop, buffers, pixel_samples, texture):
 
 
 @inlined
+def _corners(triangles, t):
+    """Return the vertices of triangle t as unsigned numbers, which save the test for below 0."""
+    t = np.uint64(t)
+    return np.uint64(triangles[t, 0]), np.uint64(triangles[t, 1]), np.uint64(triangles[t, 2])
+
+
+@inlined
 def interpolate(buffers, t, x, y):
     """Return the :class:`ShadingPoint` of triangle t at sample position (x, y)."""
-    i0, i1, i2 = buffers.triangles[t, 0], buffers.triangles[t, 1], buffers.triangles[t, 2]
+    i0, i1, i2 = _corners(buffers.triangles, t)
     screen, points, normals, uv = buffers.screen, buffers.points, buffers.normals, buffers.uv
     x0, y0 = screen[i0, 0], screen[i0, 1]
     x1, y1 = screen[i1, 0] - x0, screen[i1, 1] - y0
@@ -189,7 +196,8 @@ def sample_texture(texture, point, pixel_samples):
             a = (np.float32(j) + np.float32(0.5)) * per_across - np.float32(0.5)
             column = int(x + a * ux + b * uy + np.float32(0.5))
             row = int(y + a * vx + b * vy + np.float32(0.5))
-            row, column = min(max(row, 0), last_y), min(max(column, 0), last_x)
+            row = np.uint64(min(max(row, 0), last_y))
+            column = np.uint64(min(max(column, 0), last_x))
             red += SRGB_TO_LINEAR[texture[row, column, 0]]
             green += SRGB_TO_LINEAR[texture[row, column, 1]]
             blue += SRGB_TO_LINEAR[texture[row, column, 2]]
@@ -203,8 +211,9 @@ def _bilinear(texture, x, y):
     last_x, last_y = texture.shape[1] - 1, texture.shape[0] - 1
     x = min(max(x, np.float32(0.0)), np.float32(last_x))
     y = min(max(y, np.float32(0.0)), np.float32(last_y))
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, last_x), min(top + 1, last_y)
+    left, top = np.uint64(x), np.uint64(y)
+    right = min(left + np.uint64(1), np.uint64(last_x))
+    bottom = min(top + np.uint64(1), np.uint64(last_y))
     fx, fy = x - np.float32(left), y - np.float32(top)
     gx, gy = np.float32(1.0) - fx, np.float32(1.0) - fy
     a, b, c, d = gx * gy, fx * gy, gx * fy, fx * fy
@@ -238,7 +247,7 @@ def _mix(texture, channel, left, top, right, bottom, a, b, c, d):
 @inlined
 def tangent_frame(buffers, t):
     """Return the gradients of u and of v on triangle t, in 1 / m, and the unit vector along v."""
-    i0, i1, i2 = buffers.triangles[t, 0], buffers.triangles[t, 1], buffers.triangles[t, 2]
+    i0, i1, i2 = _corners(buffers.triangles, t)
     points, uv = buffers.points, buffers.uv
     ax, ay, az = edge_vector(points, i0, i1)
     bx, by, bz = edge_vector(points, i0, i2)
@@ -291,8 +300,9 @@ def _height(height, x, y):
     last_x, last_y = height.shape[1] - 1, height.shape[0] - 1
     x = min(max(x, np.float32(0.0)), np.float32(last_x))
     y = min(max(y, np.float32(0.0)), np.float32(last_y))
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, last_x), min(top + 1, last_y)
+    left, top = np.uint64(x), np.uint64(y)
+    right = min(left + np.uint64(1), np.uint64(last_x))
+    bottom = min(top + np.uint64(1), np.uint64(last_y))
     fx, fy = x - np.float32(left), y - np.float32(top)
     gx = np.float32(1.0) - fx
     upper = np.float32(height[top, left]) * gx + np.float32(height[top, right]) * fx

@@ -152,7 +152,7 @@ def light_visibility(shadow_map, x, y, z):
     for i in range(-1, 3):
         line = np.float32(0.0)
         for j in range(-1, 3):
-            if inverse_depth[top + i, left + j] <= own:
+            if inverse_depth[np.uint64(top + i), np.uint64(left + j)] <= own:
                 line += _pcf_weight(j, fx)
         lit += line * _pcf_weight(i, fy)
     return lit

@@ -174,13 +174,18 @@ def _tile_farthest(inverse_depth):
     """Return the smallest inverse depth in each tile; tiles at the border are smaller."""
     height, width = inverse_depth.shape
     tiles = np.empty(((height - 1) // TILE + 1, (width - 1) // TILE + 1), np.float32)
-    tiles[:] = np.inf
-    for row in range(height):
+    line = np.empty(width, np.float32)
+    for tile_row in range(len(tiles)):
+        # Down the columns first, which the compiler vectorises.
+        line[:] = inverse_depth[tile_row * TILE]
+        for row in range(tile_row * TILE + 1, min(tile_row * TILE + TILE, height)):
+            for column in range(width):
+                line[column] = min(line[column], inverse_depth[row, column])
         for tile in range(tiles.shape[1]):
-            least = tiles[row // TILE, tile]
-            for column in range(tile * TILE, min(tile * TILE + TILE, width)):
-                least = min(least, inverse_depth[row, column])
-            tiles[row // TILE, tile] = least
+            least = line[tile * TILE]
+            for column in range(tile * TILE + 1, min(tile * TILE + TILE, width)):
+                least = min(least, line[column])
+            tiles[tile_row, tile] = least
     return tiles
 
 
@@ -230,6 +235,19 @@ def _bilinear_alpha(alpha, u, v):
     return upper * (np.float32(1.0) - fy) + lower * fy
 
 
+@inlined
+def _is_one_triangle(inverse_depth, ids, top, left, supersample):
+    """Return whether all samples of a pixel show one layer of one triangle, or the background."""
+    leader, near = ids[top, left], inverse_depth[top, left]
+    for row in range(top, top + supersample):
+        for column in range(left, left + supersample):
+            if ids[row, column] != leader:
+                return False
+            if abs(inverse_depth[row, column] - near) > SAME_LAYER_DEPTH_SHARE * near:
+                return False
+    return True
+
+
 @kernel
 def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
     """Resolve a depth buffer into :class:`Fragments`, as multisampling hardware does.
@@ -264,9 +282,21 @@ def resolve_fragments(inverse_depth, ids, supersample, first_triangle, window):
     # Position of each sample in its pixel; divisions inside the loop would dominate its time.
     samples = np.arange(supersample * supersample)
     down, across = samples // supersample, samples % supersample
+    middle = np.float32(0.5 * supersample)
     for row in range(window[1], window[3]):
         for column in range(window[0], window[2]):
             top, left = row * supersample, column * supersample
+            if _is_one_triangle(inverse_depth, ids, top, left, supersample):
+                leader = ids[top, left]
+                if leader >= 0:
+                    pixel[total] = row * columns + column
+                    triangle[total] = leader
+                    position[total, 0] = np.float32(left) + middle
+                    position[total, 1] = np.float32(top) + middle
+                    position[total, 2] = np.float32(len(samples)) * per_sample
+                    counts[owner[leader] + 1] += 1
+                    total += 1
+                continue
             taken = 0  # one bit per sample
             for a in range(len(samples)):
                 ya, xa = top + down[a], left + across[a]
