@@ -264,6 +264,8 @@ class Studio:
             for surface in self._accessory_builder.body_surfaces(accessories, fit)
         ]
         occlusion, shaded = self._add_occlusion(textures, neutral_m, worn)
+        for texture in (*textures.by_part.values(), *(s.texture for s in (*shaded, *body))):
+            texture.setflags(write=False)  # so that the renderer examines it only once
         return Subject(
             person, neutral_m, textures, accessories, fit, tuple(shaded), tuple(body), occlusion,
             skin_rgb,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -158,7 +159,6 @@ def beard_surfaces(
 
 def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray) -> list[Surface]:
     """Build a mask on vertices ``(V, 3)`` with the current expression, in the head frame."""
-    rng = np.random.default_rng(mask.seed)
     points = face.mask_hits.points(vertices_m.astype(np.float64))
     landmarks = vertices_m[face.landmarks68].astype(np.float64)
     inside = np.array([0.0, landmarks[48:68, 1].mean(), landmarks[[0, 16], 2].mean()])
@@ -188,14 +188,8 @@ def mask_surfaces(mask: FaceMask, face: LowerFaceRegions, vertices_m: np.ndarray
             end = ear + np.array([0.0, lift, 0.0])
             middle = 0.5 * (grid[row, column] + end) + np.array([side * 0.004, 0.0, 0.0])
             straps.append(tube(np.stack([grid[row, column], middle, end]), 0.0012, 4))
-    colour = {
-        "medical": np.array([[120, 165, 200], [225, 230, 232], [40, 42, 46]])[rng.integers(3)],
-        "respirator": np.array([232.0, 232.0, 228.0]),
-        "cloth": None,
-    }[mask.kind]
-    texture = fabric_texture(rng) if colour is None else _ribbed_texture(rng, colour)
     return [
-        shell.surface("mask", texture, CLOTH),
+        shell.surface("mask", _mask_texture(mask), CLOTH),
         merge(straps).surface("straps", uniform_texture(np.full(3, 225.0)), CLOTH),
     ]
 
@@ -217,6 +211,20 @@ def _mask_rays(mean: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> Ray
     )
     _, far = cast_rays(inside, rays, mean, skin)
     return far
+
+
+@lru_cache(maxsize=8)
+def _mask_texture(mask: FaceMask) -> np.ndarray:
+    """Paint a mask, ``(128, 128, 4)`` uint8; shared by all images of a person, read-only."""
+    rng = np.random.default_rng(mask.seed)
+    colour = {
+        "medical": np.array([[120, 165, 200], [225, 230, 232], [40, 42, 46]])[rng.integers(3)],
+        "respirator": np.array([232.0, 232.0, 228.0]),
+        "cloth": None,
+    }[mask.kind]
+    texture = fabric_texture(rng) if colour is None else _ribbed_texture(rng, colour)
+    texture.setflags(write=False)
+    return texture
 
 
 def _ribbed_texture(rng: np.random.Generator, rgb: np.ndarray) -> np.ndarray:

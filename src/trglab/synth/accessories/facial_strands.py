@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from trg.geometry.rotations import normalize
+from trg.geometry.rotations import cross, normalize
 from trglab.synth.accessories.facewear import BEARD_KINDS, BeardKind, LowerFaceRegions
 from trglab.synth.accessories.shapes import UvMesh, vertex_normals
 from trglab.synth.accessories.strands import HairColour
@@ -181,7 +181,7 @@ def beard_strands(
     along = (1.0 - hang) * tangent + hang * normalize(down + 0.4 * normal * (1.0 - hang))
     path = root + away * normal + length[:, None] * at * along
     width = np.clip(0.16 * length, 0.0016, 0.006)[:, None] * size
-    mesh = _cards(path, np.cross(tangent, normal) * width, rng)
+    mesh = _cards(path, _tapered(cross(tangent, normal) * width), rng)
     occlusion = np.repeat(np.linspace(0.45, 1.0, STEPS), 2 * len(root)).astype(np.float32)
     texture = strand_card(hair.seed, hair.beard_colour)
     return [replace(mesh.surface("beard strands", texture, STRANDS), occlusion=occlusion)]
@@ -191,15 +191,49 @@ def brow_strands(hair: FacialHair, landmarks_m: np.ndarray) -> list[Surface]:
     """Build the strands of both brows at landmarks ``(68, 3)`` with the current expression."""
     if hair.brow_m <= 0.0:
         return []
+    brows = _brows(hair)
+    paths = []
+    for brow in brows.sides:
+        line = landmarks_m[brow.landmarks].astype(np.float64)
+        root = np.stack([np.interp(brow.along, np.arange(5), line[:, k]) for k in range(3)], -1)
+        paths.append(root + brow.shift_m + brow.growth_m + brow.drop_m)
+    mesh = brows.cards.with_vertices(_card_points(np.concatenate(paths, axis=1), brows.across_m))
+    return [mesh.surface("brows", brows.texture, STRANDS)]
+
+
+class _Brow(NamedTuple):
+    """Strands of one brow, relative to its landmarks, of which ``along`` counts 0 to 4."""
+
+    landmarks: list[int]
+    """Inner end first."""
+    along: np.ndarray
+    shift_m: np.ndarray
+    """``(n, 3)``: from the line of the landmarks to the roots."""
+    growth_m: np.ndarray
+    drop_m: np.ndarray
+    """``(STEPS, n, 3)`` each: along the strands and what bends them."""
+
+
+class _Brows(NamedTuple):
+    """What all images of a person share; read-only."""
+
+    sides: list[_Brow]
+    across_m: np.ndarray
+    """``(STEPS, 2 n, 3)``: half widths."""
+    cards: UvMesh
+    texture: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def _brows(hair: FacialHair) -> _Brows:
     rng = np.random.default_rng(hair.seed + 1)
-    paths, across = [], []
+    sides, across = [], []
     at = np.linspace(0.0, 1.0, STEPS)[:, None, None]
     for inner_first, outward in (([21, 20, 19, 18, 17], -1.0), ([22, 23, 24, 25, 26], 1.0)):
-        line = landmarks_m[inner_first].astype(np.float64)
         along = rng.beta(1.1, 1.4, BROW_STRANDS)
-        root = np.stack([np.interp(along * 4.0, np.arange(5), line[:, k]) for k in range(3)], -1)
-        root[:, 1] += rng.normal(0.0, 0.0018, BROW_STRANDS) * (1.0 - 0.6 * along) - 0.001
-        root[:, 2] -= 0.0008
+        shift = np.zeros((BROW_STRANDS, 3))
+        shift[:, 1] = rng.normal(0.0, 0.0018, BROW_STRANDS) * (1.0 - 0.6 * along) - 0.001
+        shift[:, 2] = -0.0008
         upright = np.clip(0.8 - 1.9 * along, -0.5, 0.8)
         heading = np.stack([outward * np.ones_like(along), -upright, 0.25 * along], axis=-1)
         heading = normalize(heading + rng.normal(0.0, 0.15, heading.shape))
@@ -207,12 +241,14 @@ def brow_strands(hair: FacialHair, landmarks_m: np.ndarray) -> list[Surface]:
         bow = 0.35 * length[:, None] * np.sin(np.pi * 0.7 * at)
         droop = 0.3 * length[:, None] * at**2 * np.clip(hair.brow_m / 0.012, 0.0, 1.2)
         drop = bow * np.array([0.0, 0.0, -1.0]) + droop * np.array([0.0, 1.0, 0.0])
-        paths.append(root + length[:, None] * at * heading + drop)
+        growth = length[:, None] * at * heading
+        sides.append(_Brow(inner_first, along * 4.0, shift, growth, drop))
         width = np.clip(0.13 * length, 0.0007, 0.0016)[:, None]
-        across.append(np.cross(heading, [0.0, 0.0, -1.0]) * width)
-    mesh = _cards(np.concatenate(paths, axis=1), np.concatenate(across), rng)
+        across.append(cross(heading, np.array([0.0, 0.0, -1.0])) * width)
+    across_m = _tapered(np.concatenate(across))
+    cards = _cards(np.zeros_like(across_m), across_m, rng)
     texture = strand_card(hair.seed + 1, HairColour(hair.brow_rgb, hair.brow_rgb))
-    return [mesh.surface("brows", texture, STRANDS)]
+    return _Brows(sides, across_m, cards, texture)
 
 
 @lru_cache(maxsize=8)
@@ -246,11 +282,20 @@ def strand_card(seed: int, colour: HairColour) -> np.ndarray:
     return card
 
 
+def _tapered(across_m: np.ndarray) -> np.ndarray:
+    """Return the half widths ``(STEPS, n, 3)`` of ribbons that are ``(n, 3)`` at their roots."""
+    return np.linspace(1.0, 0.55, STEPS)[:, None, None] * across_m
+
+
+def _card_points(path_m: np.ndarray, across_m: np.ndarray) -> np.ndarray:
+    """Return the vertices ``(STEPS * n * 2, 3)`` of ribbons."""
+    points = np.stack([path_m - across_m, path_m + across_m], axis=2)
+    return points.reshape(-1, 3).astype(np.float32)
+
+
 def _cards(path_m: np.ndarray, across_m: np.ndarray, rng: np.random.Generator) -> UvMesh:
-    """Return ribbons along paths ``(STEPS, n, 3)`` with half widths ``across_m (n, 3)``."""
+    """Return ribbons along paths ``(STEPS, n, 3)`` with half widths ``across_m``, likewise."""
     count = path_m.shape[1]
-    taper = np.linspace(1.0, 0.55, STEPS)[:, None, None]
-    points = np.stack([path_m - taper * across_m, path_m + taper * across_m], axis=2)
     u = np.asarray(rng.uniform(0.0, 0.7, count))[None, :, None] + np.array([0.0, 0.3])
     v = np.linspace(0.02, 0.98, STEPS)[:, None, None]
     uv = np.stack(np.broadcast_arrays(u, v), axis=-1)
@@ -258,7 +303,7 @@ def _cards(path_m: np.ndarray, across_m: np.ndarray, rng: np.random.Generator) -
     a, b, c, d = index[:-1, :, 0], index[:-1, :, 1], index[1:, :, 1], index[1:, :, 0]
     triangles = np.concatenate([np.stack([a, d, c], -1), np.stack([a, c, b], -1)])
     return UvMesh(
-        points.reshape(-1, 3).astype(np.float32),
+        _card_points(path_m, across_m),
         triangles.reshape(-1, 3).astype(np.int32),
         uv.reshape(-1, 2).astype(np.float32),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from trg.geometry.rotations import normalize
+from trg.geometry.rotations import cross, normalize
 from trglab.synth.render.surface import Material, Surface
 
 
@@ -50,22 +51,27 @@ def sheet(points_m: np.ndarray, uv: np.ndarray | None = None, closed: bool = Fal
     the first; u then runs from 0 to 1 and back, which avoids a seam.
     """
     points_m = np.asarray(points_m, dtype=np.float32)
-    rows, columns = points_m.shape[:2]
-    if uv is None:
-        along = np.arange(columns) / (columns if closed else columns - 1)
-        u = 1.0 - np.abs(2.0 * along - 1.0) if closed else along
-        uv = np.stack(np.meshgrid(u, np.linspace(0.0, 1.0, rows)), axis=-1)
+    triangles, default_uv = _grid(*points_m.shape[:2], closed)
+    own_uv = default_uv if uv is None else np.asarray(uv, dtype=np.float32).reshape(-1, 2)
+    return UvMesh(points_m.reshape(-1, 3), triangles, own_uv)
+
+
+@lru_cache(maxsize=64)
+def _grid(rows: int, columns: int, closed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return triangles and texture coordinates of a :func:`sheet`; shared, read-only."""
+    along = np.arange(columns) / (columns if closed else columns - 1)
+    u = 1.0 - np.abs(2.0 * along - 1.0) if closed else along
+    uv = np.stack(np.meshgrid(u, np.linspace(0.0, 1.0, rows)), axis=-1)
     index = np.arange(rows * columns).reshape(rows, columns)
     if closed:
         index = np.concatenate([index, index[:, :1]], axis=1)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
     # y points down: this order is counter-clockwise seen from outside.
     triangles = np.concatenate([np.stack([a, d, c], -1), np.stack([a, c, b], -1)])
-    return UvMesh(
-        points_m.reshape(-1, 3),
-        triangles.reshape(-1, 3).astype(np.int32),
-        np.asarray(uv, dtype=np.float32).reshape(-1, 2),
-    )
+    grid = triangles.reshape(-1, 3).astype(np.int32), uv.reshape(-1, 2).astype(np.float32)
+    for array in grid:
+        array.setflags(write=False)
+    return grid
 
 
 def merge(meshes: Sequence[UvMesh]) -> UvMesh:
@@ -101,8 +107,8 @@ def tube(
         tangent = normalize(np.concatenate([ahead, ahead[:1]]))
     else:
         tangent = normalize(np.gradient(path_m, axis=0))
-    side = normalize(np.cross(tangent, np.asarray(up, dtype=np.float64)))
-    rise = np.cross(side, tangent)
+    side = normalize(cross(tangent, np.asarray(up, dtype=np.float64)))
+    rise = cross(side, tangent)
     radius = np.broadcast_to(np.asarray(radius_m, dtype=np.float64), len(path_m))
     if closed and np.ndim(radius_m) == 0:
         radius = np.full(len(path_m), float(np.asarray(radius_m)))
@@ -174,7 +180,7 @@ def horizontal_ring(
 def vertex_normals(vertices_m: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Return area-weighted unit normals ``(n, 3)`` of vertices ``(n, 3)``."""
     corners = vertices_m[triangles]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    face_normals = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(vertices_m, dtype=np.float64)
     for corner in range(3):
         np.add.at(normals, triangles[:, corner], face_normals)

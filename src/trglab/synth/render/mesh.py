@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,16 +88,28 @@ def _has_valid_values(mesh):
     return True
 
 
+_masks: dict[int, tuple[weakref.ref[NDArray[np.uint8]], tuple[NDArray[np.uint8], bool]]] = {}
+"""Alpha masks of read-only textures by the textures' ids, as long as these exist."""
+
+
 def alpha_mask(texture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """Return the alpha ``(h, w)`` of a texture ``(h, w, 4)`` and whether it has holes."""
-    if not has_holes(texture):
-        return NO_ALPHA, False
-    return np.ascontiguousarray(texture[..., 3]), True
+    """Return the alpha ``(h, w)`` of a texture ``(h, w, 4)`` and whether it has holes.
+
+    A read-only texture is examined once: those of a person serve for many images.
+    """
+    key = id(texture)
+    if key in _masks and _masks[key][0]() is texture:
+        return _masks[key][1]
+    found = has_holes(texture)
+    mask = np.ascontiguousarray(texture[..., 3]) if found else NO_ALPHA, found
+    if not texture.flags.writeable:
+        _masks[key] = weakref.ref(texture, lambda _: _masks.pop(key, None)), mask
+    return mask
 
 
 def has_holes(texture: NDArray[np.uint8]) -> bool:
     """Return whether any texel of a texture ``(h, w, 4)`` is not opaque."""
-    # Compares 32-bit texels: this runs on every texture of every image.
+    # Compares 32-bit texels: textures that change with every image are large, too.
     return not _all_opaque(np.ascontiguousarray(texture).view("<u4")[..., 0])
 
 

@@ -83,12 +83,17 @@ class Rendering(NamedTuple):
     """``(h, w)``: share of each pixel that surfaces cover."""
     surface_id: NDArray[np.int16]
     """``(h, w)``: surface that covers most of the pixel, -1 for the background."""
-    depth_m: NDArray[np.float32]
-    """``(h * s, w * s)``: z in the camera frame, infinity for the background."""
+    inverse_depth: NDArray[np.float32]
+    """``(h * s, w * s)``: 1 / z in the camera frame in 1 / m, 0 for the background."""
     triangle_id: NDArray[np.int32]
     """``(h * s, w * s)``: index of the triangle over all surfaces, -1 for the background."""
     first_triangle: NDArray[np.int32]
     """``(n_surfaces + 1,)``: triangle t of surface i has the index ``first_triangle[i] + t``."""
+
+    @property
+    def depth_m(self) -> NDArray[np.float32]:
+        """``(h * s, w * s)``: z in the camera frame, infinity for the background."""
+        return _depth_from_inverse(self.inverse_depth)
 
 
 def render(
@@ -145,18 +150,25 @@ def render(
     for i in scene.opaque:
         if first[i] < first[i + 1]:
             _add_opaque(fragments, first[i], scene.shade(i, fragments, first), rgb)
+    if scene.transparent:
+        over, over_ids = np.empty_like(inverse_depth), np.empty_like(ids)
     for i in scene.transparent:
-        over, over_ids = inverse_depth.copy(), np.full_like(ids, -1)
-        scene.draw(i, over, over_ids)
         window = scene.screen_bounds(i, everywhere)
+        rows = slice(window[1] * supersample, window[3] * supersample)
+        over[rows], over_ids[rows] = inverse_depth[rows], -1
+        scene.draw(i, over, over_ids)
         fragments, first = resolve_fragments(
             over, over_ids, supersample, scene.mesh.first_triangle, window
         )
         if first[-1]:
             _blend(fragments, scene.shade(i, fragments, first), rgb)
+    return Rendering(rgb, coverage, surface_id, inverse_depth, ids, scene.mesh.first_triangle)
+
+
+def _depth_from_inverse(inverse_depth: NDArray[np.float32]) -> NDArray[np.float32]:
     with np.errstate(divide="ignore"):
-        depth_m = np.float32(1.0) / inverse_depth
-    return Rendering(rgb, coverage, surface_id, depth_m, ids, scene.mesh.first_triangle)
+        depth_m: NDArray[np.float32] = np.float32(1.0) / inverse_depth
+    return depth_m
 
 
 def visible_vertices(
@@ -169,7 +181,7 @@ def visible_vertices(
     points in front of all surfaces are therefore visible.
     """
     points = finite_array("points_cam", points_cam, (None, 3), np.float64)
-    rows, columns = rendering.depth_m.shape
+    rows, columns = rendering.inverse_depth.shape
     scale = columns // camera.width
     if (rows, columns) != (camera.height * scale, camera.width * scale):
         raise ValueError(
@@ -181,13 +193,13 @@ def visible_vertices(
     pixels[in_front] = camera.project(points[in_front])
     inside = in_front & (pixels >= 0).all(-1) & (pixels < (camera.width, camera.height)).all(-1)
     corner = np.floor(np.where(inside[:, None], pixels, 0.0) * scale - 0.5).astype(np.int64)
-    farthest = np.zeros(len(points))
+    least = np.full(len(points), np.inf, np.float32)
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
         column = np.clip(corner[:, 0] + dx, 0, columns - 1)
         row = np.clip(corner[:, 1] + dy, 0, rows - 1)
-        farthest = np.maximum(farthest, rendering.depth_m[row, column])
+        least = np.minimum(least, rendering.inverse_depth[row, column])
     slack = np.maximum(VISIBLE_BEHIND_M, VISIBLE_BEHIND_SHARE * points[:, 2])
-    return inside & (points[:, 2] <= farthest + slack)
+    return inside & (points[:, 2] <= _depth_from_inverse(least) + slack)
 
 
 class _Scene:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trg.geometry.rotations import cross
 from trglab.synth.kernels import inlined, kernel
 from trglab.synth.render.mesh import alpha_mask, pack_surfaces, smooth_normals, transform_points
 from trglab.synth.render.surface import Material, Surface
@@ -60,9 +61,9 @@ def empty_shadow_map(
     """Return an empty map seen from ``centre_m + 4 m * direction`` (a unit vector)."""
     forward = -np.asarray(direction, np.float64)
     helper = np.eye(3)[int(np.argmin(np.abs(forward)))]
-    right = np.cross(helper, forward)
+    right = cross(helper, forward)
     right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
+    rotation = np.stack([right, cross(forward, right), forward])
     shift = np.array([0.0, 0.0, LIGHT_DISTANCE_M]) - rotation @ centre_m
     focal = 0.5 * size * LIGHT_DISTANCE_M / radius_m
     return ShadowMap(
