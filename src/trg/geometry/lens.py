@@ -194,33 +194,45 @@ class BrownConradyLens:
         return np.where(self._is_valid(rays)[..., None], np.stack([a, d], -1), np.nan)
 
     def _distort(self, rays: Floats) -> Floats:
-        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = self.coefficients
+        _, _, p1, p2, *_, s1, s2, s3, s4 = self.coefficients
         x, y = rays[..., 0], rays[..., 1]
         r2 = x * x + y * y
-        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        if k4 or k5 or k6:
-            radial = radial / (1.0 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-        x_image = x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
-        y_image = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
+        radial, _ = self._radial(r2)
+        x_image, y_image = x * radial, y * radial
+        if p1 or p2:
+            x_image += 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
+            y_image += p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
         if s1 or s2 or s3 or s4:
-            x_image, y_image = x_image + r2 * (s1 + r2 * s2), y_image + r2 * (s3 + r2 * s4)
+            x_image += r2 * (s1 + r2 * s2)
+            y_image += r2 * (s3 + r2 * s4)
         return np.stack([x_image, y_image], axis=-1)
 
     def _jacobian(self, rays: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = self.coefficients
+        _, _, p1, p2, *_, s1, s2, s3, s4 = self.coefficients
         x, y = rays[..., 0], rays[..., 1]
         r2 = x * x + y * y
-        above = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-        below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
-        radial = above / below
-        # d(radial) / dx = slope * x
-        slope = 2.0 * (k1 + r2 * (2.0 * k2 + 3.0 * r2 * k3))
-        slope = (slope - radial * 2.0 * (k4 + r2 * (2.0 * k5 + 3.0 * r2 * k6))) / below
+        radial, slope = self._radial(r2)
+        slope_x = slope * x
+        xx, xy, yy = radial + slope_x * x, slope_x * y, radial + slope * y * y
+        if p1 or p2:
+            xy += 2.0 * p1 * x + 2.0 * p2 * y
+            xx += 2.0 * p1 * y + 6.0 * p2 * x
+            yy += 6.0 * p1 * y + 2.0 * p2 * x
+        if not (s1 or s2 or s3 or s4):
+            return (xx, xy), (xy, yy)
         prism_x, prism_y = 2.0 * (s1 + 2.0 * r2 * s2), 2.0 * (s3 + 2.0 * r2 * s4)
-        shared = slope * x * y + 2.0 * p1 * x + 2.0 * p2 * y
-        xx = radial + slope * x * x + 2.0 * p1 * y + 6.0 * p2 * x + prism_x * x
-        yy = radial + slope * y * y + 6.0 * p1 * y + 2.0 * p2 * x + prism_y * y
-        return (xx, shared + prism_x * y), (shared + prism_y * x, yy)
+        return (xx + prism_x * x, xy + prism_x * y), (xy + prism_y * x, yy + prism_y * y)
+
+    def _radial(self, r2: Floats) -> tuple[Floats, Floats]:
+        """Return the radial factor, and its derivative by x over x (by y over y)."""
+        k1, k2, _, _, k3, k4, k5, k6, *_ = self.coefficients
+        radial = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        slope = 2.0 * (k1 + r2 * (2.0 * k2 + 3.0 * r2 * k3))
+        if k4 or k5 or k6:
+            below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
+            radial = radial / below
+            slope = (slope - radial * 2.0 * (k4 + r2 * (2.0 * k5 + 3.0 * r2 * k6))) / below
+        return radial, slope
 
     def _is_valid(self, rays: Floats) -> NDArray[np.bool_]:
         """Return where the lens keeps the image's orientation, up to the first fold."""

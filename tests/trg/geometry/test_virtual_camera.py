@@ -79,6 +79,18 @@ def test_rendering_by_ray_equals_the_homography_where_the_lens_is_ideal(box):
     assert np.percentile(inner, 97) <= 12
 
 
+@pytest.mark.parametrize("camera", [DISTORTED, FISHEYE])
+@pytest.mark.parametrize("box", [(290, 210, 350, 270), (270, 190, 370, 290), (60, 100, 300, 340)])
+def test_interpolating_a_lens_between_fewer_points_shows_the_same(camera, box, monkeypatch):
+    image, tolerance_px = image_of_rays(camera), virtual_camera.MAP_TOLERANCE
+    usual = crop_from_virtual_camera(image, camera, box, 96)
+    monkeypatch.setattr(virtual_camera, "MAP_TOLERANCE", 0.0)
+    finest = crop_from_virtual_camera(image, camera, box, 96)
+    slope = 80 * 2 * usual.bbox_info[2] / 96  # colour levels per crop pixel, at most
+    difference = np.abs(usual.pixels.astype(int) - finest.pixels)[2:-2, 2:-2]
+    assert difference.max() <= np.ceil(slope * tolerance_px) + 1
+
+
 def test_square_boxes_keep_their_centre_and_about_their_size():
     """In the middle exactly; towards an edge between what width and height become."""
     middle = virtual_camera_of_box(PLAIN, (270, 190, 370, 290))
