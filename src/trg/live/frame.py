@@ -63,9 +63,13 @@ class LiveFace:
         """``(3,)``: the head's origin in the reference frame, metres."""
         return self.reference_from_head[:3, 3]
 
-    def euler_deg(self) -> tuple[float, float, float]:
-        """Return yaw, pitch and roll in degrees, with the signs of this module's table."""
-        yaw, pitch, roll = rotation_to_euler(self.rotation)
+    def euler_deg(self, order: str = "yxz") -> tuple[float, float, float]:
+        """Return yaw, pitch and roll in degrees, with the signs of this module's table.
+
+        The default order is that of the records. ``YXZ`` turns the head about the vertical, then
+        up or down, then about its own line of sight, as games and avatars do.
+        """
+        yaw, pitch, roll = rotation_to_euler(self.rotation, order)
         return float(yaw), float(pitch), float(roll)
 
 

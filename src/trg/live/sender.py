@@ -61,6 +61,11 @@ class TargetUrl(NamedTuple):
     path: str
     query: dict[str, str]
 
+    @property
+    def name(self) -> str:
+        """The target without its options, for messages."""
+        return self.text.partition("?")[0]
+
     @classmethod
     def of(cls, text: str, default_port: int | None = None) -> TargetUrl:
         """Parse a URL. Raises ValueError if the host or the port is missing or invalid."""
