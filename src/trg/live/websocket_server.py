@@ -13,6 +13,7 @@ import ipaddress
 import json
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from threading import Thread
@@ -22,11 +23,15 @@ from urllib.parse import urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 MAX_CLIENTS = 64
 MAX_INCOMING_BYTES = 4096
+MAX_INCOMING_PER_S = 50
+"""Messages of one client; one that sends more is disconnected."""
 HANDSHAKE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 0.5
 WRITE_BUFFER_BYTES = 32 * 1024
 """Of a client, before it counts as slow; the system's own buffer is limited to the same."""
 
@@ -115,7 +120,7 @@ class WebsocketServer:
             process_request=self._answer_request,
             compression=None,
             open_timeout=HANDSHAKE_TIMEOUT_S,
-            close_timeout=1.0,
+            close_timeout=CLOSE_TIMEOUT_S,
             max_size=MAX_INCOMING_BYTES,
             max_queue=4,
             write_limit=WRITE_BUFFER_BYTES,
@@ -129,26 +134,33 @@ class WebsocketServer:
             news.set()
 
     async def _serve_client(self, client: ServerConnection) -> None:
+        """Read until the client leaves, while a task of its own writes."""
         self._clients[client] = news = asyncio.Event()
-        reader = asyncio.ensure_future(self._read(client))
+        writer = asyncio.ensure_future(self._write(client, news))
         try:
+            recent: deque[float] = deque(maxlen=MAX_INCOMING_PER_S)
+            async for message in client:
+                now_s = self._loop.time()
+                if len(recent) == recent.maxlen and now_s - recent[0] < 1.0:
+                    await client.close(CloseCode.POLICY_VIOLATION, "too many messages")
+                    return
+                recent.append(now_s)
+                command = _command(message)
+                if command is not None and self._on_command is not None:
+                    self._on_command(command)
+        except ConnectionClosed:
+            pass
+        finally:
+            writer.cancel()
+            del self._clients[client]
+
+    async def _write(self, client: ServerConnection, news: asyncio.Event) -> None:
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 await news.wait()
                 news.clear()
                 if self._message is not None:
                     await client.send(self._message)
-        except ConnectionClosed:
-            pass
-        finally:
-            reader.cancel()
-            del self._clients[client]
-
-    async def _read(self, client: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            async for message in client:
-                command = _command(message)
-                if command is not None and self._on_command is not None:
-                    self._on_command(command)
 
     def _answer_request(self, client: ServerConnection, request: Request) -> Response | None:
         """Deliver a page, refuse a request, or return None to let a websocket open."""

@@ -71,7 +71,9 @@ class VtsSender:
         self._token_file = Path(url.query["token"]) if "token" in url.query else token_file()
         self._requests: NewestSlot[dict[str, Any]] = NewestSlot()
         self._values: list[dict[str, Any]] = []
-        """The last ones sent."""
+        """The last ones of a person."""
+        self._latest: dict[str, Any] | None = None
+        """The last request; the thread's."""
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="trg-live-vts", daemon=True)
         self._thread.start()
@@ -129,12 +131,11 @@ class VtsSender:
         return "it closed the connection"
 
     def _send_all(self, connection: Any) -> None:
-        data: dict[str, Any] | None = None
         while True:
             newer = self._requests.take(REPEAT_S)
-            data = data if newer is None else newer
-            if data is not None:
-                _request(connection, "InjectParameterDataRequest", data)
+            self._latest = self._latest if newer is None else newer
+            if self._latest is not None:
+                _request(connection, "InjectParameterDataRequest", self._latest)
 
     def _log_in(self, connection: Any) -> None:
         """Show the token; ask for one if there is none or it is not valid any more."""
