@@ -25,23 +25,11 @@ import numpy as np
 
 from trg._util.files import write_atomic
 from trg.geometry.shape_basis import BUNDLED_BASIS, EXPRESSION_NAMES, ShapeBasis
+from trglab.synth.head.expressions import arkit_parts
 from trglab.synth.head.face_model import FaceModel
 from trglab.synth.head.ict_facekit import load_ict_facekit
 
 MODES = 40
-
-
-def kit_names(name: str) -> tuple[str, ...]:
-    """Return the kit's expressions whose sum is an expression of ARKit."""
-    if name == "tongueOut":
-        return ()
-    if name in ("browInnerUp", "cheekPuff"):
-        return f"{name}_L", f"{name}_R"
-    for side in ("Left", "Right"):
-        stem = name.removesuffix(side)
-        if name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight") and stem != name:
-            return (f"{stem}_{side[0]}",)
-    return (name,)
 
 
 def compute_basis(model: FaceModel, modes: int = MODES) -> tuple[ShapeBasis, float]:
@@ -55,7 +43,7 @@ def compute_basis(model: FaceModel, modes: int = MODES) -> tuple[ShapeBasis, flo
     zero = np.zeros(shapes.shape[1:])
     expressions = [
         sum(
-            (model.expression[model.expression_index[n], model.dense] for n in kit_names(name)),
+            (model.expression[model.expression_index[n], model.dense] for n in arkit_parts(name)),
             zero,
         )
         for name in EXPRESSION_NAMES

@@ -19,6 +19,7 @@ from trg.error_bars import ErrorBars
 from trg.geometry.axes import FrameConvention, pose_to_frame
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
+from trg.geometry.expression_fit import SEEN_EXPRESSIONS, bundled_expression_fit
 from trg.geometry.face_mesh import LANDMARK_GROUPS, FaceTopology
 from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS, transform
@@ -30,6 +31,7 @@ from trg.geometry.rotations import (
     rotation_to_euler,
     rotation_to_quat,
 )
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 
 AngleReference = Literal["camera", "sight"]
 """The frame that angles refer to: see :meth:`Face.euler`."""
@@ -412,11 +414,34 @@ class Face:
         vertices_m = transform(self.landmarks_m, self.rotation, self.translation_m)
         return Mesh(vertices_m=vertices_m, triangles=self.topology.triangles)
 
-    def to_dict(self, landmarks: bool = False) -> dict[str, Any]:
+    def blendshapes(self, seen_only: bool = False) -> dict[str, float]:
+        """Return ARKit's 52 expression coefficients by name, 0 to 1.
+
+        A bounded least-squares fit of the landmarks in the head frame to the face model's identity
+        and expression modes (:mod:`trg.geometry.expression_fit`); about half a millisecond. The
+        networks see few of the 52 well (docs/results.md): those of
+        :data:`~trg.geometry.expression_fit.SEEN_EXPRESSIONS`; the others say little.
+
+        Parameters
+        ----------
+        seen_only
+            Leave out those that the bundled networks do not see.
+
+        Raises
+        ------
+        ValueError
+            The model's landmark mesh is another than that of the bundled ones.
+        """
+        fit = bundled_expression_fit()
+        fit.basis.require_mesh(self.topology)
+        weights = dict(zip(EXPRESSION_NAMES, fit.weights(self.landmarks_m).tolist(), strict=True))
+        return {name: weights[name] for name in SEEN_EXPRESSIONS} if seen_only else weights
+
+    def to_dict(self, landmarks: bool = False, blendshapes: bool = False) -> dict[str, Any]:
         """Return numbers, lists and strings, as in the JSON output.
 
-        ``landmarks`` adds the dense landmarks in the image and in the head frame. The camera
-        belongs to the image and is left out.
+        ``landmarks`` adds the dense landmarks in the image and in the head frame, ``blendshapes``
+        the expression coefficients. The camera belongs to the image and is left out.
         """
         names = ("yaw", "pitch", "roll")
         result: dict[str, Any] = {
@@ -437,6 +462,8 @@ class Face:
         if landmarks:
             result["landmarks_px"] = self.landmarks_px.tolist()
             result["landmarks_m"] = self.landmarks_m.tolist()
+        if blendshapes:
+            result["blendshapes"] = self.blendshapes()
         return result
 
     def _std_to_dict(self) -> dict[str, Any]:

@@ -7,25 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts.compute_face_basis import compute_basis, kit_names
+from scripts.compute_face_basis import compute_basis
 
-from trg.geometry.shape_basis import EXPRESSION_NAMES, bundled_shape_basis
+from trg.geometry.shape_basis import bundled_shape_basis
 from trglab.synth.head.ict_facekit import load_ict_facekit
 
 PACKED = Path(
     os.environ.get("TRG_FACE_MODEL")
     or Path(__file__).resolve().parents[3] / "shared/facemodel/ict_facekit.npz"
 )
-
-
-def test_each_expression_of_the_kit_is_part_of_one_of_arkit():
-    parts = [part for name in EXPRESSION_NAMES for part in kit_names(name)]
-    assert len(parts) == len(set(parts)) == 53
-    assert kit_names("browInnerUp") == ("browInnerUp_L", "browInnerUp_R")
-    assert kit_names("eyeLookOutRight") == ("eyeLookOut_R",)
-    assert kit_names("jawLeft") == ("jawLeft",)
-    assert kit_names("mouthUpperUpLeft") == ("mouthUpperUp_L",)
-    assert kit_names("tongueOut") == ()
 
 
 @pytest.mark.slow

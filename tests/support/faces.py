@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.support.synthetic_topology import ellipsoid_topology
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.shape_basis import EXPRESSION_NAMES, bundled_shape_basis
 
 VGA = Camera(600.0, 600.0, 320.0, 240.0, 640, 480)
 
@@ -66,6 +68,15 @@ def make_face(
         "topology": topology,
     }
     return Face(**{**arguments, **changes})
+
+
+def shaped_face(weights: Mapping[str, float], **changes: Any) -> Face:
+    """Return a face on the bundled models' vertices with expression weights by name."""
+    basis = bundled_shape_basis()
+    arrays = {**face_topology().to_arrays(), "template_m": basis.mean_m}
+    expressions = [weights.get(name, 0.0) for name in EXPRESSION_NAMES]
+    landmarks_m = basis.vertices_m((), expressions)
+    return make_face(topology=FaceTopology.from_arrays(arrays), landmarks_m=landmarks_m, **changes)
 
 
 def frontal_face(translation_m: ArrayLike = (0.0, 0.0, 0.5), **changes: Any) -> Face:

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tests.support.faces import face_topology, make_face
+from tests.support.faces import face_topology, make_face, shaped_face
 from trg.face import NECK_FROM_SELLION, Mesh
 from trg.geometry.axes import CAMERA_AXES, HEAD_AXES
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.crop import face_box
+from trg.geometry.expression_fit import SEEN_EXPRESSIONS
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 
 ANGLES = st.tuples(st.floats(-80, 80), st.floats(-60, 60), st.floats(-180, 180))
 PLACES = st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0.4, 3.0))
@@ -183,6 +185,29 @@ def test_to_dict_is_valid_json():
     long = face.to_dict(landmarks=True)
     np.testing.assert_array_equal(long["landmarks_px"], face.landmarks_px)
     np.testing.assert_array_equal(long["landmarks_m"], face.landmarks_m)
+
+
+def test_blend_shapes_are_arkits_52_by_name_and_do_not_depend_on_size_or_pose():
+    weights = {"jawOpen": 0.7, "eyeBlinkLeft": 0.9, "mouthSmileRight": 0.4}
+    face = shaped_face(weights)
+    found = face.blendshapes()
+    assert tuple(found) == EXPRESSION_NAMES
+    for name, value in found.items():
+        assert value == pytest.approx(weights.get(name, 0.0), abs=0.08), name
+    assert face.with_interpupillary(0.05).blendshapes() == pytest.approx(found, abs=1e-9)
+    assert shaped_face(weights, yaw_pitch_roll_deg=(50.0, 20.0, -30.0)).blendshapes() == found
+
+
+def test_blend_shapes_can_leave_out_what_the_networks_do_not_see():
+    face = shaped_face({"jawOpen": 0.7})
+    seen = face.blendshapes(seen_only=True)
+    assert tuple(seen) == SEEN_EXPRESSIONS
+    assert seen["jawOpen"] == face.blendshapes()["jawOpen"]
+
+
+def test_blend_shapes_of_another_mesh_are_refused():
+    with pytest.raises(ValueError, match="expected the landmark mesh of the bundled models"):
+        make_face().blendshapes()
 
 
 def test_a_face_is_immutable_and_copies_its_arrays():

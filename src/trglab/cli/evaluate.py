@@ -23,7 +23,9 @@ PIPED_WIDTH = 180
 """Width of tables that do not go to a terminal, for which rich would use 80"""
 
 HoldoutNumber = Literal[1, 2]
-DatasetName = Literal["arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills"]
+DatasetName = Literal[
+    "arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills", "blendshapes"
+]
 
 
 @Parameter(name="*")
@@ -119,7 +121,8 @@ def evaluate(
     ----------
     name
         The data set. ``synthetic`` is this package's fixed hold-out; ``stills`` is a folder of
-        photographs with 68 points each.
+        photographs with 68 points each; ``blendshapes`` compares the expression coefficients of
+        the rendered hold-out with the truth.
     path
         Its folder. ``synthetic`` renders its images, or reads ``--pack``.
     out
@@ -137,6 +140,9 @@ def evaluate(
         _stills(path, options.network())
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
+    if name == "blendshapes":
+        _blendshapes(path, holdout, options, folder)
+        return
     with _open_images(name, path, holdout, options) as (protocol, images):
         evaluation = _evaluation(protocol, images, options, folder)
         report = evaluation.report
@@ -175,6 +181,34 @@ def _stills(folder: Path | None, network: PoseNetwork) -> None:
         rows.append(TableRow(label, [f"{100.0 * statistics[name]:.2f}" for name in columns]))
     title = f"{len(stills)} photographs: {network.card.name}"
     Console().print(TextTable(list(columns.values()), rows, title).to_rich())
+
+
+def _blendshapes(
+    path: Path | None, holdout: HoldoutOptions, options: MeasurementOptions, folder: Path
+) -> None:
+    """Print and write the correlation of each expression coefficient with the truth."""
+    from rich.progress import Progress
+
+    from trglab.evaluation.expressions import measure_expressions
+    from trglab.evaluation.table import write_texts
+
+    if options.predictions is not None:
+        raise ValueError("blendshapes: expected no --predictions, they do not tell the truth")
+    with _open_images("synthetic", path, holdout, options) as (protocol, images):
+        method = _method(protocol, options)
+        count = len(images.samples)
+        with Progress(console=messages) as bar:
+            task = bar.add_task(protocol.title, total=min(options.limit or count, count))
+            scores = measure_expressions(
+                images.samples,
+                method,
+                options.limit,
+                lambda done: bar.update(task, completed=done),
+            )
+    table = scores.table(f"{protocol.title}: {method.metadata.method}")
+    written = write_texts(folder, {"blendshapes.csv": table.to_csv()})
+    Console().print(table.to_rich())
+    messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 
 @contextmanager

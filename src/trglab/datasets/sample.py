@@ -37,6 +37,8 @@ class Sample:
         Number or name of the person, equal for all of their images.
     name
         Name of the sample, for messages and reports.
+    expressions
+        ``(52,)``, weights of :data:`~trg.geometry.shape_basis.EXPRESSION_NAMES`.
     """
 
     image: np.ndarray
@@ -49,6 +51,7 @@ class Sample:
     landmarks68_visible: np.ndarray | None
     identity: str
     name: str
+    expressions: np.ndarray | None = None
 
     def require_landmarks68_px(self) -> np.ndarray:
         """Return the landmarks, or raise ValueError if the dataset has none."""

@@ -31,6 +31,7 @@ from trglab.synth.environment.light import Light, random_tint, scale_light, whit
 from trglab.synth.environment.panorama import choose_orientation, random_orientation
 from trglab.synth.environment.procedural_lights import infrared_light, procedural_light
 from trglab.synth.environment.sensor import SensorParams, simulate_sensor
+from trglab.synth.head.expressions import arkit_weights
 from trglab.synth.render.raster import render, visible_vertices
 from trglab.synth.render.surface import Surface
 from trglab.synth.shots import Shot, ShotDistribution, sample_shot
@@ -195,12 +196,12 @@ class SyntheticFaces:
             raise ValueError(f"index: expected 0 or more, got {index}")
         rng = np.random.default_rng((self.seed, _IMAGE, index))
         person = index // self._images_per_person
-        subject = self._subject(person)
+        subject, model = self._subject(person), self._studio.model
         shot = sample_shot(rng, self._shot_distribution, self._image_size, self._camera)
         virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
         with self.timed_stage("expression"):
-            vertices_m = self._studio.sample_face_vertices(rng, subject, virtual_from_head)
-        model = self._studio.model
+            expression = self._studio.sample_expression(rng, virtual_from_head)
+            vertices_m = model.express(subject.neutral_m, expression, subject.person.scale)
         landmarks_cam = transform(
             vertices_m[model.landmarks68].astype(np.float64), shot.rotation, shot.translation_m
         )
@@ -225,6 +226,7 @@ class SyntheticFaces:
             landmarks68_visible=visible,
             identity=f"{self.seed}-{person}",
             name=f"synthetic {self.seed} {index}",
+            expressions=arkit_weights(model, expression),
         )
 
     def neutral_m(self, index: int) -> NDArray[np.float32]:

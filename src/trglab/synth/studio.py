@@ -274,7 +274,14 @@ class Studio:
     def sample_face_vertices(
         self, rng: np.random.Generator, subject: Subject, virtual_from_head: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Draw an expression and return the subject's vertices ``(V, 3)``.
+        """Draw an expression (:meth:`sample_expression`); return the vertices ``(V, 3)``."""
+        expression = self.sample_expression(rng, virtual_from_head)
+        return self.model.express(subject.neutral_m, expression, subject.person.scale)
+
+    def sample_expression(
+        self, rng: np.random.Generator, virtual_from_head: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Draw the weights of an expression ``(E,)``.
 
         Half of the people look into the camera, if their eyes can turn that far.
 
@@ -286,8 +293,7 @@ class Studio:
         right_deg, down_deg = _gaze_at_camera_deg(virtual_from_head)
         can_look = abs(right_deg) < GAZE_REACH_DEG[0] and abs(down_deg) < GAZE_REACH_DEG[1]
         gaze_deg = (right_deg, down_deg) if can_look and rng.random() < 0.5 else None
-        expression = sample_expression(rng, self.model, gaze_deg)
-        return self.model.express(subject.neutral_m, expression, subject.person.scale)
+        return sample_expression(rng, self.model, gaze_deg)
 
     def build_surfaces(
         self,

@@ -381,3 +381,10 @@ def test_memory_is_constant_over_ten_thousand_photos(capsys, monkeypatch, tmp_pa
         peaks_mb.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     assert len(lines_of(tmp_path / "all" / "faces.jsonl")) == 10_000
     assert peaks_mb[1] - peaks_mb[0] < 30, peaks_mb
+
+
+def test_blend_shapes_need_the_bundled_mesh(cli, tmp_path):  # noqa: F811
+    (photo,) = save_photos(tmp_path, 0)
+    done = cli.predict(photo, "--blendshapes")  # the oracle's mesh is an ellipsoid
+    assert done.code == 2
+    assert "expected the landmark mesh of the bundled models" in done.err

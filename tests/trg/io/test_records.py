@@ -18,7 +18,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.support.child_process import run_python, start_python
-from tests.support.faces import VGA, make_face, random_faces
+from tests.support.faces import VGA, make_face, random_faces, shaped_face
 from tests.support.full_disk import full_after
 from trg.error_bars import STD_COUNT, ErrorBars
 from trg.face import STD_PROPERTIES
@@ -26,6 +26,7 @@ from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
 from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_to_euler
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trg.io.records.csv_tables import CSV_COLUMNS, OPENFACE_COLUMNS
 from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal_lines import InputFile, read_journal
@@ -195,6 +196,32 @@ def test_standard_output_gets_each_line_at_once(faces, capfdbinary):
         assert capfdbinary.readouterr().out.count(b"\n") == 1
         records.finish("a.jpg")
     assert capfdbinary.readouterr().out == b""
+
+
+@pytest.mark.parametrize("record_format", ["jsonl", "csv", "parquet"])
+def test_blend_shapes_are_recorded_on_request(tmp_path, record_format):
+    if record_format == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    face = shaped_face({"jawOpen": 0.5, "mouthPucker": 0.25})
+    expected = pytest.approx(face.blendshapes(), abs=1e-4)
+    path = tmp_path / "records"
+    with open_records(record_format, path, blendshapes=True) as records:
+        records.write(FrameFaces("a.jpg", face.camera, [face]))
+        records.write(FrameFaces("none.jpg", face.camera, []))
+        records.write_error("bad.jpg", "not an image")
+    if record_format == "jsonl":
+        first, second, _ = map(json.loads, path.read_text().splitlines())
+        assert first["faces"][0]["blendshapes"] == expected
+        assert second["faces"] == []
+    elif record_format == "csv":
+        first, second, third = rows_of(path)
+        assert {name: float(first[name]) for name in EXPRESSION_NAMES} == expected
+        assert not any(second[name] + third[name] for name in EXPRESSION_NAMES)
+        assert third["error"] == "not an image"
+    else:
+        column = parquet.read_table(path)["blendshapes"].to_pylist()
+        assert dict(zip(EXPRESSION_NAMES, column[0], strict=True)) == expected
+        assert column[1:] == [None, None]
 
 
 def test_csv_has_a_flat_row_per_face_and_one_where_there_is_none(tmp_path, faces):
@@ -575,6 +602,8 @@ def test_errors_name_what_was_received(tmp_path):
     for record_format in ("csv", "openface"):
         with pytest.raises(ValueError, match="cannot hold the dense landmarks"):
             open_records(record_format, None, landmarks=True)
+    with pytest.raises(ValueError, match="openface: has no blend shapes"):
+        open_records("openface", None, blendshapes=True)
     with pytest.raises(ValueError, match="parquet needs a file"):
         open_records("parquet", None)
     with pytest.raises(ValueError, match="resuming needs a file"):

@@ -11,12 +11,15 @@ import pytest
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trglab.datasets.sample import Sample
 from trglab.datasets.sheet import contact_sheet
 from trglab.datasets.store_writer import SHARD_SIZE
 from trglab.datasets.workers import CHUNK
 from trglab.synth.assets import find_asset, remember_asset, require_asset
 from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
+from trglab.synth.head.expressions import arkit_weights
+from trglab.synth.head.procedural_head import load_procedural_head
 
 PLAIN = {"photo_skin": False, "panoramas": False}
 
@@ -68,6 +71,23 @@ def test_labels_agree_with_each_other(faces, index):
     side = sample.box_xyxy[2] - sample.box_xyxy[0]
     assert side == pytest.approx(96 / 1.6, rel=0.06)  # f_x != f_y: square in rays, not in pixels
     assert np.abs(sample.rotation @ sample.rotation.T - np.eye(3)).max() < 1e-9
+
+
+def test_a_sample_tells_the_expression_that_its_vertices_have(faces):
+    model = load_procedural_head()
+    for index in (0, 5, 30):
+        sample = faces.sample(index)
+        true = dict(zip(EXPRESSION_NAMES, sample.expressions, strict=True))
+        modes = model.expression[:, model.dense].reshape(len(model.expression), -1)
+        moving = np.flatnonzero(modes.any(1))
+        offsets_m = (sample.vertices_m - faces.neutral_m(index)).ravel()
+        fitted = np.zeros(len(modes), np.float32)
+        fitted[moving] = np.linalg.lstsq(modes[moving].T, offsets_m, rcond=None)[0]
+        # The person's scale multiplies the offsets; gaze moves only the eyes of this head.
+        found = dict(zip(EXPRESSION_NAMES, arkit_weights(model, fitted), strict=True))
+        for name in ("jawOpen", "mouthSmileLeft", "browInnerUp", "mouthPucker"):
+            assert found[name] == pytest.approx(true[name], rel=0.15, abs=1e-3), name
+    assert true["eyeLookInLeft"] > 0.0 or true["eyeLookOutLeft"] > 0.0
 
 
 def test_the_rendered_face_is_where_the_labels_say(monkeypatch):

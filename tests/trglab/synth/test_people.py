@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trglab.synth.head.expressions import STRONG_EXPRESSIONS, UNSIDED, VISEMES, sample_expression
+from trg.geometry.shape_basis import EXPRESSION_NAMES
+from trglab.synth.head.expressions import (
+    STRONG_EXPRESSIONS,
+    UNSIDED,
+    VISEMES,
+    arkit_parts,
+    arkit_weights,
+    sample_expression,
+)
 from trglab.synth.head.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG
 from trglab.synth.head.people import ADULT_MM, CHILD_SHARE, Population, sample_identity
 from trglab.synth.head.procedural_head import load_procedural_head
@@ -185,3 +193,23 @@ def test_the_gaze_can_be_given(head):
     assert by_name["eyeLookDown_L"] * GAZE_DOWN_DEG == pytest.approx(7.0, abs=1e-4)
     known = sample_expression(np.random.default_rng(0), head)
     assert known.shape == (len(head.expression_names),)
+
+
+def test_each_expression_of_the_face_model_is_part_of_one_of_arkits():
+    parts = [part for name in EXPRESSION_NAMES for part in arkit_parts(name)]
+    assert len(parts) == len(set(parts)) == 53
+    assert arkit_parts("browInnerUp") == ("browInnerUp_L", "browInnerUp_R")
+    assert arkit_parts("eyeLookOutRight") == ("eyeLookOut_R",)
+    assert arkit_parts("jawLeft") == ("jawLeft",)
+    assert arkit_parts("mouthUpperUpLeft") == ("mouthUpperUp_L",)
+    assert arkit_parts("tongueOut") == ()
+
+
+def test_arkits_weights_of_an_expression():
+    model = AllNames()
+    weights = np.zeros(len(model.expression_names), np.float32)
+    for name, amount in (("browInnerUp_L", 0.8), ("browInnerUp_R", 0.4), ("eyeBlink_R", 1.0)):
+        weights[model.expression_index[name]] = amount
+    found = dict(zip(EXPRESSION_NAMES, arkit_weights(model, weights), strict=True))
+    assert found["browInnerUp"] == pytest.approx(0.6)
+    assert (found["eyeBlinkLeft"], found["eyeBlinkRight"], found["tongueOut"]) == (0.0, 1.0, 0.0)

@@ -48,6 +48,7 @@ def predict(
     from trg.app.cli.console import ConsoleObserver, print_ignored, print_summary, processed
     from trg.app.outputs import FAILURES_SUFFIX
     from trg.app.predict import PredictOptions, Predictor
+    from trg.geometry.shape_basis import bundled_shape_basis
     from trg.inference.bundle import model_sha256
     from trg.io.boxes import read_boxes
     from trg.io.images import allow_pixels
@@ -77,6 +78,8 @@ def predict(
     options.check(inputs)
     outputs.check(inputs)
     estimator = processing.estimator(faces.smallest_face)
+    if results.blendshapes:
+        bundled_shape_basis().require_mesh(estimator.topology)
     settings = {
         "version": __version__,
         "model": model_sha256(processing.model),
@@ -100,6 +103,7 @@ def predict(
             record_format,
             path,
             landmarks=results.landmarks,
+            blendshapes=results.blendshapes,
             resume=results.resume,
             overwrite=results.overwrite,
             settings=settings,

@@ -57,6 +57,8 @@ class ResultOptions:
         (docs/conventions.md).
     landmarks
         Also record the 1220 landmarks of each face.
+    blendshapes
+        Also record ARKit's 52 expression coefficients (docs/expressions.md); not in ``openface``.
     draw
         Write photos and videos with the faces drawn in; a video keeps its sound. Layers may follow,
         separated by commas: ``mesh``, ``landmarks``, ``axes``, ``box``, ``label``; without any, all
@@ -76,6 +78,7 @@ class ResultOptions:
     record_format: Annotated[RecordFormatName | None, Parameter(name="--format")] = None
     frame: FrameName = "opencv"
     landmarks: bool = False
+    blendshapes: bool = False
     draw: str | None = None
     mesh: Literal["obj", "ply", "glb"] | None = None
     mesh_photo: bool = False

@@ -15,8 +15,10 @@ from trg.geometry.axes import FrameConvention
 from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_to_euler
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trg.io.records.frame_record import (
     ANGLE_DECIMALS,
+    BLENDSHAPE_DECIMALS,
     CONFIDENCE_DECIMALS,
     DISTORTION_NAMES,
     INTRINSIC_DECIMALS,
@@ -56,6 +58,9 @@ CSV_COLUMNS = (
 )
 """One row per face, and one for a photo or frame without faces, whose columns of a face are empty.
 A failed input has a row with its error and nothing else."""
+
+BLENDSHAPE_COLUMNS = (*CSV_COLUMNS[:-1], *EXPRESSION_NAMES, CSV_COLUMNS[-1])
+"""With the expression coefficients."""
 
 _POSE_T = ("pose_Tx", "pose_Ty", "pose_Tz")
 _POSE_R = ("pose_Rx", "pose_Ry", "pose_Rz")
@@ -165,9 +170,18 @@ def _named(
     return dict(zip(names, rounded(values.ravel(), decimals), strict=True))
 
 
-FACE_TABLE = CsvTable(
-    CSV_COLUMNS, _face_rows, lambda source, message: {"source": source, "error": message}
-)
+def _blendshape_rows(found: FrameFaces) -> list[Row]:
+    shapes = [rounded(face.blendshapes(), BLENDSHAPE_DECIMALS) for face in found.faces]
+    rows = _face_rows(found)  # one row without a face if there is none
+    return [{**row, **each} for row, each in zip(rows, shapes or [{}], strict=True)]
+
+
+def _error_row(source: str, message: str) -> Row:
+    return {"source": source, "error": message}
+
+
+FACE_TABLE = CsvTable(CSV_COLUMNS, _face_rows, _error_row)
+BLENDSHAPE_TABLE = CsvTable(BLENDSHAPE_COLUMNS, _blendshape_rows, _error_row)
 OPENFACE_TABLE = CsvTable(
     OPENFACE_COLUMNS,
     _openface_rows,

@@ -7,7 +7,7 @@ rotation                        7 digits  after the point
 lengths in metres, times        6         1 um, 1 us
 angles in degrees, intrinsics   4         0.9 urad
 pixels                          2
-confidence                      4
+confidence, blend shapes        4
 ==============================  ========  ==========
 """
 
@@ -24,7 +24,7 @@ from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.lens import COEFFICIENT_NAMES
 
-ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = 4
+ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = BLENDSHAPE_DECIMALS = 4
 LENGTH_DECIMALS = TIME_DECIMALS = 6
 ROTATION_DECIMALS = 7
 PIXEL_DECIMALS = 2
@@ -49,6 +49,7 @@ _FACE_DECIMALS = {
     "translation_std_m": LENGTH_DECIMALS,
     "landmarks_std_m": LENGTH_DECIMALS,
     "landmarks_std_px": PIXEL_DECIMALS,
+    "blendshapes": BLENDSHAPE_DECIMALS,
 }
 
 
@@ -96,12 +97,14 @@ class Pose3D(NamedTuple):
         )
 
 
-def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
+def frame_record(
+    found: FrameFaces, landmarks: bool = False, blendshapes: bool = False
+) -> dict[str, Any]:
     """Return the JSON object of a photo or frame, with rounded values.
 
     ``distortion`` is present only if the lens has any, ``lens_model`` only if it is another than
     Brown-Conrady. ``landmarks`` adds the dense landmarks of each face, in the image and in the
-    head frame.
+    head frame; ``blendshapes`` its expression coefficients.
     """
     camera = found.camera
     values = {name: rounded(getattr(camera, name), INTRINSIC_DECIMALS) for name in INTRINSIC_NAMES}
@@ -116,7 +119,7 @@ def frame_record(found: FrameFaces, landmarks: bool = False) -> dict[str, Any]:
         "size": [int(camera.width), int(camera.height)],
         "camera": {**values, **lens, "source": camera.source},
         "axes": found.axes,
-        "faces": [_face_record(face, found.axes, landmarks) for face in found.faces],
+        "faces": [_face_record(face, found.axes, landmarks, blendshapes) for face in found.faces],
     }
 
 
@@ -161,8 +164,10 @@ def _coefficients(camera: Camera) -> dict[str, float | None]:
     return {name: known.get(name) for name in DISTORTION_NAMES}
 
 
-def _face_record(face: Face, axes: FrameConvention, landmarks: bool) -> dict[str, Any]:
-    values = face.to_dict(landmarks=landmarks)
+def _face_record(
+    face: Face, axes: FrameConvention, landmarks: bool, blendshapes: bool
+) -> dict[str, Any]:
+    values = face.to_dict(landmarks, blendshapes)
     values.update(
         (name, each) for name, each in Pose3D.of(face, axes)._asdict().items() if name in values
     )

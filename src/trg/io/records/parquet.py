@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trg._util.files import remove_partial_files, write_atomic
 from trg.face import Face
 from trg.geometry.face_mesh import LANDMARK_GROUPS
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trg.io.records.frame_record import (
     DISTORTION_NAMES,
     INTRINSIC_NAMES,
@@ -64,6 +65,15 @@ DENSE_COLUMN: dict[str, Column] = {
 """In the head frame, where float16 is exact to 0.06 mm. Pixels would be exact to one pixel only;
 project ``R @ X + T`` instead."""
 
+BLENDSHAPE_COLUMN: dict[str, Column] = {
+    "blendshapes": (
+        "float32",
+        len(EXPRESSION_NAMES),
+        lambda face, _: list(face.blendshapes().values()),
+    )
+}
+"""In the order of :data:`~trg.geometry.shape_basis.EXPRESSION_NAMES`."""
+
 FRAME_COLUMNS = {
     "source": "string",
     "frame": "int64",
@@ -97,6 +107,7 @@ class ParquetWriter(RecordWriter):
         folder: Path,
         *,
         landmarks: bool,
+        blendshapes: bool = False,
         resume: bool = False,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
@@ -110,10 +121,19 @@ class ParquetWriter(RecordWriter):
                 f"{folder}: expected a folder for Parquet, or none, got a file"
             )
         self._folder, self._part_rows, self._part_s = folder, part_rows, part_s
-        self._columns = {**FACE_COLUMNS, **(DENSE_COLUMN if landmarks else {})}
+        self._columns = {
+            **FACE_COLUMNS,
+            **(DENSE_COLUMN if landmarks else {}),
+            **(BLENDSHAPE_COLUMN if blendshapes else {}),
+        }
         self._journal = Journal(
             folder,
-            {"records": "parquet", "landmarks": landmarks, **(settings or {})},
+            {
+                "records": "parquet",
+                "landmarks": landmarks,
+                "blendshapes": blendshapes,
+                **(settings or {}),
+            },
             resume=resume,
             overwrite=overwrite,
             inputs=inputs,

@@ -29,7 +29,7 @@ from typing import IO, Any, Literal, NamedTuple, get_args
 
 from trg._util.files import write_atomic
 from trg.io.records.append_only_file import AppendOnlyFile
-from trg.io.records.csv_tables import FACE_TABLE, OPENFACE_TABLE, CsvTable
+from trg.io.records.csv_tables import BLENDSHAPE_TABLE, FACE_TABLE, OPENFACE_TABLE, CsvTable
 from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal import Journal, Outcome
 from trg.io.records.journal_lines import Entry, Inputs
@@ -86,6 +86,7 @@ def open_records(
     path: str | PathLike[str] | None,
     *,
     landmarks: bool = False,
+    blendshapes: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -105,6 +106,8 @@ def open_records(
         The file, or Parquet's folder. None: standard output.
     landmarks
         Include the dense landmarks; only in ``jsonl`` and ``parquet``.
+    blendshapes
+        Include the expression coefficients; not in ``openface``.
     resume
         Continue an earlier run's records, if there are any.
     overwrite
@@ -135,6 +138,8 @@ def open_records(
         )
     if landmarks and record_format in ("csv", "openface"):
         raise ValueError(f"{record_format}: cannot hold the dense landmarks; use jsonl or parquet")
+    if blendshapes and record_format == "openface":
+        raise ValueError("openface: has no blend shapes; use jsonl, csv or parquet")
     if path is None and (resume or record_format == "parquet"):
         what = "resuming" if resume else "parquet"
         raise ValueError(f"{what} needs a file; the standard output cannot do that")
@@ -144,21 +149,29 @@ def open_records(
         return ParquetWriter(
             Path(path or ""),
             landmarks=landmarks,
+            blendshapes=blendshapes,
             resume=resume,
             overwrite=overwrite,
             settings=settings,
             inputs=inputs,
         )
     if record_format == "jsonl":
-        line_format = _json_lines(landmarks)
+        line_format = _json_lines(landmarks, blendshapes)
+    elif record_format == "csv":
+        line_format = _csv_lines(BLENDSHAPE_TABLE if blendshapes else FACE_TABLE)
     else:
-        line_format = _csv_lines(FACE_TABLE if record_format == "csv" else OPENFACE_TABLE)
+        line_format = _csv_lines(OPENFACE_TABLE)
     if path is None:
         return _LineWriter(line_format, _write_to_stdout)
     path = Path(path)
     journal = Journal(
         path,
-        {"records": record_format, "landmarks": landmarks, **(settings or {})},
+        {
+            "records": record_format,
+            "landmarks": landmarks,
+            "blendshapes": blendshapes,
+            **(settings or {}),
+        },
         resume=resume,
         overwrite=overwrite,
         inputs=inputs,
@@ -176,13 +189,13 @@ class _LineFormat(NamedTuple):
     error: Callable[[str, str], bytes]
 
 
-def _json_lines(landmarks: bool) -> _LineFormat:
+def _json_lines(landmarks: bool, blendshapes: bool) -> _LineFormat:
     def line(record: dict[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
     return _LineFormat(
         header=b"",
-        frame=lambda found: line(frame_record(found, landmarks)),
+        frame=lambda found: line(frame_record(found, landmarks, blendshapes)),
         error=lambda source, message: line({"source": source, "error": message}),
     )
 

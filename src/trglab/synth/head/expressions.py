@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trglab.synth.head.face_model import GAZE_DOWN_DEG, GAZE_SIDE_DEG, GAZE_UP_DEG, FaceModel
 
 KIND_SHARES = {"neutral": 0.18, "mild": 0.27, "speech": 0.29, "smile": 0.18, "strong": 0.08}
@@ -126,6 +127,35 @@ def sample_expression(
         if index is not None:
             result[index] = min(max(amount, 0.0), 1.0)
     return result
+
+
+def arkit_parts(name: str) -> tuple[str, ...]:
+    """Return the names of a face model's expressions that together are one of ARKit's.
+
+    ``browInnerUp`` and ``cheekPuff`` have two sides here; ``tongueOut`` has no counterpart.
+    """
+    if name == "tongueOut":
+        return ()
+    if name in ("browInnerUp", "cheekPuff"):
+        return f"{name}_L", f"{name}_R"
+    for side in ("Left", "Right"):
+        stem = name.removesuffix(side)
+        if stem not in (name, "jaw", "mouth"):
+            return (f"{stem}_{side[0]}",)
+    return (name,)
+
+
+def arkit_weights(model: FaceModel, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ARKit's weights ``(52,)`` of an expression ``(E,)`` of a face model.
+
+    Of two sides the mean; 0 for what the model does not have.
+    """
+    index = model.expression_index
+    sides = [
+        [weights[index[part]] for part in arkit_parts(name) if part in index]
+        for name in EXPRESSION_NAMES
+    ]
+    return np.array([np.mean(each) if each else 0.0 for each in sides], np.float32)
 
 
 def _add(rng: np.random.Generator, weights: _Weights, movements: Mapping[str, float]) -> None:
