@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,14 @@ class OneEuroParameters:
             )
 
 
+PerAxis: TypeAlias = "OneEuroParameters | tuple[OneEuroParameters, ...]"
+"""Parameters of all axes together, or those of each axis."""
+
+
 class OneEuroFilter:
     """One-Euro filter of one vector or point set ``(..., d)``."""
 
-    def __init__(self, parameters: OneEuroParameters) -> None:
+    def __init__(self, parameters: PerAxis) -> None:
         self._parameters = parameters
         self._time_s = -np.inf
         self._value: Floats | None = None
@@ -53,7 +58,8 @@ class OneEuroFilter:
         """Return the filtered value after the measurement ``value`` at ``time_s``.
 
         ``unit`` is the length that counts as 1 in the speed that ``beta`` multiplies. The speed of
-        a point set is the root mean square over its points.
+        a point set is the root mean square over its points. With parameters per axis each axis of
+        a vector has its own speed.
         """
         elapsed_s = time_s - self._time_s
         if self._value is None or self._velocity is None or elapsed_s < 0:
@@ -67,11 +73,19 @@ class OneEuroFilter:
         change = self._difference(self._value, value)
         alpha = _smoothing_factor(SPEED_CUTOFF_HZ, elapsed_s)
         self._velocity = self._velocity + alpha * (change / elapsed_s - self._velocity)
-        points = self._velocity.size / self._velocity.shape[-1]
-        speed = math.sqrt(np.vdot(self._velocity, self._velocity) / points) / unit
-        cutoff_hz = self._parameters.min_cutoff_hz + self._parameters.beta * speed
-        self._value = self._add(self._value, _smoothing_factor(cutoff_hz, elapsed_s) * change)
+        self._value = self._add(self._value, self._weight(self._velocity, elapsed_s, unit) * change)
         return self._value
+
+    def _weight(self, velocity: Floats, elapsed_s: float, unit: float) -> Any:
+        """Return the weight of the new value, or the weights of its axes."""
+        if isinstance(self._parameters, tuple):
+            pairs = zip(self._parameters, np.abs(velocity) / unit, strict=True)
+            cutoffs_hz = (each.min_cutoff_hz + each.beta * speed for each, speed in pairs)
+            return np.array([_smoothing_factor(cutoff_hz, elapsed_s) for cutoff_hz in cutoffs_hz])
+        points = velocity.size / velocity.shape[-1]
+        speed = math.sqrt(np.vdot(velocity, velocity) / points) / unit
+        cutoff_hz = self._parameters.min_cutoff_hz + self._parameters.beta * speed
+        return _smoothing_factor(cutoff_hz, elapsed_s)
 
     def _difference(self, start: Floats, end: Floats) -> Floats:
         return end - start
@@ -102,9 +116,10 @@ class FaceSmoothing:
     % towards the camera.
     """
 
-    rotation: OneEuroParameters = OneEuroParameters(1.0, 8.0)
-    """Speeds in radians per second."""
-    position: OneEuroParameters = OneEuroParameters(1.5, 8.0)
+    rotation: PerAxis = OneEuroParameters(1.0, 8.0)
+    """Speeds in radians per second. Per axis: about the camera's x, y and z, which are pitch, yaw
+    and roll of a face that looks into the camera."""
+    position: PerAxis = OneEuroParameters(1.5, 8.0)
     """The head's position in the image, ``(x / z, y / z)``; speeds in face widths (0.2 m at the
     head's distance) per second."""
     depth: OneEuroParameters = OneEuroParameters(0.7, 15.0)

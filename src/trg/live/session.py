@@ -21,6 +21,7 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, resolve_camera
 from trg.inference.smoothing import FaceSmoothing
+from trg.io.eye_distances import checked_interpupillary_m
 from trg.live.capture import Capture, CapturedFrame
 from trg.live.continuity import Continuity, LostBehaviour, PersonState
 from trg.live.expression import expression_of
@@ -66,6 +67,8 @@ class LiveOptions:
 
     def __post_init__(self) -> None:
         PosePredictor(self.predict_frames)  # checks the number
+        if self.interpupillary_m is not None:
+            checked_interpupillary_m("eye distance", 1000.0 * self.interpupillary_m)
         if self.max_fps is not None and not 0.0 < self.max_fps < float("inf"):
             raise ValueError(f"fps: expected a number above 0, got {self.max_fps:g}")
 

@@ -159,3 +159,20 @@ def test_a_turning_head_is_followed_closely():
 def test_invalid_parameters_are_refused(numbers):
     with pytest.raises(ValueError, match="min_cutoff_hz above 0"):
         OneEuroParameters(*numbers)
+
+
+def test_axes_may_have_parameters_of_their_own():
+    """A slow axis stays behind; the other moves as it would alone."""
+    fast, slow = OneEuroParameters(5.0, 0.5), OneEuroParameters(0.1, 0.0)
+    alone, apart = OneEuroFilter(fast), OneEuroFilter((fast, slow))
+    for index in range(10):
+        value = np.array([1.0, 1.0]) * (index > 0)
+        both = apart.smooth(value, index / 30)
+        one = alone.smooth(value[:1], index / 30)
+    assert both[0] == pytest.approx(one[0])
+    assert both[1] < 0.3 < 0.9 < both[0]
+    smoother = OneEuroRotationFilter((slow, fast, fast))
+    smoother.smooth(np.eye(3), 0.0)
+    turned = smoother.smooth(rotation_from_euler(np.array([20.0, 20.0, 0.0])), 0.1)
+    yaw, pitch, _ = Rotation.from_matrix(turned).as_euler("yxz", degrees=True)
+    assert pitch < 5.0 < 10.0 < yaw

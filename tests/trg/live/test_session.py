@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.live.capture import CapturedFrame
+from trg.live.newest import ClosedError
 from trg.live.session import LiveOptions, LiveSession
 
 pytestmark = pytest.mark.usefixtures("numbered_crops")
@@ -73,13 +75,9 @@ def test_the_loop_ends_with_the_input_and_reports_rate_and_latency():
 
     class ThreeFrames:
         dropped = 2
-
-        def __init__(self) -> None:
-            self.count = 0
+        count = 0
 
         def newest(self, timeout_s):
-            from trg.live.newest import ClosedError
-
             self.count += 1
             if self.count > 3:
                 raise ClosedError
@@ -91,3 +89,123 @@ def test_the_loop_ends_with_the_input_and_reports_rate_and_latency():
     assert (status.frames, status.dropped, status.people) == (3, 2, 1)
     assert len(shown) == 3
     assert "3 frames, 2 dropped, 1 face" in str(status)
+
+
+def yaw_of(frame) -> float:
+    return frame.main.euler_deg()[0]
+
+
+AHEAD = Head((0.0, 0.0, 0.7))
+LEFT = Head((0.0, 0.0, 0.7), (-25.0, 0.0, 0.0))
+ASIDE = Head((0.2, 0.0, 0.9))
+
+
+def test_the_first_pose_or_the_one_on_request_becomes_zero():
+    scene = Scene(neutral=True)
+    np.testing.assert_allclose(scene.see(LEFT).main.reference_from_head, np.eye(4), atol=1e-5)
+    assert yaw_of(scene.see(AHEAD)) == pytest.approx(25.0, abs=1e-3)
+    scene.session.set_neutral()
+    frame = scene.see(AHEAD)
+    np.testing.assert_allclose(frame.main.reference_from_head, np.eye(4), atol=1e-5)
+    assert yaw_of(scene.see(LEFT)) == pytest.approx(-25.0, abs=1e-3)
+    np.testing.assert_allclose(frame.main.face.translation_m, (0.0, 0.0, 0.7), atol=1e-5)
+
+
+def test_offsets_count_from_the_first_pose_seen():
+    scene = Scene()
+    scene.see(Head((0.1, 0.0, 0.7)))
+    np.testing.assert_allclose(
+        scene.see(Head((0.12, 0.0, 0.6))).main.offset_m, (0.02, 0.0, -0.1), atol=1e-5
+    )
+
+
+def test_a_lost_person_is_held_and_returns_without_a_jump():
+    scene = Scene()
+    for _ in range(5):
+        scene.see(AHEAD)
+    lost = [scene.see() for _ in range(40)]
+    assert not any(frame.main.is_seen for frame in lost)
+    assert yaw_of(lost[-1]) == pytest.approx(0.0, abs=1e-3)
+    yaws = [yaw_of(scene.see(LEFT)) for _ in range(20)]
+    assert yaws[0] == pytest.approx(0.0, abs=1e-3)
+    assert np.abs(np.diff(yaws)).max() < 4.0
+    assert yaws[-1] == pytest.approx(-25.0, abs=1e-3)
+
+
+def test_a_lost_person_fades_to_rest_where_they_were_first_seen():
+    scene = Scene(lost="fade")
+    scene.see(AHEAD)
+    scene.see(LEFT)
+    for _ in range(60):
+        frame = scene.see()
+    np.testing.assert_allclose(frame.main.reference_from_head[:3, :3], np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(frame.main.translation_m, (0.0, 0.0, 0.7), atol=1e-5)
+
+
+def test_with_stop_nothing_is_sent_about_a_lost_person():
+    scene = Scene(lost="stop")
+    scene.see(AHEAD)
+    for _ in range(10):
+        frame = scene.see()
+    assert frame.main is None
+
+
+def test_without_frames_the_person_counts_as_lost():
+    """A webcam that was unplugged: receivers still get something."""
+    scene = Scene(lost="fade")
+    scene.session.idle(1000.0)
+    assert scene.sent.frames == []
+    scene.see(LEFT)
+    scene.session.idle(1000.2)
+    scene.session.idle(1002.0)
+    held, faded = scene.sent.frames[-2:]
+    assert (yaw_of(held), yaw_of(faded)) == pytest.approx((-25.0, 0.0), abs=1e-3)
+    assert not held.main.is_seen
+
+
+def test_the_followed_person_comes_first_and_the_others_only_if_wanted():
+    alone, everybody = Scene(), Scene(everybody=True)
+    for scene in (alone, everybody):
+        frame = scene.see(ASIDE, AHEAD)
+        np.testing.assert_allclose(frame.main.translation_m, (0.0, 0.0, 0.7), atol=1e-5)
+    assert len(alone.sent.frames[-1].faces) == 1
+    assert [round(face.translation_m[2], 3) for face in frame.faces] == [0.7, 0.9]
+
+
+def test_a_known_distance_between_the_pupils_scales_the_distance():
+    face = Scene().see(AHEAD).main.face
+    scaled = Scene(interpupillary_m=2.0 * face.interpupillary_m).see(AHEAD)
+    assert scaled.main.translation_m[2] == pytest.approx(1.4, abs=1e-5)
+
+
+def test_at_most_so_many_frames_are_processed_per_second():
+    scene = Scene(AHEAD, max_fps=50.0)
+
+    class Endless:
+        dropped = 0
+        count = 0
+
+        def newest(self, timeout_s):
+            self.count += 1
+            if self.count == 6:
+                stop.set()
+            return CapturedFrame(self.count, self.count / 1000, time.monotonic(), grey_image(0))
+
+    stop = Event()
+    start_s = time.monotonic()
+    scene.session.run(Endless(), stop)
+    assert time.monotonic() - start_s >= 5 / 50
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_fps": 0.0},
+        {"max_fps": float("nan")},
+        {"predict_frames": 2.0},
+        {"interpupillary_m": 0.6},
+    ],
+)
+def test_invalid_options_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        LiveOptions(**options)

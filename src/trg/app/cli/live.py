@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -20,6 +20,7 @@ from trg.app.cli.predict_options import CameraOptions, FrameName
 from trg.app.cli.shared import Positive, app, messages
 
 if TYPE_CHECKING:
+    from trg.inference.smoothing import FaceSmoothing, PerAxis
     from trg.io.inputs import VideoInput
     from trg.live.session import LiveOptions
     from trg.live.statistics import Status
@@ -29,6 +30,8 @@ STATUS_INTERVAL_S = 0.25
 LOG_INTERVAL_S = 60.0
 """Between status lines in a log."""
 NEUTRAL_KEYS, STOP_KEYS = ("n", "N", "\r", "\n"), ("q", "Q")
+
+SMOOTHED_AXES = ("yaw", "pitch", "roll", "x", "y", "z", "shape")
 
 SENDING = Group.create_ordered("Sending")
 TRACKING = Group.create_ordered("Tracking")
@@ -87,6 +90,10 @@ class TrackOptions:
         The person's distance between the pupils, mm; sets the scale of distances.
     smooth
         Smooth the poses over time.
+    smoothing
+        Parameters of the One-Euro filters by axis, ``yaw=1,8 roll=0.5,4``: the cut-off frequency at
+        rest in Hz, and its rise with speed. Axes are ``yaw``, ``pitch``, ``roll``, ``x``, ``y``,
+        ``z`` and ``shape``.
     predict
         Predict the pose by this many frames, 0 to 1, against the delay of camera and network.
     """
@@ -97,6 +104,7 @@ class TrackOptions:
     max_faces: Positive = 3
     ipd: float | None = None
     smooth: bool = True
+    smoothing: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
     predict: float = 0.0
 
 
@@ -136,12 +144,12 @@ def live(
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
         session = LiveSession(estimator, senders, options, video.name)
         capture = opened.enter_context(Capture(video, _notify))
-        opened.enter_context(_signals(stop, session.set_neutral))
+        opened.enter_context(stop_and_neutral_signals(stop, session.set_neutral))
 
         def on_key(key: str) -> None:
             if key in NEUTRAL_KEYS:
                 session.set_neutral()
-                messages.print("neutral pose set")
+                messages.print("the pose that is seen now is zero")
             elif key in STOP_KEYS:
                 stop.set()
 
@@ -176,7 +184,6 @@ def _target(argument: str) -> str:
 def _live_options(
     sending: SendOptions, camera: CameraOptions, tracking: TrackOptions
 ) -> LiveOptions:
-    from trg.inference.smoothing import FaceSmoothing
     from trg.live.reference import Mount
     from trg.live.session import LiveOptions
 
@@ -187,7 +194,7 @@ def _live_options(
         raise ValueError(f"person: expected largest, nearest, all or a number, got {person!r}")
     return LiveOptions(
         camera=camera.resolve(),
-        smoothing=FaceSmoothing() if tracking.smooth else None,
+        smoothing=parse_smoothing(tracking.smoothing) if tracking.smooth else None,
         max_faces=tracking.max_faces,
         interpupillary_m=None if tracking.ipd is None else tracking.ipd / 1000.0,
         person="largest" if person == "all" else person,
@@ -200,12 +207,44 @@ def _live_options(
     )
 
 
+def parse_smoothing(texts: Sequence[str]) -> FaceSmoothing:
+    """Parse ``yaw=1,8`` and the like; the other axes keep the default parameters."""
+    from trg.inference.smoothing import FaceSmoothing, OneEuroParameters
+
+    default = FaceSmoothing()
+    given: dict[str, OneEuroParameters] = {}
+    for text in texts:
+        axis, _, numbers = text.partition("=")
+        try:
+            if axis not in SMOOTHED_AXES:
+                raise ValueError
+            min_cutoff_hz, beta = map(float, numbers.split(","))
+        except ValueError:
+            raise ValueError(
+                f"smoothing: expected AXIS=HZ,BETA such as yaw=1,8, with an axis of "
+                f"{', '.join(SMOOTHED_AXES)}; got {text!r}"
+            ) from None
+        given[axis] = OneEuroParameters(min_cutoff_hz, beta)
+
+    def part(default: PerAxis, *axes: str) -> PerAxis:
+        if not any(axis in given for axis in axes) or isinstance(default, tuple):
+            return default
+        return tuple(given.get(axis, default) for axis in axes)
+
+    return FaceSmoothing(
+        rotation=part(default.rotation, "pitch", "yaw", "roll"),
+        position=part(default.position, "x", "y"),
+        depth=given.get("z", default.depth),
+        shape=given.get("shape", default.shape),
+    )
+
+
 def _notify(message: str) -> None:
     messages.print(escape(message), highlight=False)
 
 
 @contextmanager
-def _signals(stop: Event, set_neutral: Callable[[], None]) -> Iterator[None]:
+def stop_and_neutral_signals(stop: Event, set_neutral: Callable[[], None]) -> Iterator[None]:
     """Stop on Ctrl-C and its like, at once on the second; SIGUSR1 sets the neutral pose."""
     from trg.app.cli.console import STOP_SIGNALS
 

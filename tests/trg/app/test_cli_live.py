@@ -1,0 +1,132 @@
+"""``trg live``: from a clip to receivers, its options, keys and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+from threading import Event
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.cli import trg_cli  # noqa: F401 -- a fixture
+from tests.support.live_frames import TIMEOUT_S, port_of, udp_receiver
+from tests.support.synthetic_topology import ellipsoid_topology
+from trg.app.cli.hotkeys import hot_keys
+from trg.app.cli.live import stop_and_neutral_signals
+from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
+from trg.inference.detector import BUNDLED
+from trg.io.video_writer import VideoWriter
+
+pytest.importorskip("onnx")
+from tests.support.constant_bundle import write_constant_bundle
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Half a second with a face."""
+    image = Image.open(SELFTEST_FOLDER / IMAGE_NAME).convert("RGB").resize((320, 320))
+    with VideoWriter(tmp_path / "clip.mp4", 320, 320, 20.0) as writer:
+        for index in range(10):
+            writer.write(np.asarray(image), index / 20)
+    return tmp_path / "clip.mp4"
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "constant.trg"
+    write_constant_bundle(path, ellipsoid_topology(), (0.0, 0.0, 0.6))
+    return path
+
+
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_a_clip_is_sent_in_real_time_to_several_receivers(trg_cli, clip, model):  # noqa: F811
+    with udp_receiver() as receiver:
+        target = f"udp+json://127.0.0.1:{port_of(receiver)}"
+        options = ("--send", target, "-", "ws://127.0.0.1:0", "--neutral", "--frame", "ros")
+        done = trg_cli("live", clip, "--model", model, *options)
+        datagram = json.loads(receiver.recv(65536))
+    assert done.code == 0, done.err
+    assert done.records[0]["source"] == datagram["source"] == str(clip)
+    assert datagram["axes"] == "ros"
+    assert done.records[-1]["frame"] == 9
+    assert "frames, " in done.err
+    assert "from capture to sending" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.mp4",), "found nothing at 'nowhere.mp4'"),
+        ((SELFTEST_FOLDER / IMAGE_NAME,), "expected a webcam's number, a stream's URL or a video"),
+        (("{clip}", "--person", "tallest"), "expected largest, nearest, all or a number"),
+        (("{clip}", "--mount", "above=3"), "mount: expected NAME=NUMBER"),
+        (("{clip}", "--smoothing", "yaw=1"), "smoothing: expected AXIS=HZ,BETA"),
+        (("{clip}", "--smoothing", "ear=1,2"), "smoothing: expected AXIS=HZ,BETA"),
+        (("{clip}", "--predict", "2"), "expected 0 to 1 frames"),
+        (("{clip}", "--ipd", "6"), "expected 30 to 90"),
+        (("{clip}", "--send", "morse://127.0.0.1:1"), "morse://127.0.0.1:1: expected"),
+        (("{clip}", "--send", "osc://127.0.0.1"), "expected a host and a port"),
+    ],
+)
+def test_invalid_arguments_are_one_line(trg_cli, clip, arguments, message):  # noqa: F811
+    done = trg_cli("live", *(str(each).format(clip=clip) for each in arguments))
+    assert done.code != 0
+    assert message in done.err
+
+
+def test_parameters_of_single_axes_leave_the_others(clip):
+    from trg.app.cli.live import parse_smoothing
+    from trg.inference.smoothing import FaceSmoothing, OneEuroParameters
+
+    default, given = FaceSmoothing(), OneEuroParameters(2.0, 3.0)
+    smoothing = parse_smoothing(["yaw=2,3", "z=2,3"])
+    assert smoothing.rotation == (default.rotation, given, default.rotation)
+    assert (smoothing.position, smoothing.depth) == (default.position, given)
+    assert parse_smoothing([]) == default
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_signals_stop_and_set_the_neutral_pose():
+    stop, neutral = Event(), Event()
+    with stop_and_neutral_signals(stop, neutral.set):
+        signal.raise_signal(signal.SIGUSR1)
+        assert (neutral.is_set(), stop.is_set()) == (True, False)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a POSIX terminal")
+def test_keys_of_a_terminal_are_read_one_by_one_and_the_terminal_is_restored(monkeypatch):
+    import termios
+
+    main, terminal = os.openpty()
+    before = termios.tcgetattr(terminal)
+    keys: queue.Queue = queue.Queue()
+    with os.fdopen(terminal, "r") as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        monkeypatch.setattr(os, "tcgetpgrp", lambda descriptor: os.getpgrp())
+        with hot_keys(keys.put) as has_keyboard:
+            assert has_keyboard
+            os.write(main, b"n")  # without Enter
+            assert keys.get(timeout=TIMEOUT_S) == "n"
+            os.write(main, b"\r")
+            assert keys.get(timeout=TIMEOUT_S) in "\r\n"
+        assert termios.tcgetattr(terminal) == before
+    os.close(main)
+
+
+def test_without_a_terminal_no_key_is_read(monkeypatch, tmp_path):
+    (tmp_path / "input").write_text("n")
+    with (tmp_path / "input").open() as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        with hot_keys(print) as has_keyboard:
+            assert not has_keyboard
+        assert standard_input.read() == "n"
