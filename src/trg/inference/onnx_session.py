@@ -63,6 +63,8 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        # Threads that wait in a loop for work would take the time of other work on the same cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=wanted)
         except Exception as error:  # ONNX Runtime's exceptions share no public base class

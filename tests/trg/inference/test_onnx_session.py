@@ -131,6 +131,23 @@ def test_more_threads_than_usable_cores_are_reduced_with_a_warning(monkeypatch) 
         pickle.loads(pickle.dumps(session))
 
 
+def test_idle_threads_leave_the_cores_to_others(monkeypatch) -> None:
+    opened = []
+
+    class Recorded(onnx_session.onnxruntime.InferenceSession):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            opened.append(self)
+
+    monkeypatch.setattr(onnx_session.onnxruntime, "InferenceSession", Recorded)
+    model = addition(numpy_helper.from_array(ADDEND, "w")).SerializeToString()
+    OnnxSession("add", model, 2, None)
+    assert (
+        opened[0].get_session_options().get_session_config_entry("session.intra_op.allow_spinning")
+        == "0"
+    )
+
+
 def test_a_session_opens_again_in_another_process() -> None:
     model = addition(numpy_helper.from_array(ADDEND, "w")).SerializeToString()
     again = pickle.loads(pickle.dumps(OnnxSession("add", model, 1, None)))
