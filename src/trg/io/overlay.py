@@ -6,7 +6,7 @@ blended in: lines and points are rasterised with NumPy, arrows by Pillow with su
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -42,15 +42,18 @@ AXIS_DIRECTIONS = np.diag([1.0, 1.0, -1.0])
 
 AXIS_LENGTH_M = 0.1
 
-LANDMARK_COLOUR: Colour = (255, 255, 255)
+POINT_COLOUR: Colour = (255, 255, 255)
 BORDER_COLOUR: Colour = (16, 20, 28)
 """Of the borders that give contrast on bright images."""
 
 SCREEN_PX = 1600.0
 """Images above this size are assumed to be shown at it: no line is thinner than a pixel then."""
 
-MESH_COVERAGE = 0.35
-"""Maximum share of the mesh's lines in half of a face; fades dense lines, those of small faces."""
+SPARSE_OPACITY, DENSE_OPACITY = 0.75, 0.35
+"""Of the mesh's lines beside the lines of features: of a large face, and of a small one."""
+
+DENSE_EDGE_PX = 4.0
+"""Mean length of the lines of a face that is small in this sense."""
 
 FEATURE_LINES = np.array(
     [(i, i + 1) for i in range(67) if i not in (16, 21, 26, 30, 35, 41, 47, 59)]
@@ -107,6 +110,16 @@ class _Window(NamedTuple):
         return self.right - self.left, self.bottom - self.top
 
 
+class _Pen(NamedTuple):
+    """How a face is drawn."""
+
+    colour: Colour
+    unit_px: float
+    """Width of a thin line."""
+    opacity: float
+    """Of the mesh's lines."""
+
+
 def draw_faces(
     pixels: NDArray[np.uint8], faces: Sequence[Face], style: OverlayStyle | None = None
 ) -> NDArray[np.uint8]:
@@ -134,20 +147,11 @@ def colour_of(face: Face, index: int = 0) -> Colour:
 
 
 def _draw_face(drawn: NDArray[np.uint8], face: Face, colour: Colour, style: OverlayStyle) -> None:
-    # A fisheye lens sees beyond 90 degrees, where the depth is negative.
-    in_front = bool(np.isfinite(face.camera.project(face.translation_m)).all())
-    size = (drawn.shape[1], drawn.shape[0])
-    unit_px = _line_unit_px(size, face.box_xyxy)
-    if style.mesh and in_front:
-        _draw_mesh(drawn, face, colour, style.opacity)
-    if style.landmarks and in_front:
-        _draw_landmarks(drawn, face, unit_px)
-    if style.box:
-        _draw_box(drawn, face.box_xyxy, colour, unit_px)
-    if style.axes and in_front:
-        _draw_axes(drawn, face, unit_px)
-    if style.label and in_front:
-        _draw_label(drawn, face, unit_px)
+    unit_px = _line_unit_px((drawn.shape[1], drawn.shape[0]), face.box_xyxy)
+    pen = _Pen(colour, unit_px, style.opacity)
+    for layer, draw in _LAYERS.items():
+        if getattr(style, layer):
+            draw(drawn, face, pen)
 
 
 def _line_unit_px(size: tuple[int, int], box_xyxy: Floats) -> float:
@@ -174,7 +178,7 @@ def _blend(drawn: NDArray[np.uint8], window: _Window, mask: Image.Image, colour:
     region[:] = np.asarray(canvas)
 
 
-def _draw_mesh(drawn: NDArray[np.uint8], face: Face, colour: Colour, opacity: float) -> None:
+def _draw_mesh(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     size = (drawn.shape[1], drawn.shape[0])
     width_px = max(1.0, float((face.box_xyxy[2:] - face.box_xyxy[:2]).max()) / 600.0)
     window = _window_around(face.landmarks_px, width_px, size)
@@ -184,18 +188,28 @@ def _draw_mesh(drawn: NDArray[np.uint8], face: Face, colour: Colour, opacity: fl
     mask_size = (ceil(window.size[0] / width_px), ceil(window.size[1] / width_px))
     is_seen = _visible_vertices(face)
     points_px = (face.landmarks_px - window[:2]) / width_px
-    edges, features = (
+    edges_px, features_px = (
         points_px[lines[is_seen[lines].all(1)]]
         for lines in (face.topology.edges, face.topology.landmarks68[FEATURE_LINES])
     )
-    coverage = np.minimum(_line_coverage(edges, mask_size), 1.0)
-    typical = float(np.median(coverage[coverage > 0])) if coverage.any() else 0.0
-    coverage *= MESH_COVERAGE / max(typical, MESH_COVERAGE)
-    coverage = np.minimum(coverage + _line_coverage(features, mask_size), 1.0)
-    mask = Image.fromarray(np.rint(255.0 * opacity * coverage).astype(np.uint8))
-    extent = (0.0, 0.0, window.size[0] / width_px, window.size[1] / width_px)
-    mask = mask.resize(window.size, Image.Resampling.BILINEAR, extent)
-    _blend(drawn, window, mask, colour)
+    if not len(edges_px):
+        return
+    coverage = _line_coverage(edges_px, mask_size)
+    coverage *= _edge_opacity(edges_px)
+    coverage += _line_coverage(features_px, mask_size)
+    coverage = 255.0 * pen.opacity * np.minimum(coverage, 1.0)
+    mask = Image.fromarray(coverage.astype(np.uint8))
+    if width_px > 1.0:
+        extent = (0.0, 0.0, window.size[0] / width_px, window.size[1] / width_px)
+        mask = mask.resize(window.size, Image.Resampling.BILINEAR, extent)
+    _blend(drawn, window, mask, pen.colour)
+
+
+def _edge_opacity(edges_px: Floats) -> float:
+    """Return the opacity of a mesh's lines ``(n, 2, 2)``, which fade where they are dense."""
+    length_px = float(np.linalg.norm(edges_px[:, 1] - edges_px[:, 0], axis=1).mean())
+    density = min(DENSE_EDGE_PX / max(length_px, 1e-9), 1.0)
+    return SPARSE_OPACITY + density * (DENSE_OPACITY - SPARSE_OPACITY)
 
 
 def _visible_vertices(face: Face) -> NDArray[np.bool_]:
@@ -217,59 +231,84 @@ def _visible_vertices(face: Face) -> NDArray[np.bool_]:
 
 
 def _line_coverage(lines_px: Floats, size: tuple[int, int]) -> Floats:
-    """Return how far thin lines ``(n, 2, 2)`` cover pixels ``(h, w)``; above 1 where they meet.
+    """Return how far thin lines ``(n, 2, 2)`` cover pixels ``(h, w)``, at most 1.
 
-    Samples about a pixel apart along each line are distributed to their four nearest pixels.
+    In each column a line is distributed to the two nearest pixels, as Wu (1991) does; steep lines
+    in each row.
     """
-    along = lines_px[:, 1] - lines_px[:, 0]
-    length = np.linalg.norm(along, axis=1)
-    kept = (length > 0) & (length < 2 * sum(size))  # others only at the edge of close-ups
-    starts, along, length = lines_px[kept, 0], along[kept], length[kept]
-    counts = np.ceil(length).astype(np.int64)
-    line = np.repeat(np.arange(len(counts)), counts)
-    step = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
-    samples = starts[line] + along[line] * ((step + 0.5) / counts[line])[:, None]
-    return _distribute(samples, (length / counts)[line], size)
-
-
-def _distribute(points_px: Floats, weights: Floats, size: tuple[int, int]) -> Floats:
-    """Add the weight of each point to the four pixels around it, bilinearly; return ``(h, w)``."""
     width, height = size
-    corner = np.floor(points_px - 0.5)
-    inside = ((corner >= -1) & (corner < size)).all(1)
-    corner, weights = corner[inside], weights[inside]
-    x, y = (points_px[inside] - 0.5 - corner).T
-    stride = width + 2  # a border, so that no point needs clipping
-    first = (corner[:, 1].astype(np.int64) + 1) * stride + corner[:, 0].astype(np.int64) + 1
-    index = np.concatenate([first, first + 1, first + stride, first + stride + 1])
-    shares = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y])
-    weight = shares * np.tile(weights, 4)
-    total = np.bincount(index, weight, (height + 2) * stride).astype(np.float64, copy=False)
-    return total.reshape(height + 2, stride)[1:-1, 1:-1]
+    stride = width + 2  # a border of one pixel for lines that leave the image
+    extent_px = np.abs(lines_px[:, 1] - lines_px[:, 0])
+    is_steep = extent_px[:, 1] > extent_px[:, 0]
+    shares = (
+        _column_shares(lines_px[~is_steep], (width, height), (1, stride)),
+        _column_shares(lines_px[is_steep][..., ::-1], (height, width), (stride, 1)),
+    )
+    index, share = (np.concatenate(each) for each in zip(*shares, strict=True))
+    total = np.bincount(index, share, (height + 2) * stride).reshape(height + 2, stride)
+    return np.minimum(total[1:-1, 1:-1], 1.0)
 
 
-def _draw_landmarks(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
+def _column_shares(
+    lines_px: Floats, size: tuple[int, int], strides: tuple[int, int]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return the pixels that flat lines cover, and by how much.
+
+    A pixel is an index into an image of this size with a border of one pixel and these strides.
+    """
+    x0, y0, x1, y1 = lines_px.reshape(-1, 4).T
+    slope = (y1 - y0) / np.where(x0 == x1, 1.0, x1 - x0)
+    # Columns whose middle a line crosses.
+    first, end = (
+        np.ceil(np.clip(each - 0.5, 0, size[0])).astype(np.int64)
+        for each in (np.minimum(x0, x1), np.maximum(x0, x1))
+    )
+    count = end - first
+    x = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
+    y = np.repeat(y0 - 0.5 + slope * (0.5 - x0), count) + x * np.repeat(slope, count)
+    above = np.floor(y)
+    share = np.repeat(np.hypot(1.0, slope), count)
+    is_inside = (above >= -1) & (above < size[1])
+    if not is_inside.all():
+        x, y, above, share = (each[is_inside] for each in (x, y, above, share))
+    share_below = (y - above) * share
+    index = (x + 1) * strides[0] + (above.astype(np.int64) + 1) * strides[1]
+    return (
+        np.concatenate([index, index + strides[1]]),
+        np.concatenate([share - share_below, share_below]),
+    )
+
+
+def _draw_landmarks(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     """Draw the 68 landmarks as points with a dark border."""
+    size = (drawn.shape[1], drawn.shape[0])
     points_px = face.landmarks68_px
-    for radius, colour in ((1.8 * unit_px, BORDER_COLOUR), (1.2 * unit_px, LANDMARK_COLOUR)):
-        window = _window_around(points_px, radius + 1, (drawn.shape[1], drawn.shape[0]))
+    for radius, colour in ((1.8 * pen.unit_px, BORDER_COLOUR), (1.2 * pen.unit_px, POINT_COLOUR)):
+        window = _window_around(points_px, radius + 1, size)
         if window is None:
             return
-        reach = np.arange(-np.ceil(radius) - 1, np.ceil(radius) + 2)
-        near = np.floor(points_px)[:, None, None] + np.stack(np.meshgrid(reach, reach), -1)
+        reach = ceil(radius) + 1
+        offset = np.arange(-reach, reach + 1)
+        near = np.floor(points_px)[:, None, None] + np.stack(np.meshgrid(offset, offset), -1)
         gap = np.linalg.norm(near + 0.5 - points_px[:, None, None], axis=-1)
-        alpha = np.clip(radius + 0.5 - gap, 0.0, 1.0)
-        mask = np.zeros(window.size[::-1])
-        x, y = (near - window[:2]).astype(np.int64).reshape(-1, 2).T
-        inside = (x >= 0) & (y >= 0) & (x < window.size[0]) & (y < window.size[1])
-        np.maximum.at(mask, (y[inside], x[inside]), alpha.ravel()[inside])
-        _blend(drawn, window, Image.fromarray(np.rint(255 * mask).astype(np.uint8)), colour)
+        stamps = (255.0 * np.clip(radius + 0.5 - gap, 0.0, 1.0)).astype(np.uint8)
+        # A border takes the parts of points that leave the window.
+        mask = np.zeros((window.size[1] + 4 * reach, window.size[0] + 4 * reach), np.uint8)
+        corners = near[:, 0, 0] - window[:2] + 2 * reach
+        is_inside = ((corners >= 0) & (corners < np.add(window.size, 2 * reach))).all(1)
+        for (x, y), stamp in zip(
+            corners[is_inside].astype(int).tolist(), stamps[is_inside], strict=True
+        ):
+            part = mask[y : y + len(stamp), x : x + len(stamp)]
+            np.maximum(part, stamp, out=part)
+        inner = np.ascontiguousarray(mask[2 * reach : -2 * reach, 2 * reach : -2 * reach])
+        _blend(drawn, window, Image.fromarray(inner), colour)
 
 
-def _draw_box(drawn: NDArray[np.uint8], box_xyxy: Floats, colour: Colour, unit_px: float) -> None:
+def _draw_box(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     """Mark the corners of a box, with a dark border for contrast on bright images."""
-    width = max(1, round(1.6 * unit_px))
-    x0, y0, x1, y1 = np.clip(np.rint(box_xyxy), -1e6, 1e6).astype(int).tolist()
+    width = max(1, round(1.6 * pen.unit_px))
+    x0, y0, x1, y1 = np.clip(np.rint(face.box_xyxy), -1e6, 1e6).astype(int).tolist()
     arm = max(3 * width, round(0.12 * (x1 - x0)))
     rectangles = [
         (*sorted((x, x + towards_x * reach_x)), *sorted((y, y + towards_y * reach_y)))
@@ -278,8 +317,8 @@ def _draw_box(drawn: NDArray[np.uint8], box_xyxy: Floats, colour: Colour, unit_p
         for reach_x, reach_y in ((arm, width), (width, arm))
     ]
     for border, fill, opacity in (
-        (max(1, round(unit_px / 2)), BORDER_COLOUR, 0.35),
-        (0, colour, 1.0),
+        (max(1, round(pen.unit_px / 2)), BORDER_COLOUR, 0.35),
+        (0, pen.colour, 1.0),
     ):
         for left, right, top, bottom in rectangles:
             rows = slice(max(top - border, 0), max(bottom + border, 0))
@@ -288,7 +327,7 @@ def _draw_box(drawn: NDArray[np.uint8], box_xyxy: Floats, colour: Colour, unit_p
             region[:] = region * (1 - opacity) + np.array(fill) * opacity
 
 
-def _draw_axes(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
+def _draw_axes(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     """Draw the three arrows from the head's origin, the farthest tip first."""
     size = (drawn.shape[1], drawn.shape[0])
     tips_m = np.concatenate([np.zeros((1, 3)), AXIS_DIRECTIONS * AXIS_LENGTH_M])
@@ -298,7 +337,7 @@ def _draw_axes(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
         return
     for axis in np.argsort(-tips_cam[1:, 2], kind="stable"):
         ends = points_px[[0, 1 + axis]]
-        _draw_arrow(drawn, ends, 2.4 * unit_px, AXIS_COLOURS[axis])
+        _draw_arrow(drawn, ends, 2.4 * pen.unit_px, AXIS_COLOURS[axis])
 
 
 def _draw_arrow(drawn: NDArray[np.uint8], ends: Floats, width: float, colour: Colour) -> None:
@@ -333,19 +372,19 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def _draw_label(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
+def _draw_label(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     """Write identity and distance on a dark plate above the box, or inside if there is no room."""
     image_height, image_width = drawn.shape[:2]
     about = "~" if face.camera.source == "assumed" else ""
     identity = "" if face.id is None else f"#{face.id}  "
     text = f"{identity}{about}{face.distance_m:.2f} m"
-    size_px = round(min(max(13.0 * unit_px, 11.0), image_height / 8))
+    size_px = round(min(max(13.0 * pen.unit_px, 11.0), image_height / 8))
     if size_px < MIN_FONT_PX:
         return
     font = _font(size_px)
     pad = round(0.35 * size_px)
     width, height = round(font.getlength(text)) + 2 * pad, round(0.75 * size_px) + 2 * pad
-    gap = round(2 * unit_px)
+    gap = round(2 * pen.unit_px)
     x = round(float(np.clip(face.box_xyxy[0], 0, max(image_width - width, 0))))
     y = round(float(face.box_xyxy[1])) - height - gap
     if y < 0:
@@ -360,3 +399,13 @@ def _draw_label(drawn: NDArray[np.uint8], face: Face, unit_px: float) -> None:
     draw.rounded_rectangle((0, 0, width - 1, height - 1), pad, fill=(*BORDER_COLOUR, 175))
     draw.text((pad, height - pad), text, fill=(255, 255, 255), font=font, anchor="ls")
     region[:] = np.asarray(canvas)
+
+
+_LAYERS: dict[Layer, Callable[[NDArray[np.uint8], Face, _Pen], None]] = {
+    "mesh": _draw_mesh,
+    "landmarks": _draw_landmarks,
+    "box": _draw_box,
+    "axes": _draw_axes,
+    "label": _draw_label,
+}
+"""What draws each layer, the lowest first."""

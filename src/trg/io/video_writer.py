@@ -33,8 +33,14 @@ MAX_TIME_S = 1e8
 BT709 = 1
 """Number of the primaries and the transfer curve in ITU-T H.273."""
 
-ENCODER_OPTIONS = {"crf": "18", "preset": "veryfast"}
-"""Visually lossless and fast to encode."""
+ENCODER_OPTIONS = {
+    "crf": "18",
+    "preset": "superfast",
+    "x264-params": "mbtree=1:rc-lookahead=10:b-adapt=0",
+}
+"""Visually lossless and fast to encode: as exact as the preset ``veryfast`` and a tenth larger, in
+two thirds of its time. Without the look-ahead, which the preset leaves out, the size would double.
+"""
 
 
 class VideoWriter:
@@ -277,7 +283,7 @@ def _yuv_frame(pixels: NDArray[np.uint8], tick: int) -> Any:
     height, width = pixels.shape[:2]
     if width % 2 or height % 2:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+    rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), format="rgb24")
     frame = rgb.reformat(
         format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
     )

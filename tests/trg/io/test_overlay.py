@@ -109,6 +109,26 @@ def test_lines_seen_from_inside_are_not_drawn():
     assert changed(GREY, draw_faces(GREY, [face], MESH_ONLY)).mean() < 0.001
 
 
+@pytest.mark.parametrize("left_top", [(560, 300), (560, 430), (50, 480), (480, 40)])
+def test_faces_that_leave_the_image_are_drawn_as_in_a_larger_one(left_top):
+    """The image shows a part of a larger one, and cuts the face at one or two of its sides."""
+    left, top = left_top
+    whole = Camera.from_fov(60.0, 1280, 960)
+    part = replace(whole, width=640, height=480, cx=whole.cx - left, cy=whole.cy - top)
+    style = replace(NOTHING, mesh=True, landmarks=True)
+    drawn, expected = (
+        draw_faces(
+            np.full((camera.height, camera.width, 3), 128, np.uint8),
+            [make_face((20, 5, 25), (0.0, 0.0, 0.8), camera=camera)],
+            style,
+        )
+        for camera in (part, whole)
+    )
+    expected = expected[top : top + 480, left : left + 640]
+    assert changed(GREY, expected).sum() > 1000
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+
+
 def test_opacity_blends_the_mesh_with_the_image():
     face = frontal_face((0.0, 0.0, 0.3))
     none, half, full = (
