@@ -35,6 +35,8 @@ class HeadPoseNode(Node):
             return
         stamp = Time(nanoseconds=int(record["captured_unix_s"] * 1e9)).to_msg()
         for face in record["faces"]:
+            if not face["live"]["is_seen"]:  # a pose that is held while the person is out of sight
+                continue
             x, y, z = face["live"]["translation_m"]  # metres; x forward, y left, z up
             qx, qy, qz, qw = Rotation.from_matrix(np.array(face["live"]["rotation"])).as_quat()
             pose, transform = PoseStamped(), TransformStamped()

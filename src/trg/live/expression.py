@@ -1,6 +1,8 @@
-"""Expressions by ARKit's names: how far eyes and mouth are open, from the 68 landmarks."""
+"""Expressions by ARKit's names, for avatars."""
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +36,22 @@ OPEN_MOUTH = 0.6
 
 
 def expression_of(face: Face) -> dict[str, float]:
+    """Return those of ARKit's coefficients that are measured, each 0 to 1.
+
+    The eyes from the 68 landmarks. The others are the ones of :meth:`trg.face.Face.blendshapes`
+    that the networks see; on another landmark mesh than the bundled ones, ``jawOpen`` alone, from
+    the 68 landmarks.
+    """
+    values = openings(face)
+    with suppress(ValueError):  # another mesh
+        values |= face.blendshapes(seen_only=True)
+    return values
+
+
+def openings(face: Face) -> dict[str, float]:
     """Return ``eyeBlinkLeft``, ``eyeBlinkRight`` and ``jawOpen``, each 0 to 1.
 
-    Openings of the 68 landmarks in the head frame, relative to the mean face's.
+    Gaps between the 68 landmarks in the head frame, relative to the mean face's.
     """
     points_m = face.landmarks_m[face.topology.landmarks68]
     mean_m = face.topology.template_m[face.topology.landmarks68].astype(np.float64)

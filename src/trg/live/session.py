@@ -83,6 +83,7 @@ class LiveSession:
         options: LiveOptions = LiveOptions(),
         source: str = "",
     ) -> None:
+        self._estimator = estimator
         self._options = options
         self._senders = list(senders)
         self._source = source
@@ -101,6 +102,13 @@ class LiveSession:
         self._camera: Camera | None = None
         self._last: LiveFrame | None = None
         self._statistics = Statistics()
+
+    def warm_up(self, width: int = 640, height: int = 480) -> None:
+        """Run detector and network once on an empty picture; their first runs are slow."""
+        empty = np.zeros((height, width, 3), np.uint8)
+        camera = resolve_camera(width, height, None)
+        self._estimator.tracker().track(empty, camera, 0.0)
+        self._estimator(empty, camera, boxes=[[0.0, 0.0, width / 2.0, height / 2.0]])
 
     def set_neutral(self) -> None:
         """Make the next pose that is seen zero; may be called from any thread or signal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Status:
     """Sent since the start."""
     dropped: int
     """Captured, and replaced by a newer one before they were processed."""
+    cpu_share: float
+    """Of one core, by the whole process."""
     people: int
     """In the last frame."""
 
@@ -32,7 +35,8 @@ class Status:
         people = {0: "no face", 1: "1 face"}.get(self.people, f"{self.people} faces")
         return (
             f"{self.fps:.1f} fps, {median_ms:.0f} ms from capture to sending (95 %: "
-            f"{late_ms:.0f} ms), {self.frames} frames, {self.dropped} dropped, {people}"
+            f"{late_ms:.0f} ms), {self.frames} frames, {self.dropped} dropped, "
+            f"{100.0 * self.cpu_share:.0f} % of a core, {people}"
         )
 
 
@@ -42,6 +46,7 @@ class Statistics:
     def __init__(self) -> None:
         self._sent_s: deque[float] = deque(maxlen=WINDOW)
         self._latency_s: deque[float] = deque(maxlen=WINDOW)
+        self._cpu_s: deque[float] = deque(maxlen=WINDOW)
         self._frames = 0
         self._people = 0
 
@@ -49,6 +54,7 @@ class Statistics:
         """Note a frame; both times are on one clock."""
         self._sent_s.append(sent_s)
         self._latency_s.append(sent_s - captured_s)
+        self._cpu_s.append(time.process_time())
         self._frames += 1
         self._people = people
 
@@ -56,8 +62,9 @@ class Statistics:
         """Return the state over the last frames."""
         span_s = self._sent_s[-1] - self._sent_s[0] if len(self._sent_s) > 1 else 0.0
         fps = (len(self._sent_s) - 1) / span_s if span_s > 0.0 else 0.0
+        cpu_share = (self._cpu_s[-1] - self._cpu_s[0]) / span_s if span_s > 0.0 else 0.0
         median_s, late_s = (
             np.percentile(self._latency_s, [50, 95]) if self._latency_s else (0.0, 0.0)
         )
         latency_ms = (1000.0 * float(median_s), 1000.0 * float(late_s))
-        return Status(fps, latency_ms, self._frames, dropped, self._people)
+        return Status(fps, latency_ms, self._frames, dropped, cpu_share, self._people)

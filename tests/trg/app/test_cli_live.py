@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 from threading import Event
 
@@ -56,6 +57,17 @@ def test_a_clip_is_sent_in_real_time_to_several_receivers(trg_cli, clip, model):
     assert done.records[-1]["frame"] == 9
     assert "frames, " in done.err
     assert "from capture to sending" in done.err
+
+
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_nothing_is_sent_that_was_not_asked_for(trg_cli, clip, model, monkeypatch):  # noqa: F811
+    def refuse(*arguments, **options):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    done = trg_cli("live", clip, "--model", model)
+    assert (done.code, done.out) == (0, "")
+    assert "nothing is sent" in done.err
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.faces import face_topology, frontal_face
+from tests.support.faces import face_topology, frontal_face, shaped_face
 from trg.face import LEFT_EYELIDS, RIGHT_EYELIDS
+from trg.geometry.expression_fit import SEEN_EXPRESSIONS
 from trg.live.expression import ARKIT_NAMES, INNER_LIPS, expression_of
 
 
@@ -49,3 +50,11 @@ def test_live_link_faces_52_names_are_in_arkits_order():
         "jawOpen",
         "tongueOut",
     )
+
+
+def test_on_the_bundled_mesh_the_coefficients_that_the_networks_see_are_sent():
+    values = expression_of(shaped_face({"jawOpen": 0.6, "mouthSmileLeft": 0.8}))
+    assert set(values) == {"eyeBlinkLeft", "eyeBlinkRight", *SEEN_EXPRESSIONS}
+    assert values["jawOpen"] == pytest.approx(0.6, abs=0.15)
+    assert values["mouthSmileLeft"] == pytest.approx(0.8, abs=0.15)
+    assert values["mouthSmileRight"] < 0.15

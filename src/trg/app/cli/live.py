@@ -143,6 +143,7 @@ def live(
             senders.append(sender)
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
         session = LiveSession(estimator, senders, options, video.name)
+        session.warm_up()
         capture = opened.enter_context(Capture(video, _notify))
         opened.enter_context(stop_and_neutral_signals(stop, session.set_neutral))
 
