@@ -17,7 +17,15 @@ from trg.inference.detector import FaceDetector, bundled_model
 
 PACKAGES = (
     *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "av", "pyyaml", "cyclopts", "rich"),
-    *("pyarrow", "matplotlib", "torch", "numba", "onnx"),  # of the extras
+    *(
+        "pyarrow",
+        "matplotlib",
+        "torch",
+        "numba",
+        "onnx",
+        "python-osc",
+        "websockets",
+    ),  # of the extras
 )
 
 

@@ -104,11 +104,14 @@ class LiveSession:
         self._statistics = Statistics()
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
-        """Run detector and network once on an empty picture; their first runs are slow."""
+        """Run everything once on an empty picture; first runs are slow, and would drop frames."""
         empty = np.zeros((height, width, 3), np.uint8)
         camera = resolve_camera(width, height, None)
         self._estimator.tracker().track(empty, camera, 0.0)
         self._estimator(empty, camera, boxes=[[0.0, 0.0, width / 2.0, height / 2.0]])
+        topology = self._estimator.topology
+        landmarks_m = topology.template_m.astype(np.float64)
+        expression_of(Face(np.eye(3), np.array([0, 0, 0.6]), landmarks_m, 1.0, camera, topology))
 
     def set_neutral(self) -> None:
         """Make the next pose that is seen zero; may be called from any thread or signal."""

@@ -15,9 +15,10 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -27,6 +28,8 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 MAX_CLIENTS = 64
+MAX_CONNECTIONS = 256
+"""With those that have not said yet what they want; more are closed at once."""
 MAX_INCOMING_BYTES = 4096
 MAX_INCOMING_PER_S = 50
 """Messages of one client; one that sends more is disconnected."""
@@ -116,6 +119,7 @@ class WebsocketServer:
         silent.propagate = False  # clients that speak no websocket are not the user's errors
         async with serve(
             self._serve_client,
+            create_connection=partial(_CountedConnection, set()),  # type: ignore[arg-type]  # any callable
             sock=self._listening,
             process_request=self._answer_request,
             compression=None,
@@ -192,6 +196,24 @@ class WebsocketServer:
             return False
         own_host = urlsplit(f"//{headers.get('Host', '')}").hostname
         return address.is_loopback or page_host == own_host
+
+
+class _CountedConnection(ServerConnection):
+    """Counts itself among the open ones, and closes itself if there are too many."""
+
+    def __init__(self, open_connections: set[ServerConnection], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._open_connections = open_connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._open_connections.add(self)
+        if len(self._open_connections) > MAX_CONNECTIONS:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open_connections.discard(self)
+        super().connection_lost(exc)
 
 
 def _command(message: str | bytes) -> str | None:

@@ -6,7 +6,7 @@ import http.client
 import queue
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -107,6 +107,20 @@ def test_a_flood_of_clients_is_limited(server, monkeypatch):
             pass
         server.send("hello")
         assert [client.recv(timeout=TIMEOUT_S) for client in clients] == ["hello"] * 3
+
+
+def test_a_flood_of_connections_that_say_nothing_is_limited(server, monkeypatch):
+    monkeypatch.setattr(websocket_server, "MAX_CONNECTIONS", 3)
+    with ExitStack() as opened:
+        silent = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", server.port), TIMEOUT_S))
+            for _ in range(4)
+        ]
+        with suppress(ConnectionResetError):
+            assert silent[-1].recv(16) == b""
+    with client_of(server) as client:
+        server.send("still here")
+        assert client.recv(timeout=TIMEOUT_S) == "still here"
 
 
 @pytest.mark.parametrize(
