@@ -179,6 +179,19 @@ def rotation_to_rotvec(rotation: ArrayLike) -> Floats:
     return np.array(vector) * (2.0 * np.arctan2(sine, w) / sine if sine > 0.0 else 2.0)
 
 
+def rotations_to_rotvecs(rotations: Floats) -> Floats:
+    """Return the rotation vectors ``(n, 3)`` of rotations ``(n, 3, 3)``, of lengths in [0, pi]."""
+    R = np.asarray(rotations, dtype=np.float64)
+    D = R - R.swapaxes(-1, -2)
+    axial = np.stack([D[:, 2, 1], D[:, 0, 2], D[:, 1, 0]], -1)
+    two_sine = np.sqrt((axial * axial).sum(-1))
+    angle = np.arctan2(two_sine, np.trace(R, axis1=1, axis2=2) - 1.0)
+    vectors = axial * np.where(two_sine > 1e-9, angle / np.maximum(two_sine, 1e-9), 0.5)[:, None]
+    for row in np.flatnonzero(angle > 3.0):  # the axis of a half turn is lost in `axial`
+        vectors[row] = rotation_to_rotvec(R[row])
+    return vectors
+
+
 def rotation_to_quat(rotation: ArrayLike) -> Floats:
     """Return the unit quaternion ``(x, y, z, w)`` of a rotation ``(3, 3)``, with w >= 0.
 

@@ -29,6 +29,7 @@ from trg.geometry.rotations import (
     rotation_to_quat,
     rotation_to_roll_deg,
     rotation_to_rotvec,
+    rotations_to_rotvecs,
     skew,
 )
 
@@ -161,6 +162,8 @@ def test_rotation_vectors_are_scipys(angle):
         # R with an absolute error of a few eps; 1e-12 leaves three orders of magnitude.
         assert np.linalg.norm(rotvec) == pytest.approx(angle, abs=1e-12)
         np.testing.assert_allclose(Rotation.from_rotvec(rotvec).as_matrix(), rotation, atol=1e-12)
+    singly = [rotation_to_rotvec(rotation) for rotation in expected]
+    np.testing.assert_allclose(rotations_to_rotvecs(expected), singly, atol=1e-9)
 
 
 @given(SEEDS)

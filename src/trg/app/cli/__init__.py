@@ -14,7 +14,7 @@ from cyclopts import Group
 from rich.markup import escape
 
 # Importing them registers their verbs.
-from trg.app.cli import camera, doctor, live, predict  # noqa: F401
+from trg.app.cli import camera, doctor, live, movement, predict  # noqa: F401
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
 from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES

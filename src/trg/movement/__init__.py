@@ -1,0 +1,1 @@
+"""How heads move: nods, shakes, tilts, speeds and distances from the poses of videos."""
