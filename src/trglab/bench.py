@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from trg.app.bench import NetworkBenchmark, bench_network
 from trg.geometry.face_mesh import FaceTopology
 
@@ -25,9 +27,11 @@ WARM_UP_PEOPLE = 3
 
 @dataclass(frozen=True, slots=True)
 class RendererBenchmark:
-    """Rendering speed of one process with all features, by stage."""
+    """Rendering speed of one process, by stage, in processor time."""
 
     samples_per_second: float
+    matrix_product_gflops: float
+    """Of :func:`matrix_product_gflops` on the same core: the unit for comparing machines"""
     ms_per_sample: float
     ms_by_stage: dict[str, float]
     """Per sample; the rest of ``ms_per_sample`` is spent between the stages"""
@@ -37,7 +41,7 @@ class RendererBenchmark:
 
 
 class StageTimer:
-    """Accumulates wall-clock seconds by stage."""
+    """Accumulates seconds of processor time by stage."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -45,11 +49,11 @@ class StageTimer:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the duration of the ``with`` block to ``stage``."""
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.seconds[stage] += time.process_time() - start
 
 
 def bench_config(
@@ -65,11 +69,23 @@ def bench_config(
     return bench_network(bundle, seconds)
 
 
+def matrix_product_gflops(side: int = 1024, repetitions: int = 5) -> float:
+    """Return the rate of NumPy's float32 matrix product in GFLOP per second of processor time."""
+    matrix = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    seconds = []
+    for _ in range(repetitions):
+        start = time.process_time()
+        matrix @ matrix
+        seconds.append(time.process_time() - start)
+    return 2.0 * side**3 / min(seconds) / 1e9
+
+
 def bench_renderer(seconds: float = 3.0, size_px: int = 192) -> RendererBenchmark:
     """Render all images of one person after another for about ``seconds``.
 
-    The speed is the mean over all samples: people differ too much in hair and clothes for the
-    fastest one to be representative.
+    All ingredients whose assets are installed are used. The speed is the mean over all samples:
+    people differ too much in hair and clothes for the fastest one to be representative. It counts
+    processor time, on which other load of the machine has the least effect.
     """
     import resource  # POSIX only; networks can be measured without it
 
@@ -84,14 +100,15 @@ def bench_renderer(seconds: float = 3.0, size_px: int = 192) -> RendererBenchmar
         faces.sample(index)  # compiles the kernels and fills the caches in memory
     timer = StageTimer()
     faces.timed_stage = timer
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    done, start = 0, time.process_time()
+    while time.process_time() - start < seconds:
         for _ in range(IMAGES_PER_PERSON):
             faces.sample(first + done)
             done += 1
-    per_second = done / (time.perf_counter() - start)
+    per_second = done / (time.process_time() - start)
     return RendererBenchmark(
         samples_per_second=per_second,
+        matrix_product_gflops=matrix_product_gflops(),
         ms_per_sample=1000.0 / per_second,
         ms_by_stage={stage: 1000.0 * total / done for stage, total in timer.seconds.items()},
         start_seconds=start_seconds,

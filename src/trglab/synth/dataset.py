@@ -26,6 +26,7 @@ from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trglab.datasets.sample import Sample
 from trglab.synth.environment.backgrounds import paint_background, render_panorama
+from trglab.synth.environment.filters import scale_channels
 from trglab.synth.environment.hard_lights import hard_light
 from trglab.synth.environment.light import Light, random_tint, scale_light, white_point
 from trglab.synth.environment.panorama import choose_orientation, random_orientation
@@ -35,6 +36,7 @@ from trglab.synth.head.expressions import arkit_weights
 from trglab.synth.render.raster import render, visible_vertices
 from trglab.synth.render.surface import Surface
 from trglab.synth.shots import Shot, ShotDistribution, sample_shot
+from trglab.synth.skin.maps import SKIN_SIZE
 from trglab.synth.studio import Ingredients, Studio, Subject
 
 IMAGES_PER_PERSON = 24
@@ -54,6 +56,9 @@ SOCIAL_PERSON_SHARE = 0.36
 
 BLUR_REACH = 0.03
 """Reach of the sensor's blur across an edge, in image widths."""
+
+COARSE_FACE_PX = 140
+"""Up to this width of the face box, textures of half the size show the same."""
 
 _PERSON, _IMAGE = 1, 2
 """Separate random streams."""
@@ -175,7 +180,9 @@ class SyntheticFaces:
         }
         used = Ingredients(**(ingredients or {}))
         self._shot_distribution = used.shot_distribution(ShotDistribution(**numbers))
-        self._studio = Studio(used, face_model, for_training=for_training)
+        self._studio = Studio(
+            used, face_model, for_training=for_training, skin_size=_skin_size(self._window)
+        )
         self._subjects: OrderedDict[int, Subject] = OrderedDict()
         self.timed_stage: Callable[[str], AbstractContextManager[object]] = nullcontext
         """Entered with each rendering stage's name; a benchmark may put a timer here."""
@@ -334,7 +341,13 @@ class SyntheticFaces:
         if rng.random() >= PANORAMA_BACKGROUND_SHARE:
             return light, paint_background(width, height, rng)
         background = render_panorama(panorama, view, cam_from_world, rng)
-        return light, background * tint.astype(np.float32)
+        return light, scale_channels(background, tint)
+
+
+def _skin_size(window: Window | None) -> int:
+    """Return the side of skin textures in texels: about one per pixel or more, at most 512."""
+    is_small = window is not None and window.size_px / window.margin <= COARSE_FACE_PX
+    return SKIN_SIZE // 2 if is_small else SKIN_SIZE
 
 
 def window_camera(camera: Camera, box_xyxy: NDArray[np.float64], window: Window) -> Camera:

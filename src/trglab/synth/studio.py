@@ -48,6 +48,7 @@ from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
 from trglab.synth.shots import HARD_POSES, ShotDistribution
 from trglab.synth.skin.appearance import SkinAppearance, sample_skin_appearance
+from trglab.synth.skin.maps import SKIN_SIZE, skin_maps
 from trglab.synth.skin.paint import SkinLayer
 from trglab.synth.skin.person_textures import (
     AppearanceMaps,
@@ -57,6 +58,7 @@ from trglab.synth.skin.person_textures import (
     paint_person,
 )
 from trglab.synth.skin.photo_skin import PhotoSkinBank, has_stubble, load_photo_skins
+from trglab.synth.skin.photo_texture import reduce_layer
 from trglab.synth.skin.tone import SkinTone, sample_skin_tone
 
 OCCLUSION_DIRECTIONS = 14
@@ -166,6 +168,9 @@ class Studio:
         Path of a face model; None: the installed one, else the built-in head.
     for_training
         Warn if only the built-in head is available.
+    skin_size
+        Side of the skin textures in texels: 512, or a divisor for small images. Only the textures
+        depend on it, not the people.
 
     Raises
     ------
@@ -179,6 +184,7 @@ class Studio:
         face_model: str | Path | None = None,
         *,
         for_training: bool = False,
+        skin_size: int = SKIN_SIZE,
     ) -> None:
         hair_meshes = _asset_path("hair_meshes", ingredients.hair and ingredients.hair_meshes)
         hair_alpha = _hair_alpha(ingredients) if hair_meshes is not None else None
@@ -187,18 +193,22 @@ class Studio:
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
-        self._maps = appearance_maps(self.model)
+        self._maps = appearance_maps(self.model, skin_size)
         self._skin_above_collar = _skin_above_collar(self.model, self._maps)
         self.ingredients = ingredients
         self._probabilities = ingredients.accessory_probabilities()
         self._accessory_builder = AccessoryBuilder(self.model, hair_meshes, hair_alpha)
+        portraits = _asset_path("portraits", ingredients.portraits)
+        self._photo_maps = self._maps.skin
+        if skin_size != SKIN_SIZE and (photos or portraits):
+            self._photo_maps = skin_maps(self.model)
         self._skins: PhotoSkinBank | None = None
         if photos is not None:
-            self._skins = load_photo_skins(self.model, self._maps.skin, photos)
+            self._skins = load_photo_skins(self.model, self._photo_maps, photos)
         self._portraits: PortraitSkinBank | None = None
-        if _asset_path("portraits", ingredients.portraits) is not None:
+        if portraits is not None:
             self._portraits = load_portrait_skins(
-                self.model, self._maps.skin, find_assets("portraits")
+                self.model, self._photo_maps, find_assets("portraits")
             )
         self.panoramas: list[Panorama] = [] if panoramas is None else load_panoramas(panoramas)
 
@@ -226,7 +236,7 @@ class Studio:
         darkness = float(np.clip((60.0 - tone.typology_deg) / 120.0, 0.0, 1.0))
         masculine, age_years = person.group == "man", person.age_years
         if photo is not None:  # hair, beard and age must match the photograph
-            stubble = has_stubble(photo, self._maps.skin)
+            stubble = has_stubble(photo, self._photo_maps)
             masculine = not is_child and (stubble or rng.random() < 0.3)
             age_years = min(age_years, PHOTO_AGE_LIMIT)
             if shown_age_years is not None and not is_child:
@@ -255,7 +265,8 @@ class Studio:
             accessories = self._with_facial_hair(
                 strand_rng, accessories, skin, age_years, masculine
             )
-        textures = paint_person(self._maps, skin, rng, photo)
+        detail = None if photo is None else reduce_layer(photo, self._maps.skin.texels.size)
+        textures = paint_person(self._maps, skin, rng, detail)
         neutral_m = self.model.neutral(person.identity, person.scale)
         fit = self._accessory_builder.fit(neutral_m)
         worn = self._accessory_builder.person_surfaces(accessories, neutral_m, fit)
@@ -346,9 +357,9 @@ class Studio:
             share = PORTRAIT_SHARES[person.age_years > PHOTO_AGE_LIMIT]
             from_portraits = person.group != "child" and own_rng.random() < share
             if from_portraits or self._skins is None:
-                return self._portraits.sample(self._maps.skin, own_rng, person.age_years)
+                return self._portraits.sample(self._photo_maps, own_rng, person.age_years)
         assert self._skins is not None
-        return *self._skins.sample(self._maps.skin, rng), None
+        return *self._skins.sample(self._photo_maps, rng), None
 
     def _with_facial_hair(
         self,

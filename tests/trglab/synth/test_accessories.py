@@ -195,6 +195,8 @@ def test_mask_covers_mouth_and_nose(builder, model, kind):
         near = np.linalg.norm(mask.vertices_m[:, :2] - point[:2], axis=1) < 0.02
         assert mask.vertices_m[near, 2].min() < point[2] - 0.001, index
     assert mask.vertices_m[:, 1].min() > landmarks[36:48, 1].max() - 0.005
+    (again, _) = builder.image_surfaces(Accessories(mask=FaceMask(kind)), model.mean_m)
+    assert again.texture is mask.texture  # painted once per person
 
 
 @pytest.mark.parametrize("kind", OCCLUDER_KINDS)

@@ -88,6 +88,18 @@ def test_bushy_brows_stand_out_and_grow_outwards(model):
     assert brow_strands(FacialHair(), landmarks_m) == []
 
 
+def test_brows_move_with_their_landmarks_and_share_the_rest(model):
+    landmarks_m = model.mean_m[model.landmarks68]
+    hair = FacialHair(brow_m=0.008, seed=3)
+    (still,) = brow_strands(hair, landmarks_m)
+    (raised,) = brow_strands(hair, landmarks_m - np.array([0.0, 0.01, 0.0], np.float32))
+    np.testing.assert_allclose(
+        still.vertices_m - raised.vertices_m, [(0.0, 0.01, 0.0)] * len(still.vertices_m), atol=1e-6
+    )
+    assert raised.texture is still.texture
+    assert raised.triangles is still.triangles
+
+
 def test_old_men_have_longer_beards_and_bushier_brows():
     drawn = {}
     for age in (22.0, 72.0):

@@ -13,7 +13,7 @@ from trglab.synth.environment.backgrounds import (
     paint_background,
     render_panorama,
 )
-from trglab.synth.environment.filters import blur, motion_blur, resize_smooth
+from trglab.synth.environment.filters import blur, motion_blur, resize_smooth, scale_channels
 from trglab.synth.environment.hard_lights import HARD_LIGHTS, hard_light
 from trglab.synth.environment.light import (
     ENVIRONMENT_MAP_SHAPE,
@@ -357,6 +357,44 @@ def test_box_filter_is_the_naive_average():
         taps[i] * taps[j] * padded[i : i + 11, j : j + 13] for i in range(5) for j in range(5)
     )
     np.testing.assert_allclose(blur(image, sigma, passes=1), expected, atol=1e-5)
+
+
+def test_a_narrow_blur_is_the_naive_average_at_all_sizes():
+    """A radius below one pixel, as that of noise grain, is computed without running sums."""
+    for height, width in ((1, 1), (2, 5), (7, 3), (11, 13)):
+        image = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+        sigma = np.sqrt(2 * 0.5 / 2.0)  # one pass with radius 0.5
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        taps = np.array([0.5, 1.0, 0.5]) / 2.0
+        expected = sum(
+            taps[i] * taps[j] * padded[i : i + height, j : j + width]
+            for i in range(3)
+            for j in range(3)
+        )
+        np.testing.assert_allclose(blur(image, sigma, passes=1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("angle_rad", [0.0, 0.7, 2.1, 0.5 * np.pi])
+def test_motion_blur_is_the_mean_of_shifted_images(angle_rad):
+    image = np.random.default_rng(1).random((9, 12, 3), dtype=np.float32)
+    rows, columns = np.indices((9, 12))
+    for length_px in (0.6, 3.0, 30.0):  # the last one leaves the image
+        taps = max(3, 2 * int(length_px / 2.0 + 0.999) + 1)
+        expected = np.zeros_like(image)
+        for along in np.linspace(-0.5, 0.5, taps) * length_px:
+            y, x = rows + along * np.sin(angle_rad), columns + along * np.cos(angle_rad)
+            top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+            for dy, dx in np.ndindex(2, 2):
+                weight = np.abs(1 - dy - (y - top)) * np.abs(1 - dx - (x - left))
+                shifted = image[np.clip(top + dy, 0, 8), np.clip(left + dx, 0, 11)]
+                expected += weight[..., None] * shifted / taps
+        np.testing.assert_allclose(motion_blur(image, length_px, angle_rad), expected, atol=1e-5)
+
+
+def test_scaling_channels_is_multiplication():
+    image = np.random.default_rng(2).random((5, 7, 3), dtype=np.float32)
+    factors = np.array([0.5, 1.3, 2.0], np.float32)
+    np.testing.assert_array_equal(scale_channels(image, factors), image * factors)
 
 
 def test_filters_keep_mean_and_position():

@@ -16,7 +16,7 @@ from trglab.synth.skin.photo_skin import (
     extract_skin,
     load_photo_skins,
 )
-from trglab.synth.skin.photo_texture import mirror_layer
+from trglab.synth.skin.photo_texture import mirror_layer, reduce_layer
 
 SIZE, WIDTH, FOCAL = 96, 400, 1600.0
 SKIN = np.array([0.52, 0.33, 0.24])
@@ -104,6 +104,18 @@ def test_mirroring_twice_restores_and_swaps_sides(maps):
     there = once.weight > 0
     assert there.any()
     np.testing.assert_allclose(once.density[there][:, 0], -maps.x_m[there], atol=0.004)
+
+
+def test_a_reduced_layer_is_the_mean_of_its_texels():
+    rng = np.random.default_rng(0)
+    layer = SkinLayer(rng.random((8, 8, 3), dtype=np.float32), rng.random((8, 8), dtype=np.float32))
+    half = reduce_layer(layer, 4)
+    mean = layer.density.reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(half.density, mean, rtol=1e-6)
+    np.testing.assert_allclose(
+        half.weight, layer.weight.reshape(4, 2, 4, 2).mean(axis=(1, 3)), rtol=1e-6
+    )
+    assert reduce_layer(layer, 8) is layer
 
 
 def test_blend_takes_each_where_told():

@@ -8,10 +8,11 @@ import pytest
 from tests.support.scenes import EYE, ORIGIN, camera, draw, flat, lit, make, quad, sphere
 from trg.geometry.rotations import normalize
 from trglab.synth.environment.light import Light
-from trglab.synth.render.mesh import PackedMesh, pack_surfaces, smooth_normals
+from trglab.synth.render.mesh import PackedMesh, alpha_mask, pack_surfaces, smooth_normals
 from trglab.synth.render.raster import ambient_occlusion, render
 from trglab.synth.render.sampling import SRGB_TO_LINEAR
 from trglab.synth.render.shade import irradiance
+from trglab.synth.render.shadow import SHARP_MAP_SIZE, SOFT_MAP_SIZE, shadow_map_size
 from trglab.synth.render.surface import Material
 
 
@@ -144,6 +145,47 @@ def test_fine_textures_are_averaged_from_afar():
     rgb = draw([wall], camera(64, 64.0)).rgb[..., 0]
     assert rgb.mean() == pytest.approx(0.5, abs=0.02)
     assert rgb.std() < 0.15
+
+
+def test_coarse_light_keeps_texture_and_edges():
+    """Light is shared by blocks of pixels; what each pixel shows of the texture is not."""
+    stripes = flat((40, 40, 40)).repeat(32, 0).repeat(32, 1)
+    stripes[:, ::2, :3] = 220
+    light = lit(0.3, 0.7, (-0.5, -0.5, -1.0))
+    fine, coarse = (
+        draw(
+            [
+                quad(-0.5, -0.5, 0.5, 0.5, 1.2, texture=stripes, material=material),
+                sphere(0.2, (0.0, 0.0, 0.9), material=material),
+            ],
+            light=light,
+        )
+        for material in (
+            Material(roughness=0.8, specular=0.02, coarse_light=shared) for shared in (False, True)
+        )
+    )
+    np.testing.assert_array_equal(coarse.coverage, fine.coverage)
+    difference = np.abs(coarse.rgb - fine.rgb)
+    assert 0.0 < difference.mean() < 0.01
+    # Only at the edge of the shadow on the wall do blocks of pixels show.
+    assert (difference[fine.surface_id == 0] > 0.01).mean() < 0.03
+
+
+def test_softer_lights_have_smaller_shadow_maps():
+    sizes = [shadow_map_size(softness) for softness in (-0.1, 0.0, 0.05, 0.3, 1.0, 2.0)]
+    assert sizes[0] == sizes[1] == SHARP_MAP_SIZE
+    assert sizes[4] == sizes[5] == SOFT_MAP_SIZE
+    assert sizes[1:5] == sorted(set(sizes), reverse=True)
+
+
+def test_only_read_only_textures_are_examined_once():
+    texture = flat().repeat(4, 0).repeat(4, 1)
+    assert not alpha_mask(texture)[1]
+    texture[0, 0, 3] = 0
+    assert alpha_mask(texture)[1]
+    texture.setflags(write=False)
+    assert alpha_mask(texture)[0] is alpha_mask(texture)[0]
+    np.testing.assert_array_equal(alpha_mask(texture)[0], texture[..., 3])
 
 
 def normals_of(vertices, triangles):

@@ -9,8 +9,9 @@ import pytest
 from trglab.synth.colour import lab_from_linear, linear_from_lab, linear_from_srgb, srgb_from_linear
 from trglab.synth.head.procedural_head import load_procedural_head
 from trglab.synth.noise import lattice_noise, noise_lattice
+from trglab.synth.render.sampling import mipmaps
 from trglab.synth.skin.appearance import sample_skin_appearance
-from trglab.synth.skin.maps import MIRROR_68, polygon_distance
+from trglab.synth.skin.maps import MIRROR_68, polygon_distance, skin_maps
 from trglab.synth.skin.paint import paint_skin
 from trglab.synth.skin.person_textures import appearance_maps, appearance_surfaces, paint_person
 from trglab.synth.skin.texels import FACE_SHARE, enlarge_face_region, texel_map
@@ -150,6 +151,17 @@ def test_skin_textures_are_reproducible(all_maps):
     assert (first.albedo != other.albedo).any()
     assert first.albedo.shape == (SIZE, SIZE, 4)
     assert (first.albedo[..., 3] == 255).all()
+
+
+def test_a_texture_of_half_the_size_shows_the_same_skin(all_maps, model):
+    maps = all_maps.skin
+    appearance = sample_skin_appearance(np.random.default_rng(5), masculine=True, age_years=40.0)
+    small = paint_skin(maps, appearance, np.random.default_rng(6)).albedo
+    large = paint_skin(skin_maps(model, 2 * SIZE), appearance, np.random.default_rng(6)).albedo
+    used = maps.texels.used
+    difference = small[used].astype(float) - mipmaps(large)[0][used]
+    assert abs(difference.mean()) < 1.0
+    assert np.abs(difference).mean() < 4.0
 
 
 def mean_linear(all_maps, appearance, where):

@@ -21,7 +21,7 @@ BEARD_KINDS: tuple[BeardKind, ...] = get_args(BeardKind)
 MaskKind = Literal["medical", "cloth", "respirator"]
 MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 
-BEARD_MATERIAL = Material(roughness=0.8, specular=0.02, two_sided=True)
+BEARD_MATERIAL = Material(roughness=0.8, specular=0.02, two_sided=True, coarse_light=True)
 
 MASK_ROWS, MASK_COLUMNS = 13, 19
 

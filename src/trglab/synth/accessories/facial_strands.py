@@ -48,7 +48,9 @@ ROOTS, STEPS = 900, 4
 BROW_STRANDS = 46
 TEXTURE_PX = 64
 
-STRANDS = Material(roughness=0.65, specular=0.02, anisotropy=0.5, two_sided=True, coverage=True)
+STRANDS = Material(
+    roughness=0.65, specular=0.02, anisotropy=0.5, two_sided=True, coarse_light=True, coverage=True
+)
 
 
 @dataclass(frozen=True, slots=True)

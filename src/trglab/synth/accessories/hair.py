@@ -30,8 +30,10 @@ HANG_STEPS = 7
 FRAYED_FROM = 0.72
 """v up to which the texture of the lowest layer has no gaps."""
 
-HAIR_MATERIAL = Material(roughness=0.45, specular=0.022, anisotropy=0.8, two_sided=True)
-COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True)
+HAIR_MATERIAL = Material(
+    roughness=0.45, specular=0.022, anisotropy=0.8, two_sided=True, coarse_light=True
+)
+COILY_MATERIAL = Material(roughness=0.8, specular=0.015, two_sided=True, coarse_light=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,12 @@ FORMAT = 1
 TEXTURE_PX = 512
 
 CARD_MATERIAL = Material(
-    roughness=0.5, specular=0.02, anisotropy=0.45, two_sided=True, coverage=True
+    roughness=0.5,
+    specular=0.02,
+    anisotropy=0.45,
+    two_sided=True,
+    coverage=True,
+    coarse_light=True,
 )
 
 MEAN_SHADE = 100

@@ -10,7 +10,7 @@ from trglab.synth.render.surface import Material
 
 FABRIC_PX = 128
 
-CLOTH = Material(roughness=0.9, specular=0.02, two_sided=True)
+CLOTH = Material(roughness=0.9, specular=0.02, two_sided=True, coarse_light=True)
 BARE_SKIN = Material(roughness=0.5, specular=0.028, scatter=0.15, two_sided=True)
 PLASTIC = Material(roughness=0.3, specular=0.05, mirror=0.15, two_sided=True)
 

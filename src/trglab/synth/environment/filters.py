@@ -15,6 +15,13 @@ from trglab.synth.kernels import fastmath_kernel
 FloatImage = NDArray[np.float32]
 
 
+def scale_channels(image: FloatImage, rgb: NDArray[np.floating]) -> FloatImage:
+    """Return ``image * rgb`` for factors ``(3,)``; NumPy itself is slow at loops of length 3."""
+    height, width = image.shape[:2]
+    row = np.tile(rgb.astype(np.float32), width)
+    return (image.reshape(height, -1) * row).reshape(image.shape)
+
+
 def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
     """Blur by repeated box filters of fractional width, at a cost independent of ``sigma_px``.
 
@@ -28,9 +35,29 @@ def blur(image: FloatImage, sigma_px: float, passes: int = 2) -> FloatImage:
     part = (variance * (2 * whole + 1) - inner) / (2.0 * ((whole + 1) ** 2 - variance))
     radius = whole + part
     image = np.ascontiguousarray(image)
+    rows = _narrow_box_rows if radius < 1.0 else _box_rows
     for _ in range(passes):
-        image = _box_rows(_box_columns(image, radius), radius)
+        image = rows(_box_columns(image, radius), radius)
     return image
+
+
+@fastmath_kernel
+def _narrow_box_rows(image: FloatImage, radius: float) -> FloatImage:  # pragma: no cover - compiled
+    """Return :func:`_box_rows` for a radius below 1 without running sums, which is faster."""
+    height, last = image.shape[0], image.shape[1] - 1
+    out = np.empty_like(image)
+    part, norm = np.float32(radius), np.float32(1.0 / (2.0 * radius + 1.0))
+    for y in range(height):
+        line, averaged = image[y].ravel(), out[y].ravel()
+        before, middle, after, inner = line[:-6], line[3:-3], line[6:], averaged[3:-3]
+        for i in range(len(inner)):
+            inner[i] = (middle[i] + part * (before[i] + after[i])) * norm
+        for x in (0, last):
+            left, right = max(x - 1, 0), min(x + 1, last)
+            for c in range(3):
+                ends = line[3 * left + c] + line[3 * right + c]
+                averaged[3 * x + c] = (line[3 * x + c] + part * ends) * norm
+    return out
 
 
 @fastmath_kernel
@@ -91,26 +118,28 @@ def motion_blur(
     taps = max(3, 2 * int(length_px / 2.0 + 0.999) + 1)
     out = np.zeros_like(image)
     norm = np.float32(1.0 / taps)
+    row_length, last = width * channels, (width - 1) * channels
+    # One row between two rows of the image, with repeated borders: plain loops are vectorised.
+    reach = (int(length_px / 2.0) + 2) * channels
+    line = np.empty(row_length + 2 * reach, np.float32)
+    inner = line[reach : reach + row_length]
     for tap in range(taps):
         along = (tap / (taps - 1) - 0.5) * length_px
         shift_x, shift_y = along * math.cos(angle_rad), along * math.sin(angle_rad)
         left, top = math.floor(shift_x), math.floor(shift_y)
         fx, fy = np.float32(shift_x - left), np.float32(shift_y - top)
-        w00, w01 = (1 - fx) * (1 - fy) * norm, fx * (1 - fy) * norm
-        w10, w11 = (1 - fx) * fy * norm, fx * fy * norm
+        start = reach + int(left) * channels
         for y in range(height):
-            y0 = min(max(y + top, 0), height - 1)
-            y1 = min(max(y + top + 1, 0), height - 1)
-            for x in range(width):
-                x0 = min(max(x + left, 0), width - 1)
-                x1 = min(max(x + left + 1, 0), width - 1)
-                for c in range(channels):
-                    out[y, x, c] += (
-                        w00 * image[y0, x0, c]
-                        + w01 * image[y0, x1, c]
-                        + w10 * image[y1, x0, c]
-                        + w11 * image[y1, x1, c]
-                    )
+            upper = image[min(max(y + int(top), 0), height - 1)].ravel()
+            lower = image[min(max(y + int(top) + 1, 0), height - 1)].ravel()
+            for i in range(row_length):
+                inner[i] = norm * (upper[i] + fy * (lower[i] - upper[i]))
+            for i in range(reach):
+                line[i] = line[reach + i % channels]
+                line[reach + row_length + i] = line[reach + last + i % channels]
+            here, next_, blurred = line[start:], line[start + channels :], out[y].ravel()
+            for i in range(row_length):
+                blurred[i] += here[i] + fx * (next_[i] - here[i])
     return out
 
 

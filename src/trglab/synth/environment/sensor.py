@@ -17,7 +17,7 @@ from PIL import Image
 
 from trg._util.checks import finite_array
 from trg.io.images import open_image
-from trglab.synth.environment.filters import FloatImage, blur, motion_blur
+from trglab.synth.environment.filters import FloatImage, blur, motion_blur, scale_channels
 from trglab.synth.environment.light import LUMINANCE
 from trglab.synth.kernels import fastmath_kernel, strict_kernel
 
@@ -229,7 +229,7 @@ def _expose_and_balance(
     white = np.maximum(white, 1e-6)
     cast = (white / (white @ LUMINANCE)).clip(0.1, 10.0)
     factors = gain * np.asarray(params.balance_error) / cast**strength
-    return image * factors.astype(np.float32)
+    return scale_channels(image, factors)
 
 
 @lru_cache(maxsize=256)

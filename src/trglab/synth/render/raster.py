@@ -36,14 +36,13 @@ from trglab.synth.render.sampling import VertexBuffers, height_map, texels_per_p
 from trglab.synth.render.shade import ShadingLight, shade, shading_light, shading_material
 from trglab.synth.render.shadow import (
     SHADOW_RADIUS_M,
-    SHARP_MAP_SIZE,
-    SOFT_MAP_SIZE,
     ShadowCaster,
     ShadowMap,
     alpha_limits,
     ambient_occlusion,
     draw_shadow_casters,
     empty_shadow_map,
+    shadow_map_size,
 )
 from trglab.synth.render.surface import Surface
 from trglab.synth.render.zbuffer import (
@@ -216,7 +215,9 @@ class _Scene:
     ) -> None:
         self.surfaces = surfaces
         self.supersample = supersample
+        self.columns = camera.width
         self.mesh = pack_surfaces(surfaces)
+        self._all_triangle_numbers = np.arange(len(self.mesh.triangles), dtype=np.int32)
         points = _points_in_camera_frame(surfaces, self.mesh, R, T)
         screen = project(points, raster_camera(camera, supersample))
         normals = smooth_normals(points, self.mesh.triangles)
@@ -264,6 +265,7 @@ class _Scene:
             first[i + 1],
             self.buffers,
             self.supersample,
+            self.columns,
             self._texture(i, fragments, first),
             height_map(surface),
             shading_material(surface.material),
@@ -296,7 +298,7 @@ class _Scene:
 
     def _triangle_numbers(self, i: int) -> NDArray[np.int32]:
         start, stop = self.mesh.first_triangle[i : i + 2]
-        return np.arange(start, stop, dtype=np.int32)
+        return self._all_triangle_numbers[start:stop]
 
     def _triangles_near_to_far(self, i: int) -> NDArray[np.int32]:
         """Return surface i's triangles from near to far, which minimises alpha tests."""
@@ -317,8 +319,7 @@ class _Scene:
         return sorted(numbers, key=distance, reverse=True)
 
     def _shadow_map(self, centre_m: NDArray[np.float64]) -> ShadowMap:
-        softness = min(max(self.light.softness, 0.0), 1.0)
-        size = round(SHARP_MAP_SIZE * (SOFT_MAP_SIZE / SHARP_MAP_SIZE) ** softness)
+        size = shadow_map_size(self.light.softness)
         shadow_map = empty_shadow_map(self.light.direction, centre_m, SHADOW_RADIUS_M, size)
         if self.light.rgb.max() > 0.0:
             casters = [

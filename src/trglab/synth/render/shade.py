@@ -47,6 +47,7 @@ class ShadingMaterial(NamedTuple):
     anisotropy: float
     two_sided: bool
     bump_m: float
+    coarse_light: bool
 
 
 def shading_light(light: Light) -> ShadingLight:
@@ -70,16 +71,29 @@ def shading_material(material: Material) -> ShadingMaterial:
         float(material.anisotropy),
         bool(material.two_sided),
         float(material.bump_m),
+        bool(material.coarse_light),
     )
 
 
+SAME_BLOCK_DEPTH_SHARE, SAME_BLOCK_COSINE = 0.01, 0.9
+"""Fragments of a block share their light if they differ less in depth and normal."""
+
+
 @kernel
-def shade(fragments, start, stop, buffers, pixel_samples, texture, height, material, light, shadow):
+def shade(
+    fragments, start, stop, buffers, pixel_samples, columns, texture, height, material, light,
+    shadow,
+):  # fmt: skip
     """Return radiance and opacity of the fragments ``start`` to ``stop - 1``, ``(n, 4)`` float32.
 
     Radiance is diffuse light times opacity plus highlights, which transparency does not dim.
+    With ``material.coarse_light``, light and shadow are computed once in a block of 2 x 2 pixels;
+    ``columns`` is the width of the image.
     """
     out = np.empty((stop - start, 4), np.float32)
+    # The last lit fragment of each block in two rows: its row, the point, and its light.
+    block_row = np.full(columns // 2 + 1 if material.coarse_light else 0, -1, np.int32)
+    block = np.empty((len(block_row), 13), np.float32)
     off = np.float32(BIAS_M + BIAS_TEXELS * shadow.texel_m)
     half, one = np.float32(0.5), np.float32(1.0)
     to_light = (light.direction[0], light.direction[1], light.direction[2])
@@ -93,6 +107,15 @@ def shade(fragments, start, stop, buffers, pixel_samples, texture, height, mater
         t = fragments.triangle[k]
         point = interpolate(buffers, t, fragments.x[k], fragments.y[k])
         red, green, blue, alpha = sample_texture(texture, point, pixel_samples)
+        albedo = (red, green, blue)
+        at, row = np.uint32(0), np.int32(0)
+        if material.coarse_light:
+            pixel = np.uint32(fragments.pixel[k])
+            line = pixel // np.uint32(columns)
+            at, row = (pixel - line * np.uint32(columns)) >> np.uint32(1), np.int32(line >> 1)
+            if block_row[at] == row and _is_same_block(block[at], point):
+                _add_light(out[k - start], albedo, alpha, block[at, 4:])
+                continue
         scale = -one / np.sqrt(point.x**2 + point.y**2 + point.z**2)
         view = (point.x * scale, point.y * scale, point.z * scale)
         normal = (point.nx, point.ny, point.nz)
@@ -112,16 +135,35 @@ def shade(fragments, start, stop, buffers, pixel_samples, texture, height, mater
                 point.z + off * (point.nz * side + half * lz),
             )
         occlusion = min(max(point.occlusion, np.float32(0.0)), one)
-        albedo = (red, green, blue)
         diffuse = _diffuse(albedo, normal, to_light, strand, lit, occlusion, material, light)
-        specular = _specular(
-            albedo, normal, view, to_light, strand, lit, occlusion, material, light
-        )
-        out[k - start, 0] = diffuse[0] * alpha + specular[0]
-        out[k - start, 1] = diffuse[1] * alpha + specular[1]
-        out[k - start, 2] = diffuse[2] * alpha + specular[2]
-        out[k - start, 3] = alpha
+        white, tinted = _specular(normal, view, to_light, strand, lit, occlusion, material, light)
+        incident = diffuse + white + tinted
+        _add_light(out[k - start], albedo, alpha, incident)
+        if material.coarse_light:
+            block_row[at] = row
+            place = (point.z, point.nx, point.ny, point.nz)
+            for i in range(4):
+                block[at, i] = place[i]
+            for i in range(9):
+                block[at, 4 + i] = incident[i]
     return out
+
+
+@inlined
+def _is_same_block(stored, point):
+    """Return whether a fragment continues the surface of the one stored for its block."""
+    cosine = stored[1] * point.nx + stored[2] * point.ny + stored[3] * point.nz
+    near = abs(stored[0] - point.z) < np.float32(SAME_BLOCK_DEPTH_SHARE) * point.z
+    return near and cosine > np.float32(SAME_BLOCK_COSINE)
+
+
+@inlined
+def _add_light(out, albedo, alpha, incident):
+    """Write the radiance of a fragment from its diffuse, white and tinted light, 3 numbers each."""
+    for c in range(3):
+        tinted = albedo[c] * (incident[c] * alpha + incident[6 + c])
+        out[c] = tinted + incident[3 + c]
+    out[3] = alpha
 
 
 @inlined
@@ -149,7 +191,10 @@ def _harmonics(sh, c, x, y, z, basis):
 
 @inlined
 def _diffuse(albedo, normal, to_light, strand, lit, occlusion, material, light):
-    """Return diffuse light: spherical harmonics, and the key light with a wrapped cosine."""
+    """Return diffuse light on a white surface: harmonics, key light with a wrapped cosine.
+
+    It depends on the albedo in creases, by interreflection.
+    """
     one, zero = np.float32(1.0), np.float32(0.0)
     n_dot_l = _dot(normal, to_light)
     # On the far side of the terminator, self-shadowing must not remove scattered light.
@@ -179,12 +224,15 @@ def _diffuse_channel(c, albedo, sky, n_dot_l, lit, occlusion, hair, lobe, materi
     lit += bleed * lit * (one - lit)
     # Interreflection in creases: occlusion is weaker for channels with a high albedo.
     open_ = occlusion / (one - (one - occlusion) * albedo[c])
-    return albedo[c] * (sky[c] * open_ + light.rgb[c] * cosine * lit)
+    return sky[c] * open_ + light.rgb[c] * cosine * lit
 
 
 @inlined
-def _specular(albedo, normal, view, to_light, strand, lit, occlusion, material, light):
-    """Return specular light: key highlight, environment sheen and environment map reflection."""
+def _specular(normal, view, to_light, strand, lit, occlusion, material, light):
+    """Return specular light: key highlight, environment sheen and environment map reflection.
+
+    The second result is what hair colours: the factor of its albedo.
+    """
     dot = _dot(normal, view)
     n_dot_v = max(dot, np.float32(0.02))
     two = np.float32(2.0) * dot
@@ -198,17 +246,15 @@ def _specular(albedo, normal, view, to_light, strand, lit, occlusion, material, 
         share *= _fresnel(np.float32(material.specular), n_dot_v)
         image = _sample_environment(light.environment_map, rx, ry, rz)
         red, green, blue = red + image[0] * share, green + image[1] * share, blue + image[2] * share
-    tint = (np.float32(0.0), np.float32(0.0), np.float32(0.0))
+    tint = np.float32(0.0)
     if material.anisotropy > 0.0:
         white, coloured = _hair_highlights(normal, view, to_light, strand, material, light.softness)
         hair = np.float32(material.anisotropy)
         key += hair * (white * lit - key)
-        coloured *= hair * lit
-        tint = (albedo[0] * coloured, albedo[1] * coloured, albedo[2] * coloured)
+        tint = coloured * hair * lit
     return (
-        red + light.rgb[0] * (key + tint[0]),
-        green + light.rgb[1] * (key + tint[1]),
-        blue + light.rgb[2] * (key + tint[2]),
+        (red + light.rgb[0] * key, green + light.rgb[1] * key, blue + light.rgb[2] * key),
+        (light.rgb[0] * tint, light.rgb[1] * tint, light.rgb[2] * tint),
     )
 
 

@@ -6,6 +6,7 @@ rasterised by the same code as the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,13 @@ BIAS_TEXELS = 0.9
 
 AO_MAP_SIZE = 128
 AO_BIAS_TEXELS = 1.2
+
+
+def shadow_map_size(softness: float) -> int:
+    """Return the side of the shadow map in texels for a light of this softness, 0 to 1."""
+    # The square root: penumbras of lamps, whose softness is about 0.05, span several texels.
+    share = math.sqrt(min(max(softness, 0.0), 1.0))
+    return round(SHARP_MAP_SIZE * (SOFT_MAP_SIZE / SHARP_MAP_SIZE) ** share)
 
 
 class ShadowMap(NamedTuple):

@@ -25,6 +25,9 @@ class Material:
     """Transparent: alpha blending (lenses). Otherwise alpha below a half is a hole."""
     coverage: bool = False
     """Alpha to coverage (strands of hair): alpha is the share of the samples that are covered."""
+    coarse_light: bool = False
+    """Light and shadow are computed once in a block of 2 x 2 pixels (hair, cloth); the texture is
+    sampled for each pixel."""
     two_sided: bool = False
     bump_m: float = 0.0
     """Height in metres of a step from 0 to 255 in the surface's ``height`` map."""

@@ -84,6 +84,19 @@ def fill_hidden(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
     return SkinLayer(mixed.astype(np.float32), weight.astype(np.float32))
 
 
+def reduce_layer(layer: SkinLayer, size: int) -> SkinLayer:
+    """Return a layer at ``size`` texels, which divides its own size."""
+    block = len(layer.weight) // size
+    if block == 1:
+        return layer
+    parts = [(row, column) for row in range(block) for column in range(block)]
+    share = np.float32(1.0 / len(parts))
+    return SkinLayer(
+        sum(layer.density[row::block, column::block] for row, column in parts) * share,
+        sum(layer.weight[row::block, column::block] for row, column in parts) * share,
+    )
+
+
 def mirror_layer(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
     """Swap left and right; texels without a mirror image become empty."""
     index = maps.texels.mirror_index.ravel()
