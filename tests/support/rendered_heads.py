@@ -8,8 +8,9 @@ from tests.support.scenes import lit
 from trg.geometry.camera import Camera
 from trglab.synth.environment.light import white_point
 from trglab.synth.environment.sensor import SensorParams, simulate_sensor
+from trglab.synth.ingredients import Ingredients
 from trglab.synth.render.raster import render
-from trglab.synth.studio import Ingredients, Studio
+from trglab.synth.studio import Studio
 
 
 class RenderedHead:

@@ -26,9 +26,10 @@ from trglab.synth.accessories.occluders import Occluder, occluder_surfaces
 from trglab.synth.environment.light import LUMINANCE, Light, white_point
 from trglab.synth.environment.panorama import light_from_panorama, random_orientation
 from trglab.synth.environment.procedural_lights import procedural_light
+from trglab.synth.ingredients import Ingredients
 from trglab.synth.render.raster import Rendering, render
 from trglab.synth.render.surface import Surface
-from trglab.synth.studio import Ingredients, Studio, Subject
+from trglab.synth.studio import Studio, Subject
 
 CutoutKind = Literal["face", "back", "negative"]
 
@@ -97,7 +98,7 @@ class CutoutRenderer:
     Parameters
     ----------
     ingredients
-        Fields of :class:`~trglab.synth.studio.Ingredients` by name.
+        Fields of :class:`~trglab.synth.ingredients.Ingredients` by name.
     face_model
         Path of a face model; None: the installed one, else the built-in head.
     for_training

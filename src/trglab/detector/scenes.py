@@ -130,7 +130,7 @@ class DetectionScenes:
     min_box_px
         Side of the smallest face box.
     ingredients
-        Fields of :class:`~trglab.synth.studio.Ingredients` by name.
+        Fields of :class:`~trglab.synth.ingredients.Ingredients` by name.
     face_model
         Path of a face model.
     for_training

@@ -33,11 +33,12 @@ from trglab.synth.environment.panorama import choose_orientation, random_orienta
 from trglab.synth.environment.procedural_lights import infrared_light, procedural_light
 from trglab.synth.environment.sensor import SensorParams, simulate_sensor
 from trglab.synth.head.expressions import arkit_weights
+from trglab.synth.ingredients import Ingredients
 from trglab.synth.render.raster import render, visible_vertices
 from trglab.synth.render.surface import Surface
 from trglab.synth.shots import Shot, ShotDistribution, sample_shot
 from trglab.synth.skin.maps import SKIN_SIZE
-from trglab.synth.studio import Ingredients, Studio, Subject
+from trglab.synth.studio import Studio, Subject
 
 IMAGES_PER_PERSON = 24
 """Consecutive indices share a person: creating one costs as much as rendering several images.
@@ -127,7 +128,7 @@ class SyntheticFaces:
     camera
         One camera for all images, as :meth:`Camera.to_dict` gives it. None: drawn for each image.
     ingredients
-        Fields of :class:`~trglab.synth.studio.Ingredients` by name.
+        Fields of :class:`~trglab.synth.ingredients.Ingredients` by name.
     shots
         Fields of :class:`~trglab.synth.shots.ShotDistribution` by name.
     images_per_person

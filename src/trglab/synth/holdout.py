@@ -11,7 +11,7 @@ INGREDIENTS = (
     *("photo_skin", "panoramas", "hair_meshes", "hair", "occluders"),
     *("hair_alpha", "beard_volume", "hidden_faces", "hard_poses", "hard_light", "portraits"),
 )
-"""Fields of :class:`~trglab.synth.studio.Ingredients`."""
+"""Fields of :class:`~trglab.synth.ingredients.Ingredients`."""
 
 
 class HoldoutVersion(NamedTuple):

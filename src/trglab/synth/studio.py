@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,31 +21,23 @@ from trg.geometry.rotations import rotation_from_euler, rotation_to_euler
 from trglab.synth.accessories.builder import (
     Accessories,
     AccessoryBuilder,
-    AccessoryProbabilities,
     resample_occluder,
     sample_accessories,
 )
 from trglab.synth.accessories.facial_strands import sample_facial_hair
 from trglab.synth.accessories.head_map import HeadFit
 from trglab.synth.accessories.hiding import hiding_surfaces
-from trglab.synth.assets import (
-    find_asset,
-    find_assets,
-    find_hair_alpha,
-    photo_kind,
-    require_asset,
-    require_hair_alpha,
-)
+from trglab.synth.assets import find_asset, find_assets, find_hair_alpha, photo_kind
 from trglab.synth.colour import srgb_from_linear
 from trglab.synth.environment.panorama import Panorama, load_panoramas
 from trglab.synth.head.expressions import sample_expression
 from trglab.synth.head.face_model import FaceModel, load_face_model
 from trglab.synth.head.people import Person, Population
+from trglab.synth.ingredients import Ingredients, hair_alpha_path, ingredient_path
 from trglab.synth.portraits.skin import PortraitSkinBank, load_portrait_skins
 from trglab.synth.render.raster import ambient_occlusion
 from trglab.synth.render.sampling import mipmaps
 from trglab.synth.render.surface import Surface
-from trglab.synth.shots import HARD_POSES, ShotDistribution
 from trglab.synth.skin.appearance import SkinAppearance, sample_skin_appearance
 from trglab.synth.skin.maps import SKIN_SIZE, skin_maps
 from trglab.synth.skin.paint import SkinLayer
@@ -91,53 +82,6 @@ NECK_REACH_DEG = (55.0, 30.0, 25.0)
 """Range of yaw, pitch and roll of the head relative to the body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ingredients:
-    """Ingredients of synthetic faces, those with an asset first.
-
-    ``portraits`` are real skins from photographs without landmarks, beside those of
-    ``photo_skin``. ``hair_meshes`` are modelled hairstyles, ``hair_alpha`` their textures of
-    strands; ``hair`` stands for all hair, procedural and modelled, ``beard_volume`` for the
-    strands of beards, moustaches and brows, and ``occluders`` for everything that hides parts of a
-    face: objects, hands, masks, glasses, headwear. ``hidden_faces``, one of them, are faces half
-    hidden by hands, objects, microphones or a border of the image. ``hard_poses`` are large rolls,
-    profiles and heads that look down; ``hard_light`` is strong light from one side, from behind or
-    from below. None: use if the asset is installed; True: require it.
-    """
-
-    photo_skin: bool | None = None
-    portraits: bool | None = False
-    panoramas: bool | None = None
-    hair_meshes: bool | None = None
-    hair_alpha: bool | None = None
-    hair: bool = True
-    beard_volume: bool = True
-    occluders: bool = True
-    hidden_faces: bool = True
-    hard_poses: bool = True
-    hard_light: bool = True
-
-    def shot_distribution(self, shots: ShotDistribution) -> ShotDistribution:
-        """Return a distribution of shots without what is left out."""
-        left_out = [] if self.hard_poses else list(HARD_POSES)
-        if not self.hides_faces:
-            left_out.append("at_border_share")
-        zero: dict[str, Any] = dict.fromkeys(left_out, 0.0)
-        return replace(shots, **zero)
-
-    @property
-    def hides_faces(self) -> bool:
-        """Whether faces are half hidden."""
-        return self.occluders and self.hidden_faces
-
-    def accessory_probabilities(self) -> AccessoryProbabilities:
-        """Return the probability of each kind of accessory."""
-        disabled = [] if self.hair else ["hair", "mesh_hair", "beard"]
-        if not self.occluders:
-            disabled += ["occluder", "mask", "glasses", "headwear", "headphones"]
-        return replace(AccessoryProbabilities(), **dict.fromkeys(disabled, 0.0))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """A person with textures and accessories; V are the face model's vertices."""
@@ -180,16 +124,16 @@ class Studio:
 
     def __init__(
         self,
-        ingredients: Ingredients = Ingredients(),
+        ingredients: Ingredients,
         face_model: str | Path | None = None,
         *,
         for_training: bool = False,
         skin_size: int = SKIN_SIZE,
     ) -> None:
-        hair_meshes = _asset_path("hair_meshes", ingredients.hair and ingredients.hair_meshes)
-        hair_alpha = _hair_alpha(ingredients) if hair_meshes is not None else None
-        photos = _asset_path("photo_skin", ingredients.photo_skin)
-        panoramas = _asset_path("panoramas", ingredients.panoramas)
+        hair_meshes = ingredient_path("hair_meshes", ingredients.hair and ingredients.hair_meshes)
+        hair_alpha = hair_alpha_path(ingredients) if hair_meshes is not None else None
+        photos = ingredient_path("photo_skin", ingredients.photo_skin)
+        panoramas = ingredient_path("panoramas", ingredients.panoramas)
         path = find_asset("face-model", face_model)
         self.model: FaceModel = load_face_model(path, for_training=for_training)
         self._population = Population(self.model)
@@ -198,7 +142,7 @@ class Studio:
         self.ingredients = ingredients
         self._probabilities = ingredients.accessory_probabilities()
         self._accessory_builder = AccessoryBuilder(self.model, hair_meshes, hair_alpha)
-        portraits = _asset_path("portraits", ingredients.portraits)
+        portraits = ingredient_path("portraits", ingredients.portraits)
         self._photo_maps = self._maps.skin
         if skin_size != SKIN_SIZE and (photos or portraits):
             self._photo_maps = skin_maps(self.model)
@@ -434,36 +378,6 @@ def _skin_above_collar(model: FaceModel, charts: AppearanceMaps) -> NDArray[np.i
     above = (below_chin_m < 0.02) | ((below_chin_m < COLLAR_BELOW_CHIN_M) & neck)
     kept: NDArray[np.int32] = triangles[above[triangles].any(axis=1)]
     return kept
-
-
-def _asset_path(kind: str, wanted: bool | None) -> Path | None:
-    if wanted is False:
-        return None
-    if not wanted:
-        return find_asset(kind)
-    with _naming_the_option(kind):
-        return require_asset(kind)
-
-
-def _hair_alpha(ingredients: Ingredients) -> Path | None:
-    if ingredients.hair_alpha is False:
-        return None
-    if not ingredients.hair_alpha:
-        return find_hair_alpha()
-    with _naming_the_option("hair_alpha"):
-        return require_hair_alpha()
-
-
-@contextmanager
-def _naming_the_option(ingredient: str) -> Iterator[None]:
-    """Add how to leave an ingredient out to the error that its asset is missing."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{error}; or leave it out: `--option.without {ingredient}` of a recipe, "
-            f"`--without {ingredient}` of `trg eval synthetic`"
-        ) from None
 
 
 def _gaze_at_camera_deg(virtual_from_head: NDArray[np.float64]) -> tuple[float, float]:

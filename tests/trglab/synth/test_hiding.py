@@ -9,8 +9,9 @@ from tests.support.scenes import lit
 from trg.geometry.camera import Camera
 from trg.geometry.projection import transform
 from trglab.synth.accessories.hiding import HIDING_OBJECTS, hiding_surfaces
+from trglab.synth.ingredients import Ingredients
 from trglab.synth.render.raster import render, visible_vertices
-from trglab.synth.studio import Ingredients, Studio
+from trglab.synth.studio import Studio
 
 WORN = {"worn microphone"}
 """Too small to hide landmarks of every face."""
