@@ -39,7 +39,9 @@ def open_input(video: VideoInput) -> FrameReader:
 
 
 class Capture:
-    """Reads frames in a thread and keeps only the newest; a context manager.
+    """Reads frames in a thread and keeps only the newest.
+
+    Opened on construction, and read from the start of the context manager on.
 
     A file plays in real time and ends. A webcam or stream that is lost is opened again until that
     succeeds; its loss and its return are each reported once.
@@ -72,12 +74,12 @@ class Capture:
         self._stopping = Event()
         self._index = 0
         self._reader = opener(video)
-        self.fps = self._reader.fps
-        self._start_s = time.monotonic()
+        self._start_s = 0.0
         self._thread = Thread(target=self._run, name="trg-live-capture", daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Capture:
+        self._start_s = time.monotonic()
+        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -96,9 +98,12 @@ class Capture:
         return self._slot.take(timeout_s)
 
     def close(self) -> None:
-        """Stop the thread and release the input."""
+        """Stop the thread and release the input; does nothing if already closed."""
         self._stopping.set()
-        self._thread.join(timeout=2.0)  # a webcam that hangs must not hang the program
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)  # a webcam that hangs must not hang the program
+        elif self._thread.ident is None:  # not started
+            self._reader.close()
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -114,7 +119,7 @@ class Capture:
             self._slot.close(error)
 
     def _play_file(self) -> None:
-        start_s = time.monotonic()
+        start_s = self._start_s
         for frame in self._reader:
             late_s = time.monotonic() - (start_s + frame.time_s)
             if late_s > MAX_LATE_S:

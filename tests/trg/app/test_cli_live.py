@@ -91,6 +91,13 @@ def test_invalid_arguments_are_one_line(trg_cli, clip, arguments, message):  # n
     assert message in done.err
 
 
+def test_a_webcam_that_is_missing_is_said_before_the_model_is_loaded(trg_cli, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("trg.estimator.HeadPoseEstimator", None)
+    done = trg_cli("live", "77")
+    assert done.code == 2
+    assert "webcam 77" in done.err
+
+
 def test_parameters_of_single_axes_leave_the_others(clip):
     from trg.app.cli.live import parse_smoothing
     from trg.inference.smoothing import FaceSmoothing, OneEuroParameters

@@ -113,6 +113,12 @@ def test_a_webcam_that_is_unplugged_comes_back_and_each_is_said_once(monkeypatch
     assert not attempts
 
 
+def test_an_input_that_is_not_read_is_closed():
+    reader = FakeReader()
+    Capture(WEBCAM, print, lambda video: reader).close()
+    assert reader.closed.is_set()
+
+
 def test_a_webcam_that_is_missing_at_the_start_is_an_error():
     def opener(video):
         raise FileNotFoundError("webcam 0: found no such device")

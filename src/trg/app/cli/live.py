@@ -141,10 +141,11 @@ def live(
             sender = open_sender(_target(target), sender_options)
             opened.callback(sender.close)
             senders.append(sender)
+        capture = Capture(video, _notify)
+        opened.callback(capture.close)
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
         session = LiveSession(estimator, senders, options, video.name)
         session.warm_up()
-        capture = opened.enter_context(Capture(video, _notify))
         opened.enter_context(stop_and_neutral_signals(stop, session.set_neutral))
 
         def on_key(key: str) -> None:
@@ -159,7 +160,7 @@ def live(
             messages.print("nothing is sent; --send names receivers (docs/live.md)")
         if has_keys:
             messages.print("keys: n or Enter sets the neutral pose, q stops", highlight=False)
-        with _status_line() as show:
+        with capture, _status_line() as show:
             status = session.run(capture, stop, show)
     messages.print(escape(f"{video.name}: {status}"), highlight=False)
 
