@@ -130,7 +130,7 @@ def evaluate(
     plots
         Draw plots; they need the extra ``plots``.
     """
-    from trglab.evaluation.report import report_table, write_report
+    from trglab.evaluation.report import coverage_table, report_table, write_report
 
     if options.bundle is not None and options.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
@@ -153,6 +153,8 @@ def evaluate(
     if not results.is_terminal:
         results.width = PIPED_WIDTH
     results.print(report_table(report).to_rich())
+    if report.scores.coverage:
+        results.print(coverage_table(report).to_rich())
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
 
 from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+
+if TYPE_CHECKING:
+    from trg.inference.bundle import WeightBundle
 
 
 def train(
@@ -106,29 +109,61 @@ def export(
     messages.print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
 
 
-def calibrate(bundle: Path, /, *, images: Positive = 1000, seed: NotNegative = 0) -> None:
-    """Calibrate the confidence of a weight bundle on synthetic faces.
+def calibrate(
+    bundle: Path,
+    /,
+    *,
+    images: Positive = 1000,
+    seed: NotNegative = 0,
+    views: tuple[Path, ...] = (),
+    faces: Positive = 16_000,
+) -> None:
+    """Calibrate the confidence and the error bars of a weight bundle on synthetic faces.
+
+    With ``--views`` error bars are fitted first; without, those that the bundle has are calibrated.
 
     Parameters
     ----------
     bundle
-        The bundle; the file is replaced by one with the new calibration on its card.
+        The bundle; the file is replaced by one with the new calibration.
     images
         Number of images with a face, and of images without; 1000 take some minutes.
     seed
         Other seeds give other images.
+    views
+        Folder of rendered views that the network has not been trained on (`trg data pack
+        synthetic`); may be repeated.
+    faces
+        Number of views to fit the error bars to; 16,000 take some minutes.
     """
     from trg.inference.bundle import read_bundle, write_bundle
     from trglab.evaluation.calibration import calibrated
 
-    improved, fit = calibrated(read_bundle(bundle), images, seed)
-    write_bundle(bundle, improved)
+    calibrated_bundle = read_bundle(bundle)
+    if views:
+        calibrated_bundle = _with_error_bars(calibrated_bundle, views, faces, seed)
+    calibrated_bundle, fit = calibrated(calibrated_bundle, images, seed)
+    write_bundle(bundle, calibrated_bundle)
     messages.print(
         f"at confidence 0.5: precision {fit.right_above_half:.1%}, "
         f"recall {fit.found_above_half:.1%}"
     )
     for confidence, share, count in fit.bins:
         messages.print(f"  confidence {confidence:.2f}: precision {share:.2f}, {count} boxes")
+
+
+def _with_error_bars(
+    bundle: WeightBundle, views: tuple[Path, ...], faces: int, seed: int
+) -> WeightBundle:
+    from rich.progress import Progress
+
+    from trglab.training.error_bars import with_error_bars
+
+    with Progress(console=messages) as bar:
+        task = bar.add_task("error bars", total=faces)
+        return with_error_bars(
+            bundle, views, faces, seed, lambda done: bar.update(task, completed=done)
+        )
 
 
 def bench(

@@ -38,6 +38,8 @@ class GroundTruth:
     """``(n, 3)``, of the face boxes that the estimates used, otherwise of the data set's"""
     mesh_sha256: str = ""
     """Of the vertices' triangles; empty if unknown"""
+    groups: NDArray[np.int32] | None = None
+    """``(v,)``, :func:`~trg.geometry.face_mesh.landmark_groups` of the vertices; None if unknown"""
 
     def __len__(self) -> int:
         return len(self.names)

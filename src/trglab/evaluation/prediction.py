@@ -15,6 +15,7 @@ from trg.face import Face
 from trg.geometry.crop import crop_face, face_box
 from trg.geometry.projection import rays_from_crop
 from trg.inference.detections import Detector
+from trg.inference.error_bar_calibration import ErrorBarCalibration
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline, pose_in_camera
 from trg.inference.runtime import PoseNetwork
 from trglab.datasets.biwi import shift_inside
@@ -51,6 +52,7 @@ class Estimate(NamedTuple):
     vertices_m: NDArray[np.floating] | None = None
     landmarks68_px: Floats | None = None
     box_xyxy: Floats | None = None
+    std: Floats | None = None
 
 
 class Method(Protocol):
@@ -85,6 +87,9 @@ class LabelledImages(NamedTuple):
     """Of the triangles of the samples' vertices."""
     triangles: Callable[[Sample], NDArray[np.integer]] | None = None
     """``(m, 3)`` of the points of ADD, for drawings."""
+    groups: NDArray[np.int32] | None = None
+    """``(v,)``, :func:`~trg.geometry.face_mesh.landmark_groups` of the samples' vertices, to score
+    error bars."""
 
 
 class DatasetRun(NamedTuple):
@@ -227,6 +232,7 @@ def _run_on_crops(network: PoseNetwork, faces: Sequence[BoxedSample]) -> list[Es
         np.stack([crop.bbox_info for crop in crops]).astype(np.float32),
     )
     landmarks68_crop = arrays.vertices_crop[:, network.topology.landmarks68]
+    calibration = ErrorBarCalibration.from_training(network.card.training)
     estimates: list[Estimate | None] = []
     for row, (sample, box_xyxy) in enumerate(faces):
         # The landmarks are the network's own projections: those of early checkpoints may lie
@@ -236,7 +242,12 @@ def _run_on_crops(network: PoseNetwork, faces: Sequence[BoxedSample]) -> list[Es
         landmarks68_px = sample.camera.pixels_from_rays(rays)
         estimates.append(
             Estimate(
-                pose.rotation, pose.translation_m, arrays.vertices_m[row], landmarks68_px, box_xyxy
+                pose.rotation,
+                pose.translation_m,
+                arrays.vertices_m[row],
+                landmarks68_px,
+                box_xyxy,
+                None if arrays.std is None else calibration.error_bars(arrays.std[row]).std,
             )
         )
     return estimates
@@ -249,6 +260,7 @@ def _estimate_of_face(face: Face, box_xyxy: Floats) -> Estimate:
         face.landmarks_m.astype(np.float32),
         face.landmarks68_px,
         box_xyxy,
+        None if face.error_bars is None else face.error_bars.std,
     )
 
 
@@ -301,6 +313,7 @@ def run_on_dataset(
     if not labels:
         raise ValueError(f"{dataset.name}: expected images, could read none: {unreadable[:1]}")
     truth = ground_truth_from_samples(labels, points or None, dataset.mesh_sha256)
+    truth = replace(truth, groups=dataset.groups)
     predictions = None
     if method is not None:
         settings = {**method.metadata.settings, **({} if limit is None else {"limit": limit})}

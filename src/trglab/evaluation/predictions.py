@@ -10,6 +10,7 @@ An ``.npz`` file with these arrays (documented in docs/evaluation.md)::
     vertices_m       (n, v, 3), optional: landmarks in the head frame
     landmarks68_px   (n, 68, 2), optional
     box_xyxy         (n, 4) px, optional: the face box of the method
+    std              (n, 86), optional: standard deviations (trg.error_bars)
     facts            JSON text, optional: PredictionMetadata
 """
 
@@ -27,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trg._util.checks import finite_array
 from trg._util.files import write_atomic
+from trg.error_bars import STD_COUNT
 from trg.geometry.rotations import checked_rotation
 from trglab.datasets.files import DAMAGED_ARRAYS
 
@@ -37,6 +39,7 @@ _OPTIONAL: dict[str, tuple[tuple[int | None, ...], type[Any]]] = {
     "vertices_m": ((None, None, 3), np.float32),
     "landmarks68_px": ((None, 68, 2), np.float64),
     "box_xyxy": ((None, 4), np.float64),
+    "std": ((None, STD_COUNT), np.float64),
 }
 
 
@@ -78,6 +81,7 @@ class Predictions:
     vertices_m: NDArray[np.float32] | None = None
     landmarks68_px: NDArray[np.float64] | None = None
     box_xyxy: NDArray[np.float64] | None = None
+    std: NDArray[np.float64] | None = None
     metadata: PredictionMetadata = field(default_factory=PredictionMetadata)
 
     def __post_init__(self) -> None:

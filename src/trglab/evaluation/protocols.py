@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.face_mesh import FaceTopology, landmark_groups
 from trg.inference.bundle import bundled
 from trg.inference.detector import FaceDetector
 from trg.inference.runtime import PoseNetwork, PoseRuntime
@@ -279,7 +279,14 @@ def read_pack(folder: Path) -> LabelledImages:
 def synthetic_images(samples: SampleSequence, topology: FaceTopology) -> LabelledImages:
     """Return synthetic samples, stored or rendered on demand, as a data set."""
     triangles = topology.triangles
-    return LabelledImages(samples, "synthetic", None, mesh_sha256(triangles), lambda _: triangles)
+    return LabelledImages(
+        samples,
+        "synthetic",
+        None,
+        mesh_sha256(triangles),
+        lambda _: triangles,
+        landmark_groups(topology),
+    )
 
 
 def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, LabelledImages]:

@@ -34,6 +34,20 @@ from trglab.evaluation.table import (
 
 SCHEMA = "trg report 1"
 BOOTSTRAP_SEED = 0
+COVERAGE_LABELS = {
+    "rotation": "rotation, °",
+    "across": "across the line of sight, % of the distance",
+    "along": "along the line of sight, %",
+    "along_sized": "along, at true size, %",
+    "shape": "3D landmarks, mm",
+    "shape_sized": "3D landmarks at true size, mm",
+    "landmarks": "68 landmarks, % of the face box",
+}
+"""Rows of the table of error bars, by quantity."""
+
+_COVERAGE_UNITS = {"rotation": 1.0, "shape": 1000.0, "shape_sized": 1000.0}
+"""Factors to the units of these rows; the others are in per cent."""
+
 MEDIAN_HEADING = "landmarks median mm"
 """Table 3 reports mean and median of the landmark error, so that the median has its own column."""
 
@@ -135,10 +149,30 @@ def report_table(report: Report) -> TextTable:
     return TextTable(headings, rows, report.title, report.caption)
 
 
+def coverage_table(report: Report) -> TextTable:
+    """Return the share of the true values within one and two of the method's error bars."""
+    rows = [
+        TableRow(
+            COVERAGE_LABELS[name],
+            [
+                f"{100.0 * each.within_one:.1f}",
+                f"{100.0 * each.within_two:.1f}",
+                f"{each.median_std * _COVERAGE_UNITS.get(name, 100.0):.2f}",
+            ],
+        )
+        for name, each in report.scores.coverage.items()
+    ]
+    headings = ["within 1 std %", "within 2 std %", "median std"]
+    return TextTable(headings, rows, "Error bars: true values within one and two")
+
+
 def as_markdown(report: Report) -> str:
     """Return the whole report as Markdown: the table, then means by distance, yaw and person."""
     lines = [f"# {report.title}", "", *report_table(report).to_markdown()]
     lines += ["", report.caption, "", report.protocol.text]
+    if report.scores.coverage:
+        table = coverage_table(report)
+        lines += ["", f"## {table.title}", "", *table.to_markdown()]
     if report.scores.alignment is not None:
         lines += ["", _describe_alignment(report.scores.alignment)]
     for title, groups in (
@@ -175,6 +209,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "figures_aligned": _statistics_json(summary.aligned),
         "alignment": None if alignment is None else _alignment_json(alignment),
         "shares": dict(summary.shares),
+        "error_bars": {name: each._asdict() for name, each in report.scores.coverage.items()},
         "by_distance": [_group_json(group) for group in summary.by_distance],
         "by_yaw": [_group_json(group) for group in summary.by_yaw],
         "by_subject": [_group_json(group) for group in summary.by_subject],

@@ -7,14 +7,21 @@ method does not gain by finding fewer faces.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.rotations import rotation_to_euler
 from trglab.evaluation.alignment import Alignment, align
+from trglab.evaluation.error_bar_scores import (
+    Coverage,
+    component_errors,
+    coverage,
+    predicted_faces,
+    true_faces,
+)
 from trglab.evaluation.ground_truth import GroundTruth
 from trglab.evaluation.metrics import (
     MM_PER_M,
@@ -50,6 +57,9 @@ class Scores:
     alignment: Alignment | None
     notes: tuple[str, ...] = ()
     """What could not be compared, and why"""
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    """Of the method's error bars by quantity, over the images with a face found; empty if it has
+    none or the data set lacks a label"""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -95,6 +105,7 @@ def score(predictions: Predictions, truth: GroundTruth) -> Scores:
         },
         alignment=alignment,
         notes=notes,
+        coverage=_coverage(predictions, truth, found),
     )
 
 
@@ -123,6 +134,19 @@ def _errors(
             predictions.landmarks68_px[found], true_px, rectangle_size_px(true_px)
         )
     return errors, notes
+
+
+def _coverage(
+    predictions: Predictions, truth: GroundTruth, found: NDArray[np.int64]
+) -> dict[str, Coverage]:
+    """Return the coverage of the error bars, if there are any and all labels they describe."""
+    estimated, true = predicted_faces(predictions, found), true_faces(truth, found)
+    if predictions.std is None or truth.groups is None or estimated is None or true is None:
+        return {}
+    if estimated.vertices_m.shape != true.vertices_m.shape:
+        return {}
+    errors = component_errors(estimated, true, truth.groups)
+    return coverage(errors, predictions.std[found])
 
 
 def _aligned_errors(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from tests.support.made_samples import make_samples
 from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     CARD,
     TOPOLOGY,
@@ -72,7 +73,8 @@ def test_fitting_tells_faces_from_others(monkeypatch):
             head = network.scenes[i][0]
             box = head.box_px(CAMERA) + rng.normal(0, 5, 4)
             true = CAMERA.pixels_from_rays(head.rays)[TOPOLOGY.landmarks68]
-            yield [FaceRequest(grey_image(i), CAMERA, box)], true if head.sure else None
+            sample = replace(make_samples(1)[0], landmarks68_px=true)
+            yield [FaceRequest(grey_image(i), CAMERA, box)], sample if head.sure else None
 
     rng = np.random.default_rng(1)
     scenes = [[Head((0, 0, rng.uniform(0.4, 1.5)), sure=bool(i % 2))] for i in range(200)]
