@@ -19,11 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 from trg._util.checks import rgb_image
 from trg.face import Face
 from trg.geometry.projection import transform
+from trg.geometry.rotations import rotation_from_rotvec
 
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
 
-Layer = Literal["mesh", "landmarks", "axes", "box", "label"]
+Layer = Literal["mesh", "landmarks", "errors", "axes", "box", "label"]
 DEFAULT_LAYERS: tuple[Layer, ...] = ("mesh", "axes", "box", "label")
 
 PALETTE: tuple[Colour, ...] = (
@@ -64,6 +65,13 @@ FEATURE_LINES = np.array(
 HIDDEN_DEPTH_M = 0.03
 """Lines this far behind the surface in front of them are hidden, such as a cheek by the nose."""
 
+ERROR_STDS = 2.0
+"""Standard deviations from the middle of an ellipse of errors to its border."""
+
+ERROR_OPACITY = 0.3
+MAX_ERROR_DEG = 45.0
+"""Larger errors of the rotation are drawn as this one."""
+
 MIN_FONT_PX = 6
 """Images that are too small for this font size get no label."""
 
@@ -78,6 +86,9 @@ class OverlayStyle:
     label: bool = True
     landmarks: bool = False
     """The 68 landmarks as points."""
+    errors: bool = False
+    """Ellipses of two standard deviations: of the 68 landmarks, and of the tip of the blue axis,
+    from the rotation. Nothing for a face without error bars."""
     opacity: float = 0.7
     """Of the mesh's lines, 0 to 1."""
 
@@ -305,6 +316,47 @@ def _draw_landmarks(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
         _blend(drawn, window, Image.fromarray(inner), colour)
 
 
+def _draw_errors(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
+    """Fill the ellipses of the landmarks' errors and of the rotation's, faintly."""
+    landmarks_std_px = face.landmarks_std_px
+    if landmarks_std_px is None:
+        return
+    angles = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], -1)
+    radii_px = ERROR_STDS * landmarks_std_px[:, None, None]
+    outlines_px = [*(face.landmarks68_px[:, None] + radii_px * circle), _tip_ellipse(face, circle)]
+    size = (drawn.shape[1], drawn.shape[0])
+    for group, colour in ((outlines_px[:-1], POINT_COLOUR), (outlines_px[-1:], AXIS_COLOURS[2])):
+        points_px = np.concatenate(group)
+        if not np.isfinite(points_px).all():
+            continue
+        window = _window_around(np.clip(points_px, -max(size), 2 * max(size)), 1.0, size)
+        if window is None:
+            continue
+        mask = Image.new("L", (2 * window.size[0], 2 * window.size[1]))
+        draw = ImageDraw.Draw(mask)
+        for outline in group:
+            corners = (2.0 * (outline - window[:2])).ravel().tolist()
+            draw.polygon(corners, fill=round(255 * ERROR_OPACITY))
+        _blend(drawn, window, mask.reduce(2), colour)
+
+
+def _tip_ellipse(face: Face, circle: Floats) -> Floats:
+    """Return where the errors of the rotation move the tip of the blue axis, ``(k, 2)`` px."""
+    rotation_std_deg = face.rotation_std_deg
+    assert rotation_std_deg is not None
+    tip_m = AXIS_LENGTH_M * AXIS_DIRECTIONS[2]
+    turns = np.radians(np.minimum(ERROR_STDS * rotation_std_deg, MAX_ERROR_DEG))
+    about_x, about_y = np.diag(turns)[:2]
+    tips_m = np.stack(
+        [rotation_from_rotvec(turn) @ tip_m for turn in (about_x, -about_x, about_y, -about_y)]
+    )
+    tips_px = face.camera.project(transform(tips_m, face.rotation, face.translation_m))
+    half_px = (tips_px[0::2] - tips_px[1::2]) / 2.0
+    centre_px: Floats = tips_px.mean(0)
+    return centre_px + circle @ half_px
+
+
 def _draw_box(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     """Mark the corners of a box, with a dark border for contrast on bright images."""
     width = max(1, round(1.6 * pen.unit_px))
@@ -403,6 +455,7 @@ def _draw_label(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
 
 _LAYERS: dict[Layer, Callable[[NDArray[np.uint8], Face, _Pen], None]] = {
     "mesh": _draw_mesh,
+    "errors": _draw_errors,
     "landmarks": _draw_landmarks,
     "box": _draw_box,
     "axes": _draw_axes,

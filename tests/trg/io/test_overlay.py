@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from tests.support.faces import VGA, frontal_face, make_face, random_faces
+from trg.error_bars import QUANTITIES, STD_COUNT, ErrorBars
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.io.overlay import (
@@ -148,6 +149,20 @@ def test_landmarks_are_points_at_their_pixels():
     assert changed(GREY, drawn).mean() < 0.03
 
 
+def test_error_bars_are_ellipses_of_two_standard_deviations():
+    """Around each landmark; and nothing for a face without error bars."""
+    style = OverlayStyle.of(["errors"])
+    std = np.full(STD_COUNT, 1e-4)
+    std[QUANTITIES["landmarks"]][8] = 0.05  # the chin
+    face = frontal_face(error_bars=ErrorBars(std))
+    x, y = face.landmarks68_px[8]
+    rows, columns = np.nonzero(changed(GREY, draw_faces(GREY, [face], style))[round(y) - 3 :])
+    reach_px = 2.0 * face.landmarks_std_px[8]
+    assert np.abs(columns + 0.5 - x).max() == pytest.approx(reach_px, abs=1.5)
+    assert (rows + round(y) - 3 + 0.5 - y).max() == pytest.approx(reach_px, abs=1.5)
+    np.testing.assert_array_equal(draw_faces(GREY, [frontal_face()], style), GREY)
+
+
 def test_only_the_region_of_the_face_changes():
     face = frontal_face()
     drawn = changed(GREY, draw_faces(GREY, [face], OverlayStyle(landmarks=True)))
@@ -174,7 +189,7 @@ def test_layers_are_chosen_by_name():
     assert (chosen.landmarks, chosen.box) == (True, True)
     assert not any((chosen.mesh, chosen.axes, chosen.label))
     for wrong in (["wire", "box"], []):
-        with pytest.raises(ValueError, match="mesh,landmarks,axes,box,label"):
+        with pytest.raises(ValueError, match="mesh,landmarks,errors,axes,box,label"):
             OverlayStyle.of(wrong)
 
 

@@ -61,8 +61,8 @@ class ResultOptions:
         Also record ARKit's 52 expression coefficients (docs/expressions.md); not in ``openface``.
     draw
         Write photos and videos with the faces drawn in; a video keeps its sound. Layers may follow,
-        separated by commas: ``mesh``, ``landmarks``, ``axes``, ``box``, ``label``; without any, all
-        but the landmarks.
+        separated by commas: ``mesh``, ``landmarks``, ``errors``, ``axes``, ``box``, ``label``;
+        without any, all but landmarks and errors.
     mesh
         Write the faces of each photo as ``obj``, ``ply`` or ``glb``; a video as ``glb`` with
         animated heads.
