@@ -1,0 +1,297 @@
+"""Focal length of a camera from a clip of one person who turns and leans.
+
+The bundle adjustment of :mod:`trg.geometry.self_calibration` fits the landmarks that the network
+finds. Those follow the focal length that the network is told: it has learned what faces look like
+through cameras that are known. The fit therefore moves only a share of the way from the assumed
+focal length to the true one. This share, and the spread of what is left, are measured on synthetic
+clips (``scripts/measure_camera_calibration.py``), and the estimate corrects for them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trg.estimator import HeadPoseEstimator
+from trg.face import Face
+from trg.geometry.camera import Camera
+from trg.geometry.self_calibration import LANDMARK_STD, FaceViews, FocalFit, fit_focal
+from trg.geometry.shape_basis import bundled_shape_basis
+from trg.io.video import VideoReader
+
+Floats = NDArray[np.float64]
+
+CALIBRATION_MODEL = "trg_m"
+"""The weights that the correction is measured with."""
+
+PRIOR_FOCAL = 0.741
+"""Most probable focal length over the diagonal of the picture: a field of view of 68 degrees."""
+
+PRIOR_LOG_STD = 0.25
+"""Standard deviation of its logarithm: two thirds of cameras have 55 to 82 degrees."""
+
+MAX_SHARE, HALF_SHARE_SIZE = 0.36, 0.12
+"""The share of the way to the true focal length that the fit goes: of very near faces, and the size
+of the face over the focal length at which it is half as much."""
+
+FIT_OFFSET, FIT_LOG_STD, FIT_STD_FACTOR = -0.025, 0.02, 0.38
+"""Of the fit's error in the logarithm of the focal length: the mean; the standard deviation that
+more views do not lower, and the factor of what independent errors of landmarks would give."""
+
+MAX_TRACKED, MAX_VIEWS, MIN_VIEWS = 400, 60, 8
+"""Frames in which the face is followed, views of the fit, and views without which there is none."""
+
+SECOND_PERSON_SHARE = 0.2
+"""Share of the frames of the first person from which another one counts."""
+
+VIEW_SCALES = (15.0, 8.0, 0.1, 0.1, 0.1)
+"""Differences of yaw and pitch in degrees, of log depth, and of the direction of sight, that make
+two views equally different."""
+
+GOOD_LOG_STD, USABLE_LOG_STD = 0.12, 0.2
+"""Standard deviations up to which an estimate is good, and up to which it is worth writing."""
+
+FAR_M, LITTLE_TURN_DEG, LITTLE_LEAN = 0.9, 12.0, 0.07
+"""Median distance, and standard deviations of yaw and of log depth, that make a clip weak."""
+
+WHAT_TO_DO = (
+    "sit 0.3 to 0.6 m from the camera, turn your head slowly left and right, up and down, and lean "
+    "in and out for 10 seconds, alone in the picture and in good light"
+)
+
+
+class View(NamedTuple):
+    """One frame of the clip, with the face in it."""
+
+    frame: int
+    face: Face
+
+
+@dataclass(frozen=True, eq=False)
+class ClipCalibration:
+    """What a clip tells about its camera."""
+
+    camera: Camera
+    """With ``source`` "clip" and ``focal_std_px``."""
+    views: int
+    halves_px: tuple[float, float]
+    """The focal length from the first and from the second half of the views."""
+    residuals: Floats
+    """``(n, 68, 2)``: landmarks of the fit minus those of the network, in sizes of the face."""
+    distance_m: float
+    """Median distance of the face."""
+    weaknesses: tuple[str, ...]
+    """What makes the clip tell little, in plain words."""
+
+    @property
+    def log_std(self) -> float:
+        """Standard deviation of the logarithm of the focal length."""
+        assert self.camera.focal_std_px is not None
+        return self.camera.focal_std_px / self.camera.fx
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the estimate is as good as those of varied clips."""
+        return self.log_std <= GOOD_LOG_STD
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the clip tells more than the fields of view of cameras in general."""
+        return self.log_std <= USABLE_LOG_STD
+
+
+def calibrate_from_clip(
+    path: str | PathLike[str], face_id: int | None = None, model: str = CALIBRATION_MODEL
+) -> ClipCalibration:
+    """Estimate the focal length of a video of one person.
+
+    Parameters
+    ----------
+    face_id
+        The person, if there are several: the id that tracking gives.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        The video cannot be read, shows several people, or shows a face in too few frames.
+    """
+    estimator = HeadPoseEstimator(model)
+    with VideoReader(path) as reader:
+        assumed = Camera.from_fov(60.0, reader.width, reader.height, "diagonal", "assumed")
+        step = max(1, (reader.frame_count or 0) // MAX_TRACKED)
+        frames = (frame for frame in reader if frame.index % step == 0)
+        tracks: dict[int, list[View]] = defaultdict(list)
+        for result in estimator.stream(frames, assumed, smooth=False):
+            for face in result.faces:
+                tracks[face.id or 0].append(View(result.index, face))
+    views = choose_views(one_person(tracks, face_id), MAX_VIEWS)
+    first = calibrate_from_views(views)
+    # Near the truth the correction is small.
+    return calibrate_from_views(_seen_again(estimator, path, views, first.camera))
+
+
+def one_person(tracks: dict[int, list[View]], face_id: int | None) -> list[View]:
+    """Return the views of the person with an id, or of the only one.
+
+    Raises ValueError if there is none, or several.
+    """
+    by_length = sorted(tracks, key=lambda each: -len(tracks[each]))
+    shown = ", ".join(f"{each} in {len(tracks[each])} frames" for each in by_length[:6])
+    if face_id is not None:
+        if face_id not in tracks:
+            raise ValueError(f"face: expected one of the ids {shown or '(none)'}, got {face_id}")
+        return tracks[face_id]
+    if not by_length:
+        raise ValueError(f"the clip shows no face; {WHAT_TO_DO}")
+    longest = len(tracks[by_length[0]])
+    others = [each for each in by_length[1:] if len(tracks[each]) > SECOND_PERSON_SHARE * longest]
+    if others:
+        raise ValueError(
+            f"the clip shows several people, or one who was lost for a while: ids {shown}. The fit "
+            "needs one face; choose it with --face ID"
+        )
+    return tracks[by_length[0]]
+
+
+def choose_views(views: Sequence[View], count: int) -> list[View]:
+    """Return at most ``count`` views that differ most in pose, distance and position.
+
+    The farthest view from all that are chosen comes next (Gonzalez 1985), from the one with the
+    most typical pose on. The order is that of the clip.
+    """
+    features = np.array([_features(view.face) for view in views]) / VIEW_SCALES
+    chosen = [int(np.linalg.norm(features - np.median(features, 0), axis=1).argmin())]
+    nearest = np.full(len(views), np.inf)
+    while len(chosen) < min(count, len(views)):
+        nearest = np.minimum(nearest, np.linalg.norm(features - features[chosen[-1]], axis=1))
+        chosen.append(int(nearest.argmax()))
+    return [views[index] for index in sorted(chosen)]
+
+
+def calibrate_from_views(views: Sequence[View]) -> ClipCalibration:
+    """Estimate the focal length from views of one person by one assumed camera.
+
+    Raises ValueError if there are fewer than :data:`MIN_VIEWS`.
+    """
+    if len(views) < MIN_VIEWS:
+        raise ValueError(
+            f"expected a face in at least {MIN_VIEWS} frames, got {len(views)}; {WHAT_TO_DO}"
+        )
+    assumed = views[0].face.camera
+    sizes_px = _face_sizes(views)
+    angular_size = float(np.median(sizes_px)) / assumed.fx
+    half = len(views) // 2
+    fit, *half_fits = (_fit(part) for part in (views, views[:half], views[half:]))
+    focal_px, log_std = corrected_focal(fit, assumed, angular_size)
+    halves = [corrected_focal(each, assumed, angular_size)[0] for each in half_fits]
+    size = assumed.width, assumed.height
+    camera = Camera(
+        focal_px,
+        focal_px,
+        assumed.cx,
+        assumed.cy,
+        *size,
+        source="clip",
+        focal_std_px=focal_px * log_std,
+    )
+    yaw_deg, _, log_depth, *_ = np.array([_features(view.face) for view in views]).T
+    distance_m = float(np.exp(np.median(log_depth)) * focal_px / assumed.fx)
+    weaknesses = []
+    if distance_m > FAR_M:
+        weaknesses.append(f"the face is far, {distance_m:.1f} m")
+    if yaw_deg.std() < LITTLE_TURN_DEG:
+        weaknesses.append(f"the head turns little, by {yaw_deg.std():.0f} degrees")
+    if log_depth.std() < LITTLE_LEAN:
+        weaknesses.append(f"the distance hardly changes, by {log_depth.std():.0%}")
+    if len(views) < MAX_VIEWS // 2:
+        weaknesses.append(f"the face is seen in {len(views)} frames only")
+    return ClipCalibration(
+        camera,
+        len(views),
+        (halves[0], halves[1]),
+        fit.residuals / sizes_px[:, None, None],
+        distance_m,
+        tuple(weaknesses),
+    )
+
+
+def corrected_focal(fit: FocalFit, assumed: Camera, angular_size: float) -> tuple[float, float]:
+    """Return the focal length and the standard deviation of its logarithm.
+
+    ``angular_size`` is the median size of the face over the assumed focal length: the share of the
+    way that the fit goes grows with the perspective of the face.
+    """
+    share = MAX_SHARE * angular_size**2 / (angular_size**2 + HALF_SHARE_SIZE**2)
+    seen = (np.log(fit.focal_px / assumed.fx) - FIT_OFFSET) / share
+    seen_std = (FIT_LOG_STD + FIT_STD_FACTOR * fit.log_focal_std) / share
+    diagonal_px = np.hypot(assumed.width, assumed.height)
+    prior = np.log(PRIOR_FOCAL * diagonal_px / assumed.fx)
+    precision = seen_std**-2 + PRIOR_LOG_STD**-2
+    mean = (seen / seen_std**2 + prior / PRIOR_LOG_STD**2) / precision
+    return float(assumed.fx * np.exp(mean)), float(precision**-0.5)
+
+
+def _fit(views: Sequence[View]) -> FocalFit:
+    basis, topology = bundled_shape_basis(), views[0].face.topology
+    basis.require_mesh(topology)
+    camera = views[0].face.camera
+    landmarks_px = np.array([view.face.landmarks68_px for view in views])
+    return fit_focal(
+        FaceViews(
+            landmarks_px - (camera.cx, camera.cy),
+            landmark_std_px(views),
+            np.array([view.face.rotation for view in views]),
+            np.array([view.face.translation_m for view in views]),
+            camera.fx,
+        ),
+        basis,
+        topology.landmarks68,
+    )
+
+
+def landmark_std_px(views: Sequence[View]) -> Floats:
+    """Return the landmarks' standard deviations ``(n, 68)``: in proportion as the network says.
+
+    Without error bars all landmarks of a view are equally good. The mean over all is
+    :data:`LANDMARK_STD`, since errors that views share weigh more than their size tells.
+    """
+    sizes_px = _face_sizes(views)[:, None]
+    predicted = [view.face.landmarks_std_px for view in views]
+    known = [each for each in predicted if each is not None]
+    if len(known) < len(views):
+        return np.repeat(LANDMARK_STD * sizes_px, len(views[0].face.landmarks68_px), 1)
+    shares = np.array(known) / sizes_px
+    return LANDMARK_STD * sizes_px * shares / np.sqrt(np.mean(shares**2))
+
+
+def _seen_again(
+    estimator: HeadPoseEstimator, path: str | PathLike[str], views: Sequence[View], camera: Camera
+) -> list[View]:
+    """Estimate the same frames with another camera."""
+    boxes = {view.frame: view.face.box_xyxy[None] for view in views}
+    again = []
+    with VideoReader(path) as reader:
+        for frame in islice(reader, max(boxes) + 1):
+            if frame.index in boxes:
+                found = estimator(frame.pixels, camera, boxes[frame.index])
+                again += [View(frame.index, face) for face in found]
+    return again
+
+
+def _features(face: Face) -> list[float]:
+    yaw_deg, pitch_deg, _ = face.euler()
+    x, y, z = face.translation_m
+    return [yaw_deg, pitch_deg, float(np.log(z)), x / z, y / z]
+
+
+def _face_sizes(views: Sequence[View]) -> Floats:
+    """Return the geometric mean of width and height of the 68 landmarks, ``(n,)`` px."""
+    extent = np.array([np.ptp(view.face.landmarks68_px, axis=0) for view in views])
+    return np.sqrt(extent.prod(1))
