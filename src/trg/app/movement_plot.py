@@ -40,6 +40,7 @@ def write_movement_plot(path: Path, identities: Sequence[tuple[Track, Movement]]
         The file cannot be written.
     """
     pairs = sorted(identities, key=lambda pair: -len(pair[0].time_s))[:MAX_FACES]
+    pairs.sort(key=lambda pair: pair[0].face_id)
     figure = Figure(figsize=(11.0, 0.6 + 3.0 * len(pairs)), layout="constrained")
     axes = figure.subplots(
         2 * len(pairs), 1, sharex=True, squeeze=False, height_ratios=[2, 1] * len(pairs)

@@ -45,8 +45,9 @@ keeps both limits; nods of listeners reach 6.5 Hz (Hale et al. 2020, J. Nonverba
 REST_DEG = 1.5
 """A head that turns less within the longest rest is at rest."""
 
-MIN_SYMMETRY = 0.5
-"""Smallest ratio between the sizes of two successive strokes of a gesture."""
+MIN_SYMMETRY = 0.4
+"""Smallest ratio between the sizes of two successive strokes of a gesture. The first and the last
+of a shake about the middle are half as large as the others."""
 
 MIN_STROKES = {"nod": 2, "shake": 3}
 
