@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.clips import write_clip
 from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
@@ -255,6 +257,15 @@ def test_invalid_models_and_devices_are_refused_with_a_remedy():
         HeadPoseEstimator("nowhere.trg")
     with pytest.raises(ValueError, match="min_confidence"):
         HeadPoseEstimator(OracleNetwork([]), min_confidence=2)
+
+
+def test_a_video_that_is_left_early_is_closed(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", size=(640, 480), frames=30)
+    estimator, *_ = make([[ALONE]])
+    frames = estimator.stream(clip)
+    assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+    frames.close()
+    assert not [each for each in threading.enumerate() if each.name.startswith("read_ahead")]
 
 
 def test_the_estimator_needs_no_torch():

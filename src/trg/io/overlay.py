@@ -20,6 +20,7 @@ from trg._util.checks import rgb_image
 from trg.face import Face
 from trg.geometry.projection import transform
 from trg.geometry.rotations import rotation_from_rotvec
+from trg.io.line_coverage import line_coverage
 
 Floats = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -205,9 +206,9 @@ def _draw_mesh(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:
     )
     if not len(edges_px):
         return
-    coverage = _line_coverage(edges_px, mask_size)
+    coverage = line_coverage(edges_px, mask_size)
     coverage *= _edge_opacity(edges_px)
-    coverage += _line_coverage(features_px, mask_size)
+    coverage += line_coverage(features_px, mask_size)
     coverage = 255.0 * pen.opacity * np.minimum(coverage, 1.0)
     mask = Image.fromarray(coverage.astype(np.uint8))
     if width_px > 1.0:
@@ -239,55 +240,6 @@ def _visible_vertices(face: Face) -> NDArray[np.bool_]:
     nearest_m = np.full(cell.max() + 1, np.inf)
     np.minimum.at(nearest_m, cell[is_seen], distances_m[is_seen])
     return is_seen & (distances_m < nearest_m[cell] + HIDDEN_DEPTH_M)
-
-
-def _line_coverage(lines_px: Floats, size: tuple[int, int]) -> Floats:
-    """Return how far thin lines ``(n, 2, 2)`` cover pixels ``(h, w)``, at most 1.
-
-    In each column a line is distributed to the two nearest pixels, as Wu (1991) does; steep lines
-    in each row.
-    """
-    width, height = size
-    stride = width + 2  # a border of one pixel for lines that leave the image
-    extent_px = np.abs(lines_px[:, 1] - lines_px[:, 0])
-    is_steep = extent_px[:, 1] > extent_px[:, 0]
-    shares = (
-        _column_shares(lines_px[~is_steep], (width, height), (1, stride)),
-        _column_shares(lines_px[is_steep][..., ::-1], (height, width), (stride, 1)),
-    )
-    index, share = (np.concatenate(each) for each in zip(*shares, strict=True))
-    total = np.bincount(index, share, (height + 2) * stride).reshape(height + 2, stride)
-    return np.minimum(total[1:-1, 1:-1], 1.0)
-
-
-def _column_shares(
-    lines_px: Floats, size: tuple[int, int], strides: tuple[int, int]
-) -> tuple[NDArray[np.int64], Floats]:
-    """Return the pixels that flat lines cover, and by how much.
-
-    A pixel is an index into an image of this size with a border of one pixel and these strides.
-    """
-    x0, y0, x1, y1 = lines_px.reshape(-1, 4).T
-    slope = (y1 - y0) / np.where(x0 == x1, 1.0, x1 - x0)
-    # Columns whose middle a line crosses.
-    first, end = (
-        np.ceil(np.clip(each - 0.5, 0, size[0])).astype(np.int64)
-        for each in (np.minimum(x0, x1), np.maximum(x0, x1))
-    )
-    count = end - first
-    x = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
-    y = np.repeat(y0 - 0.5 + slope * (0.5 - x0), count) + x * np.repeat(slope, count)
-    above = np.floor(y)
-    share = np.repeat(np.hypot(1.0, slope), count)
-    is_inside = (above >= -1) & (above < size[1])
-    if not is_inside.all():
-        x, y, above, share = (each[is_inside] for each in (x, y, above, share))
-    share_below = (y - above) * share
-    index = (x + 1) * strides[0] + (above.astype(np.int64) + 1) * strides[1]
-    return (
-        np.concatenate([index, index + strides[1]]),
-        np.concatenate([share - share_below, share_below]),
-    )
 
 
 def _draw_landmarks(drawn: NDArray[np.uint8], face: Face, pen: _Pen) -> None:

@@ -248,7 +248,7 @@ class ProcessingOptions:
         Average each estimate with that of the mirrored face (flip test-time augmentation): more
         accurate, at twice the cost.
     threads
-        CPU threads.
+        CPU threads of the networks; videos are read, drawn and encoded beside them.
     batch_size
         Photos that are processed together.
     fps
