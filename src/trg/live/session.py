@@ -4,7 +4,7 @@
 
     webcam, stream, file ──> Capture (thread) ──newest──> FaceTracker ──> PersonChoice
                                                                               │
-    senders <── Continuity <── PosePredictor <── ReferenceFrame <─────────────┘
+    senders <── Continuity <── ReferenceFrame <── PosePredictor <─────────────┘
 """
 
 from __future__ import annotations
@@ -196,10 +196,10 @@ class LiveSession:
                 self._reference.set_neutral(face.matrix)
                 self._continuity.restart()
                 self._zero_m = np.zeros(3)
-            pose = self._reference.convert(face.matrix)
+            # In the camera frame, which does not jump when a neutral pose is set.
+            pose = self._reference.convert(self._predictor.predict(face.matrix, face.id, now_s))
             if self._zero_m is None:
                 self._zero_m = pose[:3, 3].copy()
-            pose = self._predictor.predict(pose, face.id, now_s)
             state: PersonState | None = self._continuity.seen(
                 PersonState(pose, expression_of(face)), face.id, now_s
             )

@@ -112,6 +112,16 @@ def test_the_first_pose_or_the_one_on_request_becomes_zero():
     np.testing.assert_allclose(frame.main.face.translation_m, (0.0, 0.0, 0.7), atol=1e-5)
 
 
+def test_a_neutral_pose_does_not_disturb_the_prediction():
+    scene = Scene(predict_frames=1.0)
+    for _ in range(3):
+        scene.see(LEFT)
+    scene.session.set_neutral()
+    for _ in range(3):
+        frame = scene.see(LEFT)
+        np.testing.assert_allclose(frame.main.reference_from_head, np.eye(4), atol=1e-4)
+
+
 def test_offsets_count_from_the_first_pose_seen():
     scene = Scene()
     scene.see(Head((0.1, 0.0, 0.7)))
