@@ -60,7 +60,7 @@ RESEARCH_VERBS = {
     "calibrate": LazyVerb(
         "trglab.cli.train:calibrate",
         TRAINING,
-        "Calibrate the confidence of a weight bundle on synthetic faces.",
+        "Calibrate the confidence and the error bars of a weight bundle on synthetic faces.",
     ),
     "bench": LazyVerb(
         "trglab.cli.train:bench",
