@@ -7,6 +7,7 @@ that a model lacks are ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,12 +151,24 @@ def arkit_weights(model: FaceModel, weights: NDArray[np.float32]) -> NDArray[np.
 
     Of two sides the mean; 0 for what the model does not have.
     """
+    padded = np.append(weights, np.float32(0.0))
+    first, second = _arkit_sides(model)
+    mean: NDArray[np.float32] = (padded[first] + padded[second]) * np.float32(0.5)
+    return mean
+
+
+@lru_cache(maxsize=4)
+def _arkit_sides(model: FaceModel) -> NDArray[np.intp]:
+    """Return the two of a model's E shapes of each ARKit name, ``(2, 52)``.
+
+    They are equal for names with one shape; E stands for none.
+    """
     index = model.expression_index
     sides = [
-        [weights[index[part]] for part in arkit_parts(name) if part in index]
+        [index[part] for part in arkit_parts(name) if part in index] or [len(index)]
         for name in EXPRESSION_NAMES
     ]
-    return np.array([np.mean(each) if each else 0.0 for each in sides], np.float32)
+    return np.array([[each[0], each[-1]] for each in sides]).T
 
 
 def _add(rng: np.random.Generator, weights: _Weights, movements: Mapping[str, float]) -> None:

@@ -100,10 +100,10 @@ def reduce_layer(layer: SkinLayer, size: int) -> SkinLayer:
 def mirror_layer(layer: SkinLayer, maps: SkinMaps) -> SkinLayer:
     """Swap left and right; texels without a mirror image become empty."""
     index = maps.texels.mirror_index.ravel()
-    known = (index >= 0).astype(np.float32)
-    index = np.maximum(index, 0)
-    density = layer.density.reshape(-1, 3)[index] * known[:, None]
-    weight = layer.weight.ravel()[index] * known
+    unknown = np.flatnonzero(index < 0)
+    density = np.take(layer.density.reshape(-1, 3), index, axis=0, mode="clip")
+    weight = np.take(layer.weight.ravel(), index, mode="clip")
+    density[unknown], weight[unknown] = 0.0, 0.0
     return SkinLayer(density.reshape(layer.density.shape), weight.reshape(layer.weight.shape))
 
 
