@@ -94,6 +94,13 @@ def test_signs_of_yaw_pitch_and_roll_in_the_image():
     assert (rolled @ top)[0] > 0  # clockwise
 
 
+def test_one_rotation_equals_the_same_in_a_batch():
+    angles = np.random.default_rng(4).uniform(-180.0, 180.0, (50, 3))
+    singles = [rotation_from_euler(each) for each in angles]
+    np.testing.assert_array_equal(singles, rotation_from_euler(angles))
+    assert rotation_from_euler(angles[0].astype(np.float32)).dtype == np.float32
+
+
 @pytest.mark.parametrize("order", EULER_ORDERS)
 @PROPERTY
 @given(seed=SEEDS)
