@@ -83,6 +83,7 @@ def test_nothing_is_sent_that_was_not_asked_for(trg_cli, clip, model, monkeypatc
         (("{clip}", "--ipd", "6"), "expected 30 to 90"),
         (("{clip}", "--send", "morse://127.0.0.1:1"), "morse://127.0.0.1:1: expected"),
         (("{clip}", "--send", "osc://127.0.0.1"), "expected a host and a port"),
+        (("--send", "osc://127.0.0.1:9000", "{clip}"), "the webcam or video comes first"),
     ],
 )
 def test_invalid_arguments_are_one_line(trg_cli, clip, arguments, message):  # noqa: F811

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 
 import pytest
 
@@ -104,6 +105,7 @@ def test_a_full_buffer_drops_the_datagram_without_a_word(monkeypatch):
     assert said == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs broadcasts on loopback")
 def test_two_receivers_of_one_port_both_get_a_broadcast():
     broadcast = "127.255.255.255"
     with udp_receiver(broadcast) as first, udp_receiver(broadcast, port_of(first)) as second:

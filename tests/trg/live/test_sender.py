@@ -78,7 +78,9 @@ def test_json_states_the_pose_in_the_frame_of_ros():
 
 
 def test_every_client_of_the_websocket_server_gets_each_frame():
-    sender = open_sender("ws://127.0.0.1:0")
+    said: list[str] = []
+    sender = open_sender("ws://127.0.0.1:0", SenderOptions(notify=said.append))
+    assert said == [f"ws://127.0.0.1:0: listening on port {sender.port}"]
     url = f"ws://127.0.0.1:{sender.port}"
     with connect(url, open_timeout=TIMEOUT_S) as first, connect(url) as second:
         sender.send(live_frame(live_face()))

@@ -176,11 +176,21 @@ def _video_input(source: str) -> VideoInput:
 
 
 def _target(argument: str) -> str:
-    """Return the target; ``main`` has replaced a lone hyphen, which cyclopts cannot parse."""
+    """Return the target; ``main`` has replaced a lone hyphen, which cyclopts cannot parse.
+
+    Raises ValueError if it is no URL.
+    """
     from trg.io.inputs import STDIN_NAME
     from trg.live.sender import STDOUT
 
-    return STDOUT if argument == STDIN_NAME else argument
+    if argument == STDIN_NAME:
+        return STDOUT
+    if "://" not in argument:  # --send takes all arguments that follow it
+        raise ValueError(
+            f"{argument}: expected a receiver after --send, such as opentrack://127.0.0.1:4242; "
+            "the webcam or video comes first: trg live SOURCE --send TARGET ..."
+        )
+    return argument
 
 
 def _live_options(

@@ -23,6 +23,8 @@ class WebsocketSender:
         origin = url.query.get("origin")
         origins = frozenset() if origin is None else frozenset({origin})
         self._server = WebsocketServer(url.host, url.port, origins=origins)
+        if url.port == 0:
+            options.notify(f"{url.name}: listening on port {self.port}")
 
     @property
     def port(self) -> int:
