@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -171,6 +172,9 @@ def bench(
     /,
     *,
     seconds: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 3.0,
+    peer: Literal["mediapipe"] | None = None,
+    peer_python: Path | None = None,
+    reference: str = "trg_s",
 ) -> None:
     """Measure the speed of a network with its pose pipeline, or of the synthetic renderer.
 
@@ -181,6 +185,13 @@ def bench(
         ``synth`` for the renderer.
     seconds
         Duration of each measurement.
+    peer
+        ``mediapipe``: print the times beside those of MediaPipe's FaceMesh, measured in the same
+        run on one core.
+    peer_python
+        Python of an environment that has MediaPipe; by default this one.
+    reference
+        Bundle whose network the network alone is compared with.
     """
     from trg.app.bench import bench_network, bench_pose, format_benchmark
     from trg.inference.bundle import bundled, bundled_names, read_bundle
@@ -190,6 +201,14 @@ def bench(
     results: list[Any]
     if target == "synth":
         results = [bench_renderer(seconds)]
+    elif peer is not None:
+        from trg.app.bench_peer import core_gflops, format_speed_table, speed_table
+
+        other = bundled(reference) if reference in bundled_names() else Path(reference)
+        python = str(peer_python or sys.executable)
+        rows = speed_table(read_bundle(path), read_bundle(other), python, 5 * seconds)
+        Console(soft_wrap=True).print(format_speed_table(rows, core_gflops()), highlight=False)
+        return
     elif path.suffix == ".trg":
         bundle = read_bundle(path)
         results = [bench_network(bundle, seconds), bench_pose(bundle, seconds)]
