@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.live_frames import TIMEOUT_S, live_face, live_frame, port_of, udp_receiver
+from tests.support.live_frames import (
+    MOVEMENTS,
+    TIMEOUT_S,
+    live_face,
+    live_frame,
+    moved_frame,
+    port_of,
+    udp_receiver,
+)
 from trg.live import LiveFace, SenderOptions, open_sender
 from trg.live.sender import TargetUrl, schemes
 
@@ -63,6 +71,29 @@ def test_a_frame_is_one_datagram_of_json():
     assert face["live"]["expression"] == {"jawOpen": 1.0}
     assert face["live"]["is_seen"] is True
     assert empty["faces"] == []
+
+
+JSON_CHANGES = {
+    # OpenCV's axes of the camera: x to the person's left, y down, z away from the camera.
+    "turns to their left": {"yaw": -20.0},
+    "looks up": {"pitch": -15.0},
+    "tilts to their right": {"roll": -10.0},
+    "moves to their left": {"x": 0.05},
+    "moves up": {"y": -0.05},
+    "comes nearer": {"z": 0.5},
+}
+
+
+@pytest.mark.parametrize("movement", MOVEMENTS)
+def test_each_movement_changes_its_own_number_in_json(movement):
+    with udp_receiver() as receiver:
+        sender = open_sender(f"udp+json://127.0.0.1:{port_of(receiver)}")
+        sender.send(moved_frame(movement))
+        (face,) = json.loads(receiver.recv(65536))["faces"]
+        sender.close()
+    place = dict(zip("xyz", face["live"]["translation_m"], strict=True))
+    ahead = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "x": 0.0, "y": 0.0, "z": 0.6}
+    assert {**face["live"]["euler_deg"], **place} == {**ahead, **JSON_CHANGES[movement]}
 
 
 def test_json_states_the_pose_in_the_frame_of_ros():
