@@ -81,12 +81,16 @@ class ErrorBars:
         """Return the standard deviations of one of :data:`QUANTITIES`."""
         return self.std[QUANTITIES[quantity]]
 
-    def with_known_size(self, scale: float) -> ErrorBars:
-        """Return the error bars of a face that is scaled by ``scale`` to a measured size."""
+    def with_known_size(self, scale: float, size_std: float = INTERPUPILLARY_STD) -> ErrorBars:
+        """Return the error bars of a face that is scaled by ``scale`` to a known size.
+
+        ``size_std`` is the relative standard deviation of that size; the default is that of a
+        measured interpupillary distance.
+        """
         std = self.std.copy()
-        std[QUANTITIES["along"]] = np.hypot(self["along_sized"], INTERPUPILLARY_STD)
+        std[QUANTITIES["along"]] = np.hypot(self["along_sized"], size_std)
         std[QUANTITIES["shape_sized"]] *= scale
         std[QUANTITIES["shape"]] = np.hypot(
-            std[QUANTITIES["shape_sized"]], INTERPUPILLARY_STD * MEAN_RADIUS_M
+            std[QUANTITIES["shape_sized"]], size_std * MEAN_RADIUS_M
         )
         return ErrorBars(std)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, repeat
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,8 +33,9 @@ from trg.inference.pose_pipeline import (
     requests_of,
 )
 from trg.inference.runtime import PoseNetwork, PoseRuntime
+from trg.inference.size_memory import SizeEstimate, SizeMemory, in_one_size, largest_face
 from trg.inference.smoothing import FaceSmoothing
-from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, TrackingOptions
+from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, SizeSource, TrackingOptions
 from trg.io.images import UprightImage, read_image
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class HeadPoseEstimator:
         cameras: CameraLike | Iterable[CameraLike | None] | None = None,
         batch_size: int = 32,
         max_faces: int | None = None,
+        *,
+        same_person: bool = False,
     ) -> Iterator[list[Face]]:
         """Estimate the faces of many images, with several faces per call of the network.
 
@@ -211,6 +214,9 @@ class HeadPoseEstimator:
             Largest number of faces, and of images, per batch.
         max_faces
             Per image.
+        same_person
+            The largest faces of all images are of one person, and get one size, with distances to
+            match. All images are then read before the first result; only faces are kept.
 
         Yields
         ------
@@ -232,7 +238,8 @@ class HeadPoseEstimator:
             camera_per_image = repeat(cameras)
         else:
             camera_per_image = iter(cast(Iterable[Any], cameras))
-        return self._batches(iter(images), camera_per_image, batch_size, max_faces)
+        results = self._batches(iter(images), camera_per_image, batch_size, max_faces)
+        return _in_one_size(results) if same_person else results
 
     def stream(
         self,
@@ -241,6 +248,9 @@ class HeadPoseEstimator:
         smooth: bool | FaceSmoothing = True,
         max_faces: int | None = None,
         fps: float = 30.0,
+        *,
+        size: SizeSource = "person",
+        known_sizes: Mapping[int, SizeEstimate] | None = None,
     ) -> Iterator[FrameResult]:
         """Track the faces of a video, with ids, timestamps and smoothed poses.
 
@@ -257,6 +267,12 @@ class HeadPoseEstimator:
             Largest number of tracked faces.
         fps
             Frames per second of an iterable of arrays; files and cameras have timestamps.
+        size
+            ``person``: faces have the size of their person, remembered over the frames; ``frame``:
+            that of their frame alone. Distances are proportional to it.
+        known_sizes
+            The sizes from :meth:`person_sizes` of the same source and options: the size of the
+            whole video from the first frame on.
 
         Raises
         ------
@@ -266,23 +282,54 @@ class HeadPoseEstimator:
         if not fps > 0:
             raise ValueError(f"fps: expected more than 0, got {fps}")
         smoothing = smooth if isinstance(smooth, FaceSmoothing) else FaceSmoothing()
-        tracker = self.tracker(smoothing if smooth else None, max_faces)
+        tracker = self.tracker(
+            smoothing if smooth else None, max_faces, size=size, known_sizes=known_sizes
+        )
         return self._frames(source, camera, tracker, fps)
 
+    def person_sizes(
+        self,
+        source: str | PathLike[str] | Iterable[NDArray[np.uint8] | VideoFrame],
+        camera: CameraLike | None = None,
+        max_faces: int | None = None,
+        fps: float = 30.0,
+    ) -> dict[int, SizeEstimate]:
+        """Return the sizes of the people in a whole video by id, for ``stream(known_sizes=...)``.
+
+        Parameters and errors are those of :meth:`stream`.
+        """
+        if not fps > 0:
+            raise ValueError(f"fps: expected more than 0, got {fps}")
+        tracker = self.tracker(None, max_faces)
+        for _ in self._frames(source, camera, tracker, fps):
+            pass
+        return tracker.sizes
+
     def tracker(
-        self, smoothing: FaceSmoothing | None = FaceSmoothing(), max_faces: int | None = None
+        self,
+        smoothing: FaceSmoothing | None = FaceSmoothing(),
+        max_faces: int | None = None,
+        *,
+        size: SizeSource = "person",
+        known_sizes: Mapping[int, SizeEstimate] | None = None,
     ) -> FaceTracker:
         """Return a tracker of one video, for callers that get its frames one by one.
 
-        ``smoothing`` None: poses as estimated. ``max_faces``: largest number of tracked faces.
+        ``smoothing`` None: poses as estimated. ``max_faces``: largest number of tracked faces. The
+        others are as in :meth:`stream`.
         """
+        if size not in get_args(SizeSource):
+            raise ValueError(f"size: expected one of {get_args(SizeSource)}, got {size!r}")
+        if size == "frame" and known_sizes is not None:
+            raise ValueError("known_sizes: are of people; expected size='person', got 'frame'")
         options = TrackingOptions(
             smoothing=smoothing,
+            size=size,
             max_faces=max_faces,
             new_confidence=self._min_confidence,
             keep_confidence=0.6 * self._min_confidence,
         )
-        return FaceTracker(self._pipeline, self._video_detector, options)
+        return FaceTracker(self._pipeline, self._video_detector, options, known_sizes)
 
     def _frames(
         self, source: Any, camera: CameraLike | None, tracker: FaceTracker, fps: float
@@ -362,6 +409,17 @@ class _PreparedImage(NamedTuple):
     is_detected: bool
     """Whether the boxes come from the detector."""
     max_faces: int | None
+
+
+def _in_one_size(results: Iterator[list[Face]]) -> Iterator[list[Face]]:
+    """Yield the faces of images of one person in the size that all of them tell."""
+    found = list(results)
+    memory = SizeMemory()
+    for faces in found:
+        if faces:
+            memory.remember(faces[largest_face(faces)])
+    for faces in found:
+        yield in_one_size(faces, memory.estimate)
 
 
 def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:

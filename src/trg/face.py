@@ -7,9 +7,9 @@ head. ``X_cam = rotation @ X_head + translation_m``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,15 @@ class Mesh:
         return normalize(total, eps=1e-30)
 
 
+class PersonSize(NamedTuple):
+    """How the size of a person was found for a face."""
+
+    scale: float
+    """The person's size over the one that this image alone gives."""
+    std: float
+    """Relative standard deviation of the person's size."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Face:
     """One face: pose, landmarks, and the camera that they refer to.
@@ -112,6 +121,9 @@ class Face:
         How wrong the face may be; None if the network does not say. Its numbers in degrees, metres
         and pixels are :attr:`rotation_std_deg`, :attr:`translation_std_m`, :attr:`landmarks_std_m`
         and :attr:`landmarks_std_px`.
+    person_size
+        Set if size and distance come from several images of the person; None: from this image
+        alone, or from a known interpupillary distance.
 
     Raises
     ------
@@ -133,6 +145,7 @@ class Face:
     id: int | None = None
     time_s: float | None = None
     error_bars: ErrorBars | None = None
+    person_size: PersonSize | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.camera, Camera):
@@ -244,6 +257,14 @@ class Face:
         """
         points = self._landmarks68_m
         return float(np.linalg.norm(points[LEFT_EYELIDS].mean(0) - points[RIGHT_EYELIDS].mean(0)))
+
+    @property
+    def frame_interpupillary_m(self) -> float | None:
+        """That of the size that this image alone gives; None if there is no other.
+
+        The size of a face with :attr:`person_size` comes from several images.
+        """
+        return None if self.person_size is None else self.interpupillary_m / self.person_size.scale
 
     @property
     def rotation_std_deg(self) -> NDArray[np.float64] | None:
@@ -382,12 +403,45 @@ class Face:
         if estimated_m <= 0.0:
             raise ValueError("interpupillary_m: this face's eye landmarks coincide")
         scale = known_m / estimated_m
-        return replace(
-            self,
-            translation_m=self.translation_m * scale,
-            landmarks_m=self.landmarks_m * scale,
+        return self._scaled(
+            scale,
             error_bars=self.error_bars and self.error_bars.with_known_size(scale),
+            person_size=None,
         )
+
+    def with_person_size(self, scale: float, size_std: float) -> Face:
+        """Return this face scaled, in size and distance, to the size of its person.
+
+        Rotation and pixels do not change.
+
+        Parameters
+        ----------
+        scale
+            The person's size over this face's.
+        size_std
+            Relative standard deviation of the person's size.
+
+        Raises ValueError if one of the numbers is not finite and positive.
+        """
+        for name, value in (("scale", scale), ("size_std", size_std)):
+            if not 0.0 < value < float("inf"):
+                raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+        return self._scaled(
+            scale,
+            error_bars=self.error_bars and self.error_bars.with_known_size(scale, size_std),
+            person_size=PersonSize(scale, size_std),
+        )
+
+    def _scaled(self, scale: float, **changes: Any) -> Face:
+        """Return this face, scaled about the camera's centre, with other changes."""
+        face = object.__new__(Face)  # all is checked already, and no pixel moves
+        face.__dict__.update(
+            self.__dict__,
+            translation_m=_read_only(self.translation_m * scale),
+            landmarks_m=_read_only(self.landmarks_m * scale),
+            **changes,
+        )
+        return face
 
     def distance_range_m(self, fov_error_deg: float = 10.0) -> tuple[float, float]:
         """Return the nearest and farthest distance if the camera's field of view was assumed.
@@ -443,7 +497,7 @@ class Face:
         ``landmarks`` adds the dense landmarks in the image and in the head frame, ``blendshapes``
         the expression coefficients. The camera belongs to the image and is left out.
         """
-        names = ("yaw", "pitch", "roll")
+        names, size = ("yaw", "pitch", "roll"), self.person_size
         result: dict[str, Any] = {
             "id": self.id,
             "confidence": self.confidence,
@@ -456,6 +510,8 @@ class Face:
             ),
             "distance_m": self.distance_m,
             "interpupillary_m": self.interpupillary_m,
+            "frame_interpupillary_m": self.frame_interpupillary_m,
+            "size_std": size and size.std,
             "landmarks68_px": self.landmarks68_px.tolist(),
             **self._std_to_dict(),
         }

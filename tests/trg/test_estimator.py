@@ -15,6 +15,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
     OracleNetwork,
+    UnsureOfSize,
     grey_image,
     numbered_crops,
 )
@@ -211,6 +212,21 @@ def test_batches_equal_single_calls_and_share_network_calls():
     assert sources[1] == ["fov", "fov"]
     assert sources[5] == ["fov"]
     assert "assumed" in sources[0]
+
+
+def test_photos_of_one_person_get_one_size():
+    scenes = [[ALONE], PAIR, [], [ALONE]]
+    estimator = HeadPoseEstimator(UnsureOfSize(scenes), OracleDetector(scenes, CAMERA))
+    images = [grey_image(i) for i in range(4)]
+    (first,), (near, far), none, (last,) = estimator.batch(
+        images, CAMERA, batch_size=1, same_person=True
+    )
+    assert none == []
+    for face in (near, last):
+        assert face.interpupillary_m == pytest.approx(first.interpupillary_m)
+        assert face.person_size is not None
+    assert far.person_size is None  # the smaller face is another person's
+    assert far.interpupillary_m != pytest.approx(first.interpupillary_m, rel=0.01)
 
 
 def test_batches_are_lazy_and_report_missing_cameras():

@@ -177,7 +177,7 @@ def test_to_dict_is_valid_json():
     assert list(short) == [
         "id", "confidence", "box_xyxy", "rotation", "translation_m", "euler_deg", "euler_sight_deg",
         "distance_m",
-        "interpupillary_m", "landmarks68_px",
+        "interpupillary_m", "frame_interpupillary_m", "size_std", "landmarks68_px",
         "rotation_std_deg", "translation_std_m", "landmarks_std_m", "landmarks_std_px",
     ]  # fmt: skip
     assert (short["id"], short["confidence"]) == (3, 0.75)

@@ -29,6 +29,8 @@ from trg.face import Face
 from trg.geometry.axes import FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, FieldOfView, SizelessCalibration, resolve_camera
+from trg.inference.size_memory import SizeEstimate, SizeMemory, in_one_size, largest_face
+from trg.inference.tracker import SizeSource
 from trg.io.boxes import PhotoBoxes, boxes_for
 from trg.io.eye_distances import EyeDistances, checked_interpupillary_m
 from trg.io.image_clip import FrameReader, open_clip
@@ -103,6 +105,12 @@ class PredictOptions:
     """A known distance between the pupils, by which each face is scaled, or those of people."""
     smooth: bool = True
     """Whether poses are smoothed over the frames of a video."""
+    size: SizeSource = "person"
+    """Whether faces of a video have the size of their person or of their frame alone."""
+    two_pass: bool = False
+    """Read each video twice, so that its people have the size of the whole video from the start."""
+    same_person: bool = False
+    """The largest faces of all photos are of one person, and get one size."""
     axes: FrameConvention = "opencv"
     """The program in whose axes the records' poses and 3D landmarks are written."""
     batch_size: int = 32
@@ -124,6 +132,9 @@ class PredictOptions:
                 else self.interpupillary_m
             ),
             "smooth": self.smooth,
+            "size": self.size,
+            "two_pass": self.two_pass,
+            "same_person": self.same_person,
             "axes": self.axes,
         }
 
@@ -133,6 +144,15 @@ class PredictOptions:
             raise ValueError("boxes: are for photos; expected no video among the inputs")
         if isinstance(self.interpupillary_m, EyeDistances):
             self.interpupillary_m.check([item.name for item in inputs])
+        if self.two_pass and self.size == "frame":
+            raise ValueError("two passes: find the size of each person; expected size person")
+        wanted = {VideoInput: self.two_pass, PhotoInput: self.same_person}
+        twice = [item for item in inputs if wanted.get(type(item))]
+        if unrepeatable := [item.name for item in twice if item.path is None]:
+            raise ValueError(
+                f"{unrepeatable[0]}: expected a file, which can be read twice, for two passes or "
+                "photos of the same person"
+            )
 
 
 class Predictor:
@@ -151,6 +171,8 @@ class Predictor:
         self._observer = observer
         self._options = options
         self._outputs = outputs
+        self._photo_size: SizeEstimate | None = None
+        """The size of the person on all photos."""
         self.summary = Summary()
 
     def run(self, inputs: Sequence[MediaInput]) -> Summary:
@@ -173,6 +195,10 @@ class Predictor:
         self._outputs.remove_partial_files(inputs)
         remaining = [item for item in inputs if item.name not in self._records.finished]
         self.summary = Summary(skipped=len(inputs) - len(remaining))
+        if self._options.same_person:
+            self._photo_size = self._measure_person(
+                [item for item in inputs if isinstance(item, PhotoInput)]
+            )
         for _, group in groupby(remaining, key=type):
             items = list(group)
             self._run_photos([item for item in items if isinstance(item, PhotoInput)])
@@ -187,19 +213,7 @@ class Predictor:
         """Process photos; results are written in the order of the inputs."""
         # The estimator reads ahead by a batch; the queue holds what is read but not yet written.
         queue: deque[_ReadPhoto] = deque()
-        images = self._read_photos(photos, queue)
-        max_faces = self._options.max_faces
-        results: Iterable[list[Face]]
-        if self._options.boxes is None:
-            results = self._estimator.batch(
-                images, batch_size=self._options.batch_size, max_faces=max_faces
-            )
-        else:
-            results = (
-                self._estimator(image, boxes=queue[-1].boxes, max_faces=max_faces)
-                for image in images
-            )
-        for found in results:
+        for found in self._estimates(self._read_photos(photos, queue), queue):
             self._report_failed(queue)
             photo, image, _, _ = queue.popleft()
             assert image is not None
@@ -216,8 +230,31 @@ class Predictor:
         self._report_failed(queue)
         self._raise_if_stopped()
 
+    def _estimates(
+        self, images: Iterator[UprightImage], queue: deque[_ReadPhoto]
+    ) -> Iterable[list[Face]]:
+        """Estimate the faces of images whose boxes, if they are given, are the queue's last."""
+        max_faces = self._options.max_faces
+        if self._options.boxes is None:
+            return self._estimator.batch(
+                images, batch_size=self._options.batch_size, max_faces=max_faces
+            )
+        return (
+            self._estimator(image, boxes=queue[-1].boxes, max_faces=max_faces) for image in images
+        )
+
+    def _measure_person(self, photos: Sequence[PhotoInput]) -> SizeEstimate | None:
+        """Return the size of the one person that all photos show."""
+        memory = SizeMemory()
+        last: deque[_ReadPhoto] = deque(maxlen=1)
+        for faces in self._estimates(self._read_photos(photos, last, warns=False), last):
+            if faces:
+                memory.remember(faces[largest_face(faces)])
+        self._raise_if_stopped()
+        return memory.estimate
+
     def _read_photos(
-        self, photos: Sequence[PhotoInput], queue: deque[_ReadPhoto]
+        self, photos: Sequence[PhotoInput], queue: deque[_ReadPhoto], *, warns: bool = True
     ) -> Iterator[UprightImage]:
         """Yield images with their cameras; append each photo, or its error, to the queue."""
         boxes = None
@@ -226,7 +263,7 @@ class Predictor:
                 return
             try:
                 image = read_image(photo.content)
-                if image.frame_count > 1:
+                if image.frame_count > 1 and warns:
                     self._observer.on_warning(
                         photo, f"used the first of {image.frame_count} frames; --animated uses all"
                     )
@@ -295,11 +332,17 @@ class Predictor:
     ) -> Iterator[Iterator[FrameResult]]:
         """Read, estimate and draw the frames of a video, each stage in a thread of its own."""
         options = self._options
+        known_sizes = self._measure_people(video, camera) if options.two_pass else None
         with (
             read_ahead(self._read_frames(video, reader)) as frames,
             read_ahead(
                 self._estimator.stream(
-                    frames, camera, smooth=options.smooth, max_faces=options.max_faces
+                    frames,
+                    camera,
+                    smooth=options.smooth,
+                    max_faces=options.max_faces,
+                    size=options.size,
+                    known_sizes=known_sizes,
                 )
             ) as results,
             read_ahead(
@@ -308,6 +351,24 @@ class Predictor:
             ) as drawn,
         ):
             yield drawn
+
+    def _measure_people(self, video: VideoInput, camera: Camera) -> dict[int, SizeEstimate]:
+        """Return the sizes of the people in a video; of its readable part if it is damaged."""
+        with (
+            open_clip(video.address) as reader,
+            read_ahead(self._until_stopped(reader)) as frames,
+        ):
+            sizes = self._estimator.person_sizes(
+                _UntilError(frames), camera, max_faces=self._options.max_faces
+            )
+        self._raise_if_stopped()
+        return sizes
+
+    def _until_stopped(self, reader: FrameReader) -> Iterator[VideoFrame]:
+        for frame in reader:
+            yield frame
+            if self._observer.should_stop():
+                return
 
     def _read_frames(self, video: VideoInput, reader: FrameReader) -> Iterator[VideoFrame]:
         """Yield the frames of a video; of a live input until the user wants to stop."""
@@ -335,6 +396,8 @@ class Predictor:
 
     def _scaled(self, item: MediaInput, faces: Sequence[Face]) -> list[Face]:
         known = self._options.interpupillary_m
+        if self._photo_size is not None and isinstance(item, PhotoInput):
+            faces = in_one_size(faces, self._photo_size)
         scaled = []
         for place, face in enumerate(faces):
             number = place if face.id is None else face.id

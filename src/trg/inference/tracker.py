@@ -6,8 +6,9 @@ frames to find new faces, and at once when a track is lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.inference.detections import Detector, box_iou, check_max_faces
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_duplicate, requests_of
+from trg.inference.size_memory import SizeEstimate, SizeMemory
 from trg.inference.smoothing import FaceSmoother, FaceSmoothing
+
+SizeSource = Literal["person", "frame"]
+"""Whether a face's size is that of its person over all frames, or of its frame alone."""
 
 Box = NDArray[np.float64]
 
@@ -30,6 +35,8 @@ class TrackingOptions:
 
     smoothing: FaceSmoothing | None = field(default_factory=FaceSmoothing)
     """Temporal smoothing; None: off."""
+    size: SizeSource = "person"
+    """Where the size of faces, and with it their distance, comes from."""
     max_faces: int | None = None
     """Largest number of tracks. None: no limit."""
     redetect_every: int = 15
@@ -61,26 +68,39 @@ class _Track:
     last_face: Face
     """Where to search in the next frame."""
     smoother: FaceSmoother | None
+    size: SizeMemory | None
     frames_lost: int = 0
     face: Face | None = field(default=None, repr=False)
-    """The face in the current frame, before smoothing; None: lost."""
+    """The face in the current frame, by itself; None: lost."""
 
 
 class FaceTracker:
-    """Tracks the faces of one video, frame by frame."""
+    """Tracks the faces of one video, frame by frame.
+
+    ``known_sizes`` are the :attr:`sizes` of an earlier pass over the same video with equal options.
+    """
 
     def __init__(
         self,
         pipeline: PosePipeline,
         detector: Detector,
         options: TrackingOptions = TrackingOptions(),
+        known_sizes: Mapping[int, SizeEstimate] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._detector = detector
         self._options = options
+        self._known_sizes = known_sizes or {}
+        self._sizes: dict[int, SizeMemory] = {}
         self._tracks: list[_Track] = []
         self._next_id = 0
         self._frames_since_detection = 0
+
+    @property
+    def sizes(self) -> dict[int, SizeEstimate]:
+        """The sizes of all people so far by id; empty without size memory."""
+        found = {number: memory.estimate for number, memory in self._sizes.items()}
+        return {number: size for number, size in found.items() if size is not None}
 
     def track(self, image: NDArray[np.uint8], camera: Camera, time_s: float) -> list[Face]:
         """Process the next frame and return its faces, oldest track first.
@@ -93,7 +113,7 @@ class FaceTracker:
             Of the frame's size.
         time_s
             The frame's timestamp; the frame rate may vary. Repeated and decreasing timestamps are
-            allowed and affect only the smoothing.
+            allowed and affect only smoothing and size.
         """
         self._estimate(
             self._tracks, [FaceRequest(image, camera, track.last_face) for track in self._tracks]
@@ -108,6 +128,8 @@ class FaceTracker:
                 continue
             track.frames_lost = 0
             track.last_face = face = track.face
+            if track.size is not None:
+                face = track.size.remember(face, time_s)
             if track.smoother is not None:
                 face = track.smoother.smooth(face, time_s)
             faces.append(face.in_track(track.id, time_s))
@@ -163,7 +185,11 @@ class FaceTracker:
             if is_duplicate(face.box_xyxy, _boxes_of(self._tracks)):
                 continue
             smoother = None if options.smoothing is None else FaceSmoother(options.smoothing)
-            self._tracks.append(_Track(self._next_id, face, smoother, face=face))
+            size = None
+            if options.size == "person":
+                size = SizeMemory(self._known_sizes.get(self._next_id))
+                self._sizes[self._next_id] = size
+            self._tracks.append(_Track(self._next_id, face, smoother, size, face=face))
             self._next_id += 1
             present += 1
 

@@ -24,7 +24,7 @@ PIPED_WIDTH = 180
 
 HoldoutNumber = Literal[1, 2]
 DatasetName = Literal[
-    "arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills", "blendshapes"
+    "arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills", "blendshapes", "clips"
 ]
 
 
@@ -122,7 +122,8 @@ def evaluate(
     name
         The data set. ``synthetic`` is this package's fixed hold-out; ``stills`` is a folder of
         photographs with 68 points each; ``blendshapes`` compares the expression coefficients of
-        the rendered hold-out with the truth.
+        the rendered hold-out with the truth; ``clips`` is a folder of rendered clips
+        (``trg synth --layout clips``).
     path
         Its folder. ``synthetic`` renders its images, or reads ``--pack``.
     out
@@ -138,6 +139,9 @@ def evaluate(
         raise ValueError("expected no --flip-tta beside --predictions: no network runs")
     if name == "stills":
         _stills(path, options.network())
+        return
+    if name == "clips":
+        _clips(path, options.network())
         return
     folder = out if out is not None else Path("out") / f"eval-{name}"
     if name == "blendshapes":
@@ -211,6 +215,37 @@ def _blendshapes(
     written = write_texts(folder, {"blendshapes.csv": table.to_csv()})
     Console().print(table.to_rich())
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
+
+
+def _clips(folder: Path | None, network: PoseNetwork) -> None:
+    """Print what size memory and smoothing do on rendered clips."""
+    from rich.progress import Progress
+
+    from trg.estimator import HeadPoseEstimator
+    from trglab.datasets.sample_store import SampleStore
+    from trglab.evaluation.clips import MEASURES, measure_clips
+    from trglab.evaluation.table import TableRow, TextTable
+
+    if folder is None:
+        raise ValueError("clips: expected the folder that `trg synth --layout clips` wrote")
+    samples = SampleStore(folder)
+    with Progress(console=messages) as bar:
+        task = bar.add_task("clips", total=len(samples))
+        report = measure_clips(
+            HeadPoseEstimator(network), samples, lambda done: bar.update(task, completed=done)
+        )
+    rows = [
+        TableRow(treatment.label, [f"{numbers[name]:.2f}" for name in MEASURES])
+        for treatment, numbers in report.rows.items()
+    ]
+    title = (
+        f"{report.clips} clips: {network.card.name}; {report.missed} of {report.frames} frames "
+        f"without a face, {report.identities} identities"
+    )
+    results = Console()
+    if not results.is_terminal:
+        results.width = PIPED_WIDTH
+    results.print(TextTable(list(MEASURES.values()), rows, title).to_rich())
 
 
 @contextmanager

@@ -61,6 +61,9 @@ SWAY_SD = (0.06, 0.04)
 EXPRESSION_S = (0.3, 1.0)
 """Time between two expressions."""
 
+FIRST_AFTER_CUT = 100_000
+"""Number of the person who follows the first one after a cut."""
+
 _CLIP, _MOVEMENT, _FRAME = 3, 4, 5
 """Separate random streams; :mod:`trglab.synth.dataset` has the first two."""
 
@@ -137,6 +140,9 @@ class SyntheticClips(SyntheticFaces):
         Selects people, cameras and movements.
     distance_m
         Range of the clips' mean depths.
+    cut_frame
+        From this frame of each clip on another person has the place, the pose and the light of the
+        first. None: one person per clip.
     without
         Ingredients to leave out, beside portraits and ``hidden_faces``: what hides half of a face
         would follow it for the whole clip.
@@ -154,6 +160,7 @@ class SyntheticClips(SyntheticFaces):
         seed: int = CLIPS_SEED,
         *,
         distance_m: tuple[float, float] = CLIP_DISTANCE_M,
+        cut_frame: int | None = None,
         without: tuple[str, ...] = (),
         face_model: str | Path | None = None,
     ) -> None:
@@ -165,6 +172,7 @@ class SyntheticClips(SyntheticFaces):
             seed, window=None, image_size=CLIP_SIZE, ingredients=used, face_model=face_model
         )
         self._distance_m = (near_m, far_m)
+        self._cut_frame = CLIP_FRAMES if cut_frame is None else cut_frame
         self._clip: _Clip | None = None
 
     def sample(self, index: int) -> Sample:
@@ -172,7 +180,8 @@ class SyntheticClips(SyntheticFaces):
         if index < 0:
             raise ValueError(f"index: expected 0 or more, got {index}")
         number, frame = divmod(index, CLIP_FRAMES)
-        subject = self._subject(number)
+        person = self._person(index)
+        subject = self._subject(person)
         clip = self._open_clip(number)
         shot = clip.movement.shot(frame)
         virtual_from_head = rotation_between(OPTICAL_AXIS, shot.translation_m).T @ shot.rotation
@@ -200,18 +209,22 @@ class SyntheticClips(SyntheticFaces):
             vertices_m=vertices_m[model.dense],
             landmarks68_px=landmarks_px,
             landmarks68_visible=visible,
-            identity=f"{self.seed}-{number}",
+            identity=f"{self.seed}-{person}",
             name=f"clip {number} frame {frame}",
         )
 
     def neutral_m(self, index: int) -> NDArray[np.float32]:
         """Return the neutral vertices ``(1220, 3)`` of the person in sample ``index``."""
-        return self._subject(index // CLIP_FRAMES).neutral_m[self._studio.model.dense]
+        return self._subject(self._person(index)).neutral_m[self._studio.model.dense]
 
     def expression(self, index: int) -> NDArray[np.float32]:
         """Return the blend shape weights ``(E,)`` of sample ``index``."""
         number, frame = divmod(index, CLIP_FRAMES)
         return self._open_clip(number).movement.expression(frame)
+
+    def _person(self, index: int) -> int:
+        number, frame = divmod(index, CLIP_FRAMES)
+        return number + (0 if frame < self._cut_frame else FIRST_AFTER_CUT)
 
     def _open_clip(self, number: int) -> _Clip:
         if self._clip is None or self._clip.number != number:

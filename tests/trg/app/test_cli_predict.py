@@ -25,7 +25,7 @@ from tests.support.cli_predict_runs import (
     lines_of,
     save_photos,
 )
-from tests.support.oracle_network import OracleNetwork
+from tests.support.oracle_network import OracleNetwork, UnsureOfSize
 from trg.app.outputs import output_stems
 from trg.estimator import CANDIDATE_THRESHOLD
 from trg.geometry.camera import Camera
@@ -262,6 +262,23 @@ def test_a_known_eye_distance_sets_the_scale(cli, tmp_path):  # noqa: F811
         known["translation_m"], np.multiply(plain["translation_m"], scale), atol=1e-4
     )
     assert known["landmarks68_px"] == plain["landmarks68_px"]
+
+
+def test_photos_of_the_same_person_get_one_size_also_on_resume(cli, tmp_path):  # noqa: F811
+    photos = save_photos(tmp_path / "in", 0, 0, 0)
+    damaged = photos[1].read_bytes()
+    photos[1].write_bytes(damaged[:60])
+    out = tmp_path / "out"
+    arguments = (tmp_path / "in", "-o", out, *FOCAL, "--same-person", "--batch-size", 1)
+    cli.network = UnsureOfSize([[ALONE]])
+    assert cli.predict(*arguments).code == 1
+    first, _, third = lines_of(out / "in.jsonl")
+    sizes = {record["faces"][0]["interpupillary_m"] for record in (first, third)}
+    assert len(sizes) == 1
+    assert first["faces"][0]["size_std"] == third["faces"][0]["size_std"] > 0
+    done = cli.predict("-", "--same-person")
+    assert done.code == 2
+    assert "expected a file" in done.err
 
 
 def test_people_have_their_own_eye_distances(cli, tmp_path):  # noqa: F811

@@ -21,7 +21,7 @@ from tests.support.cli_predict_runs import (
     save_photos,
 )
 from tests.support.clips import CODECS, sound_packets, write_clip
-from tests.support.oracle_network import OracleNetwork
+from tests.support.oracle_network import OracleNetwork, UnsureOfSize
 from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
@@ -102,6 +102,39 @@ def test_smoothing_can_be_switched_off(capsys, monkeypatch, tmp_path):
         return float(np.abs(np.diff([f["faces"][0]["translation_m"][2] for f in frames])).mean())
 
     assert restlessness() < 0.7 * restlessness("--no-smooth")
+
+
+def test_sizes_are_the_persons_the_frames_or_those_of_the_whole_video(
+    capsys, monkeypatch, tmp_path
+):
+    clip = make_clip(tmp_path / "clip.mp4")
+
+    def faces(*arguments) -> list[dict]:
+        cli = PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
+        cli.network = UnsureOfSize([[ALONE]])
+        done = cli.predict(clip, *FOCAL, "--no-smooth", *arguments)
+        return [record["faces"][0] for record in done.records]
+
+    person, frame, whole = faces(), faces("--size", "frame"), faces("--two-pass")
+    assert person[0]["interpupillary_m"] == frame[0]["interpupillary_m"]
+    assert [face["frame_interpupillary_m"] for face in person] == pytest.approx(
+        [face["interpupillary_m"] for face in frame], abs=2e-6
+    )
+    assert person[-1]["size_std"] < person[0]["size_std"]
+    assert frame[0]["size_std"] is None
+    assert len({face["interpupillary_m"] for face in whole}) == 1
+    assert whole[0]["interpupillary_m"] == pytest.approx(person[-1]["interpupillary_m"])
+
+
+def test_two_passes_need_a_file_and_people(cli, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4")
+    for arguments, message in (
+        (("0", "--two-pass"), "webcam 0: expected a file"),
+        ((clip, "--two-pass", "--size", "frame"), "expected size person"),
+    ):
+        done = cli.predict(*arguments)
+        assert done.code == 2
+        assert message in done.err
 
 
 def test_photos_and_videos_in_one_run_keep_their_order(cli, tmp_path):

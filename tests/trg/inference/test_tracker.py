@@ -9,6 +9,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
     OracleNetwork,
+    UnsureOfSize,
     grey_image,
     numbered_crops,
 )
@@ -168,3 +169,31 @@ def test_invalid_options_are_refused():
         TrackingOptions(max_faces=0)
     with pytest.raises(ValueError, match="redetect_every"):
         TrackingOptions(redetect_every=0)
+
+
+@pytest.mark.parametrize("size", ["person", "frame"])
+def test_a_person_has_one_size_and_a_frame_its_own(size):
+    scene = MovingScene(LEFT, smoothing=None, size=size)
+    scene.tracker._pipeline = PosePipeline(UnsureOfSize([scene.heads]))
+    depths_m = np.array([scene.next()[0].translation_m[2] for _ in range(90)])
+    spread = np.log(depths_m[60:]).std()
+    assert (spread < 0.002) if size == "person" else (spread > 0.03)
+    assert bool(scene.tracker.sizes) == (size == "person")
+
+
+def test_sizes_of_an_earlier_pass_hold_from_the_first_frame_on():
+    def pass_over_video(known=None):
+        tracker = FaceTracker(
+            PosePipeline(UnsureOfSize([[LEFT]])),
+            OracleDetector([[LEFT]], CAMERA),
+            known_sizes=known,
+        )
+        faces = [tracker.track(grey_image(0), CAMERA, i / 30)[0] for i in range(30)]
+        return tracker.sizes, [face.translation_m[2] for face in faces]
+
+    sizes, first_pass = pass_over_video()
+    again, second_pass = pass_over_video(sizes)
+    assert again == sizes
+    assert np.log(first_pass).std() > 0.001  # it still changes
+    np.testing.assert_allclose(second_pass, second_pass[0], rtol=1e-6)
+    assert second_pass[0] == pytest.approx(first_pass[-1], rel=1e-3)

@@ -72,6 +72,9 @@ def predict(
         max_faces=faces.max_faces,
         interpupillary_m=faces.interpupillary_m(),
         smooth=faces.smooth,
+        size=faces.size,
+        two_pass=faces.two_pass,
+        same_person=faces.same_person,
         axes=results.frame,
         batch_size=processing.batch_size,
     )

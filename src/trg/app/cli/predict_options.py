@@ -215,6 +215,13 @@ class FaceOptions:
         CSV or JSON file with the distances of several people (docs/cli.md).
     smooth
         Smooth the poses of a video over time.
+    size
+        Where the size of the faces in a video comes from, and with it their distance: ``person``,
+        from all frames of the person so far, or ``frame``, from each frame alone.
+    two_pass
+        Read each video twice: its people have the size of the whole video from the first frame on.
+    same_person
+        All photos show one person, whose largest face in each gets one size.
     """
 
     boxes: Path | None = None
@@ -222,6 +229,9 @@ class FaceOptions:
     smallest_face: Positive | None = None
     ipd: str | None = None
     smooth: bool = True
+    size: Literal["person", "frame"] = "person"
+    two_pass: bool = False
+    same_person: bool = False
 
     def interpupillary_m(self) -> float | EyeDistances | None:
         """Return the distance between the pupils in metres, or those of several people."""

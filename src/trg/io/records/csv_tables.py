@@ -25,6 +25,7 @@ from trg.io.records.frame_record import (
     INTRINSIC_NAMES,
     LENGTH_DECIMALS,
     PIXEL_DECIMALS,
+    RATIO_DECIMALS,
     ROTATION_DECIMALS,
     TIME_DECIMALS,
     FrameFaces,
@@ -52,7 +53,7 @@ CSV_COLUMNS = (
     *(f"{name}_px" for name in INTRINSIC_NAMES),
     *(*DISTORTION_NAMES, "lens_model", "camera_source", "axes"),
     *("face_id", "confidence", *_BOX, *_ANGLES, *_SIGHT_ANGLES, *_TRANSLATION, *_ROTATION),
-    *("distance_m", "interpupillary_m", *_POINTS_PX),
+    *("distance_m", "interpupillary_m", "frame_interpupillary_m", "size_std", *_POINTS_PX),
     *(*_ROTATION_STD, *_TRANSLATION_STD, *_LANDMARKS_STD, *_POINTS_STD),
     "error",
 )
@@ -110,11 +111,14 @@ def _face_rows(found: FrameFaces) -> list[Row]:
 
 def _face_values(face: Face, axes: FrameConvention) -> dict[str, Any]:
     pose = Pose3D.of(face, axes)
+    size = face.person_size
     return {
         "face_id": face.id,
         "confidence": rounded(face.confidence, CONFIDENCE_DECIMALS),
         "distance_m": rounded(face.distance_m, LENGTH_DECIMALS),
         "interpupillary_m": rounded(face.interpupillary_m, LENGTH_DECIMALS),
+        "frame_interpupillary_m": rounded(face.frame_interpupillary_m, LENGTH_DECIMALS),
+        "size_std": rounded(size and size.std, RATIO_DECIMALS),
         **_named(_ANGLES, face.euler(), ANGLE_DECIMALS),
         **_named(_SIGHT_ANGLES, face.euler(relative_to="sight"), ANGLE_DECIMALS),
         **_named(_TRANSLATION, pose.translation_m, LENGTH_DECIMALS),

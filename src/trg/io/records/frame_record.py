@@ -24,7 +24,8 @@ from trg.geometry.axes import CAMERA_AXES, HEAD_AXES, FrameConvention
 from trg.geometry.camera import Camera
 from trg.geometry.lens import COEFFICIENT_NAMES
 
-ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = BLENDSHAPE_DECIMALS = 4
+ANGLE_DECIMALS = INTRINSIC_DECIMALS = CONFIDENCE_DECIMALS = 4
+BLENDSHAPE_DECIMALS = RATIO_DECIMALS = 4
 LENGTH_DECIMALS = TIME_DECIMALS = 6
 ROTATION_DECIMALS = 7
 PIXEL_DECIMALS = 2
@@ -41,6 +42,8 @@ _FACE_DECIMALS = {
     "euler_sight_deg": ANGLE_DECIMALS,
     "distance_m": LENGTH_DECIMALS,
     "interpupillary_m": LENGTH_DECIMALS,
+    "frame_interpupillary_m": LENGTH_DECIMALS,
+    "size_std": RATIO_DECIMALS,
     "landmarks_m": LENGTH_DECIMALS,
     "box_xyxy": PIXEL_DECIMALS,
     "landmarks68_px": PIXEL_DECIMALS,

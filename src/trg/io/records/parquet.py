@@ -51,6 +51,8 @@ FACE_COLUMNS: dict[str, Column] = {
     "yaw_pitch_roll_sight_deg": ("float32", 3, lambda face, _: face.euler(relative_to="sight")),
     "distance_m": ("float32", 0, lambda face, _: face.distance_m),
     "interpupillary_m": ("float32", 0, lambda face, _: face.interpupillary_m),
+    "frame_interpupillary_m": ("float32", 0, lambda face, _: face.frame_interpupillary_m),
+    "size_std": ("float32", 0, lambda face, _: face.person_size and face.person_size.std),
     "landmarks68_px": ("float32", 136, lambda face, _: face.landmarks68_px),
     "rotation_std_deg": ("float32", 3, lambda _, pose: pose.rotation_std_deg),
     "translation_std_m": ("float32", 3, lambda _, pose: pose.translation_std_m),
