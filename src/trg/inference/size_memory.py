@@ -27,7 +27,7 @@ CORRELATION_S = 0.3
 FORGET_S = 60.0
 """Time in which a view's weight falls to 1/e."""
 
-COMMON_STD = 0.025
+COMMON_STD = 0.03
 """Relative error of the size that all views of a person share, which no memory reduces."""
 
 VIEW_STD, DOUBT, DOUBT_POWER = 0.0137, 1e-3, 0.21
