@@ -33,6 +33,12 @@ class Head:
     translation_m: tuple[float, float, float]
     angles_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sure: bool = True
+    width: float = 1.0
+    """Of the face, relative to the template: another person's differs."""
+
+    @property
+    def template_m(self):
+        return TEMPLATE * (self.width, 1.0, 1.0)
 
     @property
     def rotation(self):
@@ -40,7 +46,9 @@ class Head:
 
     @property
     def rays(self):
-        return rays_from_points(transform(TEMPLATE, self.rotation, np.array(self.translation_m)))
+        return rays_from_points(
+            transform(self.template_m, self.rotation, np.array(self.translation_m))
+        )
 
     @property
     def box_rays(self):
@@ -81,7 +89,7 @@ class OracleNetwork:
 
         def seen(head):
             """The head's points in rays of the virtual camera."""
-            points = transform(TEMPLATE, turn.T @ head.rotation, turn.T @ head.translation_m)
+            points = transform(head.template_m, turn.T @ head.rotation, turn.T @ head.translation_m)
             return rays_from_points(points)
 
         def away(head):
@@ -95,7 +103,8 @@ class OracleNetwork:
         if not head.sure:
             heat = np.random.default_rng(0).uniform(-1, 1, (68, 2))
         peaks = np.full(68, 0.5 if head.sure else 0.02)
-        return turn.T @ head.rotation, turn.T @ head.translation_m, TEMPLATE, vertices, heat, peaks
+        pose = (turn.T @ head.rotation, turn.T @ head.translation_m)
+        return *pose, head.template_m, vertices, heat, peaks
 
 
 class UnsureOfSize(OracleNetwork):

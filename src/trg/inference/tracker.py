@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.inference.detections import Detector, box_iou, check_max_faces
+from trg.inference.identity import (
+    BRIDGED_DIFFERENCE,
+    OTHER_DIFFERENCE,
+    Person,
+    Signature,
+    recognize,
+)
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline, is_duplicate, requests_of
 from trg.inference.size_memory import SizeEstimate, SizeMemory
 from trg.inference.smoothing import FaceSmoother, FaceSmoothing
@@ -47,7 +54,9 @@ class TrackingOptions:
     keep_confidence: float = 0.3
     """Least confidence of a face that continues a track; lower, because it was seen before."""
     lost_track_buffer: int = 15
-    """Frames after which a lost track is deleted and its id is not used again."""
+    """Frames after which a lost track is deleted. Its id remains that of the person."""
+    bridged_s: float = 2.0
+    """Time after which a face at the place of a lost one must be recognised more surely."""
     min_iou: float = 0.2
     """Least intersection over union of a detection and a lost track's box to recover the track."""
 
@@ -64,11 +73,11 @@ class TrackingOptions:
 class _Track:
     """One tracked face."""
 
-    id: int
     last_face: Face
     """Where to search in the next frame."""
-    smoother: FaceSmoother | None
-    size: SizeMemory | None
+    id: int | None = None
+    """The person; None: not yet known."""
+    smoother: FaceSmoother | None = None
     frames_lost: int = 0
     face: Face | None = field(default=None, repr=False)
     """The face in the current frame, by itself; None: lost."""
@@ -92,8 +101,8 @@ class FaceTracker:
         self._options = options
         self._known_sizes = known_sizes or {}
         self._sizes: dict[int, SizeMemory] = {}
+        self._people: dict[int, Person] = {}
         self._tracks: list[_Track] = []
-        self._next_id = 0
         self._frames_since_detection = 0
 
     @property
@@ -103,7 +112,7 @@ class FaceTracker:
         return {number: size for number, size in found.items() if size is not None}
 
     def track(self, image: NDArray[np.uint8], camera: Camera, time_s: float) -> list[Face]:
-        """Process the next frame and return its faces, oldest track first.
+        """Process the next frame and return its faces, in the order of ids.
 
         Parameters
         ----------
@@ -113,7 +122,7 @@ class FaceTracker:
             Of the frame's size.
         time_s
             The frame's timestamp; the frame rate may vary. Repeated and decreasing timestamps are
-            allowed and affect only smoothing and size.
+            allowed and affect only smoothing, size and the bridging of gaps.
         """
         self._estimate(
             self._tracks, [FaceRequest(image, camera, track.last_face) for track in self._tracks]
@@ -121,15 +130,16 @@ class FaceTracker:
         if self._needs_detection():
             self._redetect(image, camera)
         self._merge_duplicates()
+        self._identify(image, time_s)
         faces = []
         for track in self._tracks:
-            if track.face is None:
+            if track.face is None or track.id is None:
                 track.frames_lost += 1
                 continue
             track.frames_lost = 0
             track.last_face = face = track.face
-            if track.size is not None:
-                face = track.size.remember(face, time_s)
+            if track.id in self._sizes:
+                face = self._sizes[track.id].remember(face, time_s)
             if track.smoother is not None:
                 face = track.smoother.smooth(face, time_s)
             faces.append(face.in_track(track.id, time_s))
@@ -184,14 +194,64 @@ class FaceTracker:
                 continue
             if is_duplicate(face.box_xyxy, _boxes_of(self._tracks)):
                 continue
-            smoother = None if options.smoothing is None else FaceSmoother(options.smoothing)
-            size = None
-            if options.size == "person":
-                size = SizeMemory(self._known_sizes.get(self._next_id))
-                self._sizes[self._next_id] = size
-            self._tracks.append(_Track(self._next_id, face, smoother, size, face=face))
-            self._next_id += 1
+            self._tracks.append(_Track(face, face=face))
             present += 1
+
+    def _identify(self, image: NDArray[np.uint8], time_s: float) -> None:
+        """Say which person each face of the current frame is.
+
+        A track keeps its person as long as its face does not suddenly become another one, as at a
+        cut. The face of a new or changed track is a person who was seen before, if that is sure.
+        """
+        unknown: list[tuple[_Track, Signature, int | None]] = []
+        for track in self._tracks:
+            if track.face is None:
+                continue
+            signature = Signature.of(track.face, image)
+            if track.id is not None:
+                limit = BRIDGED_DIFFERENCE if track.frames_lost else OTHER_DIFFERENCE
+                person = self._people[track.id]
+                if person.difference(signature) < limit:
+                    person.see(signature, track.face.box_xyxy, time_s)
+                    continue
+            unknown.append((track, signature, track.id))
+            track.id = None
+        for track, signature, former_id in unknown:
+            self._name(track, signature, time_s, former_id)
+        if unknown:
+            named = {track.id for track, _, _ in unknown}
+            self._tracks = [t for t in self._tracks if t.face is not None or t.id not in named]
+            self._tracks.sort(key=lambda track: -1 if track.id is None else track.id)
+
+    def _name(
+        self, track: _Track, signature: Signature, time_s: float, former_id: int | None
+    ) -> None:
+        """Give a track the id of an absent person, or a new one.
+
+        ``former_id``: the person in whose place this face is, suddenly.
+        """
+        assert track.face is not None
+        box = track.face.box_xyxy
+        present = {other.id for other in self._tracks if other.face is not None}
+        absent = {number: p for number, p in self._people.items() if number not in present}
+        nearby = [
+            number
+            for number, person in absent.items()
+            if number != former_id
+            and abs(time_s - person.last_time_s) <= self._options.bridged_s
+            and box_iou(person.last_box_xyxy[None], box)[0] >= self._options.min_iou
+        ]
+        number = recognize(signature, absent, nearby)
+        if number is None:
+            number = len(self._people)
+            self._people[number] = Person(signature, signature, box, time_s)
+            if self._options.size == "person":
+                self._sizes[number] = SizeMemory(self._known_sizes.get(number))
+        else:
+            self._people[number].see(signature, box, time_s)
+        track.id = number
+        smoothing = self._options.smoothing
+        track.smoother = None if smoothing is None else FaceSmoother(smoothing)
 
     def _merge_duplicates(self) -> None:
         """Where several tracks follow one face, keep the oldest."""

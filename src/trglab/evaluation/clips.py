@@ -114,7 +114,8 @@ def read_clip(
             yield shown[-1].image
 
     camera = samples[first].camera
-    faces, ids = [], set()
+    faces: list[ClipFace] = []
+    ids: set[int | None] = set()
     for result in estimator.stream(frames(), camera, smooth=False, size="frame", fps=CLIP_FPS):
         ids.update(face.id for face in result.faces)
         if result.faces:

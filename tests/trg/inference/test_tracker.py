@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,8 @@ from trg.inference.tracker import FaceTracker, TrackingOptions
 pytestmark = pytest.mark.usefixtures("numbered_crops")
 
 CAMERA = Camera.from_fov(60.0, 640, 480)
-LEFT, RIGHT = Head((-0.15, 0.0, 0.7)), Head((0.15, 0.0, 0.7))
+LEFT, RIGHT = Head((-0.15, 0.0, 0.7)), Head((0.15, 0.0, 0.7), width=1.3)
+"""Two people."""
 
 
 class MovingScene:
@@ -48,7 +51,7 @@ class MovingScene:
 
 def moved(head: Head, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Head:
     shifted = np.array(head.translation_m) + (x, y, z)
-    return Head(tuple(shifted), head.angles_deg, head.sure)
+    return replace(head, translation_m=tuple(shifted))
 
 
 def test_a_moving_head_needs_one_detection():
@@ -87,7 +90,7 @@ def test_a_face_lost_for_some_frames_keeps_its_id():
     scene.heads[:] = [RIGHT, LEFT]
     for _ in range(15):
         last = scene.ids()
-    assert last == [1, 2]
+    assert last == [0, 1]
 
 
 def test_a_jump_triggers_a_detection_at_once():
@@ -197,3 +200,48 @@ def test_sizes_of_an_earlier_pass_hold_from_the_first_frame_on():
     assert np.log(first_pass).std() > 0.001  # it still changes
     np.testing.assert_allclose(second_pass, second_pass[0], rtol=1e-6)
     assert second_pass[0] == pytest.approx(first_pass[-1], rel=1e-3)
+
+
+def test_a_cut_to_another_person_at_the_same_place_starts_a_new_identity():
+    stranger = replace(LEFT, width=1.3)
+    scene = MovingScene(LEFT, smoothing=None)
+    assert [scene.ids() for _ in range(5)] == [[0]] * 5
+    scene.heads[:] = [stranger]
+    assert [scene.ids() for _ in range(5)] == [[1]] * 5
+    scene.heads[:] = [LEFT]  # the cut back
+    assert [scene.ids() for _ in range(5)] == [[0]] * 5
+    assert len(scene.tracker.sizes) == 2
+
+
+@pytest.mark.parametrize("gap_s", [1.0, 20.0])
+@pytest.mark.parametrize("place", [0.0, 0.25])
+def test_a_person_who_returns_keeps_the_id(gap_s, place):
+    scene = MovingScene(LEFT, RIGHT)
+    assert scene.ids() == [0, 1]
+    scene.heads[:] = []
+    for frame in range(20):
+        assert scene.next(1.0 + gap_s * frame / 20) == []
+    scene.heads[:] = [moved(RIGHT, y=-0.5 * place), moved(LEFT, y=0.5 * place)]
+    assert [face.id for face in scene.next(1.0 + gap_s)] == [0, 1]
+
+
+def test_somebody_who_could_be_either_of_two_is_somebody_new():
+    twin = moved(LEFT, x=0.3)
+    scene = MovingScene(LEFT, twin)
+    assert scene.ids() == [0, 1]
+    scene.heads[:] = []
+    for _ in range(100):
+        scene.ids()
+    scene.heads[:] = [moved(LEFT, x=0.15)]
+    assert scene.ids() == [2]
+
+
+def test_people_who_cross_keep_their_ids():
+    scene = MovingScene(LEFT, RIGHT)
+    for share in np.linspace(0.0, 1.0, 60):
+        heads = [moved(LEFT, x=0.3 * share), moved(RIGHT, x=-0.3 * share, z=0.3)]
+        hidden = abs(share - 0.5) < 0.15  # the nearer one hides the other
+        scene.heads[:] = heads[:1] if hidden else heads
+        faces = scene.next()
+        assert [face.id for face in faces][:1] == [0]
+    assert {face.id: face.translation_m[0] > 0 for face in faces} == {0: True, 1: False}
