@@ -7,6 +7,7 @@ and other colours, while a turn of the head, an expression or a shadow changes m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -58,10 +59,10 @@ class Signature(NamedTuple):
 
     def difference(self, other: Signature) -> float:
         """Return how much two faces differ: 0 for equal ones, about 0.2 for two people."""
-        shape = np.sqrt(((self.shape - other.shape) ** 2).sum() / len(self.shape))
+        shape = float(((self.shape - other.shape) ** 2).sum()) / len(self.shape)
         colours = max(float(np.abs(self.colours - other.colours).mean()), 1.0)
-        pattern = 1.0 - _standardized(self.colours) @ _standardized(other.colours)
-        return float(shape * np.sqrt(colours * max(pattern, 0.0)))
+        pattern = 1.0 - float(_standardized(self.colours) @ _standardized(other.colours))
+        return math.sqrt(shape * colours * max(pattern, 0.0))
 
     def towards(self, other: Signature, share: float) -> Signature:
         """Return the mean of this one and a share of the other."""
@@ -105,7 +106,7 @@ def recognize(
     differences = {number: person.difference(signature) for number, person in people.items()}
     if not differences:
         return None
-    best = min(differences, key=differences.__getitem__)
+    best = min(differences, key=lambda number: differences[number])
     others = [value for number, value in differences.items() if number != best]
     limit = BRIDGED_DIFFERENCE if best in set(nearby) else OTHER_DIFFERENCE
     is_sure = differences[best] < min(limit, CLEARLY * min(others, default=float("inf")))
