@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
+from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER, TRUTH_NAME
 from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled_names
@@ -62,6 +66,43 @@ def test_noise_has_low_confidence(estimator, noise):
     assert CARD_KEY in estimator.card.training
     faces = estimator(noise, boxes=[(40, 20, 240, 220), (100, 100, 180, 180)])
     assert all(face.confidence < 0.5 for face in faces)
+
+
+def covered(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    is_covered = np.arange(image.shape[1]) > (box[0] + box[2]) / 2
+    return np.where(is_covered[:, None], np.uint8(100), image)
+
+
+def blurred(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    radius_px = 0.06 * float(box[2] - box[0])
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius_px)))
+
+
+def tiny(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """As a camera sees a face of 16 px, enlarged again."""
+    drawn = Image.fromarray(image)
+    factor = 16.0 / float(box[2] - box[0])
+    small = drawn.resize((round(drawn.width * factor), round(drawn.height * factor)))
+    return np.asarray(small.resize(drawn.size))
+
+
+def without_face(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "growth"), [(covered, 1.5), (blurred, 1.5), (tiny, 1.3), (without_face, 5.0)]
+)
+def test_error_bars_grow_as_a_face_is_harder_to_see(estimator, change, growth):
+    """Of the rotation and of the landmarks; the face itself is the same."""
+    image = np.asarray(Image.open(SELFTEST_FOLDER / IMAGE_NAME).convert("RGB"))
+    box = np.array(json.loads((SELFTEST_FOLDER / TRUTH_NAME).read_text())["box_xyxy"])
+    clear, unclear = (
+        estimator(each, boxes=[box])[0].error_bars for each in (image, change(image, box))
+    )
+    for quantity in ("rotation", "across", "landmarks"):
+        ratio = unclear[quantity].mean() / clear[quantity].mean()
+        assert ratio > growth, f"{quantity}: {ratio:.2f}"
 
 
 @pytest.mark.skipif(not bundled_model().is_file(), reason="needs the bundled detector")

@@ -119,9 +119,7 @@ def calibrate(
     views: tuple[Path, ...] = (),
     faces: Positive = 16_000,
 ) -> None:
-    """Calibrate the confidence and the error bars of a weight bundle on synthetic faces.
-
-    With ``--views`` error bars are fitted first; without, those that the bundle has are calibrated.
+    """Calibrate the confidence of a weight bundle on synthetic faces, and fit error bars to it.
 
     Parameters
     ----------
@@ -133,9 +131,10 @@ def calibrate(
         Other seeds give other images.
     views
         Folder of rendered views that the network has not been trained on (`trg data pack
-        synthetic`); may be repeated.
+        synthetic`), to fit error bars to and calibrate them on; may be repeated. None: the error
+        bars stay as they are.
     faces
-        Number of views to fit the error bars to; 16,000 take some minutes.
+        Number of these views; 16,000 take some minutes.
     """
     from trg.inference.bundle import read_bundle, write_bundle
     from trglab.evaluation.calibration import calibrated

@@ -1,4 +1,4 @@
-"""Fit a network's confidence model, and the factors on its error bars, on synthetic images.
+"""Fit a network's confidence model on synthetic images.
 
 The network runs on boxes around synthetic faces, accurate and inaccurate ones, and on boxes in
 images without a face. An estimate counts as correct if its 68 projected landmarks lie within a
@@ -8,31 +8,18 @@ tenth of the face's size of the true ones. A logistic regression predicts that f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.face import Face
 from trg.geometry.camera import Camera
-from trg.geometry.face_mesh import landmark_groups
 from trg.inference.bundle import WeightBundle
 from trg.inference.confidence import CARD_KEY, ConfidenceModel
-from trg.inference.error_bar_calibration import CARD_KEY as ERROR_BARS_KEY
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline
 from trg.inference.runtime import PoseNetwork, PoseRuntime
-from trglab.datasets.sample import Sample
-from trglab.evaluation.error_bar_scores import (
-    FaceArrays,
-    calibration_factors,
-    component_errors,
-    standardized,
-    true_faces,
-)
-from trglab.evaluation.ground_truth import ground_truth_from_samples, without_image
 from trglab.evaluation.metrics import nme, rectangle_size_px
 from trglab.synth.dataset import SyntheticFaces
 from trglab.synth.negatives import face_free_images
@@ -67,9 +54,6 @@ class Outcomes(NamedTuple):
     """``(n, k)``, see :func:`trg.inference.confidence.confidence_features`"""
     is_right: NDArray[np.bool_]
     """``(n,)``"""
-    standardized: Mapping[str, Floats] = MappingProxyType({})
-    """Errors over their error bars, by quantity, of the estimates in accurate boxes
-    (:func:`~trglab.evaluation.error_bar_scores.standardized`); empty without error bars"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +83,10 @@ def calibrated(
 ) -> tuple[WeightBundle, ConfidenceFit]:
     """Return the bundle with a confidence model fitted to its weights on its card, and the fit.
 
-    The card also gets the factors on the error bars, if the bundle has any. Renders ``images``
-    synthetic faces and as many images without a face, which takes minutes.
+    Renders ``images`` synthetic faces and as many images without a face, which takes minutes.
     """
-    training = {k: v for k, v in bundle.card.training.items() if k != ERROR_BARS_KEY}
-    bundle = replace(bundle, card=replace(bundle.card, training=training))
-    outcomes = box_outcomes(PoseRuntime(bundle), images, seed)
-    fit = fit_confidence(outcomes)
-    training = {**training, CARD_KEY: fit.model.to_dict()}
-    if outcomes.standardized:
-        training[ERROR_BARS_KEY] = calibration_factors(outcomes.standardized)
+    fit = fit_confidence(box_outcomes(PoseRuntime(bundle), images, seed))
+    training = {**bundle.card.training, CARD_KEY: fit.model.to_dict()}
     return replace(bundle, card=replace(bundle.card, training=training)), fit
 
 
@@ -117,22 +95,15 @@ def box_outcomes(network: PoseNetwork, images: int, seed: int = 0) -> Outcomes:
     pipeline = PosePipeline(network)
     rows: list[Floats] = []
     is_right: list[bool] = []
-    faces: list[Face] = []
-    samples: list[Sample] = []
-    for requests, sample in _requests(images, seed):
-        for index, scored in enumerate(pipeline.estimate_with_features(requests)):
+    for requests, points_px in _requests(images, seed):
+        for scored in pipeline.estimate_with_features(requests):
             if scored is None:
                 continue
             rows.append(scored.features)
             is_right.append(
-                sample is not None
-                and _is_right(scored.face.landmarks68_px, sample.require_landmarks68_px())
+                points_px is not None and _is_right(scored.face.landmarks68_px, points_px)
             )
-            if sample is not None and scored.face.error_bars and index < ACCURATE_BOXES:
-                faces.append(scored.face)
-                samples.append(without_image(sample))
-    ratios = _standardized(faces, samples) if faces else {}
-    return Outcomes(np.stack(rows), np.array(is_right), ratios)
+    return Outcomes(np.stack(rows), np.array(is_right))
 
 
 def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
@@ -154,23 +125,6 @@ def fit_confidence(outcomes: Outcomes) -> ConfidenceFit:
         found_above_half=float(above[is_right].mean()),
         bins=tuple(reliability(confidence, is_right)),
     )
-
-
-def _standardized(faces: Sequence[Face], samples: Sequence[Sample]) -> dict[str, Floats]:
-    """Return the faces' errors over their error bars, by quantity."""
-    named = [replace(each, name=str(i)) for i, each in enumerate(samples)]
-    true = true_faces(ground_truth_from_samples(named), np.arange(len(faces)))
-    if true is None:
-        return {}
-    estimated = FaceArrays(
-        np.stack([face.rotation for face in faces]),
-        np.stack([face.translation_m for face in faces]),
-        np.stack([face.landmarks_m for face in faces]),
-        np.stack([face.landmarks68_px for face in faces]),
-    )
-    std = np.stack([face.error_bars.std for face in faces if face.error_bars is not None])
-    groups = landmark_groups(faces[0].topology)
-    return standardized(component_errors(estimated, true, groups), std)
 
 
 def fit_logistic(
@@ -225,15 +179,15 @@ def reliability(
     ]
 
 
-def _requests(images: int, seed: int) -> Iterator[tuple[list[FaceRequest], Sample | None]]:
-    """Yield the boxes of each image, and the labels of its face, if any."""
+def _requests(images: int, seed: int) -> Iterator[tuple[list[FaceRequest], Floats | None]]:
+    """Yield the boxes of each image, and the true landmarks of its face, if any."""
     faces = SyntheticFaces(FACES_SEED + seed, window=None, image_size=IMAGE_SIZE, shots=SHOTS)
     for index, empty in enumerate(face_free_images(seed + 1, images, IMAGE_SIZE)):
         rng = np.random.default_rng((seed, index))
         sample = faces.sample(index * IMAGE_STRIDE)
         boxes = _boxes_near(rng, sample.box_xyxy)
         requests = [FaceRequest(sample.image, sample.camera, box) for box in boxes]
-        yield requests, sample
+        yield requests, sample.require_landmarks68_px()
         camera = Camera.assumed(*IMAGE_SIZE)
         yield [FaceRequest(empty, camera, box) for box in _boxes_anywhere(rng)], None
 

@@ -3,7 +3,8 @@
 The network runs as users run it, from its bundle, on stored views of rendered faces: half with
 what a detector's boxes vary in, half beyond that (blur, noise, covered patches, roll, wrong boxes),
 where errors are large. The head of :mod:`trg.network.error_bars` is fitted to the errors by a
-Gaussian negative log-likelihood. The network's own answers do not change.
+Gaussian negative log-likelihood. One factor per quantity is calibrated on further views, which vary
+in what a detector's boxes vary in only. The network's own answers do not change.
 """
 
 from __future__ import annotations
@@ -19,12 +20,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trg.error_bars import QUANTITIES
-from trg.geometry.face_mesh import landmark_groups
+from trg.geometry.face_mesh import FaceTopology, landmark_groups
 from trg.inference.bundle import WeightBundle
+from trg.inference.error_bar_calibration import CARD_KEY
 from trg.inference.runtime import PoseArrays, PoseRuntime
 from trg.network.error_bars import ErrorBarHead, add_error_bars, head_inputs, without_error_bars
 from trglab.datasets.view_store import ViewStore
-from trglab.evaluation.error_bar_scores import FaceArrays, component_errors, mean_squares
+from trglab.evaluation.error_bar_scores import (
+    ComponentErrors,
+    FaceArrays,
+    calibration_factors,
+    component_errors,
+    mean_squares,
+    standardized,
+)
 from trglab.training.augment import (
     AugmentConfig,
     Augmenter,
@@ -36,6 +45,9 @@ from trglab.training.augment import (
 
 FACES = 16_000
 """Views that are read, some of them twice if the stores hold fewer."""
+
+CALIBRATED_SHARE = 0.2
+"""Share of the views, the last ones, that are not fitted to and calibrate."""
 
 VIEW_BATCH = 16
 """Half with each of the two augmentations."""
@@ -88,14 +100,33 @@ def with_error_bars(
     """
     bundle = without_error_bars(bundle)
     head = ErrorBarHead(bundle.topology)
+    fitted = round(faces * (1.0 - CALIBRATED_SHARE))
     parts = []
-    for done, part in enumerate(_read_examples(bundle, head, stores, faces, seed), 1):
-        parts.append(part)
+    runs = _run_on_views(bundle, stores, range(fitted), (USUAL, BEYOND), seed)
+    for done, (arrays, batch) in enumerate(runs, 1):
+        parts.append(_examples(arrays, batch, head, bundle.topology))
         if on_progress is not None:
-            on_progress(min(done * VIEW_BATCH, faces))
+            on_progress(done * VIEW_BATCH)
     features, squares = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     fit_head(head, features, squares, STEPS, seed)
-    return add_error_bars(bundle, head)
+    calibrated = calibrate(add_error_bars(bundle, head), stores, range(fitted, faces), seed)
+    if on_progress is not None:
+        on_progress(faces)
+    return calibrated
+
+
+def calibrate(
+    bundle: WeightBundle, stores: Sequence[Path], faces: range, seed: int = 0
+) -> WeightBundle:
+    """Return a bundle with error bars with factors that calibrate them on stored views."""
+    parts: list[dict[str, NDArray[np.float64]]] = []
+    for arrays, batch in _run_on_views(bundle, stores, faces, (USUAL,), seed):
+        assert arrays.std is not None
+        std = arrays.std.astype(np.float64)
+        parts.append(standardized(_errors(arrays, batch, bundle.topology), std))
+    ratios = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    training = {**bundle.card.training, CARD_KEY: calibration_factors(ratios)}
+    return replace(bundle, card=replace(bundle.card, training=training))
 
 
 def fit_head(
@@ -129,24 +160,27 @@ def fit_head(
         schedule.step()
 
 
-def _read_examples(
-    bundle: WeightBundle, head: ErrorBarHead, folders: Sequence[Path], faces: int, seed: int
-) -> Iterator[_Examples]:
-    """Run the network on augmented views, batch by batch."""
+def _run_on_views(
+    bundle: WeightBundle,
+    folders: Sequence[Path],
+    faces: range,
+    augmentations: Sequence[AugmentConfig],
+    seed: int,
+) -> Iterator[tuple[PoseArrays, TrainingBatch]]:
+    """Run the network on augmented views, batch by batch; the batches take turns in the stores."""
     runtime = PoseRuntime(bundle)
     stores = [ViewStore(folder) for folder in folders]
     augmenters = [_augmenter(store, bundle) for store in stores]
-    groups = landmark_groups(bundle.topology)
     generator = torch.Generator().manual_seed(seed)
-    for start in range(0, faces, VIEW_BATCH):
+    for start in faces[::VIEW_BATCH]:
         which = start // VIEW_BATCH % len(stores)
         store, first = stores[which], start // len(stores)
         views = store.views((first + i) % len(store) for i in range(VIEW_BATCH))
-        draws = [draw(config, VIEW_BATCH // 2, generator) for config in (USUAL, BEYOND)]
-        batch = augmenters[which](views, concatenate_draws(draws), torch.device("cpu"))
+        share = VIEW_BATCH // len(augmentations)
+        draws = concatenate_draws([draw(each, share, generator) for each in augmentations])
+        batch = augmenters[which](views, draws, torch.device("cpu"))
         crops = batch.crops.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        arrays = runtime(np.ascontiguousarray(crops.numpy()), batch.bbox_info.numpy())
-        yield _examples(arrays, batch, head, groups)
+        yield runtime(np.ascontiguousarray(crops.numpy()), batch.bbox_info.numpy()), batch
 
 
 def _augmenter(store: ViewStore, bundle: WeightBundle) -> Augmenter:
@@ -164,23 +198,21 @@ def _augmenter(store: ViewStore, bundle: WeightBundle) -> Augmenter:
 
 @torch.no_grad()
 def _examples(
-    arrays: PoseArrays, batch: TrainingBatch, head: ErrorBarHead, groups: NDArray[np.int32]
+    arrays: PoseArrays, batch: TrainingBatch, head: ErrorBarHead, topology: FaceTopology
 ) -> _Examples:
-    landmarks68 = head.landmarks68.numpy()
-    estimated = FaceArrays(
-        arrays.rotation.astype(np.float64),
-        arrays.translation_m.astype(np.float64),
-        arrays.vertices_m.astype(np.float64),
-        arrays.vertices_crop[:, landmarks68].astype(np.float64),
+    errors = _errors(arrays, batch, topology)
+    squares = torch.tensor(mean_squares(errors), dtype=torch.float32)
+    return _Examples(head.features(*head_inputs(arrays, batch.bbox_info)), squares)
+
+
+def _errors(arrays: PoseArrays, batch: TrainingBatch, topology: FaceTopology) -> ComponentErrors:
+    estimated = (
+        *(arrays.rotation, arrays.translation_m, arrays.vertices_m),
+        arrays.vertices_crop[:, topology.landmarks68],
     )
-    true = FaceArrays(
-        *(
-            tensor.double().numpy()
-            for tensor in (
-                batch.rotation, batch.translation_m, batch.vertices_m, batch.landmarks68_crop
-            )
-        )
-    )  # fmt: skip
-    squares = mean_squares(component_errors(estimated, true, groups))
-    features = head.features(*head_inputs(arrays, batch.bbox_info))
-    return _Examples(features, torch.tensor(squares, dtype=torch.float32))
+    true = (batch.rotation, batch.translation_m, batch.vertices_m, batch.landmarks68_crop)
+    return component_errors(
+        FaceArrays(*(array.astype(np.float64) for array in estimated)),
+        FaceArrays(*(tensor.double().numpy() for tensor in true)),
+        landmark_groups(topology),
+    )
