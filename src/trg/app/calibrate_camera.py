@@ -31,11 +31,12 @@ Floats = NDArray[np.float64]
 CALIBRATION_MODEL = "trg_m"
 """The weights that the correction is measured with."""
 
-PRIOR_FOCAL = 0.741
-"""Most probable focal length over the diagonal of the picture: a field of view of 68 degrees."""
+PRIOR_FOCAL = 0.69
+"""Most probable focal length over the diagonal of the picture: a field of view of 72 degrees, as of
+webcams (78, by most data sheets) and of phones, whose stabilised videos are cropped."""
 
 PRIOR_LOG_STD = 0.25
-"""Standard deviation of its logarithm: two thirds of cameras have 55 to 82 degrees."""
+"""Standard deviation of its logarithm: two thirds of cameras have 59 to 86 degrees."""
 
 MAX_SHARE, HALF_SHARE_SIZE = 0.36, 0.12
 """The share of the way to the true focal length that the fit goes: of very near faces, and the size
