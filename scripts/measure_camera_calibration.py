@@ -16,21 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from trg.app.calibrate_camera import CALIBRATION_MODEL, View, calibrate_from_views
-from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
+from trg.inference.bundle import bundled
+from trg.inference.pose_pipeline import FaceRequest, PosePipeline
+from trg.inference.runtime import PoseRuntime
 from trglab.datasets.sample import Sample
 from trglab.synth.clips import CLIP_FRAMES, STOP_FRAME, SyntheticClips
 
 SEED, DISTANCES_M = 4_000_003, (0.4, 0.6, 1.0)
 
 
-def views_of(estimator: HeadPoseEstimator, samples: list[Sample], told: Camera) -> list[View]:
+def views_of(pipeline: PosePipeline, samples: list[Sample], told: Camera) -> list[View]:
     """Estimate the faces with the camera that the network is told."""
-    found = []
-    for index, sample in enumerate(samples):
-        boxes = sample.box_xyxy[None]
-        found += [View(index, face) for face in estimator(sample.image, told, boxes)]
-    return found
+    requests = [FaceRequest(sample.image, told, sample.box_xyxy) for sample in samples]
+    found = enumerate(pipeline.estimate_with_features(requests))
+    return [View(index, each.face, each.heatmap68_px) for index, each in found if each is not None]
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--views", type=int, default=30)
     options = parser.parse_args()
-    estimator = HeadPoseEstimator(CALIBRATION_MODEL)
+    pipeline = PosePipeline(PoseRuntime(bundled(CALIBRATION_MODEL), threads=1))
     rows = np.loadtxt(options.out, ndmin=2).tolist() if options.out.exists() else []
     done = {(row[0], int(row[1])) for row in rows}
     clips = {each: SyntheticClips(SEED, distance_m=(each, each)) for each in DISTANCES_M}
@@ -51,9 +51,8 @@ def main() -> None:
             continue
         samples = [clips[distance_m].sample(CLIP_FRAMES * number + frame) for frame in frames]
         truth = samples[0].camera
-        assumed = Camera.from_fov(60.0, truth.width, truth.height, "diagonal", "assumed")
-        first = calibrate_from_views(views_of(estimator, samples, assumed))
-        found = calibrate_from_views(views_of(estimator, samples, first.camera))
+        assumed = Camera.assumed(truth.width, truth.height)
+        found = calibrate_from_views(views_of(pipeline, samples, assumed))
         rows.append([distance_m, number, np.log(found.camera.fx / truth.fx), found.log_std])
         np.savetxt(options.out, rows, "%.5g")
     table = np.array(rows)

@@ -1,16 +1,16 @@
 """Focal length of a camera from a clip of one person who turns and leans.
 
-The bundle adjustment of :mod:`trg.geometry.self_calibration` fits the landmarks that the network
-finds. Those follow the focal length that the network is told: it has learned what faces look like
-through cameras that are known. The fit therefore moves only a share of the way from the assumed
-focal length to the true one. This share, and the spread of what is left, are measured on synthetic
-clips (``scripts/measure_camera_calibration.py``), and the estimate corrects for them.
+The bundle adjustment of :mod:`trg.geometry.self_calibration` fits the 68 landmarks of the network's
+heatmaps. The projected landmarks of a :class:`~trg.face.Face` would not do: they follow the focal
+length that the network is told. Errors of the heatmaps are alike in all views of a person, so that
+the error bar is wider than that of independent ones; its constants are measured on synthetic clips
+(``scripts/measure_camera_calibration.py``).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
@@ -19,11 +19,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.estimator import HeadPoseEstimator
+from trg.estimator import MIN_CONFIDENCE, HeadPoseEstimator
 from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.self_calibration import LANDMARK_STD, FaceViews, FocalFit, fit_focal
 from trg.geometry.shape_basis import bundled_shape_basis
+from trg.inference.bundle import bundled
+from trg.inference.pose_pipeline import FaceRequest, PosePipeline
+from trg.inference.runtime import PoseRuntime
 from trg.io.video import VideoReader
 
 Floats = NDArray[np.float64]
@@ -38,15 +41,12 @@ webcams (78, by most data sheets) and of phones, whose stabilised videos are cro
 PRIOR_LOG_STD = 0.25
 """Standard deviation of its logarithm: two thirds of cameras have 59 to 86 degrees."""
 
-MAX_SHARE, HALF_SHARE_SIZE = 0.36, 0.12
-"""The share of the way to the true focal length that the fit goes: of very near faces, and the size
-of the face over the focal length at which it is half as much."""
+FIT_SHARE, FIT_OFFSET, FIT_LOG_STD, FIT_STD_FACTOR = 0.85, -0.07, 0.1, 0.3
+"""Of the fit, in the logarithm of the focal length from the assumed one: the share of the way to
+the truth that it goes, because heatmaps are drawn to usual faces; its mean error; the standard
+deviation that more views do not lower, and the factor of what independent errors would give."""
 
-FIT_OFFSET, FIT_LOG_STD, FIT_STD_FACTOR = -0.025, 0.02, 0.38
-"""Of the fit's error in the logarithm of the focal length: the mean; the standard deviation that
-more views do not lower, and the factor of what independent errors of landmarks would give."""
-
-MAX_TRACKED, MAX_VIEWS, MIN_VIEWS = 400, 60, 8
+MAX_TRACKED, MAX_VIEWS, MIN_VIEWS = 200, 60, 8
 """Frames in which the face is followed, views of the fit, and views without which there is none."""
 
 SECOND_PERSON_SHARE = 0.2
@@ -73,6 +73,8 @@ class View(NamedTuple):
 
     frame: int
     face: Face
+    landmarks68_px: Floats
+    """``(68, 2)``: by the heatmaps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,23 +125,37 @@ def calibrate_from_clip(
     FileNotFoundError, OSError, ValueError
         The video cannot be read, shows several people, or shows a face in too few frames.
     """
-    estimator = HeadPoseEstimator(model)
+    tracks = _follow(path)
+    chosen = choose_frames(one_person(tracks, face_id), MAX_VIEWS)
+    pipeline = PosePipeline(PoseRuntime(bundled(model), threads=1))
+    views = []
     with VideoReader(path) as reader:
-        assumed = Camera.from_fov(60.0, reader.width, reader.height, "diagonal", "assumed")
-        step = max(1, (reader.frame_count or 0) // MAX_TRACKED)
+        for frame in islice(reader, max(chosen) + 1):
+            if frame.index in chosen:
+                face = chosen[frame.index]
+                found = pipeline.estimate_with_features(
+                    [FaceRequest(frame.pixels, face.camera, face)]
+                )[0]
+                if found is not None and found.face.confidence >= MIN_CONFIDENCE:
+                    views.append(View(frame.index, found.face, found.heatmap68_px))
+    return calibrate_from_views(views)
+
+
+def _follow(path: str | PathLike[str]) -> dict[int, dict[int, Face]]:
+    """Return the faces of the clip by id and frame, with the assumed camera."""
+    with VideoReader(path) as reader:
+        assumed = Camera.assumed(reader.width, reader.height)
+        step = -(-(reader.frame_count or 1) // MAX_TRACKED)
         frames = (frame for frame in reader if frame.index % step == 0)
-        tracks: dict[int, list[View]] = defaultdict(list)
-        for result in estimator.stream(frames, assumed, smooth=False):
+        tracks: dict[int, dict[int, Face]] = defaultdict(dict)
+        for result in HeadPoseEstimator().stream(frames, assumed, smooth=False):
             for face in result.faces:
-                tracks[face.id or 0].append(View(result.index, face))
-    views = choose_views(one_person(tracks, face_id), MAX_VIEWS)
-    first = calibrate_from_views(views)
-    # Near the truth the correction is small.
-    return calibrate_from_views(_seen_again(estimator, path, views, first.camera))
+                tracks[face.id or 0][result.index] = face
+    return tracks
 
 
-def one_person(tracks: dict[int, list[View]], face_id: int | None) -> list[View]:
-    """Return the views of the person with an id, or of the only one.
+def one_person(tracks: Mapping[int, dict[int, Face]], face_id: int | None) -> dict[int, Face]:
+    """Return the faces by frame of the person with an id, or of the only one.
 
     Raises ValueError if there is none, or several.
     """
@@ -161,19 +177,20 @@ def one_person(tracks: dict[int, list[View]], face_id: int | None) -> list[View]
     return tracks[by_length[0]]
 
 
-def choose_views(views: Sequence[View], count: int) -> list[View]:
-    """Return at most ``count`` views that differ most in pose, distance and position.
+def choose_frames(faces: Mapping[int, Face], count: int) -> dict[int, Face]:
+    """Return at most ``count`` frames that differ most in pose, distance and position.
 
-    The farthest view from all that are chosen comes next (Gonzalez 1985), from the one with the
-    most typical pose on. The order is that of the clip.
+    The farthest from all that are chosen comes next (Gonzalez 1985), from the one with the most
+    typical pose on. The order is that of the clip.
     """
-    features = np.array([_features(view.face) for view in views]) / VIEW_SCALES
+    frames = list(faces)
+    features = np.array([_features(face) for face in faces.values()]) / VIEW_SCALES
     chosen = [int(np.linalg.norm(features - np.median(features, 0), axis=1).argmin())]
-    nearest = np.full(len(views), np.inf)
-    while len(chosen) < min(count, len(views)):
+    nearest = np.full(len(frames), np.inf)
+    while len(chosen) < min(count, len(frames)):
         nearest = np.minimum(nearest, np.linalg.norm(features - features[chosen[-1]], axis=1))
         chosen.append(int(nearest.argmax()))
-    return [views[index] for index in sorted(chosen)]
+    return {frames[index]: faces[frames[index]] for index in sorted(chosen)}
 
 
 def calibrate_from_views(views: Sequence[View]) -> ClipCalibration:
@@ -187,11 +204,12 @@ def calibrate_from_views(views: Sequence[View]) -> ClipCalibration:
         )
     assumed = views[0].face.camera
     sizes_px = _face_sizes(views)
-    angular_size = float(np.median(sizes_px)) / assumed.fx
     half = len(views) // 2
     fit, *half_fits = (_fit(part) for part in (views, views[:half], views[half:]))
-    focal_px, log_std = corrected_focal(fit, assumed, angular_size)
-    halves = [corrected_focal(each, assumed, angular_size)[0] for each in half_fits]
+    focal_px, log_std = corrected_focal(fit, assumed)
+    halves = [corrected_focal(each, assumed)[0] for each in half_fits]
+    # The mean of two halves is off by half of their difference, typically.
+    log_std = max(log_std, 0.5 * abs(float(np.log(halves[0] / halves[1]))))
     size = assumed.width, assumed.height
     camera = Camera(
         focal_px,
@@ -205,6 +223,8 @@ def calibrate_from_views(views: Sequence[View]) -> ClipCalibration:
     yaw_deg, _, log_depth, *_ = np.array([_features(view.face) for view in views]).T
     distance_m = float(np.exp(np.median(log_depth)) * focal_px / assumed.fx)
     weaknesses = []
+    if abs(np.log(halves[0] / halves[1])) > 2.0 * GOOD_LOG_STD:
+        weaknesses.append(f"its halves disagree, {halves[0]:.0f} and {halves[1]:.0f} px")
     if distance_m > FAR_M:
         weaknesses.append(f"the face is far, {distance_m:.1f} m")
     if yaw_deg.std() < LITTLE_TURN_DEG:
@@ -223,15 +243,10 @@ def calibrate_from_views(views: Sequence[View]) -> ClipCalibration:
     )
 
 
-def corrected_focal(fit: FocalFit, assumed: Camera, angular_size: float) -> tuple[float, float]:
-    """Return the focal length and the standard deviation of its logarithm.
-
-    ``angular_size`` is the median size of the face over the assumed focal length: the share of the
-    way that the fit goes grows with the perspective of the face.
-    """
-    share = MAX_SHARE * angular_size**2 / (angular_size**2 + HALF_SHARE_SIZE**2)
-    seen = (np.log(fit.focal_px / assumed.fx) - FIT_OFFSET) / share
-    seen_std = (FIT_LOG_STD + FIT_STD_FACTOR * fit.log_focal_std) / share
+def corrected_focal(fit: FocalFit, assumed: Camera) -> tuple[float, float]:
+    """Return the focal length and the standard deviation of its logarithm, with the prior."""
+    seen = (np.log(fit.focal_px / assumed.fx) - FIT_OFFSET) / FIT_SHARE
+    seen_std = np.hypot(FIT_LOG_STD, FIT_STD_FACTOR * fit.log_focal_std) / FIT_SHARE
     diagonal_px = np.hypot(assumed.width, assumed.height)
     prior = np.log(PRIOR_FOCAL * diagonal_px / assumed.fx)
     precision = seen_std**-2 + PRIOR_LOG_STD**-2
@@ -243,7 +258,7 @@ def _fit(views: Sequence[View]) -> FocalFit:
     basis, topology = bundled_shape_basis(), views[0].face.topology
     basis.require_mesh(topology)
     camera = views[0].face.camera
-    landmarks_px = np.array([view.face.landmarks68_px for view in views])
+    landmarks_px = np.array([view.landmarks68_px for view in views])
     return fit_focal(
         FaceViews(
             landmarks_px - (camera.cx, camera.cy),
@@ -267,23 +282,9 @@ def landmark_std_px(views: Sequence[View]) -> Floats:
     predicted = [view.face.landmarks_std_px for view in views]
     known = [each for each in predicted if each is not None]
     if len(known) < len(views):
-        return np.repeat(LANDMARK_STD * sizes_px, len(views[0].face.landmarks68_px), 1)
+        return np.repeat(LANDMARK_STD * sizes_px, len(views[0].landmarks68_px), 1)
     shares = np.array(known) / sizes_px
     return LANDMARK_STD * sizes_px * shares / np.sqrt(np.mean(shares**2))
-
-
-def _seen_again(
-    estimator: HeadPoseEstimator, path: str | PathLike[str], views: Sequence[View], camera: Camera
-) -> list[View]:
-    """Estimate the same frames with another camera."""
-    boxes = {view.frame: view.face.box_xyxy[None] for view in views}
-    again = []
-    with VideoReader(path) as reader:
-        for frame in islice(reader, max(boxes) + 1):
-            if frame.index in boxes:
-                found = estimator(frame.pixels, camera, boxes[frame.index])
-                again += [View(frame.index, face) for face in found]
-    return again
 
 
 def _features(face: Face) -> list[float]:
@@ -294,5 +295,5 @@ def _features(face: Face) -> list[float]:
 
 def _face_sizes(views: Sequence[View]) -> Floats:
     """Return the geometric mean of width and height of the 68 landmarks, ``(n,)`` px."""
-    extent = np.array([np.ptp(view.face.landmarks68_px, axis=0) for view in views])
+    extent = np.array([np.ptp(view.landmarks68_px, axis=0) for view in views])
     return np.sqrt(extent.prod(1))

@@ -27,7 +27,7 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop
 from trg.geometry.lens import LensModelError, LensModelWarning
-from trg.geometry.projection import OPTICAL_AXIS, transform
+from trg.geometry.projection import OPTICAL_AXIS, rays_from_crop, transform
 from trg.geometry.rotations import orthonormalize, rotation_between, rotation_to_roll_deg
 from trg.geometry.virtual_camera import (
     VirtualCamera,
@@ -122,6 +122,9 @@ class ScoredFace(NamedTuple):
     face: Face
     features: Floats
     """``(k,)``, see :func:`trg.inference.confidence.confidence_features`"""
+    heatmap68_px: Floats
+    """``(68, 2)``: the 68 landmarks by the heatmaps, in the image. Unlike the face's, they follow
+    neither its shape nor the camera that the network is told."""
 
 
 def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> HeadPose:
@@ -242,8 +245,15 @@ class PosePipeline:
                 except ValueError:  # behind the camera or not finite: not a face
                     found[i] = None
                 else:
-                    found[i] = ScoredFace(face, features[row])
+                    heatmap68_px = _heatmap68_px(arrays, row, crops[i], requests[i].camera)
+                    found[i] = ScoredFace(face, features[row], heatmap68_px)
         return found
+
+
+def _heatmap68_px(arrays: PoseArrays, row: int, crop: FaceCrop, camera: Camera) -> Floats:
+    rays = rays_from_crop(arrays.landmarks68_crop[row].astype(np.float64), crop.bbox_info)
+    directions = np.concatenate([rays, np.ones((len(rays), 1))], 1) @ crop.cam_from_virtual.T
+    return camera.project(directions)
 
 
 def needs_refinement(scored: ScoredFace, crop: FaceCrop) -> bool:
