@@ -81,11 +81,18 @@ class ErrorBars:
         """Return the standard deviations of one of :data:`QUANTITIES`."""
         return self.std[QUANTITIES[quantity]]
 
-    def with_known_size(self, scale: float, size_std: float = INTERPUPILLARY_STD) -> ErrorBars:
+    def size_std(self, interpupillary_m: float) -> float:
+        """Return the relative error of a size from a measured interpupillary distance.
+
+        That of :data:`INTERPUPILLARY_STD`, and that of the estimated eyes which are scaled to it.
+        """
+        eyes_m = self["shape_sized"][LANDMARK_GROUPS.index("eyes")]
+        return float(np.hypot(INTERPUPILLARY_STD, eyes_m / interpupillary_m))
+
+    def with_known_size(self, scale: float, size_std: float) -> ErrorBars:
         """Return the error bars of a face that is scaled by ``scale`` to a known size.
 
-        ``size_std`` is the relative standard deviation of that size; the default is that of a
-        measured interpupillary distance.
+        ``size_std`` is the relative standard deviation of that size.
         """
         std = self.std.copy()
         std[QUANTITIES["along"]] = np.hypot(self["along_sized"], size_std)

@@ -402,10 +402,10 @@ class Face:
         estimated_m = self.interpupillary_m
         if estimated_m <= 0.0:
             raise ValueError("interpupillary_m: this face's eye landmarks coincide")
-        scale = known_m / estimated_m
+        scale, bars = known_m / estimated_m, self.error_bars
         return self._scaled(
             scale,
-            error_bars=self.error_bars and self.error_bars.with_known_size(scale),
+            error_bars=bars and bars.with_known_size(scale, bars.size_std(known_m)),
             person_size=None,
         )
 

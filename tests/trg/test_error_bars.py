@@ -40,10 +40,12 @@ def test_a_face_without_error_bars_has_none():
 def test_a_known_size_leaves_the_error_bars_of_the_rest():
     std = STD.copy()
     std[QUANTITIES["along"]], std[QUANTITIES["along_sized"]] = 0.05, 0.01
+    std[QUANTITIES["shape_sized"]] = 0.002
     face = make_face(error_bars=ErrorBars(std))
     sized = face.with_interpupillary(1.1 * face.interpupillary_m)
     relative = sized.translation_std_m / sized.distance_m
-    assert relative[2] == pytest.approx(np.hypot(0.01, INTERPUPILLARY_STD))
+    size_std = np.hypot(INTERPUPILLARY_STD, 0.002 / sized.interpupillary_m)
+    assert relative[2] == pytest.approx(np.hypot(0.01, size_std))
     np.testing.assert_allclose(relative[:2], face.translation_std_m[:2] / face.distance_m)
     np.testing.assert_array_equal(sized.rotation_std_deg, face.rotation_std_deg)
     np.testing.assert_array_equal(sized.landmarks_std_px, face.landmarks_std_px)
