@@ -168,17 +168,6 @@ def format_speed_table(rows: list[SpeedRow], gflops: float) -> str:
     return "\n".join(lines)
 
 
-def core_gflops(repeats: int = 5) -> float:
-    """Return the speed of NumPy's float32 matrix product, per second of CPU time."""
-    matrix = np.random.default_rng(0).normal(size=(1024, 1024)).astype(np.float32)
-    times_s = []
-    for _ in range(repeats + 1):
-        start = time.process_time()
-        matrix @ matrix
-        times_s.append(time.process_time() - start)
-    return 2.0 * 1024**3 / float(np.median(times_s[1:])) / 1e9
-
-
 def _calls(
     network: PoseNetwork, reference: PoseNetwork, image: NDArray[np.uint8]
 ) -> dict[str, Callable[[], Any]]:

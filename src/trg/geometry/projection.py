@@ -44,7 +44,7 @@ def rays_from_points(points_cam: ArrayT, min_depth_m: float = 1e-3) -> ArrayT:
 def crop_from_rays(rays: ArrayT, bbox_info: ArrayT) -> ArrayT:
     """Map rays ``(..., n, 2)`` to crop coordinates, given ``bbox_info`` ``(..., 3)``."""
     centre, side = bbox_info[..., None, :2], bbox_info[..., None, 2:]
-    return (rays - centre) * 2.0 / side
+    return (rays - centre) * (2.0 / side)
 
 
 def rays_from_crop(crop_points: ArrayT, bbox_info: ArrayT) -> ArrayT:

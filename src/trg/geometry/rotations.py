@@ -38,16 +38,15 @@ GIMBAL_LOCK_TOLERANCE = 1e-7
 def normalize(vectors: ArrayT, eps: float = 1e-12) -> ArrayT:
     """Scale vectors ``(..., d)`` to unit length; those shorter than ``eps`` are divided by it."""
     xp = namespace_of(vectors)
-    length_squared = (vectors * vectors).sum(-1)[..., None]
+    length_squared = (vectors * vectors).sum(-1, keepdims=True)
     return vectors / xp.sqrt(xp.clip(length_squared, eps * eps, None))
 
 
 def cross(a: ArrayT, b: ArrayT) -> ArrayT:
     """Return the cross product of vectors ``(..., 3)``."""
     xp = namespace_of(a)
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    return xp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
+    twice_a, twice_b = xp.concatenate([a, a], -1), xp.concatenate([b, b], -1)
+    return twice_a[..., 1:4] * twice_b[..., 2:5] - twice_a[..., 2:5] * twice_b[..., 1:4]
 
 
 def skew(vectors: ArrayLike) -> Floats:

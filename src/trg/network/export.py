@@ -58,15 +58,17 @@ class ExportedForward(nn.Module):
         self, crops: UInt8[Tensor, "b s s 3"], bbox_info: Float[Tensor, "b 3"]
     ) -> tuple[Tensor, ...]:
         """Return :data:`~trg.inference.runtime.REQUIRED_OUTPUTS`."""
-        output = self.network(crops.permute(0, 3, 1, 2), bbox_info)
-        last = output.steps[-1]
+        thetas, landmarks68_crop, peaks, _ = self.network.refine(
+            crops.permute(0, 3, 1, 2), bbox_info
+        )
+        last = self.network.step_output(thetas[-1], bbox_info)
         return (
             last.rotation,
             last.translation_m,
             last.vertices_m,
             last.vertices_crop,
-            output.landmarks68_crop,
-            output.peaks,
+            landmarks68_crop,
+            peaks,
         )
 
 
@@ -106,7 +108,11 @@ def export_bundle(
         config=network.config.to_dict(),
         storage=storage,
         parameters=parameter_count(network),
-        multiply_adds=multiply_adds(network, torch.zeros(1, 3, size, size), torch.ones(1, 3)),
+        multiply_adds=multiply_adds(
+            ExportedForward(network).eval(),
+            torch.zeros(1, size, size, 3, dtype=torch.uint8),
+            torch.ones(1, 3),
+        ),
         licence=licence,
         attribution=attribution,
         training=dict(training or {}),
@@ -178,6 +184,9 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
 
     def stored(name: str, like: Tensor) -> Tensor:
         array = weights.get(name)
+        layer, _, kind = name.rpartition(".")
+        if array is None and kind == "bias" and f"{layer}.weight" in weights:
+            return torch.zeros_like(like)  # the exporter leaves out a bias of zeros
         if array is None or array.shape != tuple(like.shape):
             got = "none" if array is None else f"one of shape {array.shape}"
             raise ValueError(

@@ -141,7 +141,6 @@ def soft_argmax(
     height, width = heatmaps.shape[-2:]
     weights = heatmaps.flatten(2).softmax(-1)
     peaks = weights.amax(-1)
-    grid = weights.unflatten(2, (height, width))
-    x = (grid.sum(2) * cell_centres(width).to(heatmaps)).sum(-1)
-    y = (grid.sum(3) * cell_centres(height).to(heatmaps)).sum(-1)
-    return torch.stack([x, y], -1), peaks
+    y, x = torch.meshgrid(cell_centres(height), cell_centres(width), indexing="ij")
+    centres = torch.stack([x, y], -1).flatten(0, 1).to(heatmaps)
+    return weights @ centres[None], peaks

@@ -39,11 +39,13 @@ and focal lengths do not appear below.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trg.geometry.face_mesh import FaceTopology
 from trg.geometry.projection import (
@@ -129,6 +131,8 @@ class TRGNetwork(nn.Module):
     start_correction: Tensor
     subsample: Tensor
     landmarks68: Tensor
+    needed: Tensor
+    landmarks68_of_needed: Tensor
     grid_crop: Tensor
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -198,18 +202,32 @@ class TRGNetwork(nn.Module):
                 f"network: expected crops (b, 3, {size}, {size}) and bbox_info (b, 3), "
                 f"got {tuple(crop.shape)} and {tuple(bbox_info.shape)}"
             )
+        thetas, landmarks68_crop, peaks, heatmaps = self.refine(crop, bbox_info)
+        steps = tuple(self.step_output(theta, bbox_info) for theta in thetas)
+        return NetworkOutput(steps, landmarks68_crop, peaks, heatmaps)
+
+    def refine(
+        self, crop: Tensor, bbox_info: Tensor
+    ) -> tuple[list[Theta], Float[Tensor, "b 68 2"], Float[Tensor, "b 68"], Tensor]:
+        """Return Theta_1, Theta_2, ... and the heatmaps' landmarks, peaks and logits.
+
+        Parameters are those of :meth:`forward`. Between the steps only those vertices are computed
+        that the next one needs.
+        """
         pixels = (crop.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         maps = self.decoder(self.backbone(pixels))
         heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
         landmarks68_crop, peaks = soft_argmax(heatmaps)
-        theta = self._theta_0(bbox_info)
-        output = self._step_output(theta, bbox_info)
-        steps = []
+        theta = self._theta_0()
+        thetas = []
         for step in range(self.config.iterations):
             # Each step learns from its own losses only. With gradients through the sampling points
             # or Theta_{t-1}, the steps adapt to each other and training becomes unstable.
             theta = Theta(*(tensor.detach() for tensor in theta))
-            previous = StepOutput(*(tensor.detach() for tensor in output))
+            previous = self.step_output(theta, bbox_info, self.needed)
+            previous = StepOutput(*(tensor.detach() for tensor in previous))
+            if step == 0:
+                theta = Theta(*(each.expand(crop.shape[0], *each.shape[1:]) for each in theta))
             feature_map = maps[self._map_index(step)]
             points_crop = self._sampling_points(step, previous, feature_map.shape[-1])
             features = self.samplers[step](feature_map, points_crop)
@@ -217,16 +235,13 @@ class TRGNetwork(nn.Module):
                 features, theta, previous, landmarks68_crop.detach(), bbox_info
             )
             theta = self._update(step, theta, inputs)
-            output = self._step_output(theta, bbox_info)
-            steps.append(output)
-        return NetworkOutput(tuple(steps), landmarks68_crop, peaks, heatmaps)
+            thetas.append(theta)
+        return thetas, landmarks68_crop, peaks, heatmaps
 
-    def _theta_0(self, bbox_info: Float[Tensor, "b 3"]) -> Theta:
-        batch = bbox_info.shape[0]
+    def _theta_0(self) -> Theta:
+        """Return Theta_0 for a batch of one, which stands for any: it is the same for all faces."""
         return Theta(
-            self.start_rotation_6d.expand(batch, -1),
-            self.start_correction.expand(batch, -1),
-            self.start_shape.expand(batch, *self.start_shape.shape),
+            self.start_rotation_6d[None], self.start_correction[None], self.start_shape[None]
         )
 
     def _sampling_points(
@@ -237,7 +252,7 @@ class TRGNetwork(nn.Module):
         None if the grid's points are the cells of the map.
         """
         if step > 0 and self.config.features == "aligned":
-            return previous.vertices_crop[:, self.subsample]
+            return previous.vertices_crop[:, : len(self.topology.subsample)]
         if self.config.grid_side == map_side:
             return None
         return self.grid_crop.expand(previous.vertices_crop.shape[0], -1, -1)
@@ -252,17 +267,19 @@ class TRGNetwork(nn.Module):
     ) -> Float[Tensor, "b inputs"]:
         """Concatenate the features, Theta_{t-1} and I."""
         inputs = [features]
-        if self.basis is not None:
-            inputs.append(theta.shape)
-        elif self.config.geometry:
-            # Relative to V_0: the difference between faces is small beside the coordinates
-            # themselves. The first layer's bias makes the two forms equivalent.
-            change_m = (theta.shape - self.start_vertices_m)[:, self.subsample]
-            inputs.append(change_m.flatten(1) / self.config.regressor.vertex_unit_m)
+        shape = theta.shape
+        if self.config.geometry:
+            if self.basis is None:
+                # Relative to V_0: the difference between faces is small beside the coordinates
+                # themselves. The first layer's bias makes the two forms equivalent.
+                change_m = (shape - self.start_vertices_m).index_select(1, self.subsample)
+                shape = change_m.flatten(1) / self.config.regressor.vertex_unit_m
+            inputs.append(shape)
         centre = bbox_info[:, :2] * self.config.box_centre_gain
         inputs += [theta.rotation_6d, theta.correction, centre, bbox_info[:, 2:]]
         if self.config.reprojection_residual:
-            residual_crop = landmarks68_crop - previous.vertices_crop[:, self.landmarks68]
+            projected = previous.vertices_crop.index_select(1, self.landmarks68_of_needed)
+            residual_crop = landmarks68_crop - projected
             # Rotated into the head's axes, in which a residual means the same for every pose.
             inputs.append((residual_crop @ previous.rotation[:, :2]).flatten(1))
         return torch.cat(inputs, 1)
@@ -276,20 +293,18 @@ class TRGNetwork(nn.Module):
             theta.shape if shape is None else theta.shape + shape,
         )
 
-    def _vertices_m(self, shape: Tensor) -> Float[Tensor, "b n 3"]:
-        """Return V_t: Theta's vertices, or those of its codes."""
-        if self.basis is None:
-            return shape
-        change = self.basis(shape).unflatten(1, (-1, 3))
-        return cast(Tensor, self.start_vertices_m + change * self.config.regressor.vertex_unit_m)
+    def step_output(
+        self, theta: Theta, bbox_info: Float[Tensor, "b 3"], chosen: Tensor | None = None
+    ) -> StepOutput:
+        """Compute rotation, translation (Eq. 2) and projected vertices (Eq. 3) from Theta_t.
 
-    def _step_output(self, theta: Theta, bbox_info: Float[Tensor, "b 3"]) -> StepOutput:
-        """Compute rotation, translation (Eq. 2) and projected vertices (Eq. 3) from Theta_t."""
+        ``chosen`` are the indices of the vertices; None: all.
+        """
         rotation = rotation_from_6d(theta.rotation_6d)
         translation_m = theta.correction
         if self.config.translation == "correction":
             translation_m = translation_from_correction(theta.correction, bbox_info)
-        vertices_m = self._vertices_m(theta.shape)
+        vertices_m = self._vertices_m(theta.shape, chosen)
         rays = rays_from_points(transform(vertices_m, rotation, translation_m), MIN_DEPTH_M)
         return StepOutput(
             theta.rotation_6d,
@@ -299,6 +314,20 @@ class TRGNetwork(nn.Module):
             vertices_m,
             crop_from_rays(rays, bbox_info),
         )
+
+    def _vertices_m(self, shape: Tensor, chosen: Tensor | None) -> Float[Tensor, "b n 3"]:
+        """Return vertices of V_t: Theta's, or those of its codes."""
+        if self.basis is None:
+            return shape if chosen is None else shape.index_select(1, chosen)
+        weight = self.basis.weight.unflatten(0, (-1, 3))
+        bias, start_m = self.basis.bias.unflatten(0, (-1, 3)), self.start_vertices_m
+        if chosen is not None:
+            weight, bias, start_m = (
+                each.index_select(0, chosen) for each in (weight, bias, start_m)
+            )
+        unit_m = self.config.regressor.vertex_unit_m
+        change = functional.linear(shape, weight.flatten(0, 1), bias.flatten())
+        return start_m + change.unflatten(1, (-1, 3)) * unit_m
 
     @property
     def start_shape(self) -> Tensor:
@@ -338,3 +367,12 @@ class TRGNetwork(nn.Module):
         }
         for name, tensor in constants.items():
             self.register_buffer(name, tensor)
+        subsample, landmarks68 = self.topology.subsample, self.topology.landmarks68
+        needed = np.concatenate([subsample, np.setdiff1d(landmarks68, subsample)])
+        places = {vertex: place for place, vertex in enumerate(needed.tolist())}
+        derived = {
+            "needed": needed,
+            "landmarks68_of_needed": [places[vertex] for vertex in landmarks68.tolist()],
+        }
+        for name, indices in derived.items():
+            self.register_buffer(name, torch.tensor(indices, dtype=torch.int64), persistent=False)

@@ -201,12 +201,15 @@ def bench(
     if target == "synth":
         results = [bench_renderer(seconds)]
     elif peer is not None:
-        from trg.app.bench_peer import core_gflops, format_speed_table, speed_table
+        from trg.app.bench_peer import format_speed_table, speed_table
+        from trglab.bench import matrix_product_gflops
 
         other = bundled(reference) if reference in bundled_names() else Path(reference)
         python = str(peer_python or sys.executable)
         rows = speed_table(read_bundle(path), read_bundle(other), python, 5 * seconds)
-        Console(soft_wrap=True).print(format_speed_table(rows, core_gflops()), highlight=False)
+        Console(soft_wrap=True).print(
+            format_speed_table(rows, matrix_product_gflops()), highlight=False
+        )
         return
     elif path.suffix == ".trg":
         bundle = read_bundle(path)
