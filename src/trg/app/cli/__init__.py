@@ -60,7 +60,7 @@ RESEARCH_VERBS = {
     "calibrate": LazyVerb(
         "trglab.cli.train:calibrate",
         TRAINING,
-        "Calibrate the confidence and the error bars of a weight bundle on synthetic faces.",
+        "Calibrate the confidence of a weight bundle on synthetic faces, and fit error bars to it.",
     ),
     "bench": LazyVerb(
         "trglab.cli.train:bench",
