@@ -86,6 +86,13 @@ class Person:
         self.signature = self.signature.towards(signature, 1.0 / self.frames)
         self.last_signature, self.last_box_xyxy, self.last_time_s = signature, box_xyxy, time_s
 
+    def is_like(self, signature: Signature, limit: float) -> bool:
+        """Return whether a face differs from the last one, or else from the mean, by less."""
+        return (
+            self.last_signature.difference(signature) < limit
+            or self.signature.difference(signature) < limit
+        )
+
     def difference(self, signature: Signature) -> float:
         """Return how much a face differs from the mean or the last one, whichever it is nearer."""
         return min(self.signature.difference(signature), self.last_signature.difference(signature))

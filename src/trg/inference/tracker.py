@@ -211,7 +211,7 @@ class FaceTracker:
             if track.id is not None:
                 limit = BRIDGED_DIFFERENCE if track.frames_lost else OTHER_DIFFERENCE
                 person = self._people[track.id]
-                if person.difference(signature) < limit:
+                if person.is_like(signature, limit):
                     person.see(signature, track.face.box_xyxy, time_s)
                     continue
             unknown.append((track, signature, track.id))

@@ -73,3 +73,13 @@ def test_the_movement_stops_without_a_jump_in_speed():
 def test_distances_out_of_range_are_refused(distance_m):
     with pytest.raises(ValueError, match="nearest <= farthest"):
         SyntheticClips(distance_m=distance_m)
+
+
+def test_after_a_cut_another_person_has_the_place_and_the_pose():
+    clips = SyntheticClips(5, distance_m=(0.6, 0.6), cut_frame=50, without=PLAIN)
+    before, after = clips.sample(49), clips.sample(50)
+    assert before.identity != after.identity
+    assert before.camera == after.camera
+    assert np.linalg.norm(before.translation_m - after.translation_m) < 0.05
+    assert np.abs(clips.neutral_m(49) - clips.neutral_m(50)).max() > 1e-3
+    np.testing.assert_array_equal(clips.neutral_m(49), clips.neutral_m(0))
