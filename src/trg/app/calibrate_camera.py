@@ -46,6 +46,9 @@ FIT_SHARE, FIT_OFFSET, FIT_LOG_STD, FIT_STD_FACTOR = 0.85, -0.07, 0.1, 0.3
 the truth that it goes, because heatmaps are drawn to usual faces; its mean error; the standard
 deviation that more views do not lower, and the factor of what independent errors would give."""
 
+MAX_SURPRISE = 2.0
+"""Difference from the prior, in standard deviations, beyond which the error bar is widened."""
+
 MAX_TRACKED, MAX_VIEWS, MIN_VIEWS = 200, 60, 8
 """Frames in which the face is followed, views of the fit, and views without which there is none."""
 
@@ -249,9 +252,12 @@ def corrected_focal(fit: FocalFit, assumed: Camera) -> tuple[float, float]:
     seen_std = np.hypot(FIT_LOG_STD, FIT_STD_FACTOR * fit.log_focal_std) / FIT_SHARE
     diagonal_px = np.hypot(assumed.width, assumed.height)
     prior = np.log(PRIOR_FOCAL * diagonal_px / assumed.fx)
+    # Hardly any camera is two standard deviations off: rather the landmarks are wrong.
+    surprise = abs(seen - prior) / np.hypot(seen_std, PRIOR_LOG_STD)
+    factor = surprise if surprise > MAX_SURPRISE else 1.0
     precision = seen_std**-2 + PRIOR_LOG_STD**-2
     mean = (seen / seen_std**2 + prior / PRIOR_LOG_STD**2) / precision
-    return float(assumed.fx * np.exp(mean)), float(precision**-0.5)
+    return float(assumed.fx * np.exp(mean)), float(factor * precision**-0.5)
 
 
 def _fit(views: Sequence[View]) -> FocalFit:

@@ -69,6 +69,12 @@ def test_the_error_bar_grows_with_the_fits_and_a_clip_that_tells_nothing_gives_t
     assert vague_std == pytest.approx(PRIOR_LOG_STD, rel=0.01)
 
 
+def test_a_focal_length_that_hardly_any_camera_has_gets_a_wide_error_bar():
+    _, usual = corrected_focal(fit_of(0.1, 0.03), CAMERA)
+    _, absurd = corrected_focal(fit_of(1.0, 0.03), CAMERA)
+    assert absurd > max(0.2, 3.0 * usual)
+
+
 def test_frames_are_chosen_for_variety_in_the_order_of_the_clip(topology):
     still = clip(topology, 30, yaw_deg=0.5, lean=0.01, moved_m=0.002)
     turned = {100 + view.frame: view.face for view in clip(topology, 3, yaw_deg=40.0)}
