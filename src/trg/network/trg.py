@@ -218,7 +218,7 @@ class TRGNetwork(nn.Module):
         maps = self.decoder(self.backbone(pixels))
         heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
         landmarks68_crop, peaks = soft_argmax(heatmaps)
-        theta = self._theta_0()
+        theta = self._theta_0(bbox_info)
         thetas = []
         for step in range(self.config.iterations):
             # Each step learns from its own losses only. With gradients through the sampling points
@@ -226,8 +226,6 @@ class TRGNetwork(nn.Module):
             theta = Theta(*(tensor.detach() for tensor in theta))
             previous = self.step_output(theta, bbox_info, self.needed)
             previous = StepOutput(*(tensor.detach() for tensor in previous))
-            if step == 0:
-                theta = Theta(*(each.expand(crop.shape[0], *each.shape[1:]) for each in theta))
             feature_map = maps[self._map_index(step)]
             points_crop = self._sampling_points(step, previous, feature_map.shape[-1])
             features = self.samplers[step](feature_map, points_crop)
@@ -238,10 +236,13 @@ class TRGNetwork(nn.Module):
             thetas.append(theta)
         return thetas, landmarks68_crop, peaks, heatmaps
 
-    def _theta_0(self) -> Theta:
-        """Return Theta_0 for a batch of one, which stands for any: it is the same for all faces."""
+    def _theta_0(self, bbox_info: Float[Tensor, "b 3"]) -> Theta:
+        # Not as a batch of one: the exporter would fold the constants, and a bundle lack them.
+        batch = bbox_info.shape[0]
         return Theta(
-            self.start_rotation_6d[None], self.start_correction[None], self.start_shape[None]
+            self.start_rotation_6d.expand(batch, -1),
+            self.start_correction.expand(batch, -1),
+            self.start_shape.expand(batch, *self.start_shape.shape),
         )
 
     def _sampling_points(
