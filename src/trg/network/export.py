@@ -184,9 +184,6 @@ def network_from_bundle(bundle: WeightBundle) -> TRGNetwork:
 
     def stored(name: str, like: Tensor) -> Tensor:
         array = weights.get(name)
-        layer, _, kind = name.rpartition(".")
-        if array is None and kind == "bias" and f"{layer}.weight" in weights:
-            return torch.zeros_like(like)  # the exporter leaves out a bias of zeros
         if array is None or array.shape != tuple(like.shape):
             got = "none" if array is None else f"one of shape {array.shape}"
             raise ValueError(
@@ -267,6 +264,13 @@ def _weights(graph: onnx.GraphProto) -> dict[str, NDArray[np.float32]]:
             weights[name] = array.astype(np.float32)
         else:
             weights[full_name.removeprefix(GRAPH_PREFIX)] = array
+    for node in graph.node:
+        has_bias = len(node.input) > 2 and node.input[2] != ""
+        if node.op_type in ("Conv", "Gemm") and not has_bias:
+            name = node.input[1].removeprefix(GRAPH_PREFIX)
+            if name in weights:  # the exporter leaves out a bias of zeros
+                bias = name.removesuffix("weight") + "bias"
+                weights[bias] = np.zeros(len(weights[name]), np.float32)
     # The exporter writes a Linear on 3D input as MatMul with an unnamed, transposed matrix and Add
     # of the named bias.
     for node in graph.node:

@@ -320,14 +320,15 @@ class TRGNetwork(nn.Module):
         """Return vertices of V_t: Theta's, or those of its codes."""
         if self.basis is None:
             return shape if chosen is None else shape.index_select(1, chosen)
-        weight = self.basis.weight.unflatten(0, (-1, 3))
-        bias, start_m = self.basis.bias.unflatten(0, (-1, 3)), self.start_vertices_m
+        weight, bias, start_m = self.basis.weight, self.basis.bias, self.start_vertices_m
         if chosen is not None:
-            weight, bias, start_m = (
-                each.index_select(0, chosen) for each in (weight, bias, start_m)
+            weight, bias = (
+                each.unflatten(0, (-1, 3)).index_select(0, chosen).flatten(0, 1)
+                for each in (weight, bias)
             )
+            start_m = start_m.index_select(0, chosen)
+        change = functional.linear(shape, weight, bias)
         unit_m = self.config.regressor.vertex_unit_m
-        change = functional.linear(shape, weight.flatten(0, 1), bias.flatten())
         return start_m + change.unflatten(1, (-1, 3)) * unit_m
 
     @property
