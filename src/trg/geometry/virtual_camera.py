@@ -160,11 +160,14 @@ def crop_from_virtual_camera(
     # From crop pixels (x, y, 1) to directions in the virtual camera.
     virtual_from_crop = np.array([[unit, 0, -side / 2], [0, unit, -side / 2], [0, 0, 1.0]])
     cam_from_crop = cam_from_virtual @ virtual_from_crop
-    width, height = _image_px_per_crop_px(camera, cam_from_crop, size)
-    # NaN where the lens does not see the crop's centre.
-    if not max(width, height) * size >= MIN_BOX_PX:
+    # NaN along an axis where the lens does not see the crop's centre or the pixel beside it.
+    scales = [
+        each for each in _image_px_per_crop_px(camera, cam_from_crop, size) if not math.isnan(each)
+    ]
+    if not scales or max(scales) * size < MIN_BOX_PX:
         return None
-    pixels = _render(image, camera, cam_from_crop, size, math.sqrt(width * height))
+    mean_scale = math.prod(scales) ** (1.0 / len(scales))
+    pixels = _render(image, camera, cam_from_crop, size, mean_scale)
     if pixels is None:
         return None
     return FaceCrop(pixels, np.array([0.0, 0.0, side]), cam_from_virtual)

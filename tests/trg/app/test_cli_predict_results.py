@@ -53,7 +53,7 @@ def test_layers_of_drawings_are_chosen_on_the_command_line(cli, tmp_path, monkey
     assert len({*changed.values()}) == 4
     done = cli.predict(photo, "-o", "wrong", "--draw", "axes,wire", *FOCAL)
     assert done.code == 2
-    assert "mesh,landmarks,axes,box,label" in done.err
+    assert "mesh,landmarks,errors,axes,box,label" in done.err
     assert not (tmp_path / "wrong").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -161,6 +161,7 @@ def test_boxes_that_show_nothing_give_none(box, camera):
     st.floats(1, 3000),
     st.sampled_from([PLAIN, DISTORTED, FISHEYE, FOLDING]),
 )
+@example(0.0, 0.0, 1333.0, DISTORTED)
 def test_any_box_gives_a_crop_or_none(x, y, side, camera):
     box = (x, y, x + side, y + side)
     try:
