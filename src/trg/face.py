@@ -21,12 +21,18 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.expression_fit import SEEN_EXPRESSIONS, bundled_expression_fit
 from trg.geometry.face_mesh import LANDMARK_GROUPS, FaceTopology
+from trg.geometry.head_points import (
+    MAX_INTERPUPILLARY_M,
+    MIN_INTERPUPILLARY_M,
+    Origin,
+    head_origin_m,
+    interpupillary_m,
+)
 from trg.geometry.lens import LensModelError
+from trg.geometry.mesh import Mesh
 from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import (
     checked_rotation,
-    cross,
-    normalize,
     rotation_between,
     rotation_to_euler,
     rotation_to_quat,
@@ -36,51 +42,8 @@ from trg.geometry.shape_basis import EXPRESSION_NAMES
 AngleReference = Literal["camera", "sight"]
 """The frame that angles refer to: see :meth:`Face.euler`."""
 
-Origin = Literal["head", "sellion", "neck"]
-"""The point of the head that a pose refers to: see :meth:`Face.origin_m`."""
-
-SELLION = 27
-"""Index among the 68 landmarks of the deepest point of the nasal bridge."""
-
-RIGHT_EYELIDS, LEFT_EYELIDS = slice(36, 42), slice(42, 48)
-"""Indices among the 68 landmarks of the eyelids of the person's right and left eye."""
-
-NECK_FROM_SELLION = (0.0, 0.96, 1.78)
-"""From the sellion to the head's pivot on the spine, in interpupillary distances.
-
-The pivot, the centre of rotation of the skull on the first two vertebrae, lies 17.0 mm behind and
-33.1 mm below the ear canal (Chancey et al. 2007, Journal of Biomechanics 40(9), OC-C2). On the mean
-face of ICT-FaceKit the ear canal lies 29 mm below and 99 mm behind the sellion, and the
-interpupillary distance is 65 mm. Accurate to about a centimetre.
-"""
-
 STD_PROPERTIES = ("rotation_std_deg", "translation_std_m", "landmarks_std_m", "landmarks_std_px")
 """The properties of a face that are standard deviations."""
-
-MIN_INTERPUPILLARY_M, MAX_INTERPUPILLARY_M = 0.03, 0.09
-"""Accepted range; people above infancy have 40 to 80 mm (Dodgson 2004)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mesh:
-    """A triangle mesh in the camera frame."""
-
-    vertices_m: NDArray[np.float64]
-    """``(n, 3)``, metres."""
-    triangles: NDArray[np.int32]
-    """``(m, 3)`` int32, counter-clockwise seen from outside."""
-
-    def normals(self) -> NDArray[np.float64]:
-        """Return the outward unit normals of the vertices, ``(n, 3)``.
-
-        The area-weighted mean of the adjacent triangles' normals; (0, 0, 0) without triangles.
-        """
-        a, b, c = (self.vertices_m[corner] for corner in self.triangles.T)
-        twice_area_normals = cross(b - a, c - a)
-        total = np.zeros_like(self.vertices_m)
-        for corner in self.triangles.T:
-            np.add.at(total, corner, twice_area_normals)
-        return normalize(total, eps=1e-30)
 
 
 class PersonSize(NamedTuple):
@@ -249,14 +212,8 @@ class Face:
 
     @property
     def interpupillary_m(self) -> float:
-        """Distance between the means of each eye's six eyelid landmarks, metres.
-
-        Estimates the distance between the pupils of eyes that look far away. On random faces of
-        ICT-FaceKit the ratio of the two is 1 within 0.5 % on average, with a standard deviation of
-        2.3 %; closed eyes lower it by 3.4 %.
-        """
-        points = self._landmarks68_m
-        return float(np.linalg.norm(points[LEFT_EYELIDS].mean(0) - points[RIGHT_EYELIDS].mean(0)))
+        """Distance between the eyes, metres: :func:`~trg.geometry.head_points.interpupillary_m`."""
+        return interpupillary_m(self._landmarks68_m)
 
     @property
     def frame_interpupillary_m(self) -> float | None:
@@ -347,20 +304,10 @@ class Face:
     def origin_m(self, origin: Origin) -> NDArray[np.float64]:
         """Return a reference point of the head ``(3,)`` in the head frame, metres.
 
-        ``head`` is the face model's origin, (0, 0, 0). ``sellion`` is the bridge of this face's
-        nose. ``neck`` is the pivot of the head on the spine, which moves least when a person nods
-        or looks around: :data:`NECK_FROM_SELLION` times :attr:`interpupillary_m`.
-
+        ``head``, ``sellion`` or ``neck``: see :func:`~trg.geometry.head_points.head_origin_m`.
         Raises ValueError if the origin is unknown.
         """
-        if origin not in get_args(Origin):
-            raise ValueError(f"origin: expected one of {get_args(Origin)}, got {origin!r}")
-        if origin == "head":
-            return np.zeros(3)
-        sellion = self._landmarks68_m[SELLION].copy()
-        if origin == "sellion":
-            return sellion
-        return sellion + self.interpupillary_m * np.array(NECK_FROM_SELLION)
+        return head_origin_m(self._landmarks68_m, origin)
 
     def to_frame(self, frame: FrameConvention, origin: Origin = "head") -> NDArray[np.float64]:
         """Return the pose ``cam_from_head`` (4, 4) in another program's axes.

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tests.support.faces import face_topology, make_face, shaped_face
-from trg.face import NECK_FROM_SELLION, Mesh
 from trg.geometry.axes import CAMERA_AXES, HEAD_AXES
 from trg.geometry.camera import ASSUMED_FOV_DEG, Camera
 from trg.geometry.crop import face_box
 from trg.geometry.expression_fit import SEEN_EXPRESSIONS
+from trg.geometry.head_points import NECK_FROM_SELLION
+from trg.geometry.mesh import Mesh
 from trg.geometry.shape_basis import EXPRESSION_NAMES
 
 ANGLES = st.tuples(st.floats(-80, 80), st.floats(-60, 60), st.floats(-180, 180))

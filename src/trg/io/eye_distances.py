@@ -14,7 +14,7 @@ from typing import Any
 
 from trg._util.checks import finite_array
 from trg._util.files import existing_file
-from trg.face import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M
+from trg.geometry.head_points import MAX_INTERPUPILLARY_M, MIN_INTERPUPILLARY_M
 
 CSV_COLUMNS = ("source", "ipd_mm")
 FACE_COLUMN = "face_id"

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trg._util.files import write_atomic
-from trg.face import Face, Mesh
+from trg.face import Face
 from trg.geometry.camera import Camera
+from trg.geometry.mesh import Mesh
 from trg.io.gltf import GltfBuilder
 from trg.io.overlay import colour_of
 

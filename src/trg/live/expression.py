@@ -7,7 +7,8 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.face import LEFT_EYELIDS, RIGHT_EYELIDS, Face
+from trg.face import Face
+from trg.geometry.head_points import LEFT_EYELIDS, RIGHT_EYELIDS
 
 Floats = NDArray[np.float64]
 

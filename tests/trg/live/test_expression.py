@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.faces import face_topology, frontal_face, shaped_face
-from trg.face import LEFT_EYELIDS, RIGHT_EYELIDS
 from trg.geometry.expression_fit import SEEN_EXPRESSIONS
+from trg.geometry.head_points import LEFT_EYELIDS, RIGHT_EYELIDS
 from trg.live.expression import ARKIT_NAMES, INNER_LIPS, expression_of
 
 

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from trg.face import LEFT_EYELIDS, RIGHT_EYELIDS
+from trg.geometry.head_points import LEFT_EYELIDS, RIGHT_EYELIDS
 from trg.geometry.rotations import rotation_to_euler, rotation_to_quat
 from trg.live.datagrams import DatagramSocket
 from trg.live.frame import LiveFace, LiveFrame

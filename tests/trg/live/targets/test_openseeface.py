@@ -19,7 +19,7 @@ from tests.support.live_frames import (
     port_of,
     udp_receiver,
 )
-from trg.face import LEFT_EYELIDS
+from trg.geometry.head_points import LEFT_EYELIDS
 from trg.live import open_sender
 
 PACKET_BYTES = 1785
