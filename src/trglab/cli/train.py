@@ -32,8 +32,9 @@ def train(
     Parameters
     ----------
     recipe
-        ``small``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``; ``NAME/ROW`` selects
-        the network of a row of the paper's Table 1, for example ``small/landmark-free``.
+        ``small``, ``fast``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``;
+        ``NAME/ROW`` selects the network of a row of the paper's Table 1, for example
+        ``small/landmark-free``.
     folder
         Output folder for checkpoints, the log and drawn predictions.
     overrides
@@ -42,11 +43,11 @@ def train(
     option
         Arguments of the recipe. ``paper``: ``--option.arkitface FOLDER --option.w300lp FOLDER``,
         data sets or their packed stores. ``paper_single``: ``--option.arkitface FOLDER``.
-        ``small`` and ``synthetic_r18``: ``--option.pack STORE`` and ``--option.holdout_pack STORE``
-        read rendered faces; ``--option.without hair_meshes,photo_skin`` and
-        ``--option.holdout_without`` leave ingredients out; ``--option.people SEED`` renders other
-        people. ``tiny``: ``--option.dataset MODULE:CALLABLE``, called with a
-        seed.
+        ``small``, ``fast`` and ``synthetic_r18``: ``--option.pack STORE`` and
+        ``--option.holdout_pack STORE`` read rendered faces; ``--option.without
+        hair_meshes,photo_skin`` and ``--option.holdout_without`` leave ingredients out;
+        ``--option.people SEED`` renders other people. ``tiny``: ``--option.dataset
+        MODULE:CALLABLE``, called with a seed.
     resume
         Continue from the checkpoint in the folder. ``steps`` and the intervals may change.
     device

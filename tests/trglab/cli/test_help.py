@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
 import pytest
 from cyclopts import App
 
 from trg.app.cli import RESEARCH_VERBS
+from trglab.cli.train import train
+from trglab.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RESEARCH_VERBS)
@@ -17,3 +20,8 @@ def test_the_help_text_is_the_first_line_of_the_verbs_docstring(name):
     target = getattr(importlib.import_module(module), attribute)
     text = target.help if isinstance(target, App) else target.__doc__
     assert verb.help == text.splitlines()[0]
+
+
+def test_the_help_of_train_names_every_recipe():
+    text = inspect.getdoc(train)
+    assert [name for name in RECIPES if f"``{name}``" not in text] == []
