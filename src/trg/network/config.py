@@ -226,6 +226,16 @@ def trg_r18() -> TRGConfig:
     return TRGConfig()
 
 
+def trg_v2() -> TRGConfig:
+    """Return TRGv2 (Chun et al. 2026, Pattern Recognition 179): the paper's network with two steps.
+
+    Both sample the coarsest map, the first at the grid, the second at the 305 projected vertices:
+    the 2-iteration model of Table 1. Whether TRGv2 also shortens the decoder is not known here; the
+    heatmaps come from the last of three maps.
+    """
+    return replace(trg_r18(), iterations=2, multi_scale=False)
+
+
 def trg_s() -> TRGConfig:
     """Return the network for one CPU core: half the width, 128 px crops, 8/16/32 px maps."""
     return TRGConfig(
@@ -280,7 +290,13 @@ def trg_fast() -> TRGConfig:
     )
 
 
-PRESETS = {"trg_r18": trg_r18, "trg_m": trg_m, "trg_s": trg_s, "trg_fast": trg_fast}
+PRESETS = {
+    "trg_r18": trg_r18,
+    "trg_v2": trg_v2,
+    "trg_m": trg_m,
+    "trg_s": trg_s,
+    "trg_fast": trg_fast,
+}
 """Named network configurations."""
 
 

@@ -34,7 +34,13 @@ from trglab.evaluation.prediction import (
     ViewRule,
 )
 from trglab.evaluation.predictions import mesh_sha256
-from trglab.evaluation.published import TABLE_2_AND_3, TABLE_4, PublishedRow
+from trglab.evaluation.published import (
+    TABLE_2_AND_3,
+    TABLE_4,
+    V2_ARKITFACE,
+    V2_BIWI,
+    PublishedRow,
+)
 from trglab.synth.head.procedural_head import BUILT_IN_HEAD
 from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, holdout_version, left_out_ingredients
 
@@ -125,7 +131,7 @@ PROTOCOLS = {
             "ARKitFace, test",
             _arkitface,
             (*ROTATION_ERRORS, *TRANSLATION_ERRORS, "landmarks_mm"),
-            published=TABLE_2_AND_3,
+            published=(*TABLE_2_AND_3, *V2_ARKITFACE),
             text="All test frames, boxes of 1.5 times the labelled landmarks' extent, the data "
             "set's intrinsics, the last step's estimates.",
         ),
@@ -137,7 +143,7 @@ PROTOCOLS = {
             boxes="landmarks",
             shift_boxes=True,
             true_boxes="the extent of the person's projected mesh" + _SHIFTED,
-            published=TABLE_4,
+            published=(*TABLE_4, *V2_BIWI),
             text="All frames; the paper leaves out those without a detected face, here they are "
             "counted. Boxes of 1.5 times the extent of the landmarks predicted inside the "
             "detection, shifted back inside the image, the same for every method (the paper: MTCNN "

@@ -103,6 +103,11 @@ def table_data_from_datasets(
         raise ValueError("recipe paper: expected --w300lp FOLDER as well, or --recipe paper_single")
     if name == "paper_single" and w300lp is not None:
         raise ValueError("recipe paper_single: expected no --w300lp, or --recipe paper")
+    if name == "paper_v2":
+        raise ValueError(
+            "recipe paper_v2: expected a recipe for all rows; the row v2 is TRGv2's network. Its "
+            "own training: trg train paper_v2, then trg eval"
+        )
     folders, changes = {"arkitface": str(arkitface_views or arkitface)}, dict(overrides or {})
     training_sets: TrainingSets = "arkitface"
     if w300lp is None:

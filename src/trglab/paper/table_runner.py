@@ -35,6 +35,7 @@ from trglab.paper.table_data import TableData
 from trglab.paper.tables_1_to_4 import (
     SINGLE_ROW,
     TRG_ROWS,
+    V2_ROW,
     Column,
     MethodRow,
     PoseMethod,
@@ -299,6 +300,11 @@ def _notes(runner: TableRunner, rows: Sequence[MethodRow], roles: Sequence[Role]
         single = runner.recipe(single_set=True)
         notes.append(
             f"{TRG_ROWS['arkitface'][0]}: {single.steps} steps by the recipe {single.name}."
+        )
+    if V2_ROW in {row.name for row in rows}:
+        notes.append(
+            "TRGv2's network is trained like the others here; its own paper trains it with batches "
+            "of 256 (recipe paper_v2)."
         )
     if bundle is not None:
         notes.append(f"The full network is not trained here but read from {bundle.name}.")

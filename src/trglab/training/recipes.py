@@ -18,6 +18,7 @@ from trg.network.config import (
     trg_m,
     trg_r18,
     trg_s,
+    trg_v2,
 )
 from trg.network.losses import LossWeights
 from trglab.datasets.manifest import read_manifest
@@ -196,6 +197,27 @@ def paper(*, arkitface: str, w300lp: str) -> Recipe:
     )
 
 
+def paper_v2(*, arkitface: str, w300lp: str | None = None) -> Recipe:
+    """Return the training of TRGv2 (Pattern Recognition 179, 2026): two steps, batches of 256.
+
+    Adam at 1e-4 for 20 epochs, then at a tenth of it for 10. Losses and augmentation are those of
+    :func:`paper`; those of TRGv2 are not known here.
+
+    Parameters
+    ----------
+    arkitface
+        Folder of the data set, or a store of its views.
+    w300lp
+        The same of 300W-LP; None: train on ARKitFace alone.
+    """
+    if w300lp is None:
+        base = paper_single(arkitface=arkitface)
+    else:
+        base = paper(arkitface=arkitface, w300lp=w300lp)
+    steps = base.steps * base.batch_size // 256
+    return replace(base, name="paper_v2", model=trg_v2(), steps=steps, batch_size=256)
+
+
 def tiny(*, dataset: str = SYNTHETIC, options: Mapping[str, Any] | None = None) -> Recipe:
     """Return a training of seconds, to test the pipeline."""
     training = {"seed": TRAINING_SEED} if options is None else dict(options)
@@ -231,6 +253,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "synthetic_r18": synthetic_r18,
     "paper": paper,
     "paper_single": paper_single,
+    "paper_v2": paper_v2,
     "tiny": tiny,
 }
 """Recipes by name. ``NAME/ROW`` replaces the network by that of a row of Table 1."""

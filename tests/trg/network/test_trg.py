@@ -34,6 +34,7 @@ from trg.network.config import (
     trg_fast,
     trg_r18,
     trg_s,
+    trg_v2,
 )
 from trg.network.cost import multiply_adds, parameter_count
 from trg.network.feature_extractor import ResNet, cell_centres, soft_argmax
@@ -88,6 +89,23 @@ def test_the_papers_network_has_the_papers_shapes() -> None:
         1024,
         1024,
     ]
+
+
+def test_trgv2_has_two_steps_on_the_first_map() -> None:
+    network = seeded_network(trg_v2(), TOPOLOGY)
+    first_map = _shapes_of(network, network.decoder.layers[0])
+    assert first_map == [(1, 256, 12, 12)]
+    inputs = []
+    for sampler in network.samplers:
+        sampler.register_forward_pre_hook(lambda _m, given: inputs.append(given))
+    assert _shapes_of(network, *network.samplers) == [(1, 18 * 18 * 5), (1, 305 * 5)]
+    (map_1, points_1), (map_2, points_2) = inputs
+    assert map_1 is map_2
+    assert (map_1.shape, points_1.shape, points_2.shape) == (
+        (1, 256, 12, 12), (1, 324, 2), (1, 305, 2),
+    )  # fmt: skip
+    assert trg_v2() == table1_variants(trg_r18())["2-iter"]
+    assert parameter_count(network) < parameter_count(seeded_network(trg_r18(), TOPOLOGY))
 
 
 def test_the_small_network_stays_small() -> None:

@@ -103,6 +103,24 @@ def test_table_1_on_a_stand_in(runner, tmp_path):
     assert len(comparison_table(table).rows) == 6
 
 
+def test_table_1_has_a_row_of_trgv2_which_is_the_two_step_network(runner):
+    table = make_table(TABLES["1"], runner, ["2-iter", "v2"])
+    rows = {(row.label, row.source): row.values for row in table.rows}
+    printed = rows["TRGv2", "paper"]
+    assert (printed["near_mae_r_deg_mean"], printed["far_add_mm_mean"]) == (0.87, 31.35)
+    assert rows["TRGv2's network", "ours"] == rows["2-iter (w/o MS)", "ours"]
+    assert not (runner.folder / "trained" / "v2").exists()  # trained once
+    assert "recipe paper_v2" in " ".join(table.notes)
+
+
+def test_tables_2_and_4_print_the_rows_of_trgv2s_paper(runner):
+    for number, key, value in (("2", "near_add_mm_mean", 8.76), ("4", "far_tz_mm_mean", 26.37)):
+        table = make_table(TABLES[number], runner, ["v2"])
+        assert [row.label for row in table.rows[-2:]] == ["TRGv2", "TRGv2's network"]
+        assert table.rows[-2].values[key] == value
+        assert "PerspNet (retrained for TRGv2)" in [row.label for row in table.rows]
+
+
 def test_differences_are_paired_by_image(runner):
     table = make_table(TABLES["1"], runner, ["full", "t-prediction"])
     (row,) = table.differences
@@ -276,8 +294,12 @@ def test_tables_train_from_stores_of_views(stand_in, w300lp, tmp_path):
         str(tmp_path / "arkit")
     ]
     assert data.recipe.name == "paper"
-    for recipe_name, folder in (("paper", None), ("paper_single", w300lp)):
-        with pytest.raises(ValueError, match="--w300lp"):
+    for recipe_name, folder, message in (
+        ("paper", None, "--w300lp"),
+        ("paper_single", w300lp, "--w300lp"),
+        ("paper_v2", w300lp, "the row v2 is TRGv2's network"),
+    ):
+        with pytest.raises(ValueError, match=message):
             table_data_from_datasets(stand_in.arkitface, None, folder, recipe_name)
 
 

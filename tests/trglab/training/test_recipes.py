@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from trg.network.config import TRGConfig
+from trg.network.config import TRGConfig, trg_v2
 from trg.network.losses import FACE_BOX_PX, LossWeights
 from trglab.cli.train import train
 from trglab.training.augment import AugmentConfig
@@ -64,6 +64,19 @@ def test_the_papers_recipes_have_the_papers_network_and_losses() -> None:
     assert recipe("small").model.box_centre_gain == 4.0
     released = with_overrides(chosen, {"losses.five_points": 0.1, "model.box_centre_gain": 4})
     assert (released.losses.five_points, released.model.box_centre_gain) == (0.1, 4.0)
+
+
+def test_trgv2_trains_twenty_epochs_and_ten_at_a_tenth() -> None:
+    both = recipe("paper_v2", {"arkitface": "a", "w300lp": "b"})
+    assert both.model == trg_v2()
+    assert both.datasets == paper(arkitface="a", w300lp="b").datasets
+    assert both.batch_size == 256
+    assert both.steps * 256 == pytest.approx(30 * (717_840 + 122_450), abs=256)
+    alone = recipe("paper_v2", {"arkitface": "a"})
+    assert len(alone.datasets) == 1
+    for epoch, rate in ((1, 1e-4), (19, 1e-4), (21, 1e-5), (29, 1e-5)):
+        found = learning_rate(alone.optim, alone.steps * epoch // 30, alone.steps)
+        assert found == pytest.approx(rate)
 
 
 def test_the_papers_augmentation_is_stronger_on_300wlp() -> None:
