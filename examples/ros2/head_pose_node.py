@@ -7,7 +7,6 @@ python3 head_pose_node.py --ros-args -p camera_frame:=camera_link
 import json
 import socket
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.node import Node
@@ -20,9 +19,8 @@ class HeadPoseNode(Node):
     def __init__(self):
         super().__init__("head_pose")
         self.camera_frame = self.declare_parameter("camera_frame", "camera_link").value
-        port = self.declare_parameter("port", 5005).value
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", port))
+        self.socket.bind(("127.0.0.1", self.declare_parameter("port", 5005).value))
         self.socket.setblocking(False)
         self.poses = self.create_publisher(PoseStamped, "head_pose", 10)
         self.transforms = TransformBroadcaster(self)
@@ -33,24 +31,23 @@ class HeadPoseNode(Node):
             record = json.loads(self.socket.recv(65535))
         except BlockingIOError:
             return
-        stamp = Time(nanoseconds=int(record["captured_unix_s"] * 1e9)).to_msg()
+        pose, transform = PoseStamped(), TransformStamped()
+        pose.header.frame_id = self.camera_frame
+        pose.header.stamp = Time(nanoseconds=int(record["captured_unix_s"] * 1e9)).to_msg()
+        transform.header = pose.header
         for face in record["faces"]:
-            if not face["live"]["is_seen"]:  # a pose that is held while the person is out of sight
-                continue
-            x, y, z = face["live"]["translation_m"]  # metres; x forward, y left, z up
-            qx, qy, qz, qw = Rotation.from_matrix(np.array(face["live"]["rotation"])).as_quat()
-            pose, transform = PoseStamped(), TransformStamped()
-            for message in (pose, transform):
-                message.header.stamp, message.header.frame_id = stamp, self.camera_frame
-            transform.child_frame_id = f"head_{face['id']}"
-            for place, turn in (
-                (pose.pose.position, pose.pose.orientation),
-                (transform.transform.translation, transform.transform.rotation),
-            ):
-                place.x, place.y, place.z = x, y, z
-                turn.x, turn.y, turn.z, turn.w = qx, qy, qz, qw
-            self.poses.publish(pose)
-            self.transforms.sendTransform(transform)
+            if face["live"]["is_seen"]:  # else the pose is held while the person is out of sight
+                place, turn = pose.pose.position, pose.pose.orientation
+                place.x, place.y, place.z = face["live"]["translation_m"]  # x forward, y left, z up
+                turn.x, turn.y, turn.z, turn.w = Rotation.from_matrix(
+                    face["live"]["rotation"]
+                ).as_quat()
+                self.poses.publish(pose)
+                transform.child_frame_id = f"head_{face['id']}"
+                move = transform.transform.translation
+                move.x, move.y, move.z = place.x, place.y, place.z
+                transform.transform.rotation = turn
+                self.transforms.sendTransform(transform)
 
 
 rclpy.init()

@@ -86,6 +86,11 @@ class Capture:
         self.close()
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames, px."""
+        return self._reader.width, self._reader.height
+
+    @property
     def dropped(self) -> int:
         """How many frames nobody took because a newer one had come."""
         return self._slot.replaced
@@ -99,6 +104,8 @@ class Capture:
 
     def close(self) -> None:
         """Stop the thread and release the input; does nothing if already closed."""
+        if self._stopping.is_set():  # a second Ctrl-C must not wait once more
+            return
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)  # a webcam that hangs must not hang the program

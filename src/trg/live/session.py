@@ -21,6 +21,7 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, resolve_camera
 from trg.inference.smoothing import FaceSmoothing
+from trg.inference.tracker import SizeSource
 from trg.io.eye_distances import checked_interpupillary_m
 from trg.live.capture import Capture, CapturedFrame
 from trg.live.continuity import Continuity, LostBehaviour, PersonState
@@ -33,6 +34,8 @@ from trg.live.reference import Mount, ReferenceFrame
 from trg.live.sender import Sender
 from trg.live.statistics import Statistics, Status
 
+STATUS_INTERVAL_S = 0.25
+"""Between reports of the state; it costs time that a frame could need."""
 IDLE_S = 0.2
 """How often something is sent while no frame comes, as from a webcam that was unplugged."""
 
@@ -50,6 +53,8 @@ class LiveOptions:
     """None: poses are sent as estimated."""
     max_faces: int | None = 3
     """Largest number of people who are tracked."""
+    size: SizeSource = "person"
+    """Whether faces have the size of their person or of their frame alone."""
     interpupillary_m: float | None = None
     """A known distance between the pupils, by which each face is scaled."""
     person: PersonRule | int = "largest"
@@ -87,7 +92,7 @@ class LiveSession:
         self._options = options
         self._senders = list(senders)
         self._source = source
-        self._tracker = estimator.tracker(options.smoothing, options.max_faces)
+        self._tracker = estimator.tracker(options.smoothing, options.max_faces, size=options.size)
         self._choice = PersonChoice(options.person)
         self._reference = ReferenceFrame(options.mount)
         self._predictor = PosePredictor(options.predict_frames)
@@ -104,7 +109,10 @@ class LiveSession:
         self._statistics = Statistics()
 
     def warm_up(self, width: int = 640, height: int = 480) -> None:
-        """Run everything once on an empty picture; first runs are slow, and would drop frames."""
+        """Run everything once on an empty picture; first runs are slow, and would drop frames.
+
+        A picture of the input's size: what is prepared for one size is slow again for another.
+        """
         empty = np.zeros((height, width, 3), np.uint8)
         camera = resolve_camera(width, height, None)
         self._estimator.tracker().track(empty, camera, 0.0)
@@ -122,10 +130,12 @@ class LiveSession:
     ) -> Status:
         """Process the newest frames until the input ends or ``stop`` is set.
 
+        ``on_status`` gets the state every :data:`STATUS_INTERVAL_S`.
+
         Raises OSError or ValueError if the input ends with an error.
         """
         interval_s = 0.0 if self._options.max_fps is None else 1.0 / self._options.max_fps
-        next_s = time.monotonic()
+        next_s = status_s = time.monotonic()
         while not stop.is_set():
             try:
                 frame = capture.newest(IDLE_S)
@@ -136,7 +146,8 @@ class LiveSession:
             else:
                 self.process(frame)
                 next_s = max(next_s + interval_s, time.monotonic() - interval_s)
-            if on_status is not None:
+            if on_status is not None and time.monotonic() >= status_s:
+                status_s = time.monotonic() + STATUS_INTERVAL_S
                 on_status(self._statistics.status(capture.dropped))
             stop.wait(max(0.0, next_s - time.monotonic()))
         return self._statistics.status(capture.dropped)

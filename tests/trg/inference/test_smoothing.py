@@ -109,6 +109,22 @@ def test_a_face_whose_smoothing_cannot_be_projected_is_returned_unchanged():
     assert smoother.smooth(frontal, 1 / 30) is frontal, "still too near for a frontal head"
 
 
+def test_a_face_beside_a_very_wide_lens_does_not_end_the_smoothing():
+    """At a depth below 0, as a fisheye lens sees it, the logarithm of the depth is undefined."""
+    lens = Camera(
+        *(300.0, 300.0, 320.0, 240.0, 640, 480), distortion=(0.0,) * 4, lens_model="fisheye"
+    )
+    smoother = FaceSmoother()
+    smoothed = []
+    for index, depth_m in enumerate((0.05, -0.01, 0.0, 0.05, 0.06)):
+        face = Face(np.eye(3), (0.6, 0, depth_m), TOPOLOGY.template_m, 0.9, lens, TOPOLOGY)
+        smoothed.append((face, smoother.smooth(face, index / 30)))
+    assert [found is face for face, found in smoothed[1:3]] == [True, True]
+    for face, found in smoothed[3:]:
+        assert found is not face
+        assert np.isfinite(found.translation_m).all()
+
+
 def test_a_still_face_jitters_less_and_stays_self_consistent():
     rng = np.random.default_rng(5)
     smoother = FaceSmoother()

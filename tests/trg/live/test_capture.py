@@ -119,6 +119,18 @@ def test_an_input_that_is_not_read_is_closed():
     assert reader.closed.is_set()
 
 
+def test_closing_an_input_that_hangs_waits_once(monkeypatch):
+    """Ctrl-C closes; the second one closes again while the stalled stream is waited for."""
+    reader = FakeReader(0, hanging := Event())
+    capture = Capture(WEBCAM, print, lambda video: reader).__enter__()
+    waits = []
+    monkeypatch.setattr(capture._thread, "join", lambda timeout: waits.append(timeout))
+    capture.close()
+    capture.close()
+    assert waits == [2.0]
+    hanging.set()
+
+
 def test_a_webcam_that_is_missing_at_the_start_is_an_error():
     def opener(video):
         raise FileNotFoundError("webcam 0: found no such device")

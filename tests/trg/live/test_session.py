@@ -13,6 +13,7 @@ from tests.support.oracle_network import (  # noqa: F401 -- a fixture
     Head,
     OracleDetector,
     OracleNetwork,
+    UnsureOfSize,
     grey_image,
     numbered_crops,
 )
@@ -43,10 +44,10 @@ class Collected:
 class Scene:
     """Heads that a test moves, and a session that sees them at 30 frames per second."""
 
-    def __init__(self, *heads: Head, **options) -> None:
+    def __init__(self, *heads: Head, network=OracleNetwork, **options) -> None:
         self.heads = list(heads)
         scenes = [self.heads]
-        estimator = HeadPoseEstimator(OracleNetwork(scenes), OracleDetector(scenes, CAMERA))
+        estimator = HeadPoseEstimator(network(scenes), OracleDetector(scenes, CAMERA))
         self.sent = Collected()
         defaults = {"camera": CAMERA, "smoothing": None}
         self.session = LiveSession(estimator, [self.sent], LiveOptions(**{**defaults, **options}))
@@ -71,7 +72,8 @@ def test_a_frame_is_sent_with_its_pose_and_its_times():
     np.testing.assert_allclose(frame.main.euler_deg(), head.angles_deg, atol=1e-3)
 
 
-def test_the_loop_ends_with_the_input_and_reports_rate_and_latency():
+def test_the_loop_ends_with_the_input_and_reports_rate_and_latency(monkeypatch):
+    monkeypatch.setattr("trg.live.session.STATUS_INTERVAL_S", 0.0)
     scene = Scene(head := Head((0.0, 0.0, 0.7)))
 
     class ThreeFrames:
@@ -187,6 +189,14 @@ def test_a_known_distance_between_the_pupils_scales_the_distance():
     face = Scene().see(AHEAD).main.face
     scaled = Scene(interpupillary_m=2.0 * face.interpupillary_m).see(AHEAD)
     assert scaled.main.translation_m[2] == pytest.approx(1.4, abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "jitter"), [("person", 0.02), ("frame", 0.09)])
+def test_the_size_of_a_person_steadies_the_distance(size, jitter):
+    """The network takes the head for up to 5 % nearer or farther, from frame to frame."""
+    scene = Scene(AHEAD, network=UnsureOfSize, size=size)
+    distances_m = [scene.see(AHEAD).main.face.distance_m for _ in range(15)][5:]
+    assert np.ptp(distances_m) / 0.7 == pytest.approx(jitter, abs=0.02)
 
 
 def test_at_most_so_many_frames_are_processed_per_second():

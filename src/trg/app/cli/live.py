@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from trg.live.session import LiveOptions
     from trg.live.statistics import Status
 
-STATUS_INTERVAL_S = 0.25
-"""On a terminal."""
 LOG_INTERVAL_S = 60.0
-"""Between status lines in a log."""
+"""Between status lines in a log; a terminal shows every one."""
 NEUTRAL_KEYS, STOP_KEYS = ("n", "N", "\r", "\n"), ("q", "Q")
 
 SMOOTHED_AXES = ("yaw", "pitch", "roll", "x", "y", "z", "shape")
@@ -88,6 +87,9 @@ class TrackOptions:
         Largest number of people who are tracked.
     ipd
         The person's distance between the pupils, mm; sets the scale of distances.
+    size
+        Where the size of faces comes from, and with it their distance: ``person``, from all frames
+        of the person so far, or ``frame``, from each frame alone.
     smooth
         Smooth the poses over time.
     smoothing
@@ -103,6 +105,7 @@ class TrackOptions:
     fps: float | None = None
     max_faces: Positive = 3
     ipd: float | None = None
+    size: Literal["person", "frame"] = "person"
     smooth: bool = True
     smoothing: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
     predict: float = 0.0
@@ -145,7 +148,9 @@ def live(
         opened.callback(capture.close)
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
         session = LiveSession(estimator, senders, options, video.name)
-        session.warm_up()
+        session.warm_up(*capture.size)
+        gc.collect()
+        gc.freeze()  # looking through all that was imported would take half a frame's time
         opened.enter_context(stop_and_neutral_signals(stop, session.set_neutral))
 
         def on_key(key: str) -> None:
@@ -208,6 +213,7 @@ def _live_options(
         camera=camera.resolve(),
         smoothing=parse_smoothing(tracking.smoothing) if tracking.smooth else None,
         max_faces=tracking.max_faces,
+        size=tracking.size,
         interpupillary_m=None if tracking.ipd is None else tracking.ipd / 1000.0,
         person="largest" if person == "all" else person,
         everybody=person == "all",
@@ -280,18 +286,15 @@ def stop_and_neutral_signals(stop: Event, set_neutral: Callable[[], None]) -> It
 def _status_line() -> Iterator[Callable[[Status], None]]:
     """Yield a function that shows the status: one line of a terminal, now and then in a log."""
     is_terminal = messages.is_terminal
-    interval_s = STATUS_INTERVAL_S if is_terminal else LOG_INTERVAL_S
-    next_s = time.monotonic() + interval_s
+    next_s = time.monotonic() + LOG_INTERVAL_S
     line = Live(console=messages, auto_refresh=False, transient=True)
 
     def show(status: Status) -> None:
         nonlocal next_s
-        if time.monotonic() < next_s:
-            return
-        next_s = time.monotonic() + interval_s
         if is_terminal:
             line.update(Text(str(status), no_wrap=True, overflow="ellipsis"), refresh=True)
-        else:
+        elif time.monotonic() >= next_s:
+            next_s = time.monotonic() + LOG_INTERVAL_S
             messages.print(str(status), highlight=False)
 
     if not is_terminal:
