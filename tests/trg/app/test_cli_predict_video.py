@@ -228,7 +228,7 @@ OUTPUTS = ("--draw", "mesh,landmarks,axes,box,label", "--mesh", "glb")
 def test_stages_side_by_side_give_the_same_files_as_one_after_another(cli, monkeypatch, tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", size=SIZE, frames=30, sound=True)
     assert cli.predict(clip, "-o", tmp_path / "threads", *OUTPUTS).code == 0
-    monkeypatch.setattr("trg.app.predict.read_ahead", lambda items: nullcontext(iter(items)))
+    monkeypatch.setattr("trg.app.predict.videos.read_ahead", lambda items: nullcontext(iter(items)))
     cli.network.calls.clear()
     assert cli.predict(clip, "-o", tmp_path / "sequence", *OUTPUTS).code == 0
     for name in ("clip.jsonl", "clip.glb", "clip.mp4"):

@@ -17,7 +17,7 @@ from trg.app.cli.shared import messages
 from trg.io.inputs import MediaInput, PhotoInput, VideoInput
 
 if TYPE_CHECKING:
-    from trg.app.predict import Summary
+    from trg.app.predict.result_log import Summary
     from trg.face import Face
 
 
@@ -50,7 +50,6 @@ class ConsoleObserver:
             visible=len(inputs) > 1,
         )
         self._video_task: TaskID | None = None
-        self._has_explained_camera = False
         self.stop_signal = 0
         """The signal that requested the stop."""
         self._previous_handlers: dict[int, Any] = {}
@@ -73,17 +72,17 @@ class ConsoleObserver:
         self._end_video()
         self._video_task = self._progress.add_task(escape(Path(video.name).name), total=frame_count)
 
-    def on_result(self, item: MediaInput, faces: Sequence[Face]) -> None:
-        """Advance the progress; explain an assumed camera once."""
+    def on_result(self, item: MediaInput) -> None:
+        """Advance the progress."""
         if isinstance(item, PhotoInput):
             self._end_video()
             self._progress.advance(self._inputs_task)
         elif self._video_task is not None:
             self._progress.advance(self._video_task)
-        assumed = [face for face in faces if face.camera.source == "assumed"]
-        if assumed and not self._has_explained_camera:
-            self._has_explained_camera = True
-            messages.print(_assumed_camera_note(item.name, assumed[0]), highlight=False)
+
+    def on_assumed_camera(self, item: MediaInput, face: Face) -> None:
+        """Explain that distances depend on it."""
+        messages.print(_assumed_camera_note(item.name, face), highlight=False)
 
     def on_error(self, item: MediaInput, message: str) -> None:
         """Print the error."""

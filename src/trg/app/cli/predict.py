@@ -47,7 +47,8 @@ def predict(
     """
     from trg.app.cli.console import ConsoleObserver, print_ignored, print_summary, processed
     from trg.app.outputs import FAILURES_SUFFIX
-    from trg.app.predict import PredictOptions, Predictor
+    from trg.app.predict.options import PredictOptions
+    from trg.app.predict.predictor import Predictor
     from trg.geometry.shape_basis import bundled_shape_basis
     from trg.inference.bundle import model_sha256
     from trg.io.boxes import read_boxes
