@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trglab.evaluation.evaluate import Evaluation
     from trglab.evaluation.prediction import LabelledImages, Method
     from trglab.evaluation.protocols import EvaluationProtocol
+    from trglab.evaluation.reference_alignment import ReferenceFace
 
 PIPED_WIDTH = 180
 """Width of tables that do not go to a terminal, for which rich would use 80"""
@@ -47,6 +48,12 @@ class MeasurementOptions:
         from a ``virtual`` camera, as in `trg predict`.
     flip_tta
         Flip test-time augmentation, as `trg predict --flip-tta` does.
+    align
+        ``reference``: move each person's true head origin to that of a reference face, by seven
+        landmarks, so that data sets that place it differently compare (docs/comparing.md).
+    reference
+        The face for ``--align reference``: a weight bundle (by default the measured one), the
+        folder of ARKitFace or BIWI, or a pack of views.
     limit
         Use only this many images, evenly spread.
     """
@@ -56,7 +63,24 @@ class MeasurementOptions:
     boxes: Literal["paper", "truth", "detector", "landmarks"] = "paper"
     view: Literal["crop", "virtual"] = "crop"
     flip_tta: bool = False
+    align: Literal["as-is", "reference"] = "as-is"
+    reference: Path | None = None
     limit: Positive | None = None
+
+    def reference_face(self) -> ReferenceFace | None:
+        """Read the face that head origins are aligned to; None: they are not."""
+        from trglab.evaluation.reference_alignment import read_reference
+
+        if self.align == "as-is":
+            if self.reference is not None:
+                raise ValueError("--reference: expected --align reference as well")
+            return None
+        if self.reference is None and self.predictions is not None:
+            raise ValueError(
+                "--align reference: expected --reference with the mean face in the head frame of "
+                "these predictions: a weight bundle or the folder of the training data"
+            )
+        return read_reference(self.reference or self.bundle_path())
 
     def bundle_path(self) -> Path:
         """Return the bundle's path."""
@@ -299,6 +323,7 @@ def _evaluation(
     from trglab.evaluation.evaluate import evaluate as evaluate_method
     from trglab.evaluation.evaluate import score_file
 
+    reference = options.reference_face()
     limit, count = options.limit, len(images.samples)
     total = count if limit is None else min(limit, count)
     with Progress(console=messages) as bar:
@@ -307,14 +332,14 @@ def _evaluation(
         def on_progress(done: int) -> None:
             bar.update(task, completed=done)
 
+        common: dict[str, Any] = {
+            "reference": reference,
+            "limit": limit,
+            "on_progress": on_progress,
+        }
         if options.predictions is not None:
-            return score_file(
-                protocol, images, options.predictions, limit=limit, on_progress=on_progress
-            )
-        method = _method(protocol, options)
-        return evaluate_method(
-            protocol, images, method, folder, limit=limit, on_progress=on_progress
-        )
+            return score_file(protocol, images, options.predictions, **common)
+        return evaluate_method(protocol, images, _method(protocol, options), folder, **common)
 
 
 def _plots(folder: Path, evaluation: Evaluation, images: LabelledImages) -> list[Path]:

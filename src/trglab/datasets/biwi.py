@@ -39,6 +39,11 @@ MESH_BOX_MARGIN = 1.0
 landmarks, so that the box needs no margin."""
 
 
+MESH_VERTEX_COUNT = 6918
+LANDMARK_VERTICES = {45: 429, 42: 265, 36: 4574, 39: 4713, 30: 2812, 54: 2532, 48: 6672}
+"""Vertex of the subjects' meshes, from 0, by number of the 68 landmarks (the paper of TRGv2)."""
+
+
 class Calibration(NamedTuple):
     """One .cal file: the camera, and R ``(3, 3)`` and T ``(3,)`` in m from the depth camera."""
 

@@ -90,6 +90,8 @@ class LabelledImages(NamedTuple):
     groups: NDArray[np.int32] | None = None
     """``(v,)``, :func:`~trg.geometry.face_mesh.landmark_groups` of the samples' vertices, to score
     error bars."""
+    seven_vertices: Callable[[], NDArray[np.integer]] | None = None
+    """``(7,)``: the points of ADD that are :data:`~trglab.evaluation.protocols.SEVEN_LANDMARKS`."""
 
 
 class DatasetRun(NamedTuple):

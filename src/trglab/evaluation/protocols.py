@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trg.geometry.face_mesh import FaceTopology, landmark_groups
-from trg.inference.bundle import bundled
+from trg.inference.bundle import bundled, read_bundle
 from trg.inference.detector import FaceDetector
 from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
-from trglab.datasets.biwi import BIWI
+from trglab.datasets.biwi import BIWI, LANDMARK_VERTICES, MESH_VERTEX_COUNT
 from trglab.datasets.completion import is_complete
 from trglab.datasets.manifest import read_manifest
 from trglab.datasets.sample import Sample
@@ -39,8 +42,11 @@ from trglab.evaluation.published import (
     TABLE_4,
     V2_ARKITFACE,
     V2_BIWI,
+    V2_BIWI_ALIGNED,
     PublishedRow,
 )
+from trglab.synth.assets import find_asset
+from trglab.synth.head.face_model import load_face_model
 from trglab.synth.head.procedural_head import BUILT_IN_HEAD
 from trglab.synth.holdout import FAR_HOLDOUT_SHOTS, holdout_version, left_out_ingredients
 
@@ -50,6 +56,10 @@ TRANSLATION_ERRORS = ("tx_mm", "ty_mm", "tz_mm", "mae_t_mm", "add_mm")
 BoxName = Literal["paper", "truth", "detector", "landmarks"]
 """Face boxes by name: those of the paper's protocol for the data set; the labels; the detection; or
 the landmarks that the measured network predicts inside the detection."""
+
+SEVEN_LANDMARKS = (45, 42, 36, 39, 30, 54, 48)
+"""The landmarks by which head origins are aligned, of the 68: outer and inner corner of the left
+and of the right eye, tip of the nose, left and right corner of the mouth."""
 
 _BOX_TEXTS = {
     "detector": "the detection",
@@ -77,6 +87,8 @@ class EvaluationProtocol:
     true_boxes: str = "1.5 times the extent of the labelled landmarks"
     """The boxes ``truth`` in words"""
     published: tuple[PublishedRow, ...] = ()
+    published_aligned: tuple[PublishedRow, ...] = ()
+    """After the alignment of the head origins to ARKitFace's"""
     text: str = ""
     """Details that matter for a comparison with published numbers"""
     without: tuple[str, ...] = ()
@@ -98,20 +110,44 @@ class EvaluationProtocol:
         return text + (_SHIFTED if self.shift_boxes else "")
 
 
-def _arkitface(folder: Path) -> LabelledImages:
-    frames = ARKitFace(folder, "test")
+def arkitface_images(frames: ARKitFace) -> LabelledImages:
+    """Return the frames of ARKitFace as labelled images."""
     return LabelledImages(
-        frames, "arkitface", None, mesh_sha256(frames.triangles), lambda _: frames.triangles
+        frames,
+        "arkitface",
+        None,
+        mesh_sha256(frames.triangles),
+        lambda _: frames.triangles,
+        seven_vertices=lambda: frames.landmarks68[list(SEVEN_LANDMARKS)],
     )
 
 
-def _biwi(folder: Path) -> LabelledImages:
-    frames = BIWI(folder)
+def biwi_images(frames: BIWI) -> LabelledImages:
+    """Return the frames of BIWI as labelled images; ADD's points are the person's own mesh."""
     return LabelledImages(
         frames,
         "biwi",
         lambda sample: frames.mesh(sample.identity).vertices_m,
         triangles=lambda sample: frames.mesh(sample.identity).triangles,
+        seven_vertices=lambda: _seven_vertices_of_biwi(frames),
+    )
+
+
+def _seven_vertices_of_biwi(frames: BIWI) -> NDArray[np.integer]:
+    """Return the vertices of BIWI's meshes, or of the face meshes of a stand-in."""
+    mesh = frames.mesh(frames.frames[0].partition("/")[0])
+    if len(mesh.vertices_m) == MESH_VERTEX_COUNT:
+        return np.array([LANDMARK_VERTICES[number] for number in SEVEN_LANDMARKS])
+    for topology in (
+        read_bundle(bundled()).topology,
+        load_face_model(find_asset("face-model")).topology,
+        load_face_model(None).topology,
+    ):
+        if mesh_sha256(topology.triangles) == mesh_sha256(mesh.triangles):
+            return topology.landmarks68[list(SEVEN_LANDMARKS)]
+    raise ValueError(
+        f"biwi: expected meshes of {MESH_VERTEX_COUNT} vertices, whose landmarks are known, or "
+        f"those of a stand-in by this package; got {len(mesh.vertices_m)} vertices"
     )
 
 
@@ -129,21 +165,22 @@ PROTOCOLS = {
         EvaluationProtocol(
             "arkitface",
             "ARKitFace, test",
-            _arkitface,
+            lambda folder: arkitface_images(ARKitFace(folder, "test")),
             (*ROTATION_ERRORS, *TRANSLATION_ERRORS, "landmarks_mm"),
-            published=(*TABLE_2_AND_3, *V2_ARKITFACE),
+            published=(*V2_ARKITFACE, *TABLE_2_AND_3),
             text="All test frames, boxes of 1.5 times the labelled landmarks' extent, the data "
             "set's intrinsics, the last step's estimates.",
         ),
         EvaluationProtocol(
             "biwi",
             "BIWI",
-            _biwi,
+            lambda folder: biwi_images(BIWI(folder)),
             (*ROTATION_ERRORS, *TRANSLATION_ERRORS),
             boxes="landmarks",
             shift_boxes=True,
             true_boxes="the extent of the person's projected mesh" + _SHIFTED,
-            published=(*TABLE_4, *V2_BIWI),
+            published=(*V2_BIWI, *TABLE_4),
+            published_aligned=V2_BIWI_ALIGNED,
             text="All frames; the paper leaves out those without a detected face, here they are "
             "counted. Boxes of 1.5 times the extent of the landmarks predicted inside the "
             "detection, shifted back inside the image, the same for every method (the paper: MTCNN "
@@ -292,6 +329,7 @@ def synthetic_images(samples: SampleSequence, topology: FaceTopology) -> Labelle
         mesh_sha256(triangles),
         lambda _: triangles,
         landmark_groups(topology),
+        lambda: topology.landmarks68[list(SEVEN_LANDMARKS)],
     )
 
 

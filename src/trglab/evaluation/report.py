@@ -7,7 +7,7 @@ what ``trg eval`` prints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,8 +17,10 @@ from trg import __version__
 from trg.geometry.rotations import geodesic_angle_deg
 from trglab.evaluation.alignment import Alignment
 from trglab.evaluation.bootstrap import DRAWS, Interval
+from trglab.evaluation.metrics import MM_PER_M
 from trglab.evaluation.predictions import PredictionMetadata
 from trglab.evaluation.protocols import BoxName, EvaluationProtocol
+from trglab.evaluation.reference_alignment import OriginAlignment, OriginShift
 from trglab.evaluation.scores import Scores
 from trglab.evaluation.summary import ErrorStatistics, EvaluationSummary, ImageGroup, summarize
 from trglab.evaluation.table import (
@@ -62,6 +64,10 @@ class Report:
     summary: EvaluationSummary
     unreadable: tuple[str, ...] = ()
     """One message per image that could not be read"""
+    origins: OriginAlignment | None = None
+    """The alignment of the labels' head origins; None: they are the data set's"""
+    as_is: Mapping[str, ErrorStatistics] = field(default_factory=dict)
+    """With the data set's own origins, where they are aligned"""
 
     @property
     def method(self) -> str:
@@ -89,6 +95,10 @@ class Report:
         boxes = self.metadata.settings.get("boxes")
         if boxes in get_args(BoxName):  # not of predictions of other methods
             parts.append(f"boxes: {self.protocol.describe_boxes(cast(BoxName, boxes))}")
+        if self.origins is not None:
+            parts.append(
+                f"{MM_PER_M * self.origins.mean_residual_m:.1f} mm between the aligned landmarks"
+            )
         if self.unreadable:
             parts.append(f"{len(self.unreadable)} unreadable and left out")
         return "; ".join((*parts, *self.scores.notes)) + "."
@@ -108,6 +118,20 @@ def make_report(
     """Average scores into a report. The bootstrap is seeded: equal scores give equal reports."""
     summary = summarize(scores, np.random.default_rng(BOOTSTRAP_SEED))
     return Report(protocol, metadata, scores, summary, tuple(unreadable))
+
+
+def with_aligned_origins(as_is: Report, scores: Scores, origins: OriginAlignment) -> Report:
+    """Return a report of scores after the alignment of the labels' head origins."""
+    protocol = replace(
+        as_is.protocol,
+        title=f"{as_is.protocol.title}, head origins aligned to {origins.reference}",
+        published=as_is.protocol.published_aligned,
+        text=f"{as_is.protocol.text} The head origin of each person is moved by a translation that "
+        "brings seven landmarks of the person's face onto those of the reference face with the "
+        "least mean distance (TRGv2).",
+    )
+    aligned = make_report(protocol, as_is.metadata, scores, as_is.unreadable)
+    return replace(aligned, origins=origins, as_is=as_is.summary.statistics)
 
 
 def report_table(report: Report) -> TextTable:
@@ -140,6 +164,14 @@ def report_table(report: Report) -> TextTable:
                 )
             )
     rows.append(row("median", medians, medians))
+    if report.as_is:
+        rows.append(
+            row(
+                "mean, origins as in the data set",
+                {name: each.mean for name, each in report.as_is.items()},
+                {name: each.median for name, each in report.as_is.items()},
+            )
+        )
     if summary.aligned:
         aligned_means = {name: each.mean for name, each in summary.aligned.items()}
         rows.append(row("mean, head frames aligned", aligned_means, {}))
@@ -172,6 +204,9 @@ def as_markdown(report: Report) -> str:
     lines += ["", report.caption, "", report.protocol.text]
     if report.scores.coverage:
         table = coverage_table(report)
+        lines += ["", f"## {table.title}", "", *table.to_markdown()]
+    if report.origins is not None:
+        table = _origin_table(report.origins)
         lines += ["", f"## {table.title}", "", *table.to_markdown()]
     if report.scores.alignment is not None:
         lines += ["", _describe_alignment(report.scores.alignment)]
@@ -207,6 +242,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "bootstrap_draws": DRAWS,
         "figures": _statistics_json(summary.statistics),
         "figures_aligned": _statistics_json(summary.aligned),
+        "figures_as_is": _statistics_json(report.as_is),
+        "origin_alignment": None if report.origins is None else _origins_json(report.origins),
         "alignment": None if alignment is None else _alignment_json(alignment),
         "shares": dict(summary.shares),
         "error_bars": {name: each._asdict() for name, each in report.scores.coverage.items()},
@@ -299,6 +336,35 @@ def _alignment_json(alignment: Alignment) -> dict[str, Any]:
         "rotation": alignment.rotation.tolist(),
         "angle_deg": float(geodesic_angle_deg(alignment.rotation, np.eye(3))),
         "offset_mm": None if offset_m is None else (offset_m * 1000.0).tolist(),
+    }
+
+
+def _origin_table(origins: OriginAlignment) -> TextTable:
+    """Return the shift of each person's origin and what is left between the landmarks."""
+    rows = []
+    shifts = {
+        **origins.by_subject,
+        "mean": OriginShift(origins.mean_shift_m, origins.mean_residual_m),
+    }
+    for name, shift in shifts.items():
+        numbers_m = (*shift.shift_m, shift.residual_m)
+        rows.append(TableRow(name, [f"{MM_PER_M * number:.1f}" for number in numbers_m]))
+    headings = ["x mm", "y mm", "z mm", "residual mm"]
+    return TextTable(headings, rows, "Alignment of the head origins: shift by person")
+
+
+def _origins_json(origins: OriginAlignment) -> dict[str, Any]:
+    return {
+        "reference": origins.reference,
+        "mean_shift_mm": (MM_PER_M * origins.mean_shift_m).tolist(),
+        "mean_residual_mm": MM_PER_M * origins.mean_residual_m,
+        "by_subject": {
+            name: {
+                "shift_mm": (MM_PER_M * each.shift_m).tolist(),
+                "residual_mm": MM_PER_M * each.residual_m,
+            }
+            for name, each in origins.by_subject.items()
+        },
     }
 
 
