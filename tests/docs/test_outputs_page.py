@@ -9,14 +9,14 @@ import pytest
 from tests.support.child_process import ROOT
 from tests.support.faces import VGA, shaped_face
 from trg.geometry.shape_basis import EXPRESSION_NAMES
-from trg.io.records.csv_tables import BLENDSHAPE_COLUMNS, CSV_COLUMNS, OPENFACE_COLUMNS
-from trg.io.records.frame_record import FrameFaces, frame_record
-from trg.io.records.parquet import (
+from trg.io.records.arrow_tables import (
     BLENDSHAPE_COLUMN,
     DENSE_COLUMN,
     FACE_COLUMNS,
     FRAME_COLUMNS,
 )
+from trg.io.records.csv_tables import BLENDSHAPE_COLUMNS, CSV_COLUMNS, OPENFACE_COLUMNS
+from trg.io.records.frame_record import FrameFaces, frame_record
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests"

@@ -22,13 +22,14 @@ import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, get_args
 
 from trg._util.files import write_atomic
 from trg.io.records.append_only_file import AppendOnlyFile
+from trg.io.records.arrow_tables import ArrowTable
 from trg.io.records.csv_tables import BLENDSHAPE_TABLE, FACE_TABLE, OPENFACE_TABLE, CsvTable
 from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.io.records.journal import Journal, Outcome
@@ -38,15 +39,40 @@ from trg.io.records.names import escape_name
 RecordFormat = Literal["jsonl", "csv", "openface", "parquet"]
 
 
+class RecordEncoder(NamedTuple):
+    """Makes the records of photos and frames; can be pickled, for other processes."""
+
+    format: RecordFormat
+    landmarks: bool = False
+    blendshapes: bool = False
+
+    def __call__(self, found: FrameFaces) -> Any:
+        """Return the record of a photo or frame for :meth:`RecordWriter.append`.
+
+        Raises ValueError if the format cannot hold these faces.
+        """
+        found = found._replace(source=escape_name(found.source))
+        if self.format == "parquet":
+            return ArrowTable(self.landmarks, self.blendshapes).frame_rows(found)
+        return _line_format(self).frame(found)
+
+
 class RecordWriter(ABC):
     """Writes the results of one input after another; a context manager."""
 
     finished: frozenset[str] = frozenset()
     """The inputs that an earlier run finished; empty unless this run resumes it."""
 
+    encode: RecordEncoder
+    """Makes what :meth:`append` takes."""
+
     def write(self, found: FrameFaces) -> None:
         """Write the record of one photo or video frame."""
-        self._write_frame(found._replace(source=escape_name(found.source)))
+        self.append(self.encode(found))
+
+    @abstractmethod
+    def append(self, piece: Any) -> None:
+        """Write the record of one photo or video frame, as :attr:`encode` has returned it."""
 
     def write_error(self, source: str, message: str) -> None:
         """Write that an input could not be read completely; nothing else of it follows."""
@@ -59,9 +85,6 @@ class RecordWriter(ABC):
 
     def claim(self, path: str) -> None:  # noqa: B027 (only writers with a journal need it)
         """Note that a file beside the records is about to be written; ``path`` is relative."""
-
-    @abstractmethod
-    def _write_frame(self, found: FrameFaces) -> None: ...
 
     @abstractmethod
     def _write_error(self, source: str, message: str) -> None: ...
@@ -155,14 +178,9 @@ def open_records(
             settings=settings,
             inputs=inputs,
         )
-    if record_format == "jsonl":
-        line_format = _json_lines(landmarks, blendshapes)
-    elif record_format == "csv":
-        line_format = _csv_lines(BLENDSHAPE_TABLE if blendshapes else FACE_TABLE)
-    else:
-        line_format = _csv_lines(OPENFACE_TABLE)
+    encode = RecordEncoder(record_format, landmarks, blendshapes)
     if path is None:
-        return _LineWriter(line_format, _write_to_stdout)
+        return _LineWriter(encode, _write_to_stdout)
     path = Path(path)
     journal = Journal(
         path,
@@ -176,9 +194,9 @@ def open_records(
         overwrite=overwrite,
         inputs=inputs,
         remove_records=partial(_remove_bytes, path),
-        header_bytes=len(line_format.header),
+        header_bytes=len(_line_format(encode).header),
     )
-    return _FileWriter(line_format, path, journal)
+    return _FileWriter(encode, path, journal)
 
 
 class _LineFormat(NamedTuple):
@@ -187,6 +205,15 @@ class _LineFormat(NamedTuple):
     header: bytes
     frame: Callable[[FrameFaces], bytes]
     error: Callable[[str, str], bytes]
+
+
+@cache
+def _line_format(encode: RecordEncoder) -> _LineFormat:
+    if encode.format == "jsonl":
+        return _json_lines(encode.landmarks, encode.blendshapes)
+    if encode.format == "csv":
+        return _csv_lines(BLENDSHAPE_TABLE if encode.blendshapes else FACE_TABLE)
+    return _csv_lines(OPENFACE_TABLE)
 
 
 def _json_lines(landmarks: bool, blendshapes: bool) -> _LineFormat:
@@ -216,29 +243,30 @@ def _write_to_stdout(lines: bytes) -> None:
 class _LineWriter(RecordWriter):
     """Writes lines through ``append``, which takes complete lines and does not buffer them."""
 
-    def __init__(self, line_format: _LineFormat, append: Callable[[bytes], None]) -> None:
-        self._format = line_format
+    def __init__(
+        self, encode: RecordEncoder, append: Callable[[bytes], None], has_header: bool = False
+    ) -> None:
+        self.encode = encode
         self._append = append
-        self._append(line_format.header)
+        if not has_header:
+            self._append(_line_format(encode).header)
 
-    def _write_frame(self, found: FrameFaces) -> None:
-        self._append(self._format.frame(found))
+    def append(self, piece: bytes) -> None:
+        self._append(piece)
 
     def _write_error(self, source: str, message: str) -> None:
-        self._append(self._format.error(source, message))
+        self._append(_line_format(self.encode).error(source, message))
 
 
 class _FileWriter(_LineWriter):
     """Writes lines to a file, and lists finished inputs in a journal."""
 
-    def __init__(self, line_format: _LineFormat, path: Path, journal: Journal) -> None:
+    def __init__(self, encode: RecordEncoder, path: Path, journal: Journal) -> None:
         self.finished = journal.finished
         self._journal = journal
         self._file = AppendOnlyFile(path)
         self._file.truncate(journal.extent)
-        if self._file.size:
-            line_format = line_format._replace(header=b"")  # the file has one already
-        super().__init__(line_format, self._file.append)
+        super().__init__(encode, self._file.append, has_header=self._file.size > 0)
 
     def claim(self, path: str) -> None:
         self._journal.claim(path)
