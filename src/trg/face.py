@@ -140,7 +140,8 @@ class Face:
     def _check_visible(self) -> None:
         """Raise ValueError unless the camera sees the head's origin and all landmarks."""
         points68_m = self._landmarks68_m
-        if (points68_m == points68_m[0]).all():
+        is_point = points68_m[0].tolist() == points68_m[-1].tolist()
+        if is_point and (points68_m == points68_m[0]).all():
             raise ValueError("face landmarks_m: expected 68 landmarks at different places, got one")
         max_angle_deg = self.camera.lens.max_angle_deg
         if max_angle_deg <= 90.0:

@@ -23,8 +23,9 @@ def finite_array(
         raise ValueError(
             f"{name}: expected numbers of shape {_show(shape)}, got {reprlib.repr(value)}"
         ) from error
-    if array.ndim != len(shape) or any(
-        expected not in (None, actual) for expected, actual in zip(shape, array.shape, strict=True)
+    if array.shape != shape and (
+        array.ndim != len(shape)
+        or any(each not in (None, side) for each, side in zip(shape, array.shape, strict=True))
     ):
         raise ValueError(f"{name}: expected shape {_show(shape)}, got {array.shape}")
     if not np.isfinite(array).all():

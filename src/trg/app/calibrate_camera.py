@@ -140,7 +140,7 @@ def calibrate_from_clip(
                     [FaceRequest(frame.pixels, face.camera, face)]
                 )[0]
                 if found is not None and found.face.confidence >= MIN_CONFIDENCE:
-                    views.append(View(frame.index, found.face, found.heatmap68_px))
+                    views.append(View(frame.index, found.face, found.heatmap68_px()))
     return calibrate_from_views(views)
 
 

@@ -31,6 +31,9 @@ Floats = NDArray[np.float64]
 ORTHONORMAL_TOLERANCE = 1e-3
 """Largest entry of ``|R @ R.T - I|``: accepts matrices written with four decimals."""
 
+IDENTITY = np.eye(3)
+"""The rotation by nothing."""
+
 GIMBAL_LOCK_TOLERANCE = 1e-7
 """Cosine (or sine, for orders such as ``zxz``) of the middle Euler angle that counts as zero."""
 
@@ -179,9 +182,10 @@ def rotation_from_rotvec(rotvec: ArrayLike) -> Floats:
 
 def rotation_to_rotvec(rotation: ArrayLike) -> Floats:
     """Return the rotation vector ``(3,)`` of a rotation ``(3, 3)``, of a length in [0, pi]."""
-    *vector, w = rotation_to_quat(rotation)
-    sine = np.linalg.norm(vector)  # of half the angle
-    return np.array(vector) * (2.0 * np.arctan2(sine, w) / sine if sine > 0.0 else 2.0)
+    x, y, z, w = rotation_to_quat(rotation).tolist()
+    sine = math.sqrt(x * x + y * y + z * z)  # of half the angle
+    scale = 2.0 * math.atan2(sine, w) / sine if sine > 0.0 else 2.0
+    return np.array([scale * x, scale * y, scale * z])
 
 
 def rotations_to_rotvecs(rotations: Floats) -> Floats:
@@ -213,10 +217,9 @@ def rotation_to_quat(rotation: ArrayLike) -> Floats:
         (xz, yz, 1.0 - a - e + i, wz),
         (wx, wy, wz, 1.0 + a + e + i),
     )
-    quat = np.array(max(four_outer, key=max))
-    quat /= np.linalg.norm(quat)
-    leading = quat[3] or quat[np.flatnonzero(quat)[0]]
-    return quat * np.sign(leading) + 0.0  # + 0.0 turns -0.0 into 0.0
+    x, y, z, w = max(four_outer, key=max)
+    length = math.copysign(math.sqrt(x * x + y * y + z * z + w * w), w or x or y or z)
+    return np.array([x / length, y / length, z / length, w / length]) + 0.0  # no -0.0
 
 
 def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
@@ -249,7 +252,7 @@ def orthonormalize(rotation: Floats) -> Floats:
 
     One step of Newton's method toward the nearest rotation (Higham 1986), which squares the error.
     """
-    return rotation @ (1.5 * np.eye(3) - 0.5 * (rotation.T @ rotation))
+    return rotation @ (1.5 * IDENTITY - 0.5 * (rotation.T @ rotation))
 
 
 def nearest_rotation(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -286,8 +289,24 @@ def geodesic_angle_deg(rotation_a: ArrayT, rotation_b: ArrayT) -> ArrayT:
 def is_rotation(matrix: ArrayLike) -> NDArray[np.bool_]:
     """Return which matrices ``(..., 3, 3)`` are rotations within :data:`ORTHONORMAL_TOLERANCE`."""
     R = np.asarray(matrix, dtype=np.float64)
+    if R.ndim == 2:  # Python's floats: for one matrix NumPy takes ten times as long
+        return np.bool_(_is_one_rotation(R.tolist()))  # type: ignore[return-value]
     error = np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max((-1, -2))
     return (error <= ORTHONORMAL_TOLERANCE) & (np.linalg.det(R) > 0.0)
+
+
+def _is_one_rotation(rows: list[list[float]]) -> bool:
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    errors = (
+        a * a + b * b + c * c - 1.0,
+        d * d + e * e + f * f - 1.0,
+        g * g + h * h + i * i - 1.0,
+        a * d + b * e + c * f,
+        a * g + b * h + c * i,
+        d * g + e * h + f * i,
+    )
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return all(abs(error) <= ORTHONORMAL_TOLERANCE for error in errors) and determinant > 0.0
 
 
 def checked_rotation(

@@ -28,7 +28,7 @@ from trg.geometry.camera import Camera
 from trg.geometry.crop import BOX_MARGIN, MAX_BOX_SCALE, FaceCrop, bilinear, check_image_size
 from trg.geometry.lens import LensModelError
 from trg.geometry.projection import OPTICAL_AXIS
-from trg.geometry.rotations import normalize, rotation_between
+from trg.geometry.rotations import rotation_between
 
 Floats = NDArray[np.float64]
 
@@ -130,12 +130,13 @@ def virtual_camera_of_landmarks(landmarks_cam: Floats, roll_deg: float = 0.0) ->
     The landmarks are in the camera frame, in any unit of length. The box is upright in the virtual
     camera's image.
     """
-    view_direction = normalize(landmarks_cam).mean(0)
+    distances = np.sqrt(np.einsum("ij,ij->i", landmarks_cam, landmarks_cam))
+    view_direction = (1.0 / np.maximum(distances, 1e-12)) @ landmarks_cam  # of any length
     for _ in range(2):  # the centre of the landmarks' rectangle depends on the view direction
         cam_from_virtual = VirtualCamera(view_direction, 1.0, roll_deg).cam_from_virtual
-        landmarks_virtual = landmarks_cam @ cam_from_virtual
-        rays = landmarks_virtual[:, :2] / np.maximum(landmarks_virtual[:, 2:], 1e-3)
-        (left, top), (right, bottom) = rays.min(0).tolist(), rays.max(0).tolist()
+        landmarks_virtual = cam_from_virtual.T @ landmarks_cam.T
+        rays = landmarks_virtual[:2] / np.maximum(landmarks_virtual[2], 1e-3)
+        (left, top), (right, bottom) = rays.min(1).tolist(), rays.max(1).tolist()
         centre = np.array([(left + right) / 2.0, (top + bottom) / 2.0, 1.0])
         view_direction = cam_from_virtual @ centre
     return VirtualCamera(view_direction, BOX_MARGIN * max(right - left, bottom - top), roll_deg)

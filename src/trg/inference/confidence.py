@@ -65,7 +65,7 @@ class ConfidenceModel:
     def predict(self, features: Floats) -> Floats:
         """Return probabilities ``(b,)`` for features ``(b, 6)``."""
         logit = features @ np.array(self.weights)
-        return 1.0 / (1.0 + np.exp(-np.clip(logit, -LARGEST_LOGIT, LARGEST_LOGIT)))
+        return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logit, -LARGEST_LOGIT), LARGEST_LOGIT)))
 
 
 UNCALIBRATED = ConfidenceModel((8.7, -0.7, -3.0, 13.3, -17.5, -3.2))
@@ -98,5 +98,6 @@ def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> F
     side = np.minimum(np.maximum(BOX_MARGIN * (high - low).max(-1), 1e-3), 1e3)
     features[:, 4] = np.abs(np.log(side))
     features[:, 5] = np.minimum(np.sqrt((centre**2).sum(-1)), 3.0)
-    features[~np.isfinite(features).all(1)] = WORST_FEATURES
+    if not np.isfinite(features.sum()):
+        features[~np.isfinite(features).all(1)] = WORST_FEATURES
     return features

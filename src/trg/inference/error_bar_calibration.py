@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,13 @@ class ErrorBarCalibration:
 
     def error_bars(self, std: NDArray[np.floating]) -> ErrorBars:
         """Return the calibrated error bars of one face, ``(86,)`` from the network."""
-        factors = np.empty(STD_COUNT)
-        for part, factor in zip(QUANTITIES.values(), self.factors, strict=True):
-            factors[part] = factor
-        return ErrorBars(std * factors)
+        return ErrorBars(std * _by_number(self.factors))
+
+
+@lru_cache
+def _by_number(factors: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the factor of each of the 86 numbers."""
+    result = np.empty(STD_COUNT)
+    for part, factor in zip(QUANTITIES.values(), factors, strict=True):
+        result[part] = factor
+    return result

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ AVERAGED_FRAMES = 30
 """Number of frames over which signatures are averaged."""
 
 
-class Signature(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Signature:
     """What tells people apart, at k landmarks."""
 
     shape: Floats
@@ -50,23 +51,38 @@ class Signature(NamedTuple):
     def of(cls, face: Face, image: NDArray[np.uint8]) -> Signature:
         """Return the signature of a face in its image ``(h, w, 3)``."""
         points_m = face.landmarks_m[::POINT_STEP]
-        shape = points_m - points_m.mean(0)
+        count = len(points_m)
+        shape = points_m - np.ones(count) @ points_m / count  # faster than points_m.mean(0)
         points_px = face.camera.project(transform(points_m, face.rotation, face.translation_m))
-        column, row = np.nan_to_num(points_px).astype(np.int64).T
         height, width = image.shape[:2]
-        colours = image[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-        return cls(shape / np.sqrt(np.vdot(shape, shape) / len(shape)), colours.astype(np.float64))
+        inside = np.minimum(np.maximum(points_px, 0.0), (width - 1.0, height - 1.0))
+        column, row = inside.astype(np.intp).T
+        scale = math.sqrt(count / np.vdot(shape, shape))
+        return cls(shape * scale, image[row, column].astype(np.float64))
+
+    @cached_property
+    def pattern(self) -> Floats:
+        """The brightness ``(k,)`` with mean 0 and length 1."""
+        brightness = self.colours @ np.ones(3)
+        brightness -= brightness.sum() / len(brightness)
+        result: Floats = brightness / max(math.sqrt(brightness @ brightness), 1e-6)
+        return result
 
     def difference(self, other: Signature) -> float:
         """Return how much two faces differ: 0 for equal ones, about 0.2 for two people."""
-        shape = float(((self.shape - other.shape) ** 2).sum()) / len(self.shape)
-        colours = max(float(np.abs(self.colours - other.colours).mean()), 1.0)
-        pattern = 1.0 - float(_standardized(self.colours) @ _standardized(other.colours))
+        moved = self.shape - other.shape
+        shape = float(np.vdot(moved, moved)) / len(moved)
+        changed = np.abs(self.colours - other.colours)
+        colours = max(float(changed.sum()) / changed.size, 1.0)
+        pattern = 1.0 - float(self.pattern @ other.pattern)
         return math.sqrt(shape * colours * max(pattern, 0.0))
 
     def towards(self, other: Signature, share: float) -> Signature:
         """Return the mean of this one and a share of the other."""
-        return Signature(*(a + share * (b - a) for a, b in zip(self, other, strict=True)))
+        return Signature(
+            self.shape + share * (other.shape - self.shape),
+            self.colours + share * (other.colours - self.colours),
+        )
 
 
 @dataclass(slots=True)
@@ -76,15 +92,15 @@ class Person:
     signature: Signature
     """The mean of the last frames."""
     last_signature: Signature
-    last_box_xyxy: Floats
+    last_face: Face
     last_time_s: float
     frames: int = 1
 
-    def see(self, signature: Signature, box_xyxy: Floats, time_s: float) -> None:
+    def see(self, signature: Signature, face: Face, time_s: float) -> None:
         """Add a frame."""
         self.frames = min(self.frames + 1, AVERAGED_FRAMES)
         self.signature = self.signature.towards(signature, 1.0 / self.frames)
-        self.last_signature, self.last_box_xyxy, self.last_time_s = signature, box_xyxy, time_s
+        self.last_signature, self.last_face, self.last_time_s = signature, face, time_s
 
     def is_like(self, signature: Signature, limit: float) -> bool:
         """Return whether a face differs from the last one, or else from the mean, by less."""
@@ -118,11 +134,3 @@ def recognize(
     limit = BRIDGED_DIFFERENCE if best in set(nearby) else OTHER_DIFFERENCE
     is_sure = differences[best] < min(limit, CLEARLY * min(others, default=float("inf")))
     return best if is_sure else None
-
-
-def _standardized(colours: Floats) -> Floats:
-    """Return the brightness ``(k,)`` with mean 0 and length 1."""
-    brightness = colours.sum(1)
-    brightness = brightness - brightness.mean()
-    result: Floats = brightness / max(float(np.sqrt(brightness @ brightness)), 1e-6)
-    return result

@@ -122,9 +122,21 @@ class ScoredFace(NamedTuple):
     face: Face
     features: Floats
     """``(k,)``, see :func:`trg.inference.confidence.confidence_features`"""
-    heatmap68_px: Floats
-    """``(68, 2)``: the 68 landmarks by the heatmaps, in the image. Unlike the face's, they follow
-    neither its shape nor the camera that the network is told."""
+    heatmap68_crop: NDArray[np.float32]
+    """``(68, 2)``: the 68 landmarks by the heatmaps, in crop coordinates"""
+    bbox_info: Floats
+    """``(3,)``: the crop's"""
+    cam_from_virtual: Floats
+    """``(3, 3)``: the crop's"""
+
+    def heatmap68_px(self) -> Floats:
+        """Return the 68 landmarks by the heatmaps, in the image: ``(68, 2)``.
+
+        Unlike the face's, they follow neither its shape nor the camera that the network is told.
+        """
+        rays = rays_from_crop(self.heatmap68_crop.astype(np.float64), self.bbox_info)
+        directions = np.concatenate([rays, np.ones((len(rays), 1))], 1) @ self.cam_from_virtual.T
+        return self.face.camera.project(directions)
 
 
 def pose_in_camera(arrays: PoseArrays, row: int, cam_from_virtual: Floats) -> HeadPose:
@@ -245,15 +257,9 @@ class PosePipeline:
                 except ValueError:  # behind the camera or not finite: not a face
                     found[i] = None
                 else:
-                    heatmap68_px = _heatmap68_px(arrays, row, crops[i], requests[i].camera)
-                    found[i] = ScoredFace(face, features[row], heatmap68_px)
+                    heatmap68_crop = arrays.landmarks68_crop[row]
+                    found[i] = ScoredFace(face, features[row], heatmap68_crop, *crops[i][1:])
         return found
-
-
-def _heatmap68_px(arrays: PoseArrays, row: int, crop: FaceCrop, camera: Camera) -> Floats:
-    rays = rays_from_crop(arrays.landmarks68_crop[row].astype(np.float64), crop.bbox_info)
-    directions = np.concatenate([rays, np.ones((len(rays), 1))], 1) @ crop.cam_from_virtual.T
-    return camera.project(directions)
 
 
 def needs_refinement(scored: ScoredFace, crop: FaceCrop) -> bool:

@@ -154,12 +154,10 @@ class FaceSmoother:
         rotation = self._rotation.smooth(face.rotation, time_s)
         depth_m = math.exp(self._depth.smooth(np.log(face.translation_m[2:]), time_s)[0])
         landmarks_m = self._shape.smooth(face.landmarks_m, time_s)
+        translation_m = np.array([*position.tolist(), 1.0]) * depth_m
         try:
             return replace(
-                face,
-                rotation=rotation,
-                translation_m=np.array([*position, 1.0]) * depth_m,
-                landmarks_m=landmarks_m,
+                face, rotation=rotation, translation_m=translation_m, landmarks_m=landmarks_m
             )
         except ValueError:  # very close to the lens, smoothing can move a landmark behind it
             return face

@@ -212,7 +212,7 @@ class FaceTracker:
                 limit = BRIDGED_DIFFERENCE if track.frames_lost else OTHER_DIFFERENCE
                 person = self._people[track.id]
                 if person.is_like(signature, limit):
-                    person.see(signature, track.face.box_xyxy, time_s)
+                    person.see(signature, track.face, time_s)
                     continue
             unknown.append((track, signature, track.id))
             track.id = None
@@ -231,7 +231,7 @@ class FaceTracker:
         ``former_id``: the person in whose place this face is, suddenly.
         """
         assert track.face is not None
-        box = track.face.box_xyxy
+        face = track.face
         present = {other.id for other in self._tracks if other.face is not None}
         absent = {number: p for number, p in self._people.items() if number not in present}
         nearby = [
@@ -239,16 +239,16 @@ class FaceTracker:
             for number, person in absent.items()
             if number != former_id
             and abs(time_s - person.last_time_s) <= self._options.bridged_s
-            and box_iou(person.last_box_xyxy[None], box)[0] >= self._options.min_iou
+            and box_iou(person.last_face.box_xyxy[None], face.box_xyxy)[0] >= self._options.min_iou
         ]
         number = recognize(signature, absent, nearby)
         if number is None:
             number = len(self._people)
-            self._people[number] = Person(signature, signature, box, time_s)
+            self._people[number] = Person(signature, signature, face, time_s)
             if self._options.size == "person":
                 self._sizes[number] = SizeMemory(self._known_sizes.get(number))
         else:
-            self._people[number].see(signature, box, time_s)
+            self._people[number].see(signature, face, time_s)
         track.id = number
         smoothing = self._options.smoothing
         track.smoother = None if smoothing is None else FaceSmoother(smoothing)

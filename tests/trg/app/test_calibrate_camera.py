@@ -144,7 +144,7 @@ def test_the_heatmaps_landmarks_hardly_follow_the_focal_length_that_the_network_
         [FaceRequest(pixels, camera, box) for camera in cameras]
     )
     side_px = np.ptp(narrow.face.box_xyxy[::2])
-    off_px = narrow.heatmap68_px - narrow.face.landmarks68_px
+    off_px = narrow.heatmap68_px() - narrow.face.landmarks68_px
     assert np.median(np.linalg.norm(off_px, axis=1)) < 0.05 * side_px
-    moved = np.linalg.norm(narrow.heatmap68_px - wide.heatmap68_px, axis=1)
+    moved = np.linalg.norm(narrow.heatmap68_px() - wide.heatmap68_px(), axis=1)
     assert np.median(moved) < 0.01 * side_px

@@ -66,6 +66,15 @@ def test_a_moving_head_needs_one_detection():
     assert sum(scene.network.calls) <= 41 + 1
 
 
+def test_following_one_face_projects_no_landmarks_that_nobody_asked_for():
+    scene = MovingScene(LEFT)
+    scene.next()  # detection compares boxes
+    (face,) = scene.next()
+    projected = {"landmarks_px", "landmarks68_px", "box_xyxy"}
+    assert not projected & vars(face).keys()
+    assert face.landmarks_px.shape == (len(face.landmarks_m), 2)
+
+
 def test_new_faces_are_found_within_the_interval_and_keep_their_ids():
     scene = MovingScene(LEFT, redetect_every=5)
     assert scene.ids() == [0]
