@@ -1,4 +1,4 @@
-"""Webcams and phones by name: their fields of view as the makers state them."""
+"""Webcams and phones by name: their stated fields of view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Device(NamedTuple):
     view: FieldOfView
     """For the aspect ratio of the whole image; other images are taken as crops."""
     reference: str
-    """Where the maker states the field of view."""
+    """Who states the field of view, and where."""
 
 
 @lru_cache
