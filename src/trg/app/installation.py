@@ -25,6 +25,7 @@ PACKAGES = (
         "onnx",
         "python-osc",
         "websockets",
+        "rerun-sdk",
     ),  # of the extras
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import ipaddress
 import json
 import logging
@@ -19,7 +20,7 @@ from functools import partial
 from http import HTTPStatus
 from threading import Thread
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -37,6 +38,18 @@ HANDSHAKE_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 0.5
 WRITE_BUFFER_BYTES = 32 * 1024
 """Of a client, before it counts as slow; the system's own buffer is limited to the same."""
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Connection": "close",
+}
+"""A page can load nothing from elsewhere, and be shown in no other page."""
 
 
 class Page(NamedTuple):
@@ -58,6 +71,10 @@ class WebsocketServer:
         Programs other than browsers state none and may connect.
     pages
         Documents by path, ``/`` for the first.
+    key
+        What a client's address must end in, ``?key=KEY``. Of web pages, only those of this very
+        server may then connect, and only where the browser knows the server by a number or as
+        localhost: another site's name may resolve to this machine.
     on_command
         Takes the text of the field ``command`` of a JSON object that a client sends; called from
         the server's thread. Other messages are dropped.
@@ -75,10 +92,12 @@ class WebsocketServer:
         *,
         origins: frozenset[str] = frozenset(),
         pages: Mapping[str, Page] | None = None,
+        key: str | None = None,
         on_command: Callable[[str], None] | None = None,
     ) -> None:
         self._origins = origins
         self._pages = dict(pages or {})
+        self._key = key
         self._on_command = on_command
         self._listening = _listen(host, port)
         self.port: int = self._listening.getsockname()[1]
@@ -170,14 +189,20 @@ class WebsocketServer:
         """Deliver a page, refuse a request, or return None to let a websocket open."""
         if not self._may_connect(request.headers):
             return client.respond(HTTPStatus.FORBIDDEN, "pages of other sites may not connect\n")
+        address = urlsplit(request.path)
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            page = self._pages.get(urlsplit(request.path).path)
+            page = self._pages.get(address.path)
             if page is None:
                 return client.respond(HTTPStatus.UPGRADE_REQUIRED, "this is a websocket\n")
             headers = Headers(
                 {"Content-Type": page.content_type, "Content-Length": str(len(page.content))}
             )
+            headers.update(PAGE_HEADERS)
             return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, page.content)
+        if self._key is not None:
+            key = parse_qs(address.query).get("key", [""])[-1]
+            if not hmac.compare_digest(key.encode(), self._key.encode()):
+                return client.respond(HTTPStatus.FORBIDDEN, "the key in the address is wrong\n")
         if len(self._clients) >= MAX_CLIENTS:
             return client.respond(HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
         return None
@@ -185,17 +210,17 @@ class WebsocketServer:
     def _may_connect(self, headers: Headers) -> bool:
         """Return whether a browser's page, by its origin, may read the poses."""
         origin = headers.get("Origin")
+        own_host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+        if self._key is not None:
+            is_own = origin in (None, f"http://{headers.get('Host')}")
+            return is_own and (own_host == "localhost" or _number(own_host) is not None)
         if origin is None or origin in self._origins or "*" in self._origins:
             return True
         page_host = urlsplit(origin).hostname or ""
         if page_host == "localhost":
             return True
-        try:  # a number, not a name: another site's name may resolve to this machine
-            address = ipaddress.ip_address(page_host)
-        except ValueError:
-            return False
-        own_host = urlsplit(f"//{headers.get('Host', '')}").hostname
-        return address.is_loopback or page_host == own_host
+        address = _number(page_host)  # another site's name may resolve to this machine
+        return address is not None and (address.is_loopback or page_host == own_host)
 
 
 class _CountedConnection(ServerConnection):
@@ -221,6 +246,13 @@ def _command(message: str | bytes) -> str | None:
         found = json.loads(message)
         if isinstance(found, dict) and isinstance(found.get("command"), str):
             return str(found["command"])
+    return None
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host states as a number; None if it is a name."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from tests.support.cli import trg_cli  # noqa: F401 -- a fixture
 from tests.support.live_frames import TIMEOUT_S, port_of, udp_receiver
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app.cli.hotkeys import hot_keys
-from trg.app.cli.live import stop_and_neutral_signals
+from trg.app.cli.live import complete_view, stop_and_neutral_signals
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 from trg.inference.detector import BUNDLED
 from trg.io.video_writer import VideoWriter
@@ -70,6 +71,28 @@ def test_nothing_is_sent_that_was_not_asked_for(trg_cli, clip, model, monkeypatc
     assert "nothing is sent" in done.err
 
 
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_a_view_is_opened_on_this_computer_alone(trg_cli, clip, model):  # noqa: F811
+    done = trg_cli("live", "--view", clip, "--model", model)
+    assert done.code == 0, done.err
+    assert re.search(r"view: http://127\.0\.0\.1:\d+/\?key=\S{16}$", done.err, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--view"], ["--view=browser"]),
+        (["--view", "--neutral"], ["--view=browser", "--neutral"]),
+        (["--view", "clip.mp4"], ["--view=browser", "clip.mp4"]),
+        (["--view", "rerun"], ["--view=rerun"]),
+        (["--view", "127.0.0.1:8766", "0"], ["--view=127.0.0.1:8766", "0"]),
+        (["--view=rerun"], ["--view=rerun"]),
+    ],
+)
+def test_the_value_of_view_may_be_left_out(arguments, expected):
+    assert complete_view(["live", *arguments]) == ["live", *expected]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +104,7 @@ def test_nothing_is_sent_that_was_not_asked_for(trg_cli, clip, model, monkeypatc
         (("{clip}", "--smoothing", "ear=1,2"), "smoothing: expected AXIS=HZ,BETA"),
         (("{clip}", "--predict", "2"), "expected 0 to 1 frames"),
         (("{clip}", "--ipd", "6"), "expected 30 to 90"),
+        (("{clip}", "--view=window"), "view: expected browser, rerun, HOST:PORT"),
         (("{clip}", "--send", "morse://127.0.0.1:1"), "morse://127.0.0.1:1: expected"),
         (("{clip}", "--send", "osc://127.0.0.1"), "expected a host and a port"),
         (("--send", "osc://127.0.0.1:9000", "{clip}"), "the webcam or video comes first"),

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 # Importing them registers their verbs.
 from trg.app.cli import camera, doctor, live, movement, predict  # noqa: F401
+from trg.app.cli.live import complete_view
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
 from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES
@@ -98,6 +99,7 @@ EXTRA_OF_PACKAGE = {
     "pillow_heif": "heic",
     "skimage": "demo",
     **dict.fromkeys(("pythonosc", "websockets"), "live"),
+    "rerun": "rerun",
 }
 """Import names of the optional dependencies in pyproject.toml, and the extra of each."""
 
@@ -118,7 +120,7 @@ def main() -> None:
             STDIN_NAME if token == STDIN_ARGUMENT else _expand_home(token) for token in sys.argv[1:]
         ]
         try:
-            app(complete_draw(tokens), console=ResultConsole())
+            app(complete_view(complete_draw(tokens)), console=ResultConsole())
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader has what it needs, as `head`

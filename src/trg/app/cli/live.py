@@ -18,7 +18,7 @@ from rich.text import Text
 
 from trg.app.cli.hotkeys import hot_keys
 from trg.app.cli.predict_options import CameraOptions, FrameName
-from trg.app.cli.shared import Positive, app, messages
+from trg.app.cli.shared import Positive, app, complete_option, messages
 
 if TYPE_CHECKING:
     from trg.inference.smoothing import FaceSmoothing, PerAxis
@@ -60,6 +60,10 @@ class SendOptions:
     lost
         What is sent while the person is out of sight: ``hold`` the last pose, ``fade`` to rest, or
         ``stop``.
+    view
+        Show picture, faces and numbers in a page of the browser, at an address that is printed.
+        ``HOST:PORT``, ``rerun`` or the name of a new ``.rrd`` file may follow: the page there, in
+        Rerun, or in a recording for it.
     """
 
     send: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
@@ -68,6 +72,7 @@ class SendOptions:
     mount: str | None = None
     person: str = "largest"
     lost: Literal["hold", "fade", "stop"] = "hold"
+    view: str | None = None
 
 
 @Parameter(name="*", group=TRACKING)
@@ -133,6 +138,7 @@ def live(
     from trg.live.capture import Capture
     from trg.live.sender import SenderOptions, open_sender
     from trg.live.session import LiveSession
+    from trg.live.view import open_view
 
     video = _video_input(source)
     options = _live_options(sending, camera, tracking)
@@ -147,6 +153,16 @@ def live(
         capture = Capture(video, _notify)
         opened.callback(capture.close)
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
+
+        def set_neutral() -> None:
+            session.set_neutral()
+            messages.print("the pose that is seen now is zero")
+
+        view = None
+        if sending.view is not None:
+            view = open_view(sending.view, estimator.topology, _notify, set_neutral)
+            opened.callback(view.close)
+            senders.append(view)
         session = LiveSession(estimator, senders, options, video.name)
         session.warm_up(*capture.size)
         gc.collect()
@@ -155,19 +171,33 @@ def live(
 
         def on_key(key: str) -> None:
             if key in NEUTRAL_KEYS:
-                session.set_neutral()
-                messages.print("the pose that is seen now is zero")
+                set_neutral()
             elif key in STOP_KEYS:
                 stop.set()
 
         has_keys = opened.enter_context(hot_keys(on_key))
-        if not senders:
+        if not sending.send:
             messages.print("nothing is sent; --send names receivers (docs/live.md)")
         if has_keys:
             messages.print("keys: n or Enter sets the neutral pose, q stops", highlight=False)
-        with capture, _status_line() as show:
+        with capture, _status_line() as show_line:
+
+            def show(status: Status) -> None:
+                show_line(status)
+                if view is not None:
+                    view.show_status(status)
+
             status = session.run(capture, stop, show)
     messages.print(escape(f"{video.name}: {status}"), highlight=False)
+
+
+def complete_view(tokens: Sequence[str]) -> list[str]:
+    """Give ``--view`` its value: the one that follows it, or else the browser."""
+    if "--view" not in tokens:
+        return list(tokens)
+    from trg.live.view import BROWSER, is_view
+
+    return complete_option(tokens, "--view", is_view, BROWSER)
 
 
 def _video_input(source: str) -> VideoInput:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Group, Parameter
 
-from trg.app.cli.shared import Positive
+from trg.app.cli.shared import Positive, complete_option
 
 if TYPE_CHECKING:
     from trg.app.outputs import Outputs
@@ -295,21 +295,14 @@ class ProcessingOptions:
 def complete_draw(tokens: Sequence[str]) -> list[str]:
     """Give ``--draw`` its value: the layers that follow it, or else the default ones.
 
-    The parser itself knows no option whose value may be left out. A file that exists is a source,
-    even if it has the name of a layer; ``--draw=box`` is always a layer.
+    A file that exists is a source, even if it has the name of a layer; ``--draw=box`` is always a
+    layer.
     """
     if "--draw" not in tokens:
         return list(tokens)
     from trg.io.overlay import DEFAULT_LAYERS, Layer
 
-    complete: list[str] = []
-    for token in tokens:
-        if complete and complete[-1] == "--draw":
-            is_layers = bool({*token.split(",")} & {*get_args(Layer)}) and not os.path.exists(token)
-            complete[-1] = f"--draw={token if is_layers else ','.join(DEFAULT_LAYERS)}"
-            if is_layers:
-                continue
-        complete.append(token)
-    if complete and complete[-1] == "--draw":
-        complete[-1] = f"--draw={','.join(DEFAULT_LAYERS)}"
-    return complete
+    def is_layers(token: str) -> bool:
+        return bool({*token.split(",")} & {*get_args(Layer)}) and not os.path.exists(token)
+
+    return complete_option(tokens, "--draw", is_layers, ",".join(DEFAULT_LAYERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter, validators
@@ -35,6 +36,25 @@ class ResultConsole(Console):
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+
+
+def complete_option(
+    tokens: Sequence[str], option: str, is_value: Callable[[str], bool], default: str
+) -> list[str]:
+    """Give an option its value: the token that follows it if it is one, or else the default.
+
+    The parser itself knows no option whose value may be left out.
+    """
+    complete: list[str] = []
+    for token in tokens:
+        if complete and complete[-1] == option:
+            complete[-1] = f"{option}={token if is_value(token) else default}"
+            if is_value(token):
+                continue
+        complete.append(token)
+    if complete and complete[-1] == option:
+        complete[-1] = f"{option}={default}"
+    return complete
 
 
 def key_values(pairs: tuple[str, ...]) -> dict[str, Any]:
