@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trglab.evaluation.prediction import LabelledImages, Method
     from trglab.evaluation.protocols import EvaluationProtocol
     from trglab.evaluation.reference_alignment import ReferenceFace
+    from trglab.paper.peer_comparison import TimedMethod
+    from trglab.paper.peers import PeerMethod
 
 PIPED_WIDTH = 180
 """Width of tables that do not go to a terminal, for which rich would use 80"""
@@ -40,6 +43,11 @@ class MeasurementOptions:
         The weight bundle to measure; by default the one in the package.
     predictions
         Score this file of predictions instead (format: docs/evaluation.md).
+    method
+        Measure another method beside the bundle, which the Python of ``--python`` has installed:
+        ``mediapipe`` (its FaceMesh) or ``6drepnet`` (rotation only).
+    python
+        Python of an environment with ``--method``; by default this one.
     boxes
         Source of the face boxes: those of the ``paper``'s protocol for the data set, its
         ``truth``, a ``detector``, or ``landmarks`` that the network predicts inside the detection.
@@ -60,6 +68,8 @@ class MeasurementOptions:
 
     bundle: Path | None = None
     predictions: Path | None = None
+    method: Literal["mediapipe", "6drepnet"] | None = None
+    python: Path | None = None
     boxes: Literal["paper", "truth", "detector", "landmarks"] = "paper"
     view: Literal["crop", "virtual"] = "crop"
     flip_tta: bool = False
@@ -156,13 +166,16 @@ def evaluate(
         Draw plots; they need the extra ``plots``.
     """
     from trglab.evaluation.report import coverage_table, report_table, write_report
+    from trglab.paper.peer_comparison import TimedMethod, cost_text, with_row_of
 
     if options.bundle is not None and options.predictions is not None:
         raise ValueError("expected --bundle or --predictions, got both")
     if options.flip_tta and options.predictions is not None:
         raise ValueError("expected no --flip-tta beside --predictions: no network runs")
+    if options.python is not None and options.method is None:
+        raise ValueError("--python: expected --method NAME as well")
     if name == "stills":
-        _stills(path, options.network())
+        _stills(path, options)
         return
     if name == "clips":
         _clips(path, options.network())
@@ -171,22 +184,35 @@ def evaluate(
     if name == "blendshapes":
         _blendshapes(path, holdout, options, folder)
         return
+    results = Console()
+    if not results.is_terminal:
+        results.width = PIPED_WIDTH
     with _open_images(name, path, holdout, options) as (protocol, images):
-        evaluation = _evaluation(protocol, images, options, folder)
+        method: TimedMethod | None = None
+        if options.predictions is None:
+            method = TimedMethod(_method(protocol, options))
+        if options.method is not None:
+            if method is None:
+                raise ValueError("expected --method or --predictions, got both")
+            with _peer(options) as peer:
+                theirs = _evaluation(protocol, images, options, folder / options.method, peer)
+            write_report(folder / options.method, theirs.report)
+            results.print(report_table(theirs.report).to_rich())
+            protocol = with_row_of(protocol, theirs.report)
+        evaluation = _evaluation(protocol, images, options, folder, method)
         report = evaluation.report
         written = write_report(folder, report)
         if plots:
             written += _plots(folder, evaluation, images)
-    results = Console()
-    if not results.is_terminal:
-        results.width = PIPED_WIDTH
     results.print(report_table(report).to_rich())
     if report.scores.coverage:
         results.print(coverage_table(report).to_rich())
+    if options.method is not None and method is not None:
+        results.print(cost_text([peer, method]))
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
 
 
-def _stills(folder: Path | None, network: PoseNetwork) -> None:
+def _stills(folder: Path | None, options: MeasurementOptions) -> None:
     """Print landmark errors on photographs, in labelled boxes and with the detector."""
     from trg.estimator import HeadPoseEstimator
     from trglab.evaluation.stills import Stills, landmark_predictors
@@ -194,6 +220,10 @@ def _stills(folder: Path | None, network: PoseNetwork) -> None:
 
     if folder is None:
         raise ValueError("stills: expected the folder with the images and landmarks68.npz")
+    network = options.network()
+    if options.method is not None:
+        _stills_beside_peer(folder, network, options)
+        return
     stills = Stills(folder, network.crop_size)
     results = {
         label: stills.measure(predict) for label, predict in landmark_predictors(network).items()
@@ -211,6 +241,37 @@ def _stills(folder: Path | None, network: PoseNetwork) -> None:
         rows.append(TableRow(label, [f"{100.0 * statistics[name]:.2f}" for name in columns]))
     title = f"{len(stills)} photographs: {network.card.name}"
     Console().print(TextTable(list(columns.values()), rows, title).to_rich())
+
+
+def _stills_beside_peer(folder: Path, network: PoseNetwork, options: MeasurementOptions) -> None:
+    """Print errors of the estimator and of another method, and the differences between them."""
+    from rich.progress import Progress
+
+    from trglab.paper.peer_comparison import EstimatorMethod, TimedMethod, compare_on_stills
+
+    results = Console()
+    if not results.is_terminal:
+        results.width = PIPED_WIDTH
+    with _peer(options) as peer, Progress(console=messages) as bar:
+        task = bar.add_task("stills", total=options.limit)
+        comparison = compare_on_stills(
+            folder,
+            [TimedMethod(EstimatorMethod(network)), peer],
+            limit=options.limit,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
+    for table in comparison.tables():
+        results.print(table.to_rich())
+
+
+def _peer(options: MeasurementOptions) -> AbstractContextManager[PeerMethod]:
+    """Start the method of ``--method``; landmarks are fitted by the mean face of the bundle."""
+    from trg.inference.bundle import read_bundle
+    from trglab.paper.peers import peer_method
+
+    assert options.method is not None
+    topology = read_bundle(options.bundle_path()).topology
+    return peer_method(options.method, str(options.python or sys.executable), topology)
 
 
 def _blendshapes(
@@ -317,7 +378,9 @@ def _evaluation(
     images: LabelledImages,
     options: MeasurementOptions,
     folder: Path,
+    method: Method | None,
 ) -> Evaluation:
+    """Measure a method, or without one score the file of predictions."""
     from rich.progress import Progress
 
     from trglab.evaluation.evaluate import evaluate as evaluate_method
@@ -337,9 +400,10 @@ def _evaluation(
             "limit": limit,
             "on_progress": on_progress,
         }
-        if options.predictions is not None:
+        if method is None:
+            assert options.predictions is not None
             return score_file(protocol, images, options.predictions, **common)
-        return evaluate_method(protocol, images, _method(protocol, options), folder, **common)
+        return evaluate_method(protocol, images, method, folder, **common)
 
 
 def _plots(folder: Path, evaluation: Evaluation, images: LabelledImages) -> list[Path]:
