@@ -30,7 +30,9 @@ def views_of(pipeline: PosePipeline, samples: list[Sample], told: Camera) -> lis
     """Estimate the faces with the camera that the network is told."""
     requests = [FaceRequest(sample.image, told, sample.box_xyxy) for sample in samples]
     found = enumerate(pipeline.estimate_with_features(requests))
-    return [View(index, each.face, each.heatmap68_px) for index, each in found if each is not None]
+    return [
+        View(index, each.face, each.heatmap68_px()) for index, each in found if each is not None
+    ]
 
 
 def main() -> None:

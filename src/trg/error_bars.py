@@ -86,8 +86,12 @@ class ErrorBars:
 
         That of :data:`INTERPUPILLARY_STD`, and that of the estimated eyes which are scaled to it.
         """
+        return float(np.hypot(INTERPUPILLARY_STD, self.eyes_std(interpupillary_m)))
+
+    def eyes_std(self, interpupillary_m: float) -> float:
+        """Return the relative error of the estimated distance between the eyes, at true size."""
         eyes_m = self["shape_sized"][LANDMARK_GROUPS.index("eyes")]
-        return float(np.hypot(INTERPUPILLARY_STD, eyes_m / interpupillary_m))
+        return float(eyes_m / interpupillary_m)
 
     def with_known_size(self, scale: float, size_std: float) -> ErrorBars:
         """Return the error bars of a face that is scaled by ``scale`` to a known size.

@@ -35,7 +35,13 @@ from trg.inference.pose_pipeline import (
 from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trg.inference.size_memory import SizeEstimate, SizeMemory, in_one_size, largest_face
 from trg.inference.smoothing import FaceSmoothing
-from trg.inference.tracker import SPARE_CANDIDATES, FaceTracker, SizeSource, TrackingOptions
+from trg.inference.tracker import (
+    SPARE_CANDIDATES,
+    FaceTracker,
+    KnownDistance,
+    SizeSource,
+    TrackingOptions,
+)
 from trg.io.images import UprightImage, read_image
 
 if TYPE_CHECKING:
@@ -251,6 +257,7 @@ class HeadPoseEstimator:
         *,
         size: SizeSource = "person",
         known_sizes: Mapping[int, SizeEstimate] | None = None,
+        interpupillary_m: KnownDistance = None,
     ) -> Iterator[FrameResult]:
         """Track the faces of a video, with ids, timestamps and smoothed poses.
 
@@ -273,6 +280,9 @@ class HeadPoseEstimator:
         known_sizes
             The sizes from :meth:`person_sizes` of the same source and options: the size of the
             whole video from the first frame on.
+        interpupillary_m
+            The distance between the pupils, or a function that returns it for an id. It sets the
+            size of people, over their frames, or of each face, by ``size``.
 
         Raises
         ------
@@ -283,7 +293,11 @@ class HeadPoseEstimator:
             raise ValueError(f"fps: expected more than 0, got {fps}")
         smoothing = smooth if isinstance(smooth, FaceSmoothing) else FaceSmoothing()
         tracker = self.tracker(
-            smoothing if smooth else None, max_faces, size=size, known_sizes=known_sizes
+            smoothing if smooth else None,
+            max_faces,
+            size=size,
+            known_sizes=known_sizes,
+            interpupillary_m=interpupillary_m,
         )
         return self._frames(source, camera, tracker, fps)
 
@@ -293,6 +307,8 @@ class HeadPoseEstimator:
         camera: CameraLike | None = None,
         max_faces: int | None = None,
         fps: float = 30.0,
+        *,
+        interpupillary_m: KnownDistance = None,
     ) -> dict[int, SizeEstimate]:
         """Return the sizes of the people in a whole video by id, for ``stream(known_sizes=...)``.
 
@@ -300,7 +316,7 @@ class HeadPoseEstimator:
         """
         if not fps > 0:
             raise ValueError(f"fps: expected more than 0, got {fps}")
-        tracker = self.tracker(None, max_faces)
+        tracker = self.tracker(None, max_faces, interpupillary_m=interpupillary_m)
         for _ in self._frames(source, camera, tracker, fps):
             pass
         return tracker.sizes
@@ -312,6 +328,7 @@ class HeadPoseEstimator:
         *,
         size: SizeSource = "person",
         known_sizes: Mapping[int, SizeEstimate] | None = None,
+        interpupillary_m: KnownDistance = None,
     ) -> FaceTracker:
         """Return a tracker of one video, for callers that get its frames one by one.
 
@@ -329,7 +346,8 @@ class HeadPoseEstimator:
             new_confidence=self._min_confidence,
             keep_confidence=0.6 * self._min_confidence,
         )
-        return FaceTracker(self._pipeline, self._video_detector, options, known_sizes)
+        detector = self._video_detector
+        return FaceTracker(self._pipeline, detector, options, known_sizes, interpupillary_m)
 
     def _frames(
         self, source: Any, camera: CameraLike | None, tracker: FaceTracker, fps: float

@@ -238,12 +238,14 @@ class Face:
 
         These are the axes of a camera at the same place that looks straight at the head's origin:
         across the line of sight, horizontally and vertically, and along it. The last includes the
-        unknown size of the head, and assumes the camera's focal length to be exact. None without
-        error bars.
+        unknown size of the head and the camera's ``focal_std_px``, to which distances are
+        proportional; a focal length without one counts as exact. None without error bars.
         """
         if self.error_bars is None:
             return None
-        across, along = self.error_bars["across"], self.error_bars["along"]
+        across = self.error_bars["across"]
+        focal_std = (self.camera.focal_std_px or 0.0) / self.camera.fx
+        along = np.hypot(self.error_bars["along"], focal_std)
         return self.distance_m * np.concatenate([across, across, along])
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,14 @@ def test_error_bars_have_the_units_of_the_face():
     assert face.landmarks_std_m.shape == (len(LANDMARK_GROUPS),)
     side_px = face.box_xyxy[2] - face.box_xyxy[0]
     np.testing.assert_allclose(face.landmarks_std_px, STD[-68:] * side_px)
+
+
+def test_an_uncertain_focal_length_makes_the_distance_uncertain():
+    face = make_face(error_bars=ErrorBars(STD))
+    camera = replace(VGA, focal_std_px=0.1 * VGA.fx)
+    uncertain = make_face(error_bars=ErrorBars(STD), camera=camera)
+    before, after = (each.translation_std_m / each.distance_m for each in (face, uncertain))
+    np.testing.assert_allclose(after, [*before[:2], np.hypot(before[2], 0.1)])
 
 
 def test_quantities_take_every_number_once():

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.error_bars import INTERPUPILLARY_STD
 from trg.face import Face
 
 CORRELATION_S = 0.3
@@ -27,7 +28,7 @@ CORRELATION_S = 0.3
 FORGET_S = 60.0
 """Time in which a view's weight falls to 1/e."""
 
-COMMON_STD = 0.03
+COMMON_STD = 0.033
 """Relative error of the size that all views of a person share, which no memory reduces."""
 
 VIEW_STD, DOUBT, DOUBT_POWER = 0.0137, 1e-3, 0.21
@@ -37,6 +38,9 @@ yaw add nothing to the confidence."""
 
 LEAST_STD = 0.005
 """Of a view with error bars."""
+
+EYES_STD = 0.03
+"""Relative error of the eyes' estimated distance in a view without error bars."""
 
 DEGREES_OF_FREEDOM = 4.0
 """Of Student's t-distribution."""
@@ -52,11 +56,13 @@ class SizeEstimate(NamedTuple):
     """Of :func:`log_face_size`."""
     std: float
     """Standard deviation of the person's views' mean; the error they share is not in it."""
+    common_std: float = COMMON_STD
+    """The error they share."""
 
     @property
     def total_std(self) -> float:
         """Relative standard deviation of the person's true size."""
-        return math.hypot(self.std, COMMON_STD)
+        return math.hypot(self.std, self.common_std)
 
 
 class SizeMemory:
@@ -66,10 +72,16 @@ class SizeMemory:
     ----------
     known
         The size from an earlier pass over the same images; further views do not change it.
+    interpupillary_m
+        The person's distance between the pupils: each view then tells the size of a face with that
+        distance.
     """
 
-    def __init__(self, known: SizeEstimate | None = None) -> None:
+    def __init__(
+        self, known: SizeEstimate | None = None, interpupillary_m: float | None = None
+    ) -> None:
         self._known = known
+        self._interpupillary_m = interpupillary_m
         self._log_sizes = OFFSETS
         self._log_likelihood: NDArray[np.float64] | None = None
         """``(n,)``, of the sizes of the grid."""
@@ -83,7 +95,9 @@ class SizeMemory:
         share = np.exp(self._log_likelihood - self._log_likelihood.max())
         share /= share.sum()
         mean = float(share @ self._log_sizes)
-        return SizeEstimate(mean, math.sqrt(float(share @ (self._log_sizes - mean) ** 2)))
+        common_std = COMMON_STD if self._interpupillary_m is None else INTERPUPILLARY_STD
+        std = math.sqrt(float(share @ (self._log_sizes - mean) ** 2))
+        return SizeEstimate(mean, std, common_std)
 
     def remember(self, face: Face, time_s: float | None = None) -> Face:
         """Add a view of the person, and return it in the person's size.
@@ -93,7 +107,11 @@ class SizeMemory:
         """
         log_size = log_face_size(face)
         if self._known is None:
-            self.add(log_size, view_std(face), time_s)
+            seen, std = log_size, view_std(face)
+            if self._interpupillary_m is not None:
+                sized = face.with_interpupillary(self._interpupillary_m)
+                seen, std = log_face_size(sized), eyes_std(face)
+            self.add(seen, std, time_s)
         size = self.estimate
         assert size is not None
         return face.with_person_size(math.exp(size.log_size - log_size), size.total_std)
@@ -137,6 +155,13 @@ def log_face_size(face: Face) -> float:
     count = len(points_m)
     mean_m = np.ones(count) @ points_m / count  # faster than points_m.mean(0)
     return 0.5 * math.log(np.vdot(points_m, points_m) / count - mean_m @ mean_m)
+
+
+def eyes_std(face: Face) -> float:
+    """Return the standard deviation of the estimated distance between the pupils over the size."""
+    if face.error_bars is None:
+        return EYES_STD
+    return max(face.error_bars.eyes_std(face.interpupillary_m), LEAST_STD)
 
 
 def view_std(face: Face) -> float:

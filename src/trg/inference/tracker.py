@@ -6,9 +6,9 @@ frames to find new faces, and at once when a track is lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from trg.inference.smoothing import FaceSmoother, FaceSmoothing
 
 SizeSource = Literal["person", "frame"]
 """Whether a face's size is that of its person over all frames, or of its frame alone."""
+
+KnownDistance: TypeAlias = "float | Callable[[int], float | None] | None"
+"""People's distance between the pupils, metres: everybody's, or by id; None: unknown."""
 
 Box = NDArray[np.float64]
 
@@ -86,7 +89,12 @@ class _Track:
 class FaceTracker:
     """Tracks the faces of one video, frame by frame.
 
-    ``known_sizes`` are the :attr:`sizes` of an earlier pass over the same video with equal options.
+    Parameters
+    ----------
+    known_sizes
+        The :attr:`sizes` of an earlier pass over the same video with equal options.
+    interpupillary_m
+        The known distance between the pupils, which then sets the size of people or faces.
     """
 
     def __init__(
@@ -95,11 +103,13 @@ class FaceTracker:
         detector: Detector,
         options: TrackingOptions = TrackingOptions(),
         known_sizes: Mapping[int, SizeEstimate] | None = None,
+        interpupillary_m: KnownDistance = None,
     ) -> None:
         self._pipeline = pipeline
         self._detector = detector
         self._options = options
         self._known_sizes = known_sizes or {}
+        self._interpupillary_m = interpupillary_m
         self._sizes: dict[int, SizeMemory] = {}
         self._people: dict[int, Person] = {}
         self._tracks: list[_Track] = []
@@ -142,6 +152,9 @@ class FaceTracker:
                 face = self._sizes[track.id].remember(face, time_s)
             if track.smoother is not None:
                 face = track.smoother.smooth(face, time_s)
+            if track.id not in self._sizes:
+                known_m = self._known_m(track.id)
+                face = face if known_m is None else face.with_interpupillary(known_m)
             faces.append(face.in_track(track.id, time_s))
         # A lost track must not block a place when all places are taken by visible faces.
         is_full = len(faces) == self._options.max_faces
@@ -246,12 +259,18 @@ class FaceTracker:
             number = len(self._people)
             self._people[number] = Person(signature, signature, face, time_s)
             if self._options.size == "person":
-                self._sizes[number] = SizeMemory(self._known_sizes.get(number))
+                known = self._known_sizes.get(number)
+                self._sizes[number] = SizeMemory(known, self._known_m(number))
         else:
             self._people[number].see(signature, face, time_s)
         track.id = number
         smoothing = self._options.smoothing
         track.smoother = None if smoothing is None else FaceSmoother(smoothing)
+
+    def _known_m(self, number: int) -> float | None:
+        """Return a person's known distance between the pupils."""
+        known = self._interpupillary_m
+        return known(number) if callable(known) else known
 
     def _merge_duplicates(self) -> None:
         """Where several tracks follow one face, keep the oldest."""

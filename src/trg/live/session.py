@@ -56,7 +56,7 @@ class LiveOptions:
     size: SizeSource = "person"
     """Whether faces have the size of their person or of their frame alone."""
     interpupillary_m: float | None = None
-    """A known distance between the pupils, by which each face is scaled."""
+    """A known distance between the pupils, which sets the size of everybody."""
     person: PersonRule | int = "largest"
     """Who is followed."""
     everybody: bool = False
@@ -92,7 +92,12 @@ class LiveSession:
         self._options = options
         self._senders = list(senders)
         self._source = source
-        self._tracker = estimator.tracker(options.smoothing, options.max_faces, size=options.size)
+        self._tracker = estimator.tracker(
+            options.smoothing,
+            options.max_faces,
+            size=options.size,
+            interpupillary_m=options.interpupillary_m,
+        )
         self._choice = PersonChoice(options.person)
         self._reference = ReferenceFrame(options.mount)
         self._predictor = PosePredictor(options.predict_frames)
@@ -158,8 +163,6 @@ class LiveSession:
         if self._camera is None or (self._camera.width, self._camera.height) != (width, height):
             self._camera = resolve_camera(width, height, self._options.camera)
         faces = self._tracker.track(captured.pixels, self._camera, captured.time_s)
-        if self._options.interpupillary_m is not None:
-            faces = [face.with_interpupillary(self._options.interpupillary_m) for face in faces]
         frame = LiveFrame(
             source=self._source,
             index=captured.index,

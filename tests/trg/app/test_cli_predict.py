@@ -25,6 +25,7 @@ from tests.support.cli_predict_runs import (
     lines_of,
     save_photos,
 )
+from tests.support.clips import write_clip
 from tests.support.oracle_network import OracleNetwork, UnsureOfSize
 from trg.app.outputs import output_stems
 from trg.estimator import CANDIDATE_THRESHOLD
@@ -278,7 +279,9 @@ def test_photos_of_the_same_person_get_one_size_also_on_resume(cli, tmp_path):  
     assert first["faces"][0]["size_std"] == third["faces"][0]["size_std"] > 0
     done = cli.predict("-", "--same-person")
     assert done.code == 2
-    assert "expected a file" in done.err
+    assert "expected files, which can be read twice, got" in done.err
+    done = cli.predict(write_clip(tmp_path / "clip.mp4"), "--same-person")
+    assert "expected a photo among the inputs" in done.err
 
 
 def test_people_have_their_own_eye_distances(cli, tmp_path):  # noqa: F811

@@ -22,6 +22,7 @@ from tests.support.cli_predict_runs import (
 )
 from tests.support.clips import CODECS, sound_packets, write_clip
 from tests.support.oracle_network import OracleNetwork, UnsureOfSize
+from trg.app.cli.console import ConsoleObserver
 from trg.io.video import VideoReader
 from trg.io.video_writer import VideoWriter
 
@@ -126,10 +127,40 @@ def test_sizes_are_the_persons_the_frames_or_those_of_the_whole_video(
     assert whole[0]["interpupillary_m"] == pytest.approx(person[-1]["interpupillary_m"])
 
 
+def test_a_known_eye_distance_fixes_the_size_of_a_person_over_a_video(
+    capsys, monkeypatch, tmp_path
+):
+    clip = make_clip(tmp_path / "clip.mp4")
+
+    def eyes_m(*arguments) -> list[float]:
+        cli = PredictCli(capsys, monkeypatch, scenes=[[ALONE]])
+        cli.network = UnsureOfSize([[ALONE]])
+        done = cli.predict(clip, *FOCAL, "--no-smooth", "--ipd", 62, *arguments)
+        faces = [record["faces"][0] for record in done.records]
+        known = {face["size_std"] is not None for face in faces}
+        assert known == {"frame" not in arguments}
+        return [face["interpupillary_m"] for face in faces]
+
+    for arguments in ((), ("--two-pass",), ("--size", "frame")):
+        assert eyes_m(*arguments) == pytest.approx([0.062] * len(TIMES_S), abs=1e-5)
+
+
+def test_the_first_of_two_passes_reports_its_progress(cli, monkeypatch, tmp_path):
+    calls: list[object] = []
+    monkeypatch.setattr(
+        ConsoleObserver, "on_measuring", lambda self, name, total: calls.append((name, total))
+    )
+    monkeypatch.setattr(ConsoleObserver, "on_measured", lambda self: calls.append("frame"))
+    clip = make_clip(tmp_path / "clip.mp4")
+    assert cli.predict(clip, *FOCAL, "--two-pass").code == 0
+    assert calls == [(str(clip), len(TIMES_S)), *["frame"] * len(TIMES_S)]
+
+
 def test_two_passes_need_a_file_and_people(cli, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4")
     for arguments, message in (
-        (("0", "--two-pass"), "webcam 0: expected a file"),
+        (("0", "--two-pass"), "expected files, which can be read twice, got 'webcam 0'"),
+        ((save_photos(tmp_path / "in", 0)[0], "--two-pass"), "expected a video among the inputs"),
         ((clip, "--two-pass", "--size", "frame"), "expected size person"),
     ):
         done = cli.predict(*arguments)

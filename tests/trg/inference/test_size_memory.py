@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.faces import face_topology, make_face
-from trg.error_bars import QUANTITIES, STD_COUNT, ErrorBars
+from trg.error_bars import INTERPUPILLARY_STD, QUANTITIES, STD_COUNT, ErrorBars
 from trg.face import Face
 from trg.inference.size_memory import (
     COMMON_STD,
@@ -145,6 +145,21 @@ def test_repeated_and_decreasing_times_are_allowed():
     for time_s in (0.0, 0.0, 1.0, 0.5, 1.0):
         memory.remember(face_of(1.0), time_s)
     assert np.isfinite(memory.estimate).all()
+
+
+def test_a_known_eye_distance_is_kept_on_average_while_the_eyes_estimates_vary():
+    topology = face_topology()
+    eyelids = topology.landmarks68[36:48]
+    memory, faces = SizeMemory(interpupillary_m=0.066), []
+    for i, wider in enumerate(noisy_sizes(200, 0.03, seed=3)):
+        landmarks_m = TEMPLATE_M.copy()
+        landmarks_m[eyelids, 0] *= wider
+        faces.append(memory.remember(make_face(landmarks_m=landmarks_m), i / 3.0))
+    sizes = np.array([log_face_size(face) for face in faces[50:]])
+    eyes_m = np.array([face.interpupillary_m for face in faces[50:]])
+    assert sizes.std() < 0.003 < 0.02 < np.log(eyes_m).std()
+    assert eyes_m.mean() == pytest.approx(0.066, rel=0.005)
+    assert faces[-1].person_size.std == pytest.approx(INTERPUPILLARY_STD, rel=0.05)
 
 
 def test_only_the_largest_face_of_a_photo_is_the_persons():

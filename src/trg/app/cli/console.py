@@ -50,6 +50,7 @@ class ConsoleObserver:
             visible=len(inputs) > 1,
         )
         self._video_task: TaskID | None = None
+        self._first_pass_task: TaskID | None = None
         self.stop_signal = 0
         """The signal that requested the stop."""
         self._previous_handlers: dict[int, Any] = {}
@@ -67,15 +68,29 @@ class ConsoleObserver:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
+    def on_measuring(self, name: str, total: int | None) -> None:
+        """Show a progress bar for a first pass."""
+        self._end_video()
+        self._end_first_pass()
+        label = f"{escape(Path(name).name)}: size"
+        self._first_pass_task = self._progress.add_task(label, total=total)
+
+    def on_measured(self) -> None:
+        """Advance the first pass."""
+        if self._first_pass_task is not None:
+            self._progress.advance(self._first_pass_task)
+
     def on_video_start(self, video: VideoInput, frame_count: int | None) -> None:
         """Show a progress bar for a video."""
         self._end_video()
+        self._end_first_pass()
         self._video_task = self._progress.add_task(escape(Path(video.name).name), total=frame_count)
 
     def on_result(self, item: MediaInput) -> None:
         """Advance the progress."""
         if isinstance(item, PhotoInput):
             self._end_video()
+            self._end_first_pass()
             self._progress.advance(self._inputs_task)
         elif self._video_task is not None:
             self._progress.advance(self._video_task)
@@ -89,6 +104,7 @@ class ConsoleObserver:
         if self._video_task is None:
             self._progress.advance(self._inputs_task)
         self._end_video()
+        self._end_first_pass()
         messages.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
 
     def on_warning(self, item: MediaInput, message: str) -> None:
@@ -98,6 +114,11 @@ class ConsoleObserver:
     def should_stop(self) -> bool:
         """Return whether one of the signals has come."""
         return self.stop_signal != 0
+
+    def _end_first_pass(self) -> None:
+        if self._first_pass_task is not None:
+            self._progress.remove_task(self._first_pass_task)
+            self._first_pass_task = None
 
     def _end_video(self) -> None:
         if self._video_task is not None:

@@ -37,7 +37,7 @@ class PredictOptions:
     max_faces: int | None = None
     """Maximum per image."""
     interpupillary_m: float | EyeDistances | None = None
-    """A known distance between the pupils, by which each face is scaled, or those of people."""
+    """A known distance between the pupils, which sets the size of faces, or those of people."""
     smooth: bool = True
     """Whether poses are smoothed over the frames of a video."""
     size: SizeSource = "person"
@@ -81,13 +81,15 @@ class PredictOptions:
             self.interpupillary_m.check([item.name for item in inputs])
         if self.two_pass and self.size == "frame":
             raise ValueError("two passes: find the size of each person; expected size person")
-        wanted = {VideoInput: self.two_pass, PhotoInput: self.same_person}
-        twice = [item for item in inputs if wanted.get(type(item))]
-        if unrepeatable := [item.name for item in twice if item.path is None]:
+        if self.same_person and isinstance(self.interpupillary_m, EyeDistances):
             raise ValueError(
-                f"{unrepeatable[0]}: expected a file, which can be read twice, for two passes or "
-                "photos of the same person"
+                "same person: has one distance between the pupils; expected millimetres, got those "
+                "of several people"
             )
+        if self.two_pass:
+            _check_twice("two passes", "a video", [i for i in inputs if isinstance(i, VideoInput)])
+        if self.same_person:
+            _check_twice("same person", "a photo", [i for i in inputs if isinstance(i, PhotoInput)])
 
     def camera_of(self, name: str, width: int, height: int, exif: Camera | None = None) -> Camera:
         """Return the camera of an input; errors name the input."""
@@ -96,15 +98,35 @@ class PredictOptions:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    def scaled(self, name: str, faces: Sequence[Face]) -> list[Face]:
-        """Return the faces of an input's image by the known distance between the pupils."""
+    def interpupillary_of(self, name: str, number: int) -> float | None:
+        """Return the known distance between the pupils of a face of an input."""
         known = self.interpupillary_m
+        return known.of_face(name, number) if isinstance(known, EyeDistances) else known
+
+    def scaled(self, name: str, faces: Sequence[Face]) -> list[Face]:
+        """Return the faces of a photo by the known distance between the pupils.
+
+        Those in the size of their person stay as they are.
+        """
         scaled = []
         for place, face in enumerate(faces):
-            number = place if face.id is None else face.id
-            known_m = known.of_face(name, number) if isinstance(known, EyeDistances) else known
-            scaled.append(face if known_m is None else face.with_interpupillary(known_m))
+            known_m = self.interpupillary_of(name, place)
+            if known_m is not None and face.person_size is None:
+                face = face.with_interpupillary(known_m)
+            scaled.append(face)
         return scaled
+
+
+def _check_twice(option: str, kind: str, inputs: Sequence[MediaInput]) -> None:
+    """Raise ValueError unless there are inputs, and all can be read twice."""
+    if not inputs:
+        raise ValueError(f"{option}: expected {kind} among the inputs, got none")
+    for item in inputs:
+        if item.path is None:
+            raise ValueError(
+                f"{option}: expected files, which can be read twice, got {item.name!r}; webcams, "
+                "streams and pipes can be read only once"
+            )
 
 
 def _plain_camera(camera: CameraLike | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from trg.estimator import HeadPoseEstimator
 from trg.face import Face
 from trg.inference.size_memory import SizeEstimate, SizeMemory, in_one_size, largest_face
 from trg.io.boxes import boxes_for
+from trg.io.eye_distances import EyeDistances
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import PhotoInput
 from trg.io.records.frame_record import FrameFaces
@@ -61,11 +62,14 @@ class PhotoPredictor:
         self._report_failed(queue)
         self._log.raise_if_stopped()
 
-    def measure_person(self, photos: Iterable[PhotoInput]) -> SizeEstimate | None:
+    def measure_person(self, photos: Sequence[PhotoInput]) -> SizeEstimate | None:
         """Return the size of the one person that all photos show."""
-        memory = SizeMemory()
+        known_m = self._options.interpupillary_m
+        memory = SizeMemory(interpupillary_m=None if isinstance(known_m, EyeDistances) else known_m)
         last: deque[_ReadPhoto] = deque(maxlen=1)
+        self._log.start_measuring("person", len(photos))
         for faces in self._estimates(self._read(photos, last, warns=False), last):
+            self._log.advance_measuring()
             if faces:
                 memory.remember(faces[largest_face(faces)])
         self._log.raise_if_stopped()

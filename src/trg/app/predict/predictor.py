@@ -58,7 +58,7 @@ class Predictor:
         size = None
         if self._options.same_person:
             size = PhotoPredictor(*work).measure_person(
-                item for item in inputs if isinstance(item, PhotoInput)
+                [item for item in inputs if isinstance(item, PhotoInput)]
             )
         photos, videos = PhotoPredictor(*work, size), VideoPredictor(*work)
         for _, group in groupby(remaining, key=type):

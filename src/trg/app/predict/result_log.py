@@ -15,6 +15,12 @@ from trg.io.records.writers import RecordWriter
 class PredictionObserver(Protocol):
     """Receives the progress of a run; the command line shows it."""
 
+    def on_measuring(self, name: str, total: int | None) -> None:
+        """Handle the start of a first pass, over about this many photos or frames."""
+
+    def on_measured(self) -> None:
+        """Handle a photo or frame of the first pass."""
+
     def on_video_start(self, video: VideoInput, frame_count: int | None) -> None:
         """Handle the start of a video with about this many frames."""
 
@@ -64,6 +70,14 @@ class ResultLog:
         self._observer = observer
         self._has_assumed_camera = False
         self.summary = Summary(skipped=skipped)
+
+    def start_measuring(self, name: str, total: int | None) -> None:
+        """Report a first pass, which finds sizes, over about this many photos or frames."""
+        self._observer.on_measuring(name, total)
+
+    def advance_measuring(self) -> None:
+        """Report a photo or frame of the first pass."""
+        self._observer.on_measured()
 
     def start_video(self, video: VideoInput, frame_count: int | None) -> None:
         """Report the start of a video with about this many frames."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from trg._util.read_ahead import read_ahead
@@ -56,14 +56,15 @@ class VideoPredictor:
         options = self._options
         try:
             camera = options.camera_of(video.name, reader.width, reader.height)
-        except ValueError as error:
+            known_sizes = self._measure_people(video, camera) if options.two_pass else None
+        except READ_ERRORS as error:
             return str(error)
         self._log.start_video(video, reader.frame_count)
         error_message: str | None = None
         try:
             with (
                 self._outputs.open_video(video, reader) as files,
-                self._drawn_frames(video, reader, camera, files) as drawn_frames,
+                self._drawn_frames(video, reader, camera, files, known_sizes) as drawn_frames,
             ):
                 if files.warning:
                     self._log.warn(video, files.warning)
@@ -82,11 +83,15 @@ class VideoPredictor:
 
     @contextmanager
     def _drawn_frames(
-        self, video: VideoInput, reader: FrameReader, camera: Camera, files: VideoOutputs
+        self,
+        video: VideoInput,
+        reader: FrameReader,
+        camera: Camera,
+        files: VideoOutputs,
+        known_sizes: Mapping[int, SizeEstimate] | None,
     ) -> Iterator[Iterator[FrameResult]]:
         """Read, estimate and draw the frames of a video, each stage in a thread of its own."""
         options = self._options
-        known_sizes = self._measure_people(video, camera) if options.two_pass else None
         with (
             read_ahead(self._read_frames(video, reader)) as frames,
             read_ahead(
@@ -97,12 +102,10 @@ class VideoPredictor:
                     max_faces=options.max_faces,
                     size=options.size,
                     known_sizes=known_sizes,
+                    interpupillary_m=partial(options.interpupillary_of, video.name),
                 )
             ) as results,
-            read_ahead(
-                files.draw(replace(result, faces=options.scaled(video.name, result.faces)))
-                for result in results
-            ) as drawn,
+            read_ahead(map(files.draw, results)) as drawn,
         ):
             yield drawn
 
@@ -112,8 +115,12 @@ class VideoPredictor:
             open_clip(video.address) as reader,
             read_ahead(self._until_stopped(reader)) as frames,
         ):
+            self._log.start_measuring(video.name, reader.frame_count)
             sizes = self._estimator.person_sizes(
-                _UntilError(frames), camera, max_faces=self._options.max_faces
+                _UntilError(frames),
+                camera,
+                max_faces=self._options.max_faces,
+                interpupillary_m=partial(self._options.interpupillary_of, video.name),
             )
         self._log.raise_if_stopped()
         return sizes
@@ -121,6 +128,7 @@ class VideoPredictor:
     def _until_stopped(self, reader: FrameReader) -> Iterator[VideoFrame]:
         for frame in reader:
             yield frame
+            self._log.advance_measuring()
             if self._log.should_stop():
                 return
 
