@@ -88,6 +88,16 @@ class FrameResult:
     """With ids, in the order of first appearance."""
 
 
+class PreparedImage(NamedTuple):
+    """An image with the faces to estimate in it: see :meth:`HeadPoseEstimator.prepare`."""
+
+    pixels: NDArray[np.uint8]
+    requests: list[FaceRequest]
+    is_detected: bool
+    """Whether the boxes come from the detector."""
+    max_faces: int | None
+
+
 class HeadPoseEstimator:
     """Estimates 6DoF head poses and dense 3D landmarks, in metres, from images and videos.
 
@@ -195,7 +205,44 @@ class HeadPoseEstimator:
         FileNotFoundError, OSError, ValueError
             The image cannot be read, or the camera or a box is invalid.
         """
-        return self._estimate([self._prepare(image, camera, boxes, max_faces)])[0]
+        return self.estimate([self.prepare(image, camera, boxes, max_faces)])[0]
+
+    def prepare(
+        self,
+        image: ImageLike,
+        camera: CameraLike | None = None,
+        boxes: ArrayLike | None = None,
+        max_faces: int | None = None,
+    ) -> PreparedImage:
+        """Read an image, and find its camera and its face boxes, for :meth:`estimate`.
+
+        Parameters and errors are those of a single call.
+        """
+        check_max_faces(max_faces)
+        read = image if isinstance(image, UprightImage) else read_image(image)
+        height, width = read.pixels.shape[:2]
+        image_camera = resolve_camera(width, height, camera, read.camera)
+        if boxes is None:
+            wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
+            found = self._detector.detect(read.pixels, max_faces=wanted)
+            requests = requests_of(read.pixels, image_camera, found)
+        else:
+            given = box_array("boxes", boxes)
+            requests = [FaceRequest(read.pixels, image_camera, box) for box in given]
+        return PreparedImage(read.pixels, requests, boxes is None, max_faces)
+
+    def estimate(self, images: Sequence[PreparedImage]) -> list[list[Face]]:
+        """Estimate the faces of several prepared images, with several faces per network call."""
+        requests = [request for image in images for request in image.requests]
+        estimates = iter(self._pipeline.estimate(requests))
+        results = []
+        for image in images:
+            faces = [face for face in islice(estimates, len(image.requests)) if face is not None]
+            if image.is_detected:
+                confident = [face for face in faces if face.confidence >= self._min_confidence]
+                faces = drop_duplicates(confident)
+            results.append(faces[: image.max_faces])
+        return results
 
     def batch(
         self,
@@ -367,7 +414,7 @@ class HeadPoseEstimator:
         batch_size: int,
         max_faces: int | None,
     ) -> Iterator[list[Face]]:
-        batch: list[_PreparedImage] = []
+        batch: list[PreparedImage] = []
         for index, image in enumerate(images):
             try:
                 camera = next(cameras)
@@ -376,57 +423,13 @@ class HeadPoseEstimator:
                     f"cameras: expected one per image, got only {index}; pass a single camera "
                     "if all images share it"
                 ) from None
-            batch.append(self._prepare(image, camera, None, max_faces))
+            batch.append(self.prepare(image, camera, None, max_faces))
             batch_bytes = sum(prepared.pixels.nbytes for prepared in batch)
             face_count = sum(len(prepared.requests) for prepared in batch)
             if max(face_count, len(batch)) >= batch_size or batch_bytes >= MAX_BATCH_BYTES:
-                yield from self._estimate(batch)
+                yield from self.estimate(batch)
                 batch = []
-        yield from self._estimate(batch)
-
-    def _prepare(
-        self,
-        image: ImageLike,
-        camera: CameraLike | None,
-        boxes: ArrayLike | None,
-        max_faces: int | None,
-    ) -> _PreparedImage:
-        """Read an image, find its camera and its face boxes."""
-        check_max_faces(max_faces)
-        read = image if isinstance(image, UprightImage) else read_image(image)
-        height, width = read.pixels.shape[:2]
-        image_camera = resolve_camera(width, height, camera, read.camera)
-        if boxes is None:
-            wanted = None if max_faces is None else max_faces + SPARE_CANDIDATES
-            found = self._detector.detect(read.pixels, max_faces=wanted)
-            requests = requests_of(read.pixels, image_camera, found)
-        else:
-            given = box_array("boxes", boxes)
-            requests = [FaceRequest(read.pixels, image_camera, box) for box in given]
-        return _PreparedImage(read.pixels, requests, boxes is None, max_faces)
-
-    def _estimate(self, images: Sequence[_PreparedImage]) -> list[list[Face]]:
-        """Estimate the faces of several images in one batch."""
-        requests = [request for image in images for request in image.requests]
-        estimates = iter(self._pipeline.estimate(requests))
-        results = []
-        for image in images:
-            faces = [face for face in islice(estimates, len(image.requests)) if face is not None]
-            if image.is_detected:
-                confident = [face for face in faces if face.confidence >= self._min_confidence]
-                faces = drop_duplicates(confident)
-            results.append(faces[: image.max_faces])
-        return results
-
-
-class _PreparedImage(NamedTuple):
-    """An image with the faces to estimate in it."""
-
-    pixels: NDArray[np.uint8]
-    requests: list[FaceRequest]
-    is_detected: bool
-    """Whether the boxes come from the detector."""
-    max_faces: int | None
+        yield from self.estimate(batch)
 
 
 def _in_one_size(results: Iterator[list[Face]]) -> Iterator[list[Face]]:

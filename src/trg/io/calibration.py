@@ -98,9 +98,17 @@ def read_calibration(path: str | PathLike[str]) -> Camera | SizelessCalibration:
     try:
         if path.suffix.lower() == ".txt":
             return _colmap_camera(decode_text(data))
-        return _camera_from_fields(read_fields(data))
+        return parse_calibration(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def parse_calibration(data: bytes) -> Camera | SizelessCalibration:
+    """Parse the content of a calibration file; COLMAP's is known by its suffix only.
+
+    Raises ValueError as :func:`read_calibration`.
+    """
+    return _camera_from_fields(read_fields(data))
 
 
 class _Fields(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -44,6 +45,15 @@ _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 """Brands of HEIF files with HEVC images (ISO/IEC 23008-12, annex B). AVIF files have others."""
 
 _HEADER_BYTES = 64
+
+MAX_JPEG_SCANS = 100
+"""Scans of a JPEG; libtiff has the same limit. Progressive photos have about 10, and each takes as
+long as decoding the photo, from some thirty bytes of file."""
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
+"""A marker that a segment with its length follows, or the end."""
 
 _STRIP_PX = 2**24
 """Pixels that are converted to RGB at a time, to bound the memory that large photos need."""
@@ -159,6 +169,7 @@ def _decode(source: Any, name: str) -> UprightImage:
         if isinstance(source, Image.Image):
             return _upright(source)
         with open_image(source) as image:
+            _refuse_many_scans(source)
             return _upright(image)._replace(frame_count=_frame_count(image))
     except _UnsupportedError as error:
         raise ValueError(f"{name}: {error}") from None
@@ -178,6 +189,29 @@ def _decode(source: Any, name: str) -> UprightImage:
         raise ValueError(f"{name}: there is not enough memory for this image") from error
     except Exception as error:  # Pillow's plugins raise any exception for damaged bytes
         raise ValueError(f"{name}: the image is damaged or truncated ({error})") from error
+
+
+def _refuse_many_scans(file: BinaryIO) -> None:
+    """Raise _UnsupportedError if an open file is a JPEG of more scans than photos have."""
+    place = file.tell()
+    file.seek(0)
+    try:
+        if file.read(2) == _JPEG_START and _scan_count(_JPEG_START + file.read()) > MAX_JPEG_SCANS:
+            raise _UnsupportedError(f"expected a JPEG of at most {MAX_JPEG_SCANS} scans")
+    finally:
+        file.seek(place)
+
+
+def _scan_count(data: bytes) -> int:
+    """Return the number of scans of a JPEG, counted up to the limit and one."""
+    count, place = 0, len(_JPEG_START)
+    while count <= MAX_JPEG_SCANS and (marker := _JPEG_MARKER.search(data, place)):
+        if marker[0] == _JPEG_END:
+            break
+        count += marker[0] == _JPEG_SCAN
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        place = marker.end() + length  # thumbnails in segments have markers of their own
+    return count
 
 
 def _upright(image: Image.Image) -> UprightImage:

@@ -306,3 +306,23 @@ def test_the_size_limit_can_be_raised(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         allow_pixels(4000)
         assert read_image(tmp_path / "photo.png").pixels.shape == (40, 100, 3)
+
+
+def jpeg_with_scans(count, thumbnail=b"", hide=b""):
+    """A progressive JPEG with ``count`` more scans than Pillow writes."""
+    stream = io.BytesIO()
+    Image.new("L", (64, 64)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    scan = hide + data[data.rindex(b"\xff\xda") : -2]
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    return data[:2] + segment + data[2:-2] + scan * count + data[-2:]
+
+
+def test_a_jpeg_of_so_many_scans_that_it_takes_hours_is_refused():
+    with pytest.raises(ValueError, match="at most 100 scans"):
+        read_image(io.BytesIO(jpeg_with_scans(200)))
+    with pytest.raises(ValueError, match="at most 100 scans"):
+        read_image(io.BytesIO(jpeg_with_scans(200, hide=b"\xff\x01")))  # a marker without length
+    photo = read_image(io.BytesIO(jpeg_with_scans(20, thumbnail=b"\xff\xda\0\2\xff\xd9" * 200)))
+    assert photo.pixels.shape == (64, 64, 3)
+    assert read_image(io.BytesIO(jpeg_with_scans(0) + b"\xff\xda" * 200)).frame_count == 1

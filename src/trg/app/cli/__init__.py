@@ -14,7 +14,7 @@ from cyclopts import Group
 from rich.markup import escape
 
 # Importing them registers their verbs.
-from trg.app.cli import camera, doctor, live, movement, predict  # noqa: F401
+from trg.app.cli import camera, doctor, live, movement, predict, serve  # noqa: F401
 from trg.app.cli.live import complete_view
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
@@ -100,6 +100,7 @@ EXTRA_OF_PACKAGE = {
     "skimage": "demo",
     **dict.fromkeys(("pythonosc", "websockets"), "live"),
     "rerun": "rerun",
+    **dict.fromkeys(("fastapi", "python_multipart", "prometheus_client", "uvicorn"), "serve"),
 }
 """Import names of the optional dependencies in pyproject.toml, and the extra of each."""
 
