@@ -14,6 +14,7 @@ from typing import Any, Literal
 from trg import __version__
 from trg.inference.bundle import bundled, bundled_names, read_bundle
 from trg.inference.detector import FaceDetector, bundled_model
+from trg.io.webcams import list_webcams
 
 PACKAGES = (
     *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "av", "pyyaml", "cyclopts", "rich"),
@@ -58,6 +59,15 @@ def package_versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
+
+
+def webcams() -> str:
+    """Return the webcams that were found, or why they cannot be listed."""
+    try:
+        found = list_webcams()
+    except OSError as error:
+        return str(error)
+    return ", ".join(f"{each.number} {each.name}" for each in found) or "none found"
 
 
 def bundled_models() -> list[ModelSummary]:

@@ -40,6 +40,8 @@ _RECURSIVE = re.compile(rf"(?<![^{_SEPARATORS}])\*\*(?:[{_SEPARATORS}]+|$)")
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp")
 
 
+_LINUX_WEBCAM = re.compile(r"/dev/video(\d{1,4})")
+
 STDIN_ARGUMENT, STDIN_NAME = "-", "<stdin>"
 
 
@@ -117,9 +119,10 @@ def find_inputs(
 
     An argument is a photo or video; a folder, which is searched recursively in the order of the
     paths, without hidden files; a glob (``**`` matches subfolders); ``-`` for an image on standard
-    input; the number of a webcam; or the URL of a stream (``STREAM_SCHEMES``). ``~`` and
-    ``file://`` are resolved. Links to folders are followed, but each folder is searched once. A
-    file with an unknown ending is a photo if its content is, and otherwise a video. Numbered files
+    input; the number of a webcam, or its ``/dev/videoN``; or the URL of a stream
+    (``STREAM_SCHEMES``). ``~`` and ``file://`` are resolved. Links to folders are followed, but
+    each folder is searched once. A file with an unknown ending is a photo if its content is, and
+    otherwise a video. Numbered files
     (``frame_%04d.jpg``) are a clip of ``fps`` frames a second. With ``animated``, animated images
     are clips too.
 
@@ -216,6 +219,10 @@ def _expand(argument: str, ignored: list[str], fps: float | None) -> Iterator[Me
         yield VideoInput(without_secrets(argument), argument, is_live=True)
     elif argument in (STDIN_ARGUMENT, STDIN_NAME):
         yield PhotoInput(STDIN_NAME, None)
+    elif argument.startswith("/dev/") and (
+        webcam := _LINUX_WEBCAM.fullmatch(os.path.realpath(argument))  # also of a link to it
+    ):
+        yield VideoInput(argument, int(webcam[1]), is_live=True)
     elif os.path.isdir(argument):
         yield from _in_folder(argument, ignored)
     elif os.path.exists(argument):

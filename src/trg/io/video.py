@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from trg.io.orientation import (
     Orientation,
     orientation_from_display_matrix,
 )
+from trg.io.webcams import CaptureMode, webcam_input
 
 MAX_FRAME_PX = 2**26
 """67 million pixels, twice 8K. Headers that claim more are treated as damaged."""
@@ -77,6 +78,8 @@ class VideoReader:
         Path of a video, number of a webcam, or URL such as ``rtsp://camera/1``.
     timeout_s
         How long a webcam or stream may deliver no data.
+    mode
+        What a webcam is asked for. One that cannot may deliver something else.
 
     Attributes
     ----------
@@ -102,7 +105,13 @@ class VideoReader:
         The file is not a video or is damaged, or its frames change size (also while iterating).
     """
 
-    def __init__(self, source: str | PathLike[str] | int, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        source: str | PathLike[str] | int,
+        *,
+        timeout_s: float = 10.0,
+        mode: CaptureMode = CaptureMode(),
+    ) -> None:
         is_url = isinstance(source, str) and is_stream_url(source)
         self._is_live = is_url or isinstance(source, int)
         self._timeout_s = timeout_s
@@ -118,7 +127,7 @@ class VideoReader:
             self.path = existing_file(source, "a video")
         try:
             with self._builtin_errors():
-                self._container = _open(source, self._is_live, timeout_s)
+                self._container = _open(source, self._is_live, timeout_s, mode)
                 self._stream = self._select_stream()
                 self._damaged_packets = 0
                 self._decoded = self._decode()
@@ -294,39 +303,31 @@ class VideoReader:
             raise ValueError(f"{self._name}: the video is damaged ({message})") from error
 
 
-def webcam_input(number: int, platform: str) -> tuple[str, str, dict[str, str]]:
-    """Return FFmpeg's file name, format and options for a webcam.
-
-    ``platform`` is :data:`sys.platform`.
-
-    Raises FileNotFoundError if there is no webcam with this number.
-    """
-    if number < 0:
-        raise FileNotFoundError(f"expected the number of a webcam, from 0, got {number}")
-    if platform == "darwin":
-        return f"{number}:none", "avfoundation", {"framerate": "30"}
-    if platform == "win32":
-        from av.device import enumerate_input_devices
-
-        devices = enumerate_input_devices("dshow")
-        names = [device.name for device in devices if "video" in device.media_types]
-        if number >= len(names):
-            raise FileNotFoundError(f"webcam {number}: found {len(names)} webcams, {names}")
-        return f"video={names[number]}", "dshow", {}
-    file = f"/dev/video{number}"
-    if not os.path.exists(file):
-        raise FileNotFoundError(f"webcam {number}: expected {file}, found no such device")
-    return file, "v4l2", {}
-
-
-def _open(source: str | PathLike[str] | int, is_live: bool, timeout_s: float) -> Any:
+def _open(
+    source: str | PathLike[str] | int, is_live: bool, timeout_s: float, mode: CaptureMode
+) -> Any:
     if isinstance(source, int):
-        file, format_name, options = webcam_input(source, sys.platform)
-        return av.open(file, format=format_name, container_options=options, timeout=timeout_s)
+        return _open_webcam(source, timeout_s, mode)
     if is_live:
         options = {"rtsp_transport": "tcp"} if str(source).lower().startswith("rtsp") else {}
         return av.open(str(source), container_options=options, timeout=timeout_s)
     return open_media_file(source)
+
+
+def _open_webcam(number: int, timeout_s: float, mode: CaptureMode) -> Any:
+    file, format_name, attempts = webcam_input(number, sys.platform, mode)
+    for options in attempts[:-1]:
+        with suppress(av.error.FFmpegError):
+            return av.open(file, format=format_name, container_options=options, timeout=timeout_s)
+    try:
+        return av.open(file, format=format_name, container_options=attempts[-1], timeout=timeout_s)
+    except av.error.FFmpegError as error:
+        if not str(mode):
+            raise
+        raise OSError(
+            f"webcam {number}: cannot be read with {mode} ({reason(error)}); try another size and "
+            "rate, or none"
+        ) from error
 
 
 def _has_nominal_times(container: Any) -> bool:

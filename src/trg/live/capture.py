@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from trg.io.image_clip import FrameReader, open_clip
 from trg.io.inputs import VideoInput
+from trg.io.video import VideoReader
+from trg.io.webcams import CaptureMode
 from trg.live.newest import NewestSlot
 
 RETRY_S = 1.0
@@ -33,8 +35,10 @@ class CapturedFrame(NamedTuple):
     """``(h, w, 3)`` RGB."""
 
 
-def open_input(video: VideoInput) -> FrameReader:
-    """Open the frames of an input."""
+def open_input(video: VideoInput, mode: CaptureMode = CaptureMode()) -> FrameReader:
+    """Open the frames of an input; ``mode`` is what a webcam is asked for."""
+    if isinstance(video.address, int):
+        return VideoReader(video.address, mode=mode)
     return open_clip(video.address)
 
 

@@ -79,7 +79,17 @@ class LiveOptions:
 
 
 class LiveSession:
-    """Processes captured frames one after another, and sends them."""
+    """Processes captured frames one after another, and sends them.
+
+    Parameters
+    ----------
+    estimator, senders, options
+        Who estimates, who sends, and how frames become what is sent.
+    source
+        Name of the input.
+    wants_neutral
+        Set from outside, it makes the next pose that is seen zero.
+    """
 
     def __init__(
         self,
@@ -87,6 +97,7 @@ class LiveSession:
         senders: Sequence[Sender],
         options: LiveOptions = LiveOptions(),
         source: str = "",
+        wants_neutral: Event | None = None,
     ) -> None:
         self._estimator = estimator
         self._options = options
@@ -102,7 +113,7 @@ class LiveSession:
         self._reference = ReferenceFrame(options.mount)
         self._predictor = PosePredictor(options.predict_frames)
         self._continuity = Continuity(options.lost)
-        self._wants_neutral = Event()
+        self._wants_neutral = Event() if wants_neutral is None else wants_neutral
         if options.neutral:
             self._wants_neutral.set()
         self._zero_m: np.ndarray | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -159,6 +160,7 @@ def test_doctor_reports_the_self_test(capsys, monkeypatch, made_bundle, result, 
     done = run(capsys, monkeypatch, "doctor")
     assert done[0] == code
     assert text in done[1]
+    assert re.search("webcams +(none found|\\d)", done[1])
     assert "CPUExecutionProvider" in done[1]
 
 

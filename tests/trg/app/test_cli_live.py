@@ -9,7 +9,9 @@ import re
 import signal
 import socket
 import sys
+import time
 from threading import Event
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +24,9 @@ from trg.app.cli.hotkeys import hot_keys
 from trg.app.cli.live import complete_view, stop_and_neutral_signals
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 from trg.inference.detector import BUNDLED
+from trg.io.video import VideoFrame
 from trg.io.video_writer import VideoWriter
+from trg.io.webcams import CaptureMode, Webcam
 
 pytest.importorskip("onnx")
 from tests.support.constant_bundle import write_constant_bundle
@@ -96,14 +100,16 @@ def test_the_value_of_view_may_be_left_out(arguments, expected):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere.mp4",), "found nothing at 'nowhere.mp4'"),
-        ((SELFTEST_FOLDER / IMAGE_NAME,), "expected a webcam's number, a stream's URL or a video"),
+        (("nowhere.mp4",), "nowhere.mp4: expected a webcam's number or name"),
+        ((SELFTEST_FOLDER / IMAGE_NAME,), "a webcam's number or name, a stream's URL or a video"),
         (("{clip}", "--person", "tallest"), "expected largest, nearest, all or a number"),
         (("{clip}", "--mount", "above=3"), "mount: expected NAME=NUMBER"),
         (("{clip}", "--smoothing", "yaw=1"), "smoothing: expected AXIS=HZ,BETA"),
         (("{clip}", "--smoothing", "ear=1,2"), "smoothing: expected AXIS=HZ,BETA"),
         (("{clip}", "--predict", "2"), "expected 0 to 1 frames"),
         (("{clip}", "--ipd", "6"), "expected 30 to 90"),
+        (("{clip}", "--capture-size", "720p"), "capture size: expected WIDTHxHEIGHT"),
+        (("{clip}", "--capture-size", "640x480"), "expected a webcam to choose a capture size for"),
         (("{clip}", "--view=window"), "view: expected browser, rerun, HOST:PORT"),
         (("{clip}", "--send", "morse://127.0.0.1:1"), "morse://127.0.0.1:1: expected"),
         (("{clip}", "--send", "osc://127.0.0.1"), "expected a host and a port"),
@@ -123,8 +129,49 @@ def test_a_webcam_that_is_missing_is_said_before_the_model_is_loaded(trg_cli, mo
     assert "webcam 77" in done.err
 
 
+def test_webcams_are_listed(trg_cli, monkeypatch):  # noqa: F811
+    webcams = [Webcam(0, "Integrated Camera"), Webcam(2, "C920", "no permission")]
+    monkeypatch.setattr("trg.io.webcams.list_webcams", lambda: webcams)
+    done = trg_cli("live", "--list")
+    assert (done.code, done.out) == (0, "0  Integrated Camera\n2  C920  (no permission)\n")
+    monkeypatch.setattr("trg.io.webcams.list_webcams", list)
+    done = trg_cli("live", "--list")
+    assert (done.code, done.out) == (0, "")
+    assert "no webcam was found" in done.err
+
+
+class FakeWebcam:
+    """A webcam that takes what it is asked for, except that its pictures are 640x480."""
+
+    opened: ClassVar[list] = []
+    width, height, fps = 640, 480, 30.0
+
+    def __init__(self, number, *, mode) -> None:
+        self.opened.append((number, mode))
+
+    def __iter__(self):
+        for index in range(3):
+            yield VideoFrame(index, index / 30, np.zeros((480, 640, 3), np.uint8))
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(TIMEOUT_S)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_a_webcam_by_name_is_asked_for_a_size_and_a_rate(trg_cli, model, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("trg.io.webcams.list_webcams", lambda: [Webcam(2, "HD Pro Webcam C920")])
+    monkeypatch.setattr("trg.live.capture.VideoReader", FakeWebcam)
+    options = ("--capture-size", "1280x720", "--fps", "60", "--model", model)
+    done = trg_cli("live", "C920", *options)
+    assert done.code == 0, done.err
+    assert FakeWebcam.opened == [(2, CaptureMode((1280, 720), 60.0))]
+    assert "HD Pro Webcam C920: 640x480 px in place of 1280x720" in done.err
+
+
 def test_parameters_of_single_axes_leave_the_others(clip):
-    from trg.app.cli.live import parse_smoothing
+    from trg.app.cli.live_options import parse_smoothing
     from trg.inference.smoothing import FaceSmoothing, OneEuroParameters
 
     default, given = FaceSmoothing(), OneEuroParameters(2.0, 3.0)

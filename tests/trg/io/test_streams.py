@@ -16,7 +16,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from tests.support.clips import write_clip
-from trg.io.video import VideoReader, webcam_input
+from trg.io.video import VideoReader
+from trg.io.webcams import webcam_input
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def test_a_missing_stream_is_an_error():
 
 def test_webcams_by_platform(monkeypatch):
     monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/video2")
-    assert webcam_input(2, "linux") == ("/dev/video2", "v4l2", {})
+    assert webcam_input(2, "linux") == ("/dev/video2", "v4l2", [{}])
     assert webcam_input(1, "darwin")[:2] == ("1:none", "avfoundation")
     with pytest.raises(FileNotFoundError, match="/dev/video5"):
         webcam_input(5, "linux")

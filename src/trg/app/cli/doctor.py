@@ -35,6 +35,7 @@ def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = 
     results = ResultConsole()
     rows = list(installation.package_versions().items())
     rows.append(("providers", ", ".join(available_providers())))
+    rows.append(("webcams", installation.webcams()))
     problem = None
     try:
         for each in installation.bundled_models():
