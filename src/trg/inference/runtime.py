@@ -115,7 +115,8 @@ class PoseRuntime:
         self.crop_size = bundle.card.crop_size
         name = f"weight bundle {bundle.card.name!r}"
         self._session = OnnxSession(name, bundle.model, threads, providers)
-        self._input_names = tuple(self._session.inputs)
+        self.input_names = tuple(self._session.inputs)
+        """Of the graph: of crops, then of ``bbox_info``."""
         self._check_graph(name)
 
     def __call__(self, crops: NDArray[np.uint8], bbox_info: NDArray[np.float32]) -> PoseArrays:
@@ -144,21 +145,21 @@ class PoseRuntime:
             raise ValueError(f"bbox_info: expected sides above 0, got {boxes[:, 2].min()}")
         if not len(crops):
             return self._empty()
-        inputs = dict(zip(self._input_names, (crops, boxes), strict=True))
+        inputs = dict(zip(self.input_names, (crops, boxes), strict=True))
         return PoseArrays(*self._session.run(None, inputs))
 
     def _check_graph(self, name: str) -> None:
         """Raise ValueError unless the graph's inputs and outputs have the expected shapes."""
         outputs = tuple(self._session.outputs)
         known = (REQUIRED_OUTPUTS, PoseArrays._fields)
-        if self._input_names not in (INPUTS, LEGACY_INPUTS) or outputs not in known:
+        if self.input_names not in (INPUTS, LEGACY_INPUTS) or outputs not in known:
             raise ValueError(
                 f"{name}: expected a graph from {INPUTS} to "
-                f"{REQUIRED_OUTPUTS}, and perhaps std, got one from {self._input_names} to "
+                f"{REQUIRED_OUTPUTS}, and perhaps std, got one from {self.input_names} to "
                 f"{outputs}"
             )
         size = self.crop_size
-        shapes = {self._input_names[0]: (size, size, 3), self._input_names[1]: (3,)}
+        shapes = {self.input_names[0]: (size, size, 3), self.input_names[1]: (3,)}
         shapes.update(zip(outputs, self._output_shapes(), strict=True))
         for node, shape in {**self._session.inputs, **self._session.outputs}.items():
             if shape[1:] != shapes[node]:

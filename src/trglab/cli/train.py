@@ -81,34 +81,64 @@ def train(
 
 
 def export(
-    checkpoint: Path,
-    bundle: Path,
+    source: str,
+    target: Path,
     /,
     *,
-    name: str,
-    licence: str,
+    to: Literal["bundle", "web"] = "bundle",
+    name: str | None = None,
+    licence: str | None = None,
     attribution: tuple[str, ...] = (),
-    storage: Literal["float32", "float16", "int8"] = "float16",
+    storage: Literal["float32", "float16", "int8"] | None = None,
 ) -> None:
-    """Export a checkpoint as a weight bundle, a single file that runs without torch.
+    """Export a checkpoint as a weight bundle, or a bundle for web pages.
 
     Parameters
     ----------
-    checkpoint
-        ``best.pt`` of a training run, or ``last.pt`` for its averaged weights.
-    bundle
-        Output file, ``NAME.trg``.
+    source
+        ``best.pt`` of a training run, or ``last.pt`` for its averaged weights. With ``--to web``
+        the name of a bundled model, or a bundle.
+    target
+        Output file, ``NAME.trg``; with ``--to web`` a folder.
+    to
+        ``bundle``: a single file that runs without torch. ``web``: the pose network and the face
+        detector for onnxruntime-web (docs/web.md); this needs no extra.
     name, licence, attribution
-        Entries of the bundle's card.
+        Entries of the bundle's card; the first two are required there.
     storage
-        Data type of the stored weights; computation is always in float32.
+        Data type of the bundle's stored weights, float16 unless given; computation is always in
+        float32.
     """
+    if to == "web":
+        if name or licence or attribution or storage:
+            raise ValueError(
+                "export --to web: takes a bundle, which has its card and storage; expected none of "
+                "--name, --licence, --attribution and --storage"
+            )
+        _export_to_web(source, target)
+        return
+    if name is None or licence is None:
+        raise ValueError("export: a bundle needs a card; give --name and --licence")
     from trglab.training.api import export as run
 
     made = run(
-        checkpoint, bundle, name=name, licence=licence, attribution=attribution, storage=storage
+        Path(source),
+        target,
+        name=name,
+        licence=licence,
+        attribution=attribution,
+        storage=storage or "float16",
     )
-    messages.print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
+    messages.print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
+
+
+def _export_to_web(model: str, folder: Path) -> None:
+    from trg.app.web_models import write_web_models
+
+    paths = write_web_models(model, folder)
+    total = sum(path.stat().st_size for path in paths)
+    names = ", ".join(path.name for path in paths)
+    messages.print(f"{folder}: {names}, {total / 1e6:.1f} MB")
 
 
 def calibrate(

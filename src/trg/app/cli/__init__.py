@@ -56,7 +56,7 @@ RESEARCH_VERBS = {
     "export": LazyVerb(
         "trglab.cli.train:export",
         TRAINING,
-        "Export a checkpoint as a weight bundle, a single file that runs without torch.",
+        "Export a checkpoint as a weight bundle, or a bundle for web pages.",
     ),
     "calibrate": LazyVerb(
         "trglab.cli.train:calibrate",
