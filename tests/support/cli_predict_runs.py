@@ -39,6 +39,8 @@ class PredictCli(Cli):
         self.detector = OracleDetector(scenes, camera)
         self.flip: list[bool] = []
         monkeypatch.setattr("trg.estimator.HeadPoseEstimator", self._estimator)
+        # Worker processes would not see these substitutes.
+        monkeypatch.setattr("trg.app.predict.predictor.usable_cores", lambda: 1)
 
     def _estimator(self, model=None, detector=None, threads=1, flip=False):
         self.flip.append(flip)

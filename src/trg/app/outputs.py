@@ -21,7 +21,7 @@ from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, 
 from trg.estimator import FrameResult
 from trg.face import Face
 from trg.io.image_clip import FrameReader
-from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
+from trg.io.inputs import MediaInput, Photo, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation, write_glb
 from trg.io.overlay import OverlayStyle, draw_faces
 from trg.io.records.journal_lines import written_files
@@ -138,9 +138,7 @@ class Outputs:
             targets = (each.parent for item in inputs for each in self._targets(item))
             remove_partial_files({self.folder, *targets})
 
-    def write_photo(
-        self, photo: PhotoInput, pixels: NDArray[np.uint8], faces: Sequence[Face]
-    ) -> None:
+    def write_photo(self, photo: Photo, pixels: NDArray[np.uint8], faces: Sequence[Face]) -> None:
         """Write the requested files of a photo; a mesh only if there is a face.
 
         Raises

@@ -13,6 +13,19 @@ _TAG_OPTIONS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
+_decoder_threads = 0
+
+
+def limit_decoder_threads(count: int) -> None:
+    """Set the threads that decode each video in this process; 0: as many as FFmpeg chooses."""
+    global _decoder_threads
+    _decoder_threads = count
+
+
+def decoder_threads() -> int:
+    """Return the threads that decode each video in this process."""
+    return _decoder_threads
+
 
 def open_media_file(path: str | PathLike[str]) -> Any:
     """Open a local video or sound file for reading; return PyAV's input container.

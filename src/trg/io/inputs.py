@@ -7,7 +7,8 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -59,6 +60,26 @@ class PhotoInput(NamedTuple):
         return sys.stdin.buffer if self.path is None else self.path
 
 
+class PhotoBytes(NamedTuple):
+    """A still image that is no file of its own: in an archive, a table or an object store."""
+
+    name: str
+    """For records and messages."""
+    read: Callable[[], bytes]
+    """Returns the bytes; raises OSError or ValueError if it cannot."""
+    path: None = None
+
+    @property
+    def content(self) -> BinaryIO:
+        """For :func:`~trg.io.images.read_image`."""
+        stream = BytesIO(self.read())
+        stream.name = self.name
+        return stream
+
+
+Photo: TypeAlias = PhotoInput | PhotoBytes
+
+
 class NumberedFrames(NamedTuple):
     """Numbered image files that are the frames of a clip."""
 
@@ -102,7 +123,7 @@ class UnreadableFolder(NamedTuple):
     """Why it cannot be read; names the folder."""
 
 
-MediaInput: TypeAlias = PhotoInput | VideoInput | UnreadableFolder
+MediaInput: TypeAlias = PhotoInput | PhotoBytes | VideoInput | UnreadableFolder
 
 
 def find_inputs(
@@ -238,7 +259,7 @@ def _expand(argument: str, ignored: list[str], fps: float | None) -> Iterator[Me
 
 
 def _in_folder(folder: str, ignored: list[str]) -> Iterator[MediaInput]:
-    for found in _folders(folder):
+    for found in folders(folder):
         if isinstance(found, UnreadableFolder):
             yield found
             continue
@@ -271,7 +292,7 @@ def _glob(pattern: str) -> Iterator[str | UnreadableFolder]:
         return
     head, tail = pattern[: recursive.start()], pattern[recursive.end() :] or "*"
     for root in glob.glob(head) if head else [os.curdir]:
-        for found in _folders(root):
+        for found in folders(root):
             if isinstance(found, UnreadableFolder):
                 yield found
             else:
@@ -280,12 +301,14 @@ def _glob(pattern: str) -> Iterator[str | UnreadableFolder]:
                 yield from _glob(os.path.join(folder, tail))
 
 
-class _Folder(NamedTuple):
+class Folder(NamedTuple):
+    """A folder and the names of its files."""
+
     path: str
     files: list[str]
 
 
-def _folders(root: str) -> Iterator[_Folder | UnreadableFolder]:
+def folders(root: str) -> Iterator[Folder | UnreadableFolder]:
     """Yield a folder and those below it, in the order of their paths; hidden ones are left out.
 
     Links are followed, but each folder is searched once, and rather by its own path than by a link.
@@ -295,7 +318,7 @@ def _folders(root: str) -> Iterator[_Folder | UnreadableFolder]:
     for parent, folders, files in os.walk(root, onerror=errors.append, followlinks=True):
         yield from map(_unreadable, errors)
         errors.clear()
-        yield _Folder(parent, files)
+        yield Folder(parent, files)
         chosen = []
         for path in sorted((os.path.join(parent, name) for name in folders), key=_links_last):
             target = os.path.realpath(path)

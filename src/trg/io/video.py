@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trg._util.files import existing_file
 from trg._util.urls import without_secrets
-from trg.io.ffmpeg import open_media_file, reason
+from trg.io.ffmpeg import decoder_threads, open_media_file, reason
 from trg.io.inputs import is_stream_url
 from trg.io.orientation import (
     EXIF_ORIENTATIONS,
@@ -178,6 +178,7 @@ class VideoReader:
         stream = max(streams, key=lambda s: (s.width or 0) * (s.height or 0))
         # Frame threads add latency, which matters for live inputs.
         stream.thread_type = "SLICE" if self._is_live else "AUTO"
+        stream.codec_context.thread_count = decoder_threads()
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PX)}
         return stream
 

@@ -14,7 +14,7 @@ from cyclopts import Group
 from rich.markup import escape
 
 # Importing them registers their verbs.
-from trg.app.cli import camera, doctor, live, movement, predict, serve  # noqa: F401
+from trg.app.cli import camera, doctor, label, live, movement, predict, serve  # noqa: F401
 from trg.app.cli.live import complete_view
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
@@ -95,7 +95,8 @@ EXTRA_OF_PACKAGE = {
         "train",
     ),
     "matplotlib": "plots",
-    "pyarrow": "data",
+    **dict.fromkeys(("pyarrow", "fsspec"), "data"),
+    "ray": "ray",
     "pillow_heif": "heic",
     "skimage": "demo",
     **dict.fromkeys(("pythonosc", "websockets"), "live"),

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from trg.app.cli.shared import messages
-from trg.io.inputs import MediaInput, PhotoInput, VideoInput
+from trg.io.inputs import MediaInput, VideoInput
 
 if TYPE_CHECKING:
     from trg.app.predict.result_log import Summary
@@ -25,6 +25,34 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 """Ctrl-C; the end that ``kill``, batch systems and containers ask for; a closed terminal."""
+
+
+EXIT_SIGNAL = 128
+"""Exit code by shell convention: 128 plus the signal's number."""
+
+
+class StopSignals:
+    """Notes the first of ``STOP_SIGNALS``, and raises KeyboardInterrupt on the second."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The signal that requested the stop; 0: none has come."""
+        self._previous_handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets for SIGHUP
+                self._previous_handlers[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
 
 
 class ConsoleObserver:
@@ -51,22 +79,19 @@ class ConsoleObserver:
         )
         self._video_task: TaskID | None = None
         self._first_pass_task: TaskID | None = None
-        self.stop_signal = 0
-        """The signal that requested the stop."""
-        self._previous_handlers: dict[int, Any] = {}
+        self._shares: dict[str, float] = {}
+        """Of the inputs that worker processes have begun and whose results are not yet written."""
+        self.signals = StopSignals()
 
     def __enter__(self) -> ConsoleObserver:
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets for SIGHUP
-                self._previous_handlers[number] = signal.signal(number, self._on_signal)
+        self.signals.__enter__()
         self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end_video()
         self._progress.stop()
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)
+        self.signals.__exit__(*error)
 
     def on_measuring(self, name: str, total: int | None) -> None:
         """Show a progress bar for a first pass."""
@@ -88,12 +113,17 @@ class ConsoleObserver:
 
     def on_result(self, item: MediaInput) -> None:
         """Advance the progress."""
-        if isinstance(item, PhotoInput):
+        if isinstance(item, VideoInput) and self._video_task is not None:
+            self._progress.advance(self._video_task)
+        else:
             self._end_video()
             self._end_first_pass()
-            self._progress.advance(self._inputs_task)
-        elif self._video_task is not None:
-            self._progress.advance(self._video_task)
+            self._advance_inputs(item)
+
+    def on_share(self, item: MediaInput, share: float) -> None:
+        """Advance the progress by what worker processes have done."""
+        self._progress.advance(self._inputs_task, share - self._shares.get(item.name, 0.0))
+        self._shares[item.name] = share
 
     def on_assumed_camera(self, item: MediaInput, face: Face) -> None:
         """Explain that distances depend on it."""
@@ -102,7 +132,7 @@ class ConsoleObserver:
     def on_error(self, item: MediaInput, message: str) -> None:
         """Print the error."""
         if self._video_task is None:
-            self._progress.advance(self._inputs_task)
+            self._advance_inputs(item)
         self._end_video()
         self._end_first_pass()
         messages.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
@@ -113,7 +143,10 @@ class ConsoleObserver:
 
     def should_stop(self) -> bool:
         """Return whether one of the signals has come."""
-        return self.stop_signal != 0
+        return self.signals.number != 0
+
+    def _advance_inputs(self, item: MediaInput) -> None:
+        self._progress.advance(self._inputs_task, 1.0 - self._shares.pop(item.name, 0.0))
 
     def _end_first_pass(self) -> None:
         if self._first_pass_task is not None:
@@ -126,12 +159,6 @@ class ConsoleObserver:
             self._video_task = None
             self._progress.advance(self._inputs_task)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Stop after the current image; on the second signal at once."""
-        if self.stop_signal:
-            raise KeyboardInterrupt
-        self.stop_signal = number
-
 
 def print_summary(
     summary: Summary, outputs: str, records: Path | None, failures: Path | None
@@ -140,11 +167,11 @@ def print_summary(
 
     ``outputs`` describes the files beside the records; empty if there are none.
     """
-    text = f"{_count(summary.faces, 'face')} in {processed(summary)}"
+    text = f"{counted(summary.faces, 'face')} in {processed(summary)}"
     if summary.without_faces:
         text += f", {summary.without_faces} without a face"
     if summary.skipped:
-        text += f" ({_count(summary.skipped, 'input')} finished earlier)"
+        text += f" ({counted(summary.skipped, 'input')} finished earlier)"
     if records is not None:
         text = f"{records}: {text}"
     if outputs:
@@ -153,7 +180,7 @@ def print_summary(
     if summary.failed:
         listed = "" if failures is None else f", listed in {escape(str(failures))}"
         messages.print(
-            f"[bold red]{_count(summary.failed, 'input')} failed[/]{listed}", highlight=False
+            f"[bold red]{counted(summary.failed, 'input')} failed[/]{listed}", highlight=False
         )
 
 
@@ -163,7 +190,7 @@ def print_ignored(paths: Sequence[str]) -> None:
         endings = Counter(Path(path).suffix.lower() or "no ending" for path in paths)
         kinds = [f"{number} {escape(suffix)}" for suffix, number in endings.most_common(6)]
         more = ", ..." if len(endings) > len(kinds) else ""
-        count = _count(len(paths), "file")
+        count = counted(len(paths), "file")
         messages.print(
             f"skipped {count} in folders, neither photos nor videos by name: "
             f"{', '.join(kinds)}{more}",
@@ -173,12 +200,13 @@ def print_ignored(paths: Sequence[str]) -> None:
 
 def processed(summary: Summary) -> str:
     """Return the numbers of photos and frames in words."""
-    counts = [_count(summary.photos, "photo")] if summary.photos or not summary.frames else []
-    counts += [_count(summary.frames, "frame")] if summary.frames else []
+    counts = [counted(summary.photos, "photo")] if summary.photos or not summary.frames else []
+    counts += [counted(summary.frames, "frame")] if summary.frames else []
     return " and ".join(counts)
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -22,9 +22,6 @@ from trg.app.cli.shared import app, messages
 if TYPE_CHECKING:
     from trg.io.records.writers import RecordWriter
 
-EXIT_SIGNAL = 128
-"""Exit code by shell convention: 128 plus the signal's number."""
-
 
 @app.command(sort_key=0)
 def predict(
@@ -45,7 +42,13 @@ def predict(
     sources
         Photos, videos, folders of them, globs, the number of a webcam, the URL of a stream.
     """
-    from trg.app.cli.console import ConsoleObserver, print_ignored, print_summary, processed
+    from trg.app.cli.console import (
+        EXIT_SIGNAL,
+        ConsoleObserver,
+        print_ignored,
+        print_summary,
+        processed,
+    )
     from trg.app.outputs import FAILURES_SUFFIX
     from trg.app.predict.options import PredictOptions
     from trg.app.predict.predictor import Predictor
@@ -81,6 +84,7 @@ def predict(
     )
     options.check(inputs)
     outputs.check(inputs)
+    workers = processing.worker_count()
     estimator = processing.estimator(faces.smallest_face)
     if results.blendshapes:
         bundled_shape_basis().require_mesh(estimator.topology)
@@ -119,13 +123,13 @@ def predict(
         ConsoleObserver(inputs, records.finished, show_progress) as observer,
     ):
         outputs = replace(outputs, claim=records.claim)
-        predictor = Predictor(estimator, records, observer, options, outputs)
+        predictor = Predictor(estimator, records, observer, options, outputs, workers)
         hint = "" if results.out is None else "; continue with --resume"
         try:
             predictor.run(inputs)
         except KeyboardInterrupt:
             messages.print(f"stopped after {processed(predictor.summary)}{hint}")
-            sys.exit(EXIT_SIGNAL + observer.stop_signal)
+            sys.exit(EXIT_SIGNAL + observer.signals.number)
         except BrokenPipeError:
             raise
         except OSError as error:  # the disk is full or gone

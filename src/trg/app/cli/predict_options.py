@@ -257,8 +257,11 @@ class ProcessingOptions:
     flip_tta
         Average each estimate with that of the mirrored face (flip test-time augmentation): more
         accurate, at twice the cost.
+    workers
+        Processes that share photos and videos, each with one thread; by default one per core if
+        there are enough inputs for them.
     threads
-        CPU threads of the networks; videos are read, drawn and encoded beside them.
+        CPU threads of the networks in one process; videos are read, drawn and encoded beside them.
     batch_size
         Photos that are processed together.
     fps
@@ -271,11 +274,26 @@ class ProcessingOptions:
 
     model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None
     flip_tta: bool = False
+    workers: Positive | None = None
     threads: Positive = 1
     batch_size: Positive = 32
     fps: float | None = None
     animated: bool = False
     max_megapixels: Positive = 179
+
+    def worker_count(self) -> int | None:
+        """Return the number of processes; None: by the inputs.
+
+        Raises ValueError for several threads in each of several processes.
+        """
+        if self.threads == 1:
+            return self.workers
+        if self.workers not in (None, 1):
+            raise ValueError(
+                f"workers: have one thread each; expected --workers or --threads, got both "
+                f"({self.workers} and {self.threads})"
+            )
+        return 1
 
     def estimator(self, smallest_face_px: int | None) -> HeadPoseEstimator:
         """Return the estimator, with a detector for smaller faces if a size is given."""

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from trg.app.outputs import OutputError, Outputs
 from trg.app.predict.options import READ_ERRORS, PredictOptions
-from trg.app.predict.result_log import ResultLog
+from trg.app.predict.result_log import ResultSink
 from trg.estimator import HeadPoseEstimator
 from trg.face import Face
-from trg.inference.size_memory import SizeEstimate, SizeMemory, in_one_size, largest_face
+from trg.inference.size_memory import SizeEstimate, in_one_size, largest_face
 from trg.io.boxes import boxes_for
-from trg.io.eye_distances import EyeDistances
 from trg.io.images import UprightImage, read_image
-from trg.io.inputs import PhotoInput
+from trg.io.inputs import Photo
 from trg.io.records.frame_record import FrameFaces
 
 
@@ -30,7 +29,7 @@ class PhotoPredictor:
         estimator: HeadPoseEstimator,
         options: PredictOptions,
         outputs: Outputs,
-        log: ResultLog,
+        log: ResultSink,
         size: SizeEstimate | None = None,
     ) -> None:
         """``size``: that of the one person whom all photos show; None: from each photo."""
@@ -40,7 +39,7 @@ class PhotoPredictor:
         self._log = log
         self._size = size
 
-    def run(self, photos: Iterable[PhotoInput]) -> None:
+    def run(self, photos: Iterable[Photo]) -> None:
         """Process photos; raises KeyboardInterrupt if the user wants to stop."""
         # The estimator reads ahead by a batch; the queue holds what is read but not yet written.
         queue: deque[_ReadPhoto] = deque()
@@ -62,18 +61,15 @@ class PhotoPredictor:
         self._report_failed(queue)
         self._log.raise_if_stopped()
 
-    def measure_person(self, photos: Sequence[PhotoInput]) -> SizeEstimate | None:
-        """Return the size of the one person that all photos show."""
-        known_m = self._options.interpupillary_m
-        memory = SizeMemory(interpupillary_m=None if isinstance(known_m, EyeDistances) else known_m)
+    def largest_faces(self, photos: Sequence[Photo]) -> Iterator[Face]:
+        """Yield the largest face of each photo that has one."""
         last: deque[_ReadPhoto] = deque(maxlen=1)
         self._log.start_measuring("person", len(photos))
         for faces in self._estimates(self._read(photos, last, warns=False), last):
             self._log.advance_measuring()
             if faces:
-                memory.remember(faces[largest_face(faces)])
+                yield faces[largest_face(faces)]
         self._log.raise_if_stopped()
-        return memory.estimate
 
     def _estimates(
         self, images: Iterator[UprightImage], queue: deque[_ReadPhoto]
@@ -89,7 +85,7 @@ class PhotoPredictor:
         )
 
     def _read(
-        self, photos: Iterable[PhotoInput], queue: deque[_ReadPhoto], *, warns: bool = True
+        self, photos: Iterable[Photo], queue: deque[_ReadPhoto], *, warns: bool = True
     ) -> Iterator[UprightImage]:
         """Yield images with their cameras; append each photo, or its error, to the queue."""
         boxes = None
@@ -123,7 +119,7 @@ class PhotoPredictor:
 class _ReadPhoto(NamedTuple):
     """A photo whose result is not yet written; ``image`` is None if reading failed."""
 
-    photo: PhotoInput
+    photo: Photo
     image: UprightImage | None = None
     boxes: NDArray[np.float64] | None = None
     error: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from trg.app.outputs import Outputs
@@ -10,13 +10,22 @@ from trg.app.predict.options import PredictOptions
 from trg.app.predict.photos import PhotoPredictor
 from trg.app.predict.result_log import PredictionObserver, ResultLog, Summary
 from trg.app.predict.videos import VideoPredictor
+from trg.app.predict.workers import ParallelPredictor, worth_workers
 from trg.estimator import HeadPoseEstimator
+from trg.face import Face
+from trg.inference.onnx_session import usable_cores
+from trg.inference.size_memory import SizeEstimate, SizeMemory
+from trg.io.eye_distances import EyeDistances
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.writers import RecordWriter
 
 
 class Predictor:
-    """Processes inputs one after another, and writes their records and other outputs."""
+    """Processes inputs, and writes their records and other outputs, in the order of the inputs.
+
+    ``workers``: processes that share the inputs; None: one per core that this process may use,
+    if the inputs are worth their start.
+    """
 
     def __init__(
         self,
@@ -25,12 +34,14 @@ class Predictor:
         observer: PredictionObserver,
         options: PredictOptions,
         outputs: Outputs,
+        workers: int | None = 1,
     ) -> None:
         self._estimator = estimator
         self._records = records
         self._observer = observer
         self._options = options
         self._outputs = outputs
+        self._workers = workers
         self.summary = Summary()
 
     def run(self, inputs: Sequence[MediaInput]) -> Summary:
@@ -43,7 +54,8 @@ class Predictor:
         FileExistsError
             A file exists that no run has written.
         OSError
-            Records are not writable, the disk is full, or the package has no detector.
+            Records are not writable, the disk is full, the package has no detector, or worker
+            processes cannot start.
         KeyboardInterrupt
             The observer wanted to stop. All files are complete; an interrupted video is not
             listed as finished and has no drawing or mesh.
@@ -52,16 +64,41 @@ class Predictor:
         self._outputs.check(inputs)
         self._outputs.remove_partial_files(inputs)
         remaining = [item for item in inputs if item.name not in self._records.finished]
-        log = ResultLog(self._records, self._observer, skipped=len(inputs) - len(remaining))
+        count = self._workers or worth_workers(remaining, usable_cores())
+        log = ResultLog(
+            self._records,
+            self._observer,
+            skipped=len(inputs) - len(remaining),
+            shows_frames=count == 1,
+        )
         self.summary = log.summary
+        photos = [item for item in inputs if isinstance(item, PhotoInput)]
+        work = (self._estimator, self._options, self._outputs)
+        if count == 1:
+            size = self._person_size(PhotoPredictor(*work, log).largest_faces(photos))
+            self._run_here(remaining, log, size)
+            return log.summary
+        parallel = ParallelPredictor(*work, self._records.encode, log, count)
+        size = self._person_size(parallel.largest_faces(photos))
+        parallel.run(remaining, size, lambda items: self._run_here(items, log, size))
+        return log.summary
+
+    def _person_size(self, faces: Iterable[Face]) -> SizeEstimate | None:
+        """Return the size of the person on all photos, if there is one."""
+        if not self._options.same_person:
+            return None
+        known_m = self._options.interpupillary_m
+        memory = SizeMemory(interpupillary_m=None if isinstance(known_m, EyeDistances) else known_m)
+        for face in faces:
+            memory.remember(face)
+        return memory.estimate
+
+    def _run_here(
+        self, inputs: Sequence[MediaInput], log: ResultLog, size: SizeEstimate | None
+    ) -> None:
         work = (self._estimator, self._options, self._outputs, log)
-        size = None
-        if self._options.same_person:
-            size = PhotoPredictor(*work).measure_person(
-                [item for item in inputs if isinstance(item, PhotoInput)]
-            )
         photos, videos = PhotoPredictor(*work, size), VideoPredictor(*work)
-        for _, group in groupby(remaining, key=type):
+        for _, group in groupby(inputs, key=type):
             items = list(group)
             photos.run(item for item in items if isinstance(item, PhotoInput))
             for item in items:
@@ -69,4 +106,3 @@ class Predictor:
                     videos.run(item)
                 elif isinstance(item, UnreadableFolder):
                     log.fail(item, item.message)
-        return log.summary

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trg.face import Face
 from trg.io.inputs import MediaInput, PhotoInput, VideoInput
 from trg.io.records.frame_record import FrameFaces
-from trg.io.records.writers import RecordWriter
+from trg.io.records.writers import RecordEncoder, RecordWriter
 
 
 class PredictionObserver(Protocol):
@@ -25,7 +26,10 @@ class PredictionObserver(Protocol):
         """Handle the start of a video with about this many frames."""
 
     def on_result(self, item: MediaInput) -> None:
-        """Handle the result of a photo or of one video frame."""
+        """Handle the result of a photo, of one video frame, or of a video of a worker process."""
+
+    def on_share(self, item: MediaInput, share: float) -> None:
+        """Handle that a worker process has done this share of an input, whose results follow."""
 
     def on_assumed_camera(self, item: MediaInput, face: Face) -> None:
         """Handle the first face of the run whose camera is assumed."""
@@ -62,12 +66,75 @@ class Summary:
         return len(self.failures)
 
 
-class ResultLog:
-    """Records the results of inputs, counts them, and reports them to the observer."""
+class ResultSink(ABC):
+    """Takes the results of inputs, one input after another."""
 
-    def __init__(self, records: RecordWriter, observer: PredictionObserver, skipped: int) -> None:
+    def start_measuring(self, name: str, total: int | None) -> None:  # noqa: B027
+        """Note a first pass, which finds sizes, over about this many photos or frames."""
+
+    def advance_measuring(self) -> None:  # noqa: B027
+        """Note a photo or frame of the first pass."""
+
+    def start_video(self, video: VideoInput, frame_count: int | None) -> None:  # noqa: B027
+        """Note the start of a video with about this many frames."""
+
+    @abstractmethod
+    def add(self, item: MediaInput, found: FrameFaces) -> None:
+        """Record the faces of a photo or video frame."""
+
+    def finish(self, item: MediaInput) -> None:  # noqa: B027
+        """Mark an input as finished, after all its records and files."""
+
+    @abstractmethod
+    def fail(self, item: MediaInput, message: str) -> None:
+        """Record that an input could not be processed completely."""
+
+    def warn(self, item: MediaInput, message: str) -> None:  # noqa: B027
+        """Note a shortcoming of an input's outputs."""
+
+    def should_stop(self) -> bool:
+        """Return whether the user wants to stop."""
+        return False
+
+    def raise_if_stopped(self) -> None:
+        """Raise KeyboardInterrupt if the user wants to stop."""
+        if self.should_stop():
+            raise KeyboardInterrupt
+
+
+class CountedRecord(NamedTuple):
+    """The record of a photo or video frame, and what a run counts and reports of it."""
+
+    record: Any
+    """For :meth:`~trg.io.records.writers.RecordWriter.append`."""
+    is_frame: bool
+    face_count: int
+    assumed: Face | None
+    """The first face whose camera is assumed."""
+
+    @classmethod
+    def of(cls, encode: RecordEncoder, found: FrameFaces) -> CountedRecord:
+        """Make the record of a photo or frame."""
+        assumed = (face for face in found.faces if face.camera.source == "assumed")
+        return cls(encode(found), found.frame is not None, len(found.faces), next(assumed, None))
+
+
+class ResultLog(ResultSink):
+    """Writes records, counts them, and reports them to the observer.
+
+    ``shows_frames``: whether videos are reported frame by frame.
+    """
+
+    def __init__(
+        self,
+        records: RecordWriter,
+        observer: PredictionObserver,
+        skipped: int,
+        shows_frames: bool = True,
+    ) -> None:
         self._records = records
         self._observer = observer
+        self._shows_frames = shows_frames
         self._has_assumed_camera = False
         self.summary = Summary(skipped=skipped)
 
@@ -79,30 +146,38 @@ class ResultLog:
         """Report a photo or frame of the first pass."""
         self._observer.on_measured()
 
+    def report_share(self, item: MediaInput, share: float) -> None:
+        """Report that a worker process has done this share of an input."""
+        self._observer.on_share(item, share)
+
     def start_video(self, video: VideoInput, frame_count: int | None) -> None:
         """Report the start of a video with about this many frames."""
-        self._observer.on_video_start(video, frame_count)
+        if self._shows_frames:
+            self._observer.on_video_start(video, frame_count)
 
     def add(self, item: MediaInput, found: FrameFaces) -> None:
         """Record the faces of a photo or video frame."""
-        self._records.write(found)
-        if found.frame is None:
-            self.summary.photos += 1
-        else:
+        self.add_record(item, CountedRecord.of(self._records.encode, found))
+
+    def add_record(self, item: MediaInput, counted: CountedRecord) -> None:
+        """Write the record of a photo or video frame."""
+        self._records.append(counted.record)
+        if counted.is_frame:
             self.summary.frames += 1
-        self.summary.faces += len(found.faces)
-        self.summary.without_faces += not found.faces
-        assumed = _with_assumed_camera(found.faces)
-        if assumed is not None and not self._has_assumed_camera:
+        else:
+            self.summary.photos += 1
+        self.summary.faces += counted.face_count
+        self.summary.without_faces += not counted.face_count
+        if counted.assumed is not None and not self._has_assumed_camera:
             self._has_assumed_camera = True
-            self._observer.on_assumed_camera(item, assumed)
-        if found.frame is not None:
+            self._observer.on_assumed_camera(item, counted.assumed)
+        if counted.is_frame and self._shows_frames:
             self._observer.on_result(item)
 
     def finish(self, item: MediaInput) -> None:
         """Mark an input as finished, after all its records and files."""
         self._records.finish(item.name)
-        if isinstance(item, PhotoInput):
+        if isinstance(item, PhotoInput) or not self._shows_frames:
             self._observer.on_result(item)
 
     def fail(self, item: MediaInput, message: str) -> None:
@@ -115,15 +190,10 @@ class ResultLog:
         """Report a shortcoming of an input's outputs."""
         self._observer.on_warning(item, message)
 
+    def repeat_warning(self, message: Warning | str) -> None:
+        """Give a warning of a worker process; Python shows one of each text."""
+        warnings.warn(message, stacklevel=1)
+
     def should_stop(self) -> bool:
         """Return whether the user wants to stop."""
         return self._observer.should_stop()
-
-    def raise_if_stopped(self) -> None:
-        """Raise KeyboardInterrupt if the user wants to stop."""
-        if self.should_stop():
-            raise KeyboardInterrupt
-
-
-def _with_assumed_camera(faces: Sequence[Face]) -> Face | None:
-    return next((face for face in faces if face.camera.source == "assumed"), None)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from trg._util.read_ahead import read_ahead
 from trg.app.outputs import OutputError, Outputs, VideoOutputs
 from trg.app.predict.options import READ_ERRORS, PredictOptions
-from trg.app.predict.result_log import ResultLog
+from trg.app.predict.result_log import ResultSink
 from trg.estimator import FrameResult, HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.inference.size_memory import SizeEstimate
@@ -30,7 +30,7 @@ class VideoPredictor:
         estimator: HeadPoseEstimator,
         options: PredictOptions,
         outputs: Outputs,
-        log: ResultLog,
+        log: ResultSink,
     ) -> None:
         self._estimator = estimator
         self._options = options
