@@ -261,8 +261,10 @@ class Camera:
         NaN for points that the lens does not see: at or behind the camera (z <= 0), except for
         fisheye lenses, and beyond the fold of the lens model.
         """
-        image_points = self.lens.project(np.asarray(points_cam, dtype=np.float64))
-        return image_points * (self.fx, self.fy) + (self.cx, self.cy)
+        pixels = self.lens.project(np.asarray(points_cam, dtype=np.float64))
+        pixels *= (self.fx, self.fy)
+        pixels += (self.cx, self.cy)
+        return pixels
 
     def directions(self, pixels: ArrayLike) -> NDArray[np.float64]:
         """Convert pixels ``(..., 2)`` to directions ``(..., 3)`` of any length; inverts `project`.

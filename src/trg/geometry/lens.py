@@ -333,7 +333,9 @@ def reoriented_coefficients(
 
 
 def _rays_in_front(directions: Floats) -> Floats:
-    depth = np.where(directions[..., 2:] > 0, directions[..., 2:], np.nan)
+    depth = directions[..., 2:]
+    if not depth.min(initial=np.inf) > 0.0:
+        depth = np.where(depth > 0.0, depth, np.nan)
     return directions[..., :2] / depth
 
 

@@ -172,12 +172,27 @@ def rotation_to_roll_deg(rotation: ArrayLike) -> float:
 def rotation_from_rotvec(rotvec: ArrayLike) -> Floats:
     """Turn rotation vectors ``(..., 3)`` into rotations ``(..., 3, 3)``: Rodrigues' formula."""
     rotvec = np.asarray(rotvec, dtype=np.float64)
+    if rotvec.ndim == 1:
+        return _rotation_from_rotvec(*rotvec.tolist())
     length = np.sqrt((rotvec * rotvec).sum(-1))[..., None, None]
     angle = np.maximum(length, 1e-12)  # where both shares have reached their limits, 1 and 1 / 2
     sine_share = np.sin(angle) / angle
     cosine_share = 2.0 * (np.sin(angle / 2.0) / angle) ** 2  # 1 - cos(a) = 2 sin(a / 2) ** 2
     K = skew(rotvec)
     return np.eye(3) + sine_share * K + cosine_share * (K @ K)
+
+
+def _rotation_from_rotvec(x: float, y: float, z: float) -> Floats:
+    """Turn one rotation vector into a rotation, in Python's floats."""
+    angle = max(math.sqrt(x * x + y * y + z * z), 1e-12)
+    s, c = math.sin(angle) / angle, 2.0 * (math.sin(angle / 2.0) / angle) ** 2
+    return np.array(
+        [
+            [1.0 - c * (y * y + z * z), c * x * y - s * z, c * x * z + s * y],
+            [c * x * y + s * z, 1.0 - c * (x * x + z * z), c * y * z - s * x],
+            [c * x * z - s * y, c * y * z + s * x, 1.0 - c * (x * x + y * y)],
+        ]
+    )
 
 
 def rotation_to_rotvec(rotation: ArrayLike) -> Floats:

@@ -318,5 +318,8 @@ def _cut_out(image: NDArray[np.uint8], pixels: Floats, block_size: int) -> _Cut 
     )
     if right <= left or bottom <= top:
         return None
-    part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    # Pillow reads the rows where they are, without a copy of the part in between.
+    rows = np.ascontiguousarray(image).reshape(-1)[3 * (top * width + left) :]
+    size = right - left, bottom - top
+    part = Image.frombuffer("RGB", size, rows, "raw", "RGB", 3 * width, 1)
     return _Cut(part.reduce(block_size) if block_size > 1 else part, (left, top), block_size)

@@ -86,18 +86,20 @@ def confidence_features(arrays: PoseArrays, landmarks68: NDArray[np.int32]) -> F
     * offset: distance between the centres of the two boxes.
     """
     projected = arrays.vertices_crop[:, landmarks68].astype(np.float64) / 2.0
-    distance = np.sqrt(((projected - arrays.landmarks68_crop / 2.0) ** 2).sum(-1))
+    off = projected - arrays.landmarks68_crop / 2.0
+    distance = np.hypot(off[..., 0], off[..., 1])
     distance.sort(axis=1)  # NaN comes last
     low, high = projected.min(1), projected.max(1)
     centre = (low + high) / 2.0
+    peak = arrays.peaks.sum(1, dtype=np.float64) / arrays.peaks.shape[1]
     features = np.empty((len(distance), len(FEATURES)))
     features[:, 0] = 1.0
     features[:, 1] = np.log(distance[:, 34] + 1e-3)
     features[:, 2] = np.log(distance[:, 61] + 1e-3)
-    features[:, 3] = np.log(np.maximum(arrays.peaks.mean(1, dtype=np.float64), 1e-4))
+    features[:, 3] = np.log(np.maximum(peak, 1e-4))
     side = np.minimum(np.maximum(BOX_MARGIN * (high - low).max(-1), 1e-3), 1e3)
     features[:, 4] = np.abs(np.log(side))
-    features[:, 5] = np.minimum(np.sqrt((centre**2).sum(-1)), 3.0)
+    features[:, 5] = np.minimum(np.hypot(centre[:, 0], centre[:, 1]), 3.0)
     if not np.isfinite(features.sum()):
         features[~np.isfinite(features).all(1)] = WORST_FEATURES
     return features

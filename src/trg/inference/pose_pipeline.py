@@ -235,8 +235,8 @@ class PosePipeline:
         for start in range(0, len(indices), self._batch_size):
             batch = indices[start : start + self._batch_size]
             arrays = self._network(
-                np.stack([crops[i].pixels for i in batch]),
-                np.stack([crops[i].bbox_info for i in batch]).astype(np.float32),
+                _stacked([crops[i].pixels for i in batch]),
+                np.array([crops[i].bbox_info for i in batch], np.float32),
             )
             features = confidence_features(arrays, topology.landmarks68)
             confidence = self._confidence.predict(features)
@@ -260,6 +260,10 @@ class PosePipeline:
                     heatmap68_crop = arrays.landmarks68_crop[row]
                     found[i] = ScoredFace(face, features[row], heatmap68_crop, *crops[i][1:])
         return found
+
+
+def _stacked(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.stack(images) if len(images) > 1 else images[0][None]  # one without a copy
 
 
 def needs_refinement(scored: ScoredFace, crop: FaceCrop) -> bool:

@@ -264,6 +264,18 @@ def test_matrices_that_are_not_rotations_are_refused(value, shape, message):
         checked_rotation("head", value, shape)
 
 
+def test_one_rotation_and_a_stack_of_them_are_computed_alike():
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate([rng.normal(size=(50, 3)), np.zeros((1, 3)), [[np.pi, 0.0, 0.0]]])
+    rotations = rotation_from_rotvec(vectors)
+    one_by_one = np.stack([rotation_from_rotvec(vector) for vector in vectors])
+    np.testing.assert_allclose(one_by_one, rotations, rtol=0, atol=1e-14)
+    skewed = rotations * rng.choice([-1.0, 1.0, 1.0 + 4e-4, 1.0 + 6e-4], (len(rotations), 1, 1))
+    np.testing.assert_array_equal([is_rotation(each) for each in skewed], is_rotation(skewed))
+    assert 0 < is_rotation(skewed).sum() < len(skewed)
+    assert not is_rotation(np.full((3, 3), np.nan))
+
+
 def test_rotations_with_four_decimals_and_empty_arrays_are_accepted():
     rounded = random_rotations(0, 100).round(4)
     assert is_rotation(rounded).all()
