@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Thread
 
 from trg.live.frame import LiveFrame
 from trg.live.newest import ClosedError, NewestSlot
@@ -21,7 +21,8 @@ class NewestWorker:
     work
         Takes a frame.
     interval_s
-        Least time between two frames.
+        Frames that are offered sooner after the last one are left out. The others are worked on at
+        once: that is when a session waits for its next frame, and has a core to spare.
     """
 
     def __init__(
@@ -30,17 +31,19 @@ class NewestWorker:
         self._work = work
         self._interval_s = interval_s
         self._frames: NewestSlot[LiveFrame] = NewestSlot()
-        self._stopping = Event()
+        self._next_s = 0.0
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, frame: LiveFrame) -> None:
         """Offer a frame."""
-        self._frames.put(frame)
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + self._interval_s
+            self._frames.put(frame)
 
     def close(self) -> None:
         """End the thread after the frame that waits."""
-        self._stopping.set()
         self._frames.close()
         self._thread.join(timeout=2.0)
 
@@ -49,6 +52,4 @@ class NewestWorker:
             while True:
                 frame = self._frames.take()
                 assert frame is not None  # without a time limit
-                start_s = time.monotonic()
                 self._work(frame)
-                self._stopping.wait(self._interval_s - (time.monotonic() - start_s))

@@ -77,7 +77,7 @@ def open_view(
     if text == RERUN or text.lower().endswith(RECORDING_SUFFIX):
         from trg.live.view.rerun_view import RerunView
 
-        return RerunView(None if text == RERUN else text)
+        return RerunView(None if text == RERUN else text, notify)
     raise ValueError(
         f"view: expected {BROWSER}, {RERUN}, HOST:PORT or the name of a {RECORDING_SUFFIX} file, "
         f"got {text!r}"

@@ -35,8 +35,8 @@ from trg.live.statistics import Status
 from trg.live.websocket_server import Page, WebsocketServer
 from trg.live.worker import NewestWorker
 
-INTERVAL_S = 1.0 / 15.0
-"""Between pictures."""
+INTERVAL_S = 0.06
+"""Least time between pictures: every second one of most webcams."""
 MAX_SIDE_PX = 960
 """Of the pictures that are sent."""
 JPEG_QUALITY = 75

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +21,8 @@ from trg.live.worker import NewestWorker
 APPLICATION = "trg live"
 JPEG_QUALITY = 75
 FLUSH_TIMEOUT_S = 5.0
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 30.0
 PLANE_M = 0.3
 """Distance at which the picture is shown before the camera."""
 
@@ -28,21 +36,24 @@ class RerunView:
     Parameters
     ----------
     path
-        A new ``.rrd`` file; None: the viewer is started, or the one that runs is used.
+        A new ``.rrd`` file; None: the viewer is started.
+    notify
+        Takes messages for the user.
 
     Raises
     ------
     FileExistsError, OSError
-        The file exists, or cannot be written.
+        The file exists, or cannot be written; the viewer cannot be started.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, notify: Callable[[str], None]) -> None:
         import rerun  # the package is optional
 
         self._rr: Any = rerun
+        self._notify = notify
         self._recording = rerun.RecordingStream(APPLICATION)
         if path is None:
-            self._recording.spawn()
+            self._recording.connect_grpc(f"rerun+http://{LOOPBACK}:{_start_viewer()}/proxy")
         else:
             if os.path.exists(path):
                 raise FileExistsError(f"{path}: expected the name of a new file, it exists")
@@ -67,7 +78,10 @@ class RerunView:
     def close(self) -> None:
         """Write what is not written yet."""
         self._worker.close()
-        self._recording.flush(timeout_sec=FLUSH_TIMEOUT_S)
+        try:
+            self._recording.flush(timeout_sec=FLUSH_TIMEOUT_S)
+        except RuntimeError:
+            self._notify("view: Rerun did not take the last frames; its viewer may be closed")
         self._recording.disconnect()
 
     def _log(self, frame: LiveFrame) -> None:
@@ -123,3 +137,21 @@ class RerunView:
         self._recording.log(path, pose)
         self._recording.log(f"{path}/axes", axes)
         self._recording.log(f"{path}/mesh", mesh)
+
+
+def _start_viewer() -> int:
+    """Start the viewer and return its port.
+
+    Rerun's own function for this listens in the whole network, for who likes to see the pictures.
+    """
+    with socket.create_server((LOOPBACK, 0)) as free:
+        port: int = free.getsockname()[1]
+    options = ("--bind", LOOPBACK, "--port", str(port), "--expect-data-soon")
+    viewer = subprocess.Popen([sys.executable, "-m", "rerun", *options], start_new_session=True)
+    give_up_s = time.monotonic() + START_TIMEOUT_S
+    while viewer.poll() is None and time.monotonic() < give_up_s:
+        with suppress(OSError), socket.create_connection((LOOPBACK, port), 1.0):
+            return port
+        time.sleep(0.1)
+    viewer.kill()
+    raise OSError("view: Rerun's viewer did not start; without a screen, record a .rrd file")

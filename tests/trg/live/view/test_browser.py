@@ -111,28 +111,6 @@ def test_nothing_is_encoded_while_nobody_watches(monkeypatch):
             assert encoded.wait(TIMEOUT_S)
 
 
-def test_the_pose_path_does_not_wait_for_the_encoder(monkeypatch):
-    """A picture that takes long to encode: what came meanwhile is replaced by the newest."""
-    encoding, go_on, indices = Event(), Event(), []
-
-    def slow_message(frame, status):
-        indices.append(frame.index)
-        encoding.set()
-        go_on.wait(TIMEOUT_S)
-        return b""
-
-    monkeypatch.setattr(browser, "view_message", slow_message)
-    with opened_view() as view, watcher_of(view):
-        while not encoding.wait(0.01):  # until the server has taken the watcher in
-            view.send(live_frame(index=0))
-        encoding.clear()
-        for index in range(1, 6):
-            view.send(live_frame(index=index))
-        go_on.set()
-        assert encoding.wait(TIMEOUT_S)
-        assert indices == [0, 5]
-
-
 @pytest.mark.parametrize(
     ("path", "headers"),
     [

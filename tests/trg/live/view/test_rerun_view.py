@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +17,7 @@ import rerun as rr
 from tests.support.faces import face_topology
 from tests.support.live_frames import live_face, live_frame, moved_frame
 from trg.live.statistics import Status
-from trg.live.view import open_view
+from trg.live.view import open_view, rerun_view
 from trg.live.view.rerun_view import RerunView
 
 
@@ -94,3 +96,33 @@ def test_a_file_that_exists_is_kept(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_rerun(tmp_path / "nowhere" / "out.rrd")
     assert path.read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_the_viewer_is_for_this_computer_alone_and_may_be_closed(monkeypatch):
+    """A stand-in for the viewer, which takes the connection and goes."""
+    started = []
+
+    class Viewer:
+        def __init__(self, command, **options) -> None:
+            started.extend(command)
+            port = int(command[command.index("--port") + 1])
+            self.listening = socket.create_server(("127.0.0.1", port))
+
+        def poll(self) -> None:
+            return None
+
+    monkeypatch.setattr(rerun_view.subprocess, "Popen", Viewer)
+    monkeypatch.setattr(rerun_view, "FLUSH_TIMEOUT_S", 0.2)
+    said: list[str] = []
+    view = open_view("rerun", face_topology(), said.append, print)
+    assert started[started.index("--bind") + 1] == "127.0.0.1"
+    view.send(live_frame(live_face()))
+    view.close()
+    assert said == ["view: Rerun did not take the last frames; its viewer may be closed"]
+
+
+def test_a_viewer_that_ends_at_once_is_an_error(monkeypatch):
+    monkeypatch.setattr(rerun_view.sys, "executable", shutil.which("true"))
+    with pytest.raises(OSError, match=r"Rerun's viewer did not start"):
+        open_view("rerun", face_topology(), print, print)
