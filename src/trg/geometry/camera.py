@@ -187,10 +187,12 @@ class Camera:
     ) -> Camera:
         """Build an ideal camera with square pixels from its field of view in degrees."""
         _check_fov_axis(axis)
-        if not 0.0 < fov_deg < 180.0:
+        is_angle = 0.0 < fov_deg < 180.0
+        half_tangent = float(np.tan(np.radians(fov_deg) / 2.0)) if is_angle else 0.0
+        if half_tangent == 0.0:  # also of 5e-324 degrees
             raise ValueError(f"field of view: expected 0 < degrees < 180, got {fov_deg}")
         sides = {"horizontal": width, "vertical": height, "diagonal": np.hypot(width, height)}
-        focal_px = 0.5 * float(sides[axis]) / float(np.tan(np.radians(fov_deg) / 2.0))
+        focal_px = 0.5 * float(sides[axis]) / half_tangent
         return cls(focal_px, focal_px, width / 2.0, height / 2.0, width, height, source=source)
 
     @classmethod

@@ -166,23 +166,23 @@ class _Gate:
             await self._app(scope, receive, send)
             return
         start_s = time.monotonic()
-        status = 500
 
         async def counted_send(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                self._metrics.requests.labels(str(int(message["status"]))).inc()
+                if message["status"] == 200:
+                    self._metrics.seconds.observe(time.monotonic() - start_s)
             await send(message)
 
+        if self._is_foreign(Headers(scope=scope)):
+            error = {"error": "origin: pages of other sites may not use this service"}
+            await JSONResponse(error, 403)(scope, receive, counted_send)
+            return
         try:
-            if self._is_foreign(Headers(scope=scope)):
-                error = {"error": "origin: pages of other sites may not use this service"}
-                await JSONResponse(error, 403)(scope, receive, counted_send)
-            else:
-                await self._app(scope, receive, counted_send)
-        finally:
-            self._metrics.requests.labels(str(status)).inc()
-            if status == 200:
-                self._metrics.seconds.observe(time.monotonic() - start_s)
+            await self._app(scope, receive, counted_send)
+        except Exception:
+            self._metrics.requests.labels("500").inc()  # answered further out
+            raise
 
     def _is_foreign(self, headers: Headers) -> bool:
         origin = headers.get("origin")

@@ -7,7 +7,6 @@ while it works, the next batch gathers by itself.
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Queue
@@ -64,7 +63,7 @@ class Batcher:
     decoders
         Threads that decode pictures.
     on_batch
-        Called after a batch with its number of pictures and the seconds that it took.
+        Called after a batch with its number of pictures.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Batcher:
         networks: Sequence[Mapping[str, HeadPoseEstimator]],
         batch_size: int,
         decoders: int,
-        on_batch: Callable[[int, float], None],
+        on_batch: Callable[[int], None],
     ) -> None:
         self._batch_size = batch_size
         self._on_batch = on_batch
@@ -122,9 +121,8 @@ class Batcher:
             wanted = [job for job in batch if job.found.set_running_or_notify_cancel()]
             for model in {job.picture.model for job in wanted}:
                 jobs = [job for job in wanted if job.picture.model == model]
-                start_s = time.monotonic()
                 _estimate(estimators[model], jobs)
-                self._on_batch(len(jobs), time.monotonic() - start_s)
+                self._on_batch(len(jobs))
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Yield what waits, until the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -16,10 +17,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 CLIENT_GONE = 499
 """Status of requests whose client left, in metrics; no client sees it."""
 
+MAX_RETRY_AFTER_S = 60
+
+SLOW_PICTURE_S = 0.5
+"""Assumed until requests are measured: the queue starts short."""
+
+SPEED_WEIGHT = 0.2
+"""Of the last request in the average of their speed."""
+
 MAX_CONNECTIONS = 4096
 """Open connections; more are closed at once."""
 
-IDLE_CHECK_S = 5.0
+IDLE_CHECK_S = 10.0
 """A connection without a request, or with an unread answer, that did not move between two checks
 is closed."""
 
@@ -58,27 +67,48 @@ class Limits:
 
 
 class Load:
-    """What is being worked on; used by the event loop alone.
+    """What is being worked on, and how fast that goes; used by the event loop alone.
 
-    ``retry_after_s`` estimates, from the number of pictures, when there is room again.
+    Requests are refused with HTTPException 429 where the queue is full, or so slow that they would
+    wait for half of the time limit.
     """
 
-    def __init__(self, limits: Limits, retry_after_s: Callable[[int], int]) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._retry_after_s = retry_after_s
         self.pictures = 0
         self.bytes = 0
+        self._picture_s = SLOW_PICTURE_S
+        """Of late, from admission to answer, over the pictures that were in the queue."""
+
+    @property
+    def retry_after_s(self) -> int:
+        """When there is room again, in whole seconds."""
+        return round(min(max(self.pictures * self._picture_s, 1.0), MAX_RETRY_AFTER_S))
 
     @contextmanager
     def admit(self, pictures: int) -> Iterator[None]:
         """Count pictures until they are answered; raises HTTPException 429 if there is no room."""
-        if self.pictures + pictures > self._limits.queue:
-            raise self._busy(f"the queue of {self._limits.queue} pictures is full")
+        self.refuse_if_full(pictures)
         self.pictures += pictures
+        waiting, start_s = self.pictures, time.monotonic()
         try:
             yield
+        except HTTPException as error:
+            if error.status_code != CLIENT_GONE:
+                self._note_speed((time.monotonic() - start_s) / waiting)
+            raise
+        else:
+            self._note_speed((time.monotonic() - start_s) / waiting)
         finally:
             self.pictures -= pictures
+
+    def refuse_if_full(self, pictures: int = 1) -> None:
+        """Raise HTTPException 429 if there is no room for pictures."""
+        waiting = self.pictures + pictures
+        if waiting > self._limits.queue:
+            raise self._busy(f"the queue of {self._limits.queue} pictures is full")
+        if self.pictures and waiting * self._picture_s > self._limits.timeout_s / 2:
+            raise self._busy(f"the {self.pictures} pictures in the queue take long")
 
     @contextmanager
     def memory(self) -> Iterator[Callable[[int], None]]:
@@ -97,8 +127,11 @@ class Load:
         finally:
             self.bytes -= held
 
+    def _note_speed(self, picture_s: float) -> None:
+        self._picture_s += SPEED_WEIGHT * (picture_s - self._picture_s)
+
     def _busy(self, reason: str) -> HTTPException:
-        retry_after_s = self._retry_after_s(self.pictures)
+        retry_after_s = self.retry_after_s
         return HTTPException(
             HTTPStatus.TOO_MANY_REQUESTS,
             f"{reason}; try again in {retry_after_s} s",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from http import HTTPStatus
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -20,10 +21,6 @@ from trg.serve.form import Submission, parse_body
 from trg.serve.limits import CLIENT_GONE, Limits, Load, read_body
 from trg.serve.metrics import Metrics
 from trg.serve.schema import RequestOptions, ServedModel, validation_message
-
-MAX_RETRY_AFTER_S = 60
-TYPICAL_PICTURE_S = 0.05
-"""Assumed until batches are measured."""
 
 
 class Answer(NamedTuple):
@@ -65,12 +62,10 @@ class Service:
     ) -> None:
         self.models = list(models)
         self.limits = limits
-        self.load = Load(limits, self._retry_after_s)
+        self.load = Load(limits)
         self.metrics = Metrics(lambda: self.load.pictures)
         self.is_ready = True
-        self._picture_s = TYPICAL_PICTURE_S
-        self._networks = len(networks)
-        self._batcher = Batcher(networks, batch_size, decoders, self._on_batch)
+        self._batcher = Batcher(networks, batch_size, decoders, self.metrics.batches.observe)
 
     def close(self) -> None:
         """Finish what is in flight, and end all threads."""
@@ -82,8 +77,7 @@ class Service:
 
         Raises HTTPException if it is refused, takes too long, or its client leaves.
         """
-        with self.load.admit(1):
-            pass  # where there is no room now, the body need not come
+        self.load.refuse_if_full()  # the body need not come
         with self.load.memory() as receive:
             body = await read_body(request, self.limits, receive)
             kind = request.headers.get("content-type", "")
@@ -96,11 +90,8 @@ class Service:
                 raise HTTPException(422, str(error)[:1000]) from None
             sources = [each.source for each in submission.pictures]
             with self.load.admit(len(pictures)):
-                work = (
-                    self._record(source, picture, options)
-                    for source, picture in zip(sources, pictures, strict=True)
-                )
-                records = await self._unless_gone(request, asyncio.gather(*work))
+                work = self._records(sources, pictures, options)
+                records = await self._unless_gone(request, work)
         content = b",".join(record.content for record in records)
         if all(record.is_failure for record in records):
             reason = json.dumps("no picture could be processed; records tell why").encode()
@@ -127,6 +118,12 @@ class Service:
             for source, data in submission.pictures
         ]
 
+    async def _records(
+        self, sources: Sequence[str], pictures: Sequence[Picture], options: RequestOptions
+    ) -> list[_Record]:
+        records = map(self._record, sources, pictures, repeat(options))
+        return await asyncio.gather(*records)
+
     async def _record(self, source: str, picture: Picture, options: RequestOptions) -> _Record:
         try:
             found = await asyncio.wrap_future(self._batcher.submit(picture))
@@ -138,34 +135,27 @@ class Service:
         return _Record(record, False)
 
     async def _unless_gone(
-        self, request: Request, work: asyncio.Future[list[_Record]]
+        self, request: Request, work: Coroutine[Any, Any, list[_Record]]
     ) -> list[_Record]:
         """Return the work's result; cancel it when the client leaves or the time is over."""
+        done = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(_disconnect(request))
         timeout_s = self.limits.timeout_s
-        either: set[asyncio.Future[Any]] = {work, gone}
+        either: set[asyncio.Future[Any]] = {done, gone}
         try:
             await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
+            if done.done():
+                return done.result()
             if gone.done():
                 raise HTTPException(CLIENT_GONE)
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"the pictures were not processed within {timeout_s:g} s",
-                {"Retry-After": str(self._retry_after_s(self.load.pictures))},
+                {"Retry-After": str(self.load.retry_after_s)},
             )
         finally:
-            work.cancel()
+            done.cancel()
             gone.cancel()
-
-    def _retry_after_s(self, pictures: int) -> int:
-        wait_s = pictures * self._picture_s / self._networks
-        return round(min(max(wait_s, 1.0), MAX_RETRY_AFTER_S))
-
-    def _on_batch(self, pictures: int, seconds: float) -> None:
-        self.metrics.batches.observe(pictures)
-        self._picture_s += 0.1 * (seconds / pictures - self._picture_s)
 
 
 async def _disconnect(request: Request) -> None:

@@ -114,6 +114,7 @@ def test_pixels_beyond_the_fold_of_the_lens_model_are_refused():
         ),
         (lambda: Camera.from_matrix(np.eye(3), 10, 10, [0.1, 0.2]), "0, 4, 5, 8, 12 or 14"),
         (lambda: Camera.from_fov(180, 10, 10), "0 < degrees < 180"),
+        (lambda: Camera.from_fov(5e-324, 10, 10), "0 < degrees < 180"),
         (lambda: Camera.from_fov(60, 10, 10, "sideways"), "horizontal"),
         (lambda: Camera.from_fov(60, 10, 10).fov_deg("sideways"), "horizontal"),
     ],

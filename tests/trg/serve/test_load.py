@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from tests.support.http_service import (
     BOX,
@@ -17,7 +19,7 @@ from tests.support.http_service import (
     wait_until,
 )
 from trg.serve import limits as limits_module
-from trg.serve.limits import Limits
+from trg.serve.limits import Limits, Load
 
 PICTURE = picture()
 
@@ -50,6 +52,21 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(gated):
         gated.is_open.set()
         assert {answer.result().status for answer in answers} == {200}
         assert service.post(PICTURE).status == 200
+
+
+def test_a_slow_queue_takes_only_what_it_can_answer_in_time():
+    load = Load(Limits(queue=64, timeout_s=30.0))
+    load._note_speed(8.0)  # so that the average is two seconds
+    with ExitStack() as admitted:
+        for _ in range(7):
+            admitted.enter_context(load.admit(1))
+        with pytest.raises(HTTPException) as refused:
+            load.refuse_if_full()
+    assert refused.value.headers == {"Retry-After": "14"}
+    load._note_speed(1000.0)
+    with load.admit(3):  # whatever was before, an empty queue takes requests
+        assert load.pictures == 3
+    assert load.pictures == 0
 
 
 def test_the_bodies_of_all_requests_share_a_limit_of_memory(network):

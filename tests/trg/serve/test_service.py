@@ -101,7 +101,16 @@ NAN_CAMERA = json.dumps({**CALIBRATION, "fx": float("nan")})
 @pytest.mark.parametrize(
     "query",
     [
-        *("fov=nan", "fov=0", "fov=180", "fov=-1e400", "fov=1&fov=x", "fov=", "fov[]=1"),
+        *(
+            "fov=nan",
+            "fov=5e-324",
+            "fov=0",
+            "fov=180",
+            "fov=-1e400",
+            "fov=1&fov=x",
+            "fov=",
+            "fov[]=1",
+        ),
         *("focal=nan", "focal=inf", "focal=-1", "focal=0", "focal=1e300", "focal=1&fov=50"),
         *("ipd=nan", "ipd=0.063", "ipd=1e999", "fov_axis=oblique", "frame=maya", "landmarks=maybe"),
         *("max_faces=0", "max_faces=6", "max_faces=1.5", "max_faces=99999999999999999999"),
