@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from trglab.datasets.check import CheckReport
     from trglab.datasets.store_writer import StoreReport
 
-DataSetName = Literal["arkitface", "300wlp", "aflw2000", "biwi", "packed"]
+DataSetName = Literal[
+    "arkitface", "300wlp", "aflw2000", "biwi", "ddpose", "facesynthetics", "synthface", "packed"
+]
 ImageFormat = Literal["jpeg", "png", "raw"]
 Split = Literal["train", "test"]
 Outline = Literal["3d", "2d"]
@@ -181,6 +183,34 @@ def pack_aflw2000(path: Path, out: Path, /, *, packing: Packing = Packing()) -> 
         Folder of the store.
     """
     _pack_data_set("aflw2000", path, out, {}, packing)
+
+
+@pack.command(name="facesynthetics")
+def pack_facesynthetics(path: Path, out: Path, /, *, packing: Packing = Packing()) -> None:
+    """Cut the faces of Microsoft's Face Synthetics once; they have 2D landmarks only.
+
+    Parameters
+    ----------
+    path
+        Folder of the data set.
+    out
+        Folder of the store.
+    """
+    _pack_data_set("facesynthetics", path, out, {}, packing)
+
+
+@pack.command(name="synthface")
+def pack_synthface(path: Path, out: Path, /, *, packing: Packing = Packing()) -> None:
+    """Cut the faces of SynthMoCap's SynthFace once; they have cameras and 2D landmarks.
+
+    Parameters
+    ----------
+    path
+        Folder of the data set.
+    out
+        Folder of the store.
+    """
+    _pack_data_set("synthface", path, out, {}, packing)
 
 
 @pack.command(name="synthetic")

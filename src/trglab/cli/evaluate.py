@@ -28,7 +28,15 @@ PIPED_WIDTH = 180
 
 HoldoutNumber = Literal[1, 2]
 DatasetName = Literal[
-    "arkitface", "biwi", "aflw2000", "300wlp", "synthetic", "stills", "blendshapes", "clips"
+    "arkitface",
+    "biwi",
+    "ddpose",
+    "aflw2000",
+    "300wlp",
+    "synthetic",
+    "stills",
+    "blendshapes",
+    "clips",
 ]
 
 
@@ -62,6 +70,9 @@ class MeasurementOptions:
     reference
         The face for ``--align reference``: a weight bundle (by default the measured one), the
         folder of ARKitFace or BIWI, or a pack of views.
+    by
+        Print medians by group: comma-separated ``age``, ``sex``, ``skin`` (of rendered people),
+        ``distance``, ``yaw``, ``occlusion``.
     limit
         Use only this many images, evenly spread.
     """
@@ -75,6 +86,7 @@ class MeasurementOptions:
     flip_tta: bool = False
     align: Literal["as-is", "reference"] = "as-is"
     reference: Path | None = None
+    by: str = ""
     limit: Positive | None = None
 
     def reference_face(self) -> ReferenceFace | None:
@@ -207,6 +219,10 @@ def evaluate(
     results.print(report_table(report).to_rich())
     if report.scores.coverage:
         results.print(coverage_table(report).to_rich())
+    if name == "ddpose":
+        written += _ddpose(folder, evaluation, images, results)
+    if options.by:
+        written += _groups(folder, evaluation, options.by, results)
     if options.method is not None and method is not None:
         results.print(cost_text([peer, method]))
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
@@ -404,6 +420,38 @@ def _evaluation(
             assert options.predictions is not None
             return score_file(protocol, images, options.predictions, **common)
         return evaluate_method(protocol, images, method, folder, **common)
+
+
+def _ddpose(
+    folder: Path, evaluation: Evaluation, images: LabelledImages, results: Console
+) -> list[Path]:
+    """Print and write DD-Pose's own scores."""
+    from trglab.datasets.ddpose import DDPose
+    from trglab.evaluation.ddpose_scores import ddpose_table
+    from trglab.evaluation.table import write_texts
+
+    frames, rotation = images.samples, evaluation.run.ground_truth.rotation
+    assert isinstance(frames, DDPose)
+    assert rotation is not None
+    occlusion = [frames.occlusion(index) for index in evaluation.run.indices.tolist()]
+    table = ddpose_table(evaluation.report.scores, rotation, occlusion)
+    results.print(table.to_rich())
+    return write_texts(folder, {"ddpose.csv": table.to_csv()})
+
+
+def _groups(folder: Path, evaluation: Evaluation, by: str, results: Console) -> list[Path]:
+    """Print and write the medians of groups of images."""
+    from trglab.evaluation.groups import group_tables
+    from trglab.evaluation.table import write_texts
+
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    tables = group_tables(evaluation.report.scores, evaluation.run.ground_truth, names)
+    texts = {}
+    for name, table in zip(names, tables, strict=True):
+        results.print(table.to_rich())
+        texts[f"by-{name}.csv"] = table.to_csv()
+        texts[f"by-{name}.md"] = "\n".join([f"## {table.title}", "", *table.to_markdown()]) + "\n"
+    return write_texts(folder, texts)
 
 
 def _plots(folder: Path, evaluation: Evaluation, images: LabelledImages) -> list[Path]:

@@ -10,7 +10,9 @@ from typing import Any
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
+from trglab.datasets.ddpose import DDPose
 from trglab.datasets.manifest import read_manifest
+from trglab.datasets.microsoft_faces import FaceSynthetics, SynthFace
 from trglab.datasets.sample import Dataset
 from trglab.datasets.sample_store import SampleStore
 from trglab.datasets.view_store import ViewStore
@@ -28,6 +30,9 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "300wlp": W300LP,
     "aflw2000": AFLW2000,
     "biwi": BIWI,
+    "ddpose": DDPose,
+    "facesynthetics": FaceSynthetics,
+    "synthface": SynthFace,
     "packed": open_store,
 }
 """What opens the folder of each data set; ``packed``: a shard store of faces."""
@@ -38,6 +43,7 @@ PUBLISHED_COUNTS = {
     ("300wlp", None): 122_450,
     ("aflw2000", None): 1_969,
     ("biwi", None): 15_678,
+    ("facesynthetics", None): 100_000,
 }
 """Samples of each data set and split, as its authors or the papers that use it state."""
 

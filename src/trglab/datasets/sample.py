@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from trg._util.field_types import typed_fields
 from trg.geometry.camera import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Who a renderer drew, for figures by group."""
+
+    age_years: float
+    """That the skin shows"""
+    sex: str
+    """``woman`` or ``man``: of the survey that the head's measures were drawn from. A photographed
+    skin, hair and beard may be of the other"""
+    skin_typology_deg: float
+    """Individual typology angle of the skin: above 55 very light, below -30 dark"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,8 @@ class Sample:
         Name of the sample, for messages and reports.
     expressions
         ``(52,)``, weights of :data:`~trg.geometry.shape_basis.EXPRESSION_NAMES`.
+    traits
+        Age, sex and skin of the person.
     """
 
     image: np.ndarray
@@ -52,6 +69,7 @@ class Sample:
     identity: str
     name: str
     expressions: np.ndarray | None = None
+    traits: Traits | None = None
 
     def require_landmarks68_px(self) -> np.ndarray:
         """Return the landmarks, or raise ValueError if the dataset has none."""
@@ -78,3 +96,22 @@ class InfiniteDataset(Protocol):
     def sample(self, index: int) -> Sample:
         """Return sample number ``index``, any from 0; equal indices give equal samples."""
         ...
+
+
+def meta_of_traits(sample: Sample) -> dict[str, Any]:
+    """Return what a store's record holds of a sample's traits; nothing if it has none."""
+    return {} if sample.traits is None else {"traits": asdict(sample.traits)}
+
+
+def traits_from_meta(meta: Mapping[str, Any]) -> Traits | None:
+    """Return the traits in a store's record; older stores have none.
+
+    Raises ValueError if they are damaged.
+    """
+    stored = meta.get("traits")
+    if stored is None:
+        return None
+    names = {field.name for field in fields(Traits)}
+    if not isinstance(stored, dict) or set(stored) != names:
+        raise ValueError(f"traits: expected {sorted(names)}, got {stored!r:.80}")
+    return Traits(**typed_fields(Traits, stored, "traits, "))

@@ -1,7 +1,7 @@
 """Stores of whole samples: full images with cameras and labels.
 
-A record is ``meta.json`` (name, identity, camera), ``image.jpg`` and ``labels.npz``: the face box
-and those labels of :class:`~trglab.datasets.sample.Sample` that the sample has.
+A record is ``meta.json`` (name, identity, camera, traits), ``image.jpg`` and ``labels.npz``: the
+face box and those labels of :class:`~trglab.datasets.sample.Sample` that the sample has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from trg.geometry.camera import Camera
 from trglab.datasets.codecs import decode_image, encode_image
 from trglab.datasets.files import read_npz
 from trglab.datasets.mesh import dataset_topology
-from trglab.datasets.sample import InfiniteDataset, Sample
+from trglab.datasets.sample import (
+    InfiniteDataset,
+    Sample,
+    meta_of_traits,
+    traits_from_meta,
+)
 from trglab.datasets.store import ShardStore
 from trglab.datasets.store_writer import SHARD_SIZE, Record, StoreReport, write_store
 
@@ -50,6 +55,7 @@ class SampleStore(ShardStore):
                 **{name: labels.get(name) for name in OPTIONAL_LABELS},
                 identity=str(meta["identity"]),
                 name=str(meta["name"]),
+                traits=traits_from_meta(meta),
             )
 
 
@@ -113,6 +119,7 @@ def _encode_sample(sample: Sample) -> Record:
         "name": sample.name,
         "identity": sample.identity,
         "camera": sample.camera.to_dict(),
+        **meta_of_traits(sample),
     }
     return {
         "meta.json": json.dumps(meta).encode(),

@@ -1,6 +1,7 @@
 """Stores of views: crops with a margin and their labels, ready to be augmented.
 
-A record is ``meta.json`` (name, identity, camera of the view), the image, and ``labels.npy``: one
+A record is ``meta.json`` (name, identity, camera of the view, and traits
+of a rendered person), the image, and ``labels.npy``: one
 structured scalar with the other fields of :class:`~trglab.datasets.view.Views`.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ from trglab.datasets.codecs import (
 from trglab.datasets.files import UnreadableFileError, named_damage, read_or_error
 from trglab.datasets.manifest import MANIFEST
 from trglab.datasets.mesh import dataset_topology
-from trglab.datasets.sample import Dataset, InfiniteDataset, Sample
+from trglab.datasets.sample import (
+    Dataset,
+    InfiniteDataset,
+    Sample,
+    meta_of_traits,
+    traits_from_meta,
+)
 from trglab.datasets.store import ShardStore
 from trglab.datasets.store_writer import (
     SHARD_SIZE,
@@ -66,7 +73,9 @@ class ViewStore(ShardStore):
         with self.decoding(index):
             meta = json.loads(bytes(files["meta.json"]))
             name, identity = str(meta["name"]), str(meta["identity"])
-        return sample_from_view(self._decode(index, files), identity, name)
+            traits = traits_from_meta(meta)
+        sample = sample_from_view(self._decode(index, files), identity, name)
+        return replace(sample, traits=traits)
 
     def view(self, index: int, spec: ViewSpec) -> Views:
         """Return one view; its arrays are read-only.
@@ -242,6 +251,7 @@ def _encode_view(
         "name": sample.name,
         "identity": sample.identity,
         "camera": view_camera(view).to_dict(),
+        **meta_of_traits(sample),
     }
     image = encode_image(view.image, settings.image_format, settings.jpeg_quality)
     return {

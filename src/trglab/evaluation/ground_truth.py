@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.crop import bbox_info_from_box
-from trglab.datasets.sample import Sample
+from trglab.datasets.sample import Sample, Traits
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +40,10 @@ class GroundTruth:
     """Of the vertices' triangles; empty if unknown"""
     groups: NDArray[np.int32] | None = None
     """``(v,)``, :func:`~trg.geometry.face_mesh.landmark_groups` of the vertices; None if unknown"""
+    traits: tuple[Traits | None, ...] = ()
+    """Of each image's person; empty if no image has any"""
+    visible_share: Floats | None = None
+    """``(n,)``, 0 to 1: landmarks that the camera sees; None if unknown"""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,6 +92,8 @@ def ground_truth_from_samples(
     if len(set(names)) != len(names):
         raise ValueError("ground truth: expected unique image names, got a name twice")
     vertices = _labels(samples, "vertices_m")
+    visible = _labels(samples, "landmarks68_visible")
+    traits = tuple(sample.traits for sample in samples)
     if points_m is None and vertices is not None:
         points_m = [np.float32(each) for each in vertices]
     stacked = {
@@ -101,6 +107,8 @@ def ground_truth_from_samples(
         has_vertices=vertices is not None,
         bbox_info=np.stack([bbox_info_from_box(s.camera, s.box_xyxy) for s in samples]),
         mesh_sha256=mesh_sha256,
+        traits=traits if any(each is not None for each in traits) else (),
+        visible_share=None if visible is None else np.stack(visible).mean(-1, dtype=np.float64),
         **stacked,
     )
 

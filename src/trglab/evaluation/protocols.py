@@ -25,6 +25,7 @@ from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI, LANDMARK_VERTICES, MESH_VERTEX_COUNT
 from trglab.datasets.completion import is_complete
+from trglab.datasets.ddpose import BOX_SIDE_M, DDPose
 from trglab.datasets.manifest import read_manifest
 from trglab.datasets.sample import Sample
 from trglab.datasets.view_store import ViewStore
@@ -186,6 +187,16 @@ PROTOCOLS = {
             "detection, shifted back inside the image, the same for every method (the paper: MTCNN "
             "and FAN; here: this package's detector and weights); pose in the colour camera; ADD "
             "with the subject's own mesh.",
+        ),
+        EvaluationProtocol(
+            "ddpose",
+            "DD-Pose, frames with published poses",
+            lambda folder: LabelledImages(DDPose(folder), "ddpose"),
+            (*ROTATION_ERRORS, *TRANSLATION_ERRORS[:4]),
+            boxes="landmarks",
+            true_boxes=f"a square of {BOX_SIDE_M:g} m around the projected origin of the head",
+            text="The training and validation part; poses of the test part are not published. The "
+            "data set has neither boxes nor a mesh of the head, so that there is no ADD.",
         ),
         EvaluationProtocol(
             "aflw2000",

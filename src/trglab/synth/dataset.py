@@ -235,6 +235,7 @@ class SyntheticFaces:
             identity=f"{self.seed}-{person}",
             name=f"synthetic {self.seed} {index}",
             expressions=arkit_weights(model, expression),
+            traits=subject.traits,
         )
 
     def neutral_m(self, index: int) -> NDArray[np.float32]:

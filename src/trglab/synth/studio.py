@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.rotations import rotation_from_euler, rotation_to_euler
+from trglab.datasets.sample import Traits
 from trglab.synth.accessories.builder import (
     Accessories,
     AccessoryBuilder,
@@ -99,6 +100,7 @@ class Subject:
     occlusion: NDArray[np.float32]
     """``(V,)``: ambient occlusion."""
     skin_rgb: tuple[float, float, float]
+    traits: Traits
 
 
 class Studio:
@@ -223,7 +225,7 @@ class Studio:
             texture.setflags(write=False)  # so that the renderer examines it only once
         return Subject(
             person, neutral_m, textures, accessories, fit, tuple(shaded), tuple(body), occlusion,
-            skin_rgb,
+            skin_rgb, Traits(age_years, person.sex, tone.typology_deg),
         )  # fmt: skip
 
     def sample_face_vertices(

@@ -52,12 +52,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """Parameters of a person for a face model: ``identity`` ``(I,)``, ``scale``, and age group."""
+    """Parameters of a person for a face model: ``identity`` ``(I,)``, ``scale``, age and sex."""
 
     identity: NDArray[np.float32]
     scale: float
     group: Group
     age_years: float
+    sex: Literal["man", "woman"]
+    """Also of children, whose group does not tell it"""
 
 
 class Population:
@@ -92,7 +94,7 @@ class Population:
         target_m[2] *= self._breadth_factor
         identity = sample_identity(rng, len(self._modes))
         identity, scale = self._fit(identity, target_m)
-        return Person(identity.astype(np.float32), scale, "child" if is_child else sex, age)
+        return Person(identity.astype(np.float32), scale, "child" if is_child else sex, age, sex)
 
     def measures_mm(self, person: Person) -> Floats:
         """Return interpupillary distance, face length and breadth ``(3,)`` of a person."""
