@@ -44,13 +44,16 @@ class Collected:
 class Scene:
     """Heads that a test moves, and a session that sees them at 30 frames per second."""
 
-    def __init__(self, *heads: Head, network=OracleNetwork, **options) -> None:
+    def __init__(self, *heads: Head, network=OracleNetwork, wants_neutral=None, **options) -> None:
         self.heads = list(heads)
         scenes = [self.heads]
         estimator = HeadPoseEstimator(network(scenes), OracleDetector(scenes, CAMERA))
         self.sent = Collected()
         defaults = {"camera": CAMERA, "smoothing": None}
-        self.session = LiveSession(estimator, [self.sent], LiveOptions(**{**defaults, **options}))
+        live_options = LiveOptions(**{**defaults, **options})
+        self.session = LiveSession(
+            estimator, [self.sent], live_options, wants_neutral=wants_neutral
+        )
         self.index = 0
 
     def see(self, *heads: Head):
@@ -112,6 +115,15 @@ def test_the_first_pose_or_the_one_on_request_becomes_zero():
     np.testing.assert_allclose(frame.main.reference_from_head, np.eye(4), atol=1e-5)
     assert yaw_of(scene.see(LEFT)) == pytest.approx(-25.0, abs=1e-3)
     np.testing.assert_allclose(frame.main.face.translation_m, (0.0, 0.0, 0.7), atol=1e-5)
+
+
+def test_a_view_sets_the_neutral_pose_from_its_own_thread():
+    wants_neutral = Event()
+    scene = Scene(wants_neutral=wants_neutral)
+    assert yaw_of(scene.see(LEFT)) == pytest.approx(-25.0, abs=1e-3)
+    wants_neutral.set()
+    assert yaw_of(scene.see(LEFT)) == pytest.approx(0.0, abs=1e-3)
+    assert not wants_neutral.is_set()
 
 
 def test_a_neutral_pose_does_not_disturb_the_prediction():

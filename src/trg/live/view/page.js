@@ -56,7 +56,10 @@ export function visibleTriangles(points, triangles) {
 
 /** The rows of numbers: name and text. */
 export function numberRows({ main, status }) {
-  const signed = (value, decimals) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`;
+  const signed = (value, decimals) => {
+    const text = Math.abs(value).toFixed(decimals);
+    return `${value < 0 && Number(text) ? "−" : "+"}${text}`;
+  };
   const rows = [];
   const angles = main ? main.euler_deg.map((each) => `${signed(each, 1)}°`) : ["–", "–", "–"];
   ["Yaw", "Pitch", "Roll"].forEach((name, i) => rows.push([name, angles[i]]));
@@ -65,7 +68,7 @@ export function numberRows({ main, status }) {
   rows.push(["Confidence", !main ? "no face" : main.is_seen ? `${Math.round(100 * main.confidence)} %` : "out of sight"]);
   if (status) {
     rows.push(["Frames per second", status.fps.toFixed(1)]);
-    rows.push(["Latency, median / 95 %", `${status.latency_ms.map((each) => each.toFixed(0)).join(" / ")} ms`]);
+    rows.push(["Latency (95 %)", `${status.latency_ms[0].toFixed(0)} ms (${status.latency_ms[1].toFixed(0)} ms)`]);
     rows.push(["Dropped", `${status.dropped} of ${status.frames + status.dropped}`]);
   }
   return rows;
@@ -148,6 +151,7 @@ async function start() {
   const view = { yaw: 0, pitch: 0 };
   let socket = null;
   let isPaused = false;
+  let isMirrored = false;
   let isDrawing = false;
   let waiting = null;
   let last = null;
@@ -219,7 +223,7 @@ async function start() {
       } else connect();
     },
     mirror: () => {
-      const isMirrored = element("picture").classList.toggle("mirrored");
+      isMirrored = document.body.classList.toggle("mirrored");
       element("mirror").setAttribute("aria-pressed", isMirrored);
     },
   };
@@ -233,7 +237,7 @@ async function start() {
 
   const head = element("head");
   const turn = (yaw, pitch) => {
-    view.yaw += yaw;
+    view.yaw += isMirrored ? -yaw : yaw;
     view.pitch = Math.max(-1.5, Math.min(1.5, view.pitch + pitch));
     redrawHead();
   };
@@ -243,8 +247,10 @@ async function start() {
   });
   const steps = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
   head.addEventListener("keydown", (event) => {
-    if (event.key === "Home") turn(-view.yaw, -view.pitch);
-    else if (steps[event.key]) turn(...steps[event.key]);
+    if (event.key === "Home") {
+      view.yaw = 0;
+      turn(0, -view.pitch);
+    } else if (steps[event.key]) turn(...steps[event.key]);
     else return;
     event.preventDefault();
   });

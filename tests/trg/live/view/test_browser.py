@@ -201,7 +201,7 @@ def test_the_page_reads_what_is_sent(tmp_path):
     rows = dict(found["rows"])
     assert (rows["Yaw"], rows["Pitch"]) == ("+0.0°", "−15.0°")
     assert (rows["x, y, z (cm)"], rows["Distance"]) == ("+0.0  +0.0  +60.0", "0.60 m")
-    assert rows["Latency, median / 95 %"] == "17 / 28 ms"
+    assert rows["Latency (95 %)"] == "17 ms (28 ms)"
     assert rows["Dropped"] == "3 of 103"
 
 
