@@ -28,8 +28,9 @@ CORRELATION_S = 0.3
 FORGET_S = 60.0
 """Time in which a view's weight falls to 1/e."""
 
-COMMON_STD = 0.033
-"""Relative error of the size that all views of a person share, which no memory reduces."""
+COMMON_STD = 0.04
+"""Relative error of the size that all views of a person share, which no memory reduces: 0.041
+between 40 people in clips, 0.044 between 250 in single images (docs/results.md)."""
 
 VIEW_STD, DOUBT, DOUBT_POWER = 0.0137, 1e-3, 0.21
 """Relative error of the size in a view of the confidence 1 - DOUBT, apart from the common one, and
