@@ -52,6 +52,9 @@ PAGE_HEADERS = {
 """A page can load nothing from elsewhere, and be shown in no other page."""
 
 
+NEXT_COMMAND = "next"
+
+
 class Page(NamedTuple):
     """A document that the server delivers over HTTP on the same port."""
 
@@ -75,6 +78,9 @@ class WebsocketServer:
         What a client's address must end in, ``?key=KEY``. Of web pages, only those of this very
         server may then connect, and only where the browser knows the server by a number or as
         localhost: another site's name may resolve to this machine.
+    paced
+        Whether a client gets its next message only when it has sent the command ``next``. Messages
+        then do not wait in the buffers of a slow network, where they would become seconds old.
     on_command
         Takes the text of the field ``command`` of a JSON object that a client sends; called from
         the server's thread. Other messages are dropped.
@@ -93,16 +99,17 @@ class WebsocketServer:
         origins: frozenset[str] = frozenset(),
         pages: Mapping[str, Page] | None = None,
         key: str | None = None,
+        paced: bool = False,
         on_command: Callable[[str], None] | None = None,
     ) -> None:
         self._origins = origins
         self._pages = dict(pages or {})
         self._key = key
+        self._paced = paced
         self._on_command = on_command
         self._listening = _listen(host, port)
         self.port: int = self._listening.getsockname()[1]
-        self._clients: dict[ServerConnection, asyncio.Event] = {}
-        """Each with an event that a newer message has come."""
+        self._clients: dict[ServerConnection, _Client] = {}
         self._message: str | bytes | None = None
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -113,6 +120,11 @@ class WebsocketServer:
     def client_count(self) -> int:
         """How many clients are connected."""
         return len(self._clients)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether any client would get a message now."""
+        return any(client.ready.is_set() for client in list(self._clients.values()))
 
     def send(self, message: str | bytes) -> None:
         """Offer a message to all clients, in place of those that wait."""
@@ -153,13 +165,14 @@ class WebsocketServer:
 
     def _publish(self, message: str | bytes) -> None:
         self._message = message
-        for news in self._clients.values():
-            news.set()
+        for client in self._clients.values():
+            client.news.set()
 
     async def _serve_client(self, client: ServerConnection) -> None:
         """Read until the client leaves, while a task of its own writes."""
-        self._clients[client] = news = asyncio.Event()
-        writer = asyncio.ensure_future(self._write(client, news))
+        self._clients[client] = state = _Client(asyncio.Event(), asyncio.Event())
+        state.ready.set()
+        writer = asyncio.ensure_future(self._write(client, state))
         try:
             recent: deque[float] = deque(maxlen=MAX_INCOMING_PER_S)
             async for message in client:
@@ -169,7 +182,9 @@ class WebsocketServer:
                     return
                 recent.append(now_s)
                 command = _command(message)
-                if command is not None and self._on_command is not None:
+                if command == NEXT_COMMAND:
+                    state.ready.set()
+                elif command is not None and self._on_command is not None:
                     self._on_command(command)
         except ConnectionClosed:
             pass
@@ -177,11 +192,14 @@ class WebsocketServer:
             writer.cancel()
             del self._clients[client]
 
-    async def _write(self, client: ServerConnection, news: asyncio.Event) -> None:
+    async def _write(self, client: ServerConnection, state: _Client) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await news.wait()
-                news.clear()
+                await state.ready.wait()
+                await state.news.wait()
+                state.news.clear()
+                if self._paced:
+                    state.ready.clear()
                 if self._message is not None:
                     await client.send(self._message)
 
@@ -221,6 +239,15 @@ class WebsocketServer:
             return True
         address = _number(page_host)  # another site's name may resolve to this machine
         return address is not None and (address.is_loopback or page_host == own_host)
+
+
+class _Client(NamedTuple):
+    """What a client's writer waits for."""
+
+    news: asyncio.Event
+    """A newer message has come."""
+    ready: asyncio.Event
+    """The client wants one."""
 
 
 class _CountedConnection(ServerConnection):

@@ -164,3 +164,20 @@ def test_pages_and_commands():
         assert commands.get(timeout=TIMEOUT_S) == "neutral"
     server.close()
     assert commands.empty()
+
+
+def test_a_paced_client_gets_a_message_when_it_asks_and_then_the_newest():
+    server = WebsocketServer("127.0.0.1", 0, paced=True)
+    with client_of(server) as client:
+        while not server.is_awaited:  # until the server has taken the client in
+            pass
+        server.send("0")
+        assert client.recv(timeout=TIMEOUT_S) == "0"
+        assert not server.is_awaited
+        for number in range(1, 6):
+            server.send(f"{number}")
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=0.05)
+        client.send('{"command": "next"}')
+        assert client.recv(timeout=TIMEOUT_S) == "5"
+    server.close()

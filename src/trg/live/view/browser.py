@@ -2,7 +2,7 @@
 
 The page is served by the websocket server that delivers the frames. Those who know its address with
 the key in it may watch; the address is shown to the user alone. Pictures are encoded only while
-somebody watches.
+somebody watches, and a page gets the next one when it has drawn the last.
 
 A frame is one binary message, little-endian::
 
@@ -89,7 +89,9 @@ class BrowserView:
         pages["/"] = pages.pop("/page.html")
         triangles = topology.triangles.astype("<u2").tobytes()
         pages["/triangles"] = Page("application/octet-stream", triangles)
-        self._server = WebsocketServer(host, port, pages=pages, on_command=self._obey, key=key)
+        self._server = WebsocketServer(
+            host, port, pages=pages, key=key, paced=True, on_command=self._obey
+        )
         is_open = host in ANY_ADDRESS
         shown = ANY_ADDRESS.get(host, host)
         shown = f"[{shown}]" if ":" in shown else shown
@@ -102,7 +104,7 @@ class BrowserView:
 
     def send(self, frame: LiveFrame) -> None:
         """Offer a frame to those who watch; without any, this costs nothing."""
-        if self._server.client_count:
+        if self._server.is_awaited:
             self._worker.put(frame)
 
     def show_status(self, status: Status) -> None:

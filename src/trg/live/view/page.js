@@ -152,8 +152,6 @@ async function start() {
   let socket = null;
   let isPaused = false;
   let isMirrored = false;
-  let isDrawing = false;
-  let waiting = null;
   let last = null;
 
   const say = (text, kind) => {
@@ -173,32 +171,30 @@ async function start() {
 
   const redrawHead = () => last && drawHead(element("head"), last, triangles, view);
 
-  const show = async (buffer) => {
-    waiting = buffer; // the newest only
-    if (isDrawing) return;
-    isDrawing = true;
-    while (waiting) {
-      const message = decode(waiting);
-      waiting = null;
-      const picture = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
-      last = message;
-      drawPicture(element("picture"), picture, message, triangles);
-      picture.close();
-      redrawHead();
-      showNumbers(message.header);
-      element("source").textContent = message.header.source;
-      if (socket) say("live", "ok");
-    }
-    isDrawing = false;
+  // The next message comes when this one is drawn, so that none waits on the way.
+  const show = async (from, buffer) => {
+    const message = decode(buffer);
+    const picture = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
+    if (from !== socket) return; // paused meanwhile
+    last = message;
+    drawPicture(element("picture"), picture, message, triangles);
+    picture.close();
+    redrawHead();
+    showNumbers(message.header);
+    element("source").textContent = message.header.source;
+    say("live", "ok");
   };
 
   // Without a connection no picture is encoded: while the page is paused, or hidden.
   const connect = () => {
     if (socket || isPaused || document.hidden) return;
-    socket = new WebSocket(`ws://${location.host}/${location.search}`);
+    const opened = new WebSocket(`ws://${location.host}/${location.search}`);
+    socket = opened;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => say("waiting for a picture", "");
-    socket.onmessage = (event) => show(event.data);
+    socket.onmessage = (event) => show(opened, event.data).finally(
+      () => opened.readyState === WebSocket.OPEN && opened.send(JSON.stringify({ command: "next" })),
+    );
     socket.onclose = () => {
       socket = null;
       say(last ? "disconnected; trying again" : "no connection: open the address that trg live has printed", "bad");
