@@ -41,6 +41,7 @@ _REFUSALS = {
     415: "The body is neither a picture nor a form, or is compressed.",
     422: "An option is wrong, or no picture could be processed.",
     429: "There is no room; the header Retry-After tells when to try again.",
+    500: "An error of the service, which it has logged.",
     503: "The pictures were not processed in time.",
 }
 _PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -64,7 +65,9 @@ _PREDICT_BODY = {
                 "required": [IMAGE_FIELD],
                 "properties": {
                     IMAGE_FIELD: {"type": "array", "items": _BINARY, "minItems": 1},
+                    **RequestOptions.model_json_schema()["properties"],
                 },
+                "additionalProperties": False,
             }
         },
         "image/*": {"schema": _BINARY},

@@ -198,9 +198,10 @@ class WatchedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def _check(self) -> None:
-        state = (self.cycle, self.transport.get_write_buffer_size())
-        is_answered = self.cycle is None or self.cycle.response_complete
-        if is_answered and state == self._seen:
+        unread_bytes = self.transport.get_write_buffer_size()
+        state = (self.cycle, unread_bytes)
+        is_working = self.cycle is not None and not self.cycle.response_complete
+        if state == self._seen and (unread_bytes or not is_working):
             self.transport.abort()
             return
         self._seen = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +134,17 @@ def test_a_refused_upload_that_never_ends_is_closed(network, monkeypatch):
     with RunningService(network) as service, service.connect() as client:
         client.sendall(head(2**30) + bytes(1000))
         assert read_all(client).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_reads_no_answers_is_closed(network, monkeypatch):
+    monkeypatch.setattr(limits_module, "IDLE_CHECK_S", 0.2)
+    with RunningService(network) as service, service.connect() as client:
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 100
+        client.settimeout(1.0)
+        with contextlib.suppress(OSError):  # full, or closed already
+            for _ in range(1000):
+                client.sendall(request)
+        wait_until(lambda: not service.server.server_state.connections)
 
 
 def test_requests_that_work_longer_than_a_check_are_answered(gated, monkeypatch):

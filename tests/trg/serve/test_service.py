@@ -299,10 +299,12 @@ def test_pages_of_other_sites_are_refused(service):
 def test_the_documentation_describes_every_refusal_and_loads_nothing(service):
     described = service.get("/openapi.json")
     operation = described.json["paths"][PREDICT]["post"]
-    assert {"200", "400", "403", "408", "413", "415", "422", "429", "503"} == {
+    assert {"200", "400", "403", "408", "413", "415", "422", "429", "500", "503"} == {
         *operation["responses"]
     }
     assert {each["name"] for each in operation["parameters"]} >= {"fov", "boxes", "landmarks"}
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {*form} == {"image", *(each["name"] for each in operation["parameters"])}
     assert b"http" not in described.content.replace(b"HTTP", b"")
     assert service.get("/docs").status == 404
 
