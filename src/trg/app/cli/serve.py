@@ -40,7 +40,9 @@ class ListenOptions:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    cors: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
+    cors: Annotated[
+        tuple[str, ...], Parameter(consume_multiple=True, negative="", show_default=False)
+    ] = ()
     log_requests: bool = False
 
 
@@ -69,7 +71,8 @@ class NetworkOptions:
     """
 
     model: Annotated[
-        tuple[str, ...], Parameter(name=["--model", "-m"], consume_multiple=True, negative="")
+        tuple[str, ...],
+        Parameter(name=["--model", "-m"], consume_multiple=True, negative="", show_default=False),
     ] = ()
     flip_tta: bool = False
     smallest_face: Positive | None = None
