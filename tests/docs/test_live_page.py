@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from trg.app.cli.live_options import CaptureOptions, SendOptions, TrackOptions
 from trg.live.sender import TargetUrl, schemes
 
 PAGE = Path(__file__).parents[2] / "docs" / "live.md"
@@ -22,3 +24,12 @@ def test_every_target_has_a_row_with_a_command_and_every_command_is_a_target():
     assert len(urls) + 1 == len(targets)
     for url in urls:
         assert TargetUrl.of(url).port > 0
+
+
+def test_every_option_is_on_the_page():
+    page = PAGE.read_text()
+    flags = {"smooth": "no-smooth"}
+    groups = (CaptureOptions, SendOptions, TrackOptions)
+    names = [field.name for group in groups for field in fields(group)]
+    for name in (*names, "list"):
+        assert f"--{flags.get(name, name.replace('_', '-'))}" in page, name

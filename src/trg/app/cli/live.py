@@ -23,6 +23,7 @@ from trg.app.cli.shared import ResultConsole, app, complete_option, messages
 
 if TYPE_CHECKING:
     from trg.io.inputs import VideoInput
+    from trg.live.sender import Sender
     from trg.live.session import LiveSession
     from trg.live.statistics import Status
 
@@ -55,7 +56,6 @@ def live(
     """
     from trg.estimator import HeadPoseEstimator
     from trg.live.capture import Capture, open_input
-    from trg.live.sender import SenderOptions, open_sender
     from trg.live.session import LiveSession
     from trg.live.view import View, open_view
 
@@ -64,14 +64,9 @@ def live(
         return
     video = _video_input(source)
     options = live_options(sending, webcam, camera, tracking)
-    sender_options = SenderOptions(axes=sending.frame, notify=_notify)
     stop, wants_neutral = Event(), Event()
     with ExitStack() as opened:
-        senders = []
-        for target in sending.send:
-            sender = open_sender(_target(target), sender_options)
-            opened.callback(sender.close)
-            senders.append(sender)
+        senders = _open_senders(sending, opened)
         capture = Capture(video, _notify, partial(open_input, mode=webcam.mode))
         opened.callback(capture.close)
         _explain_size(video, webcam.mode.size, capture.size)
@@ -98,6 +93,18 @@ def live(
 
             status = session.run(capture, stop, show)
     messages.print(escape(f"{video.name}: {status}"), highlight=False)
+
+
+def _open_senders(sending: SendOptions, opened: ExitStack) -> list[Sender]:
+    from trg.live.sender import SenderOptions, open_sender
+
+    options = SenderOptions(axes=sending.frame, notify=_notify)
+    senders = []
+    for target in sending.send:
+        sender = open_sender(_target(target), options)
+        opened.callback(sender.close)
+        senders.append(sender)
+    return senders
 
 
 def _on_key(stop: Event, session: LiveSession, key: str) -> None:
