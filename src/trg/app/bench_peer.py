@@ -27,8 +27,10 @@ from trg.estimator import HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.inference.bundle import WeightBundle
 from trg.inference.detector import FaceDetector
+from trg.inference.identity import OTHER_DIFFERENCE, Person, Signature
 from trg.inference.pose_pipeline import FaceRequest, PosePipeline
 from trg.inference.runtime import ModelWrapper, PoseArrays, PoseNetwork, PoseRuntime
+from trg.inference.size_memory import SizeMemory
 from trg.inference.smoothing import FaceSmoother
 from trg.inference.tracker import FaceTracker, TrackingOptions
 from trg.io.images import read_image
@@ -184,12 +186,19 @@ def _calls(
     )
     times_s = count(step=1.0 / 30.0)
     around = PosePipeline(ReplayedNetwork(network))
-    smoother = FaceSmoother()
+    signature = Signature.of(faces[0], image)
+    person = Person(signature, signature, faces[0], 0.0)
+    size, smoother = SizeMemory(), FaceSmoother()
 
     def tracked_without_network() -> None:
+        """Do what a tracker does with one face, but always at the same place."""
         (face,) = around.estimate([FaceRequest(image, camera, faces[0])])
-        if face is not None:
-            smoother.smooth(face, time_s := next(times_s)).in_track(0, time_s)
+        if face is None:
+            return
+        time_s, signature = next(times_s), Signature.of(face, image)
+        if person.is_like(signature, OTHER_DIFFERENCE):
+            person.see(signature, face, time_s)
+        smoother.smooth(size.remember(face, time_s), time_s).in_track(0, time_s)
 
     def one_face(network: PoseNetwork) -> Callable[[], Any]:
         size = network.crop_size

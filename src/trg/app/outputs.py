@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,15 @@ from PIL import Image
 from trg._util.files import MAX_NAME_BYTES, remove_partial_files, write_atomic, write_text_atomic
 from trg.estimator import FrameResult
 from trg.face import Face
-from trg.io.image_clip import FrameReader
 from trg.io.inputs import MediaInput, Photo, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.meshes import MESH_WRITERS, HeadAnimation, write_glb
 from trg.io.overlay import OverlayStyle, draw_faces
 from trg.io.records.journal_lines import written_files
 from trg.io.records.names import escape_name
-from trg.io.video_writer import VideoWriter
+
+if TYPE_CHECKING:  # PyAV takes 60 ms to import, and photos do not need it
+    from trg.io.image_clip import FrameReader
+    from trg.io.video_writer import VideoWriter
 
 MeshFormat = Literal["obj", "ply", "glb"]
 
@@ -186,6 +188,8 @@ class Outputs:
 
     def _open_drawing(self, video: VideoInput, reader: FrameReader) -> tuple[VideoWriter, str]:
         """Open the drawn video with the original's sound; return it, and a warning without."""
+        from trg.io.video_writer import VideoWriter
+
         size_and_rate = (reader.width, reader.height, reader.fps)
         for suffix in VIDEO_SUFFIXES:
             path = self._prepare_path(video, suffix, claim=False)

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
 from trg._util.archives import read_npy
 
 MAX_FILE_BYTES = 1_000_000
@@ -29,8 +27,6 @@ MAX_ARRAY_VALUES = 64
 """Numbers of an array that describes a camera; larger arrays of an .npz are not read."""
 
 ARCHIVE_START = b"PK\x03\x04"
-
-_BaseLoader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # texts only: no cost, no code
 
 
 def read_fields(data: bytes) -> Mapping[str, Any]:
@@ -67,9 +63,12 @@ def decode_text(data: bytes) -> str:
 
 def _yaml_fields(text: str) -> Any:
     """Parse the first document, with OpenCV's matrices as plain mappings."""
+    import yaml  # takes 40 ms, for the few photos that come with a calibration
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # texts only: no cost, no code
     text = re.sub(r"^%YAML.*$", "", text, flags=re.MULTILINE)  # OpenCV's "%YAML:1.0" is not valid
     depth = 0
-    for count, event in enumerate(yaml.parse(text, _BaseLoader)):
+    for count, event in enumerate(yaml.parse(text, loader)):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > MAX_NESTING or count > MAX_VALUES:
@@ -77,7 +76,7 @@ def _yaml_fields(text: str) -> Any:
                 f"aliases (*name), deep nesting or over {MAX_VALUES} values, which no calibration "
                 "has"
             )
-    return next(yaml.load_all(text, _BaseLoader), None)
+    return next(yaml.load_all(text, loader), None)
 
 
 def _xml_fields(text: str) -> dict[str, Any]:

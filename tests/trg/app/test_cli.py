@@ -18,14 +18,15 @@ REPORT_IMPORTS = """
 try:
     main()
 finally:
-    names = {name.partition(".")[0] for name in sys.modules}
-    print("imported:", sorted({"trglab", "torch", "numba", "matplotlib", "pyarrow"} & names))
+    print("imported:", [name for name in {names} if name in sys.modules])
 """
+RESEARCH_PACKAGES = ("trglab", "torch", "numba", "matplotlib", "pyarrow")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("predict", "--help"), ("doctor",)])
 def test_product_verbs_import_no_research_package(arguments):
-    shown = run_python(RUN + REPORT_IMPORTS, *arguments).stdout
+    report = REPORT_IMPORTS.format(names=RESEARCH_PACKAGES)
+    shown = run_python(RUN + report, *arguments).stdout
     assert "imported: []" in shown
     if arguments == ("--help",):
         verbs = ["predict", "doctor", "models", *RESEARCH_VERBS]
@@ -33,6 +34,12 @@ def test_product_verbs_import_no_research_package(arguments):
         assert places == sorted(places), "in the order of use"
         for verb in RESEARCH_VERBS.values():
             assert verb.help.split(" ")[0] in shown
+
+
+def test_predicting_a_photo_imports_no_package_for_videos_calibrations_or_downloads():
+    report = REPORT_IMPORTS.format(names=("av", "yaml", "urllib.request"))
+    shown = run_python(RUN + report, "predict", str(SELFTEST_FOLDER / IMAGE_NAME)).stdout
+    assert "imported: []" in shown
 
 
 @pytest.mark.parametrize(

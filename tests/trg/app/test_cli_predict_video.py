@@ -285,7 +285,7 @@ def test_a_slow_disk_keeps_few_frames_in_memory(cli, monkeypatch, tmp_path):
             super().write(pixels, time_s)
 
     monkeypatch.setattr("trg.io.image_clip.VideoReader", Counting)
-    monkeypatch.setattr("trg.app.outputs.VideoWriter", Slow)
+    monkeypatch.setattr("trg.io.video_writer.VideoWriter", Slow)
     assert cli.predict(clip, "-o", tmp_path / "out", "--draw").code == 0
     assert (read[0], written[0]) == (30, 30)
     assert most[0] <= 6
@@ -295,8 +295,8 @@ def test_a_slow_disk_keeps_few_frames_in_memory(cli, monkeypatch, tmp_path):
     ("stage", "error", "code"),
     [
         ("trg.app.outputs.draw_faces", MemoryError("drawing"), None),
-        ("trg.app.outputs.VideoWriter.write", OSError(errno.ENOSPC, "No space left"), 1),
-        ("trg.app.outputs.VideoWriter.close", OSError(errno.EIO, "I/O error"), 1),
+        ("trg.io.video_writer.VideoWriter.write", OSError(errno.ENOSPC, "No space left"), 1),
+        ("trg.io.video_writer.VideoWriter.close", OSError(errno.EIO, "I/O error"), 1),
         ("trg.inference.tracker.FaceTracker.track", MemoryError("tracking"), None),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trg._util.read_ahead import read_ahead
 from trg.app.outputs import OutputError, Outputs, VideoOutputs
@@ -14,10 +14,12 @@ from trg.app.predict.result_log import ResultSink
 from trg.estimator import FrameResult, HeadPoseEstimator
 from trg.geometry.camera import Camera
 from trg.inference.size_memory import SizeEstimate
-from trg.io.image_clip import FrameReader, open_clip
 from trg.io.inputs import VideoInput
 from trg.io.records.frame_record import FrameFaces
-from trg.io.video import VideoFrame
+
+if TYPE_CHECKING:  # PyAV takes 60 ms to import, and photos do not need it
+    from trg.io.image_clip import FrameReader
+    from trg.io.video import VideoFrame
 
 _Item = TypeVar("_Item")
 
@@ -39,6 +41,8 @@ class VideoPredictor:
 
     def run(self, video: VideoInput) -> None:
         """Process a video; raises KeyboardInterrupt if the user wants to stop."""
+        from trg.io.image_clip import open_clip
+
         try:
             reader = open_clip(video.address)
         except READ_ERRORS as error:
@@ -111,6 +115,8 @@ class VideoPredictor:
 
     def _measure_people(self, video: VideoInput, camera: Camera) -> dict[int, SizeEstimate]:
         """Return the sizes of the people in a video; of its readable part if it is damaged."""
+        from trg.io.image_clip import open_clip
+
         with (
             open_clip(video.address) as reader,
             read_ahead(self._until_stopped(reader)) as frames,

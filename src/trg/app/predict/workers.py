@@ -31,7 +31,6 @@ from trg.app.predict.videos import VideoPredictor
 from trg.estimator import HeadPoseEstimator
 from trg.face import Face
 from trg.inference.size_memory import SizeEstimate
-from trg.io.ffmpeg import limit_decoder_threads
 from trg.io.images import allow_pixels
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
@@ -91,6 +90,8 @@ class _StartWorker:
     max_pixels: int | None
 
     def __call__(self) -> Callable[[_Part, Ask], list[Event]]:
+        from trg.io.ffmpeg import limit_decoder_threads
+
         if self.max_pixels is not None:
             allow_pixels(2 * self.max_pixels)
         limit_decoder_threads(1)
