@@ -19,7 +19,9 @@ from trg.geometry.lens import LensModelWarning
 from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler, rotation_to_euler
 from trg.inference.detections import Detections
 from trg.inference.pose_pipeline import (
+    AGREED_CONFIDENCE,
     MAX_CROP_ROLL_DEG,
+    SURE_CONFIDENCE,
     FaceRequest,
     PosePipeline,
     crop_roll_deg,
@@ -98,6 +100,26 @@ def test_crops_of_nearly_upright_faces_are_level_and_estimated_once(roll_deg):
     assert abs(level[1]) < 0.05
 
 
+class DoubtfulNetwork(NearUprightNetwork):
+    """Its heatmaps are a little off, so that it is never sure of a face."""
+
+    def _one(self, crop, numbers):
+        *pose, heat, peaks = super()._one(crop, numbers)
+        return *pose, heat + np.random.default_rng(0).normal(0.0, 0.25, heat.shape), peaks
+
+
+@pytest.mark.parametrize(("detected_deg", "is_searched"), [(15, False), (None, True), (170, True)])
+def test_a_doubtful_face_is_not_searched_where_the_detector_sees_the_same_roll(
+    detected_deg, is_searched
+):
+    network = DoubtfulNetwork([[rolled(0)]])
+    request = FaceRequest(grey_image(0), CAMERA, rolled(0).box_px(CAMERA))
+    (face,) = PosePipeline(network).estimate([request._replace(detected_roll_deg=detected_deg)])
+    assert AGREED_CONFIDENCE < face.confidence < SURE_CONFIDENCE
+    assert (sum(network.calls) > 1) == is_searched
+    assert geodesic_angle_deg(face.rotation, rolled(0).rotation) < 1e-3
+
+
 def test_the_crops_roll_is_continuous_and_leaves_little_roll_to_the_network():
     rolls_deg = np.linspace(-180.0, 180.0, 3601)
     crops_deg = np.array([crop_roll_deg(roll_deg) for roll_deg in rolls_deg])
@@ -119,6 +141,7 @@ def test_requests_take_their_roll_from_the_landmarks_where_it_is_large():
     np.testing.assert_allclose(detections.rolls_deg(), [30, 130, -170, 0], atol=1e-9)
     requests = requests_of(grey_image(0), CAMERA, detections)
     np.testing.assert_allclose([each.roll_deg for each in requests], [0, 130, -170, 0], atol=1e-9)
+    assert [each.detected_roll_deg is None for each in requests] == [False, False, False, True]
 
 
 def test_a_head_that_turns_once_round_is_followed_without_a_new_detection():
