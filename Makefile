@@ -17,7 +17,14 @@ ISA_VARIABLES := -u ONEDNN_MAX_CPU_ISA -u ATEN_CPU_CAPABILITY -u OPENBLAS_CORETY
 ISA_AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=HASWELL
 ISA_BEST := ONEDNN_MAX_CPU_ISA=DEFAULT
 
-.PHONY: demo picture kernels test test-slow test-all test-isa test-installs lint format clean
+# The web page. Another browser for its tests: make CHROMIUM=/path test-web
+NPM := npm --prefix web
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+WEB_DATA := $(abspath $(VENV)/web-test-data)
+WEB_DATA_SOURCES := tests/support/web_test_data.py $(wildcard src/trg/bundles/*) $(shell find src/trg/geometry src/trg/inference -name '*.py')
+NODE_NEEDED := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)'
+
+.PHONY: demo picture kernels test test-slow test-all test-isa test-installs web test-web lint format clean
 
 # pip is the last thing that venv installs.
 $(BIN)/pip:
@@ -62,6 +69,27 @@ test-isa: kernels
 test-installs:
 	$(PYTHON) .ci/installs.py
 
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	@$(NODE_NEEDED) || { echo "Node.js 20 or later is needed, with npm"; exit 1; }
+	$(NPM) ci
+	touch $@
+
+# The page that `trg web` serves, in src/trg/web_page; wheels that are built afterwards carry it.
+web: web/node_modules/.package-lock.json
+	$(NPM) run build
+
+# Pictures and numbers that the tests of the page compare with: some minutes, once.
+$(WEB_DATA)/pictures.json: $(WEB_DATA_SOURCES) | kernels
+	rm -rf $(WEB_DATA)
+	$(BIN)/python -m tests.support.web_test_data $(WEB_DATA)
+
+# The package for browsers in Node.js, then the page in Chromium.
+test-web: web $(WEB_DATA)/pictures.json
+	@test -x "$(CHROMIUM)" || { echo "Chromium is needed: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
+	$(NPM) run check
+	TRG_WEB_TEST_DATA=$(WEB_DATA) $(NPM) test
+	TRG_WEB_TEST_DATA=$(WEB_DATA) CHROMIUM="$(CHROMIUM)" PYTHON=$(abspath $(BIN)/python) $(NPM) run test:browser
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,4 +101,4 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist web/node_modules web/packages/*/dist src/trg/web_page

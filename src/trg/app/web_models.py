@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trg._util.files import write_atomic
+from trg.inference import size_memory
 from trg.inference.bundle import SUFFIX, WeightBundle, bundled, read_bundle
 from trg.inference.confidence import ConfidenceModel
 from trg.inference.detector import FaceDetector, bundled_model
@@ -25,6 +26,12 @@ from trg.inference.runtime import PoseRuntime
 
 FORMAT_VERSION = 1
 CARD = "model.json"
+
+SIZE_CONSTANTS = (
+    *("CORRELATION_S", "FORGET_S", "COMMON_STD", "VIEW_STD", "DOUBT", "DOUBT_POWER"),
+    *("LEAST_STD", "EYES_STD", "DEGREES_OF_FREEDOM"),
+)
+"""Of :mod:`trg.inference.size_memory`: they were fitted to the networks' errors."""
 
 
 def web_models(model: str | PathLike[str]) -> dict[str, bytes]:
@@ -86,6 +93,7 @@ def _pose_card(bundle: WeightBundle) -> dict[str, Any]:
         "inputs": list(runtime.input_names),
         "confidence": ConfidenceModel.from_training(card.training).to_dict(),
         "error_bars": ErrorBarCalibration.from_training(card.training).to_dict(),
+        "size_memory": {name.lower(): getattr(size_memory, name) for name in SIZE_CONSTANTS},
         "vertex_count": topology.vertex_count,
         "triangles": topology.triangles.ravel().tolist(),
         "landmarks68": topology.landmarks68.tolist(),

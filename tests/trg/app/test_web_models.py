@@ -15,6 +15,7 @@ from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app.web_models import CARD, web_models
 from trg.inference.bundle import DEFAULT_BUNDLE, bundled, bundled_names, read_bundle
 from trg.inference.detector import BUNDLED
+from trg.inference.size_memory import COMMON_STD
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Cyclopts application invoked"),
@@ -52,6 +53,7 @@ def test_the_card_has_mesh_licence_and_calibration(bundle_path):
     assert pose["landmarks68"] == topology.landmarks68.tolist()
     assert pose["vertex_count"] == topology.vertex_count
     assert set(pose["error_bars"].values()) == {1.0}
+    assert pose["size_memory"]["common_std"] == COMMON_STD
     assert {"bias", "peak"} < set(pose["confidence"])
     assert {"licence", "attribution", "threshold"} < set(card["detector"])
 

@@ -14,7 +14,16 @@ from cyclopts import Group
 from rich.markup import escape
 
 # Importing them registers their verbs.
-from trg.app.cli import camera, doctor, label, live, movement, predict, serve  # noqa: F401
+from trg.app.cli import (  # noqa: F401
+    camera,
+    doctor,
+    label,
+    live,
+    movement,
+    predict,
+    serve,
+    web,
+)
 from trg.app.cli.live import complete_view
 from trg.app.cli.predict_options import complete_draw
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages

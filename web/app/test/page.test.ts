@@ -1,0 +1,171 @@
+/** The page in Chromium. */
+
+import { readFileSync } from "node:fs";
+
+import { AxeBuilder } from "@axe-core/playwright";
+
+import { dataPath, readJson } from "../../packages/trg/test/data.ts";
+import { download, expect, numberIn, openFile, test } from "./page.ts";
+
+interface StoredPicture {
+  readonly file: string;
+  readonly camera: { readonly fx: number } | null;
+  readonly faces: { readonly translation_m: number[]; readonly euler_deg: number[] }[];
+  readonly record: { readonly faces: { readonly translation_m: number[] }[] };
+}
+
+const pictures = readJson<StoredPicture[]>("pictures.json");
+
+/** Pictures whose camera the page has to assume, as Python did. */
+const assumed = (count: number) =>
+  pictures.find(({ camera, faces }) => camera === null && faces.length === count)!;
+
+const ONE = assumed(1);
+const TWO = assumed(2);
+const pathOf = (picture: StoredPicture) => dataPath("pictures", picture.file);
+
+test("loads isolated, with threads", async ({ ready }) => {
+  expect(await ready.evaluate(() => crossOriginIsolated)).toBe(true);
+  await expect(ready.getByRole("button", { name: "Use the webcam" })).toBeEnabled();
+});
+
+test("shows the numbers of a picture, those of Python", async ({ ready }) => {
+  await openFile(ready, pathOf(ONE), 1);
+  const [face] = ONE.faces;
+  expect(await numberIn(ready, 0, "yaw")).toBeCloseTo(face!.euler_deg[0]!, 0);
+  expect(await numberIn(ready, 0, "distance")).toBeCloseTo(Math.hypot(...face!.translation_m), 2);
+});
+
+test("takes a dropped picture", async ({ ready }) => {
+  const transfer = await ready.evaluateHandle((base64) => {
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], "face.png", { type: "image/png" }));
+    return data;
+  }, readFileSync(pathOf(ONE)).toString("base64"));
+  await ready.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", "face.png: 1 face");
+});
+
+test("shows two people", async ({ ready }) => {
+  await openFile(ready, pathOf(TWO), 2);
+  await expect(ready.locator("#announcement")).toContainText("2 faces");
+});
+
+test("a narrower field of view moves the head away", async ({ ready }) => {
+  await openFile(ready, pathOf(ONE), 1);
+  const before = await numberIn(ready, 0, "distance");
+  const slider = ready.getByRole("slider", { name: "Horizontal field of view" });
+  const degrees = Number(await slider.inputValue());
+  await slider.fill(String(Math.round(degrees / 2)));
+  await expect(ready.locator("#fov-value")).toContainText("set by you");
+  await expect.poll(() => numberIn(ready, 0, "distance")).toBeGreaterThan(1.8 * before);
+  await ready.getByRole("button", { name: "Forget the field of view" }).click();
+  await expect.poll(() => numberIn(ready, 0, "distance")).toBeCloseTo(before, 2);
+});
+
+test("a known distance between the pupils sets the size", async ({ ready }) => {
+  await openFile(ready, pathOf(ONE), 1);
+  await ready.getByLabel("Distance between the pupils").fill("58");
+  await expect.poll(() => numberIn(ready, 0, "eyes")).toBe(58);
+  await ready.getByLabel("Distance between the pupils").fill("");
+});
+
+test("what is no picture gets a clear message, and the page goes on", async ({ ready }) => {
+  await ready.locator("#file").setInputFiles(dataPath("pictures.json"));
+  await expect(ready.getByRole("alert")).toHaveText(/pictures.json: expected a picture or clip/);
+  await openFile(ready, pathOf(ONE), 1);
+  await expect(ready.getByRole("alert")).toBeHidden();
+});
+
+test("downloads the records of the picture, those of Python", async ({ ready }) => {
+  await openFile(ready, pathOf(ONE), 1);
+  const json = await download(ready, "JSON Lines");
+  expect(json.name).toBe(ONE.file.replace(".png", ".jsonl"));
+  const record = JSON.parse(json.content.toString());
+  expect(record.source).toBe(ONE.file);
+  ONE.record.faces.forEach((face, i) => {
+    face.translation_m.forEach((value, axis) => {
+      expect(record.faces[i].translation_m[axis]).toBeCloseTo(value, 2);
+    });
+  });
+  const csv = (await download(ready, "CSV")).content.toString().trimEnd().split("\n");
+  expect(csv).toHaveLength(2);
+  expect(csv[0]).toMatch(/^source,frame,time_s,.*,error$/);
+  const glb = (await download(ready, "GLB mesh")).content;
+  expect(glb.subarray(0, 4).toString()).toBe("glTF");
+  expect(glb.readUInt32LE(8)).toBe(glb.length);
+  const png = (await download(ready, "Snapshot")).content;
+  expect(png.subarray(1, 4).toString()).toBe("PNG");
+});
+
+test("a denied webcam gets a clear message", async ({ ready }) => {
+  await ready.getByRole("button", { name: "Use the webcam" }).click();
+  await expect(ready.getByRole("alert")).toContainText("The webcam was not allowed");
+});
+
+test("follows the truth in a webcam's picture, pauses and stops", async ({ ready }) => {
+  await ready.context().grantPermissions(["camera"]);
+  await ready.getByRole("button", { name: "Use the webcam" }).click();
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", "webcam: 1 face");
+  // The clip turns from -35 to 35 degrees and begins again at its end.
+  const [least, most] = await ready.evaluate(async () => {
+    let [low, high] = [0, 0];
+    const end = performance.now() + 90_000;
+    while (performance.now() < end && !(low < -25 && high > 25)) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const yaw = parseFloat(document.querySelector("td[data-name=yaw]")?.textContent ?? "0");
+      [low, high] = [Math.min(low, yaw), Math.max(high, yaw)];
+    }
+    return [low, high] as const;
+  });
+  expect(most).toBeGreaterThan(25);
+  expect(most).toBeLessThan(45);
+  expect(least).toBeLessThan(-25);
+  expect(least).toBeGreaterThan(-45);
+  await ready.getByRole("button", { name: "Pause" }).click();
+  await expect(ready.getByRole("button", { name: "Go on" })).toBeVisible();
+  const records = (await download(ready, "JSON Lines")).content.toString().trimEnd().split("\n");
+  expect(records.length).toBeGreaterThan(2);
+  await ready.getByRole("button", { name: "Stop the webcam" }).click();
+  await expect(ready.getByRole("button", { name: "Use the webcam" })).toBeVisible();
+});
+
+test("tracks one person through a clip", async ({ ready }) => {
+  await openFile(ready, dataPath("clip.webm"), 1);
+  await expect(ready.getByRole("button", { name: "Pause" })).toBeDisabled({ timeout: 90_000 });
+  const lines = (await download(ready, "JSON Lines")).content.toString().trimEnd().split("\n");
+  const records = lines.map((line) => JSON.parse(line));
+  expect(records.length).toBeGreaterThan(1);
+  expect(new Set(records.flatMap(({ faces }) => faces.map(({ id }: { id: number }) => id)))).toEqual(
+    new Set([0]),
+  );
+});
+
+for (const [name, viewport] of [
+  ["desktop", { width: 1280, height: 900 }],
+  ["phone", { width: 390, height: 844 }],
+] as const) {
+  test(`is accessible and fits a ${name}`, async ({ ready }) => {
+    await ready.setViewportSize(viewport);
+    await openFile(ready, pathOf(TWO), 2);
+    const { violations } = await new AxeBuilder({ page: ready }).analyze();
+    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+    const width = await ready.evaluate(() => document.documentElement.scrollWidth);
+    expect(width).toBeLessThanOrEqual(viewport.width);
+    await ready.screenshot({ path: `test-results/${name}.png`, fullPage: true });
+  });
+}
+
+test("works by the keyboard alone", async ({ ready }) => {
+  await ready.locator("h1").click(); // the focus begins at the top
+  await ready.keyboard.press("Tab");
+  await expect(ready.getByRole("button", { name: "Use the webcam" })).toBeFocused();
+  await ready.keyboard.press("Tab");
+  await expect(ready.getByRole("button", { name: "Open a picture or clip" })).toBeFocused();
+  const [chooser] = await Promise.all([ready.waitForEvent("filechooser"), ready.keyboard.press("Enter")]);
+  await chooser.setFiles(pathOf(ONE));
+  await expect(ready.locator("table")).toHaveCount(1);
+  await expect(ready.locator("#status")).toHaveText(ONE.file);
+});
