@@ -121,3 +121,10 @@ def test_plots_of_sources_of_the_same_name_have_different_names():
     assert len(set(names.values())) == 4
     assert names["two/a.mov"] == "a_2.movement.png"
     assert all("/" not in name for name in names.values())
+
+
+def test_a_video_without_faces_is_said_to_have_none(run, records):
+    code, printed, messages = run(records / "b.jsonl")
+    assert code == 0
+    assert "two/a.mp4: no face in any frame" in messages
+    assert rows_of(printed) == []

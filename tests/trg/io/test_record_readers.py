@@ -105,6 +105,13 @@ def test_a_torn_row_is_refused(tmp_path):
         read_poses(tmp_path / "a.csv")
 
 
+def test_a_video_in_place_of_its_records_is_refused_with_what_to_do(tmp_path):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(bytes([0, 0, 0, 32, 0xDF, 0xFF]))
+    with pytest.raises(ValueError, match=r"clip\.mp4: .*not text.*trg predict first"):
+        read_poses(video)
+
+
 def test_missing_files_and_foreign_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none: expected records of trg predict"):
         read_poses(tmp_path / "none")

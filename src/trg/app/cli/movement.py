@@ -47,6 +47,8 @@ def movement(
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"{repeated!r}: expected each video once, found it in several results")
     movements = [each for table in tables for each in measure_movement(table)]
+    if not movements:
+        messages.print(escape(f"{', '.join(names)}: no face in any frame"), highlight=False)
     slow = sorted({each.source for each in movements if each.nods is None})
     if slow:
         messages.print(

@@ -48,6 +48,11 @@ def read_poses(path: str | PathLike[str]) -> PoseTable:
                 table = _read_lines(lines) if first.lstrip()[:1] == "{" else _read_csv(lines, path)
         if not len(table.source):
             raise ValueError("no record has a time; are these photos? Movement needs a video")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected records of trg predict, got a file that is not text; of a video, "
+            "estimate the poses with trg predict first"
+        ) from error
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
     return table
