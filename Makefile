@@ -24,7 +24,7 @@ WEB_DATA := $(abspath $(VENV)/web-test-data)
 WEB_DATA_SOURCES := tests/support/web_test_data.py $(wildcard src/trg/bundles/*) $(shell find src/trg/geometry src/trg/inference -name '*.py')
 NODE_NEEDED := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)'
 
-.PHONY: demo picture kernels test test-slow test-all test-isa test-installs web test-web lint format clean
+.PHONY: demo picture kernels test test-slow test-all test-isa test-cluster test-installs web test-web lint format clean
 
 # pip is the last thing that venv installs.
 $(BIN)/pip:
@@ -89,6 +89,10 @@ test-web: web $(WEB_DATA)/pictures.json
 	$(NPM) run check
 	TRG_WEB_TEST_DATA=$(WEB_DATA) $(NPM) test
 	TRG_WEB_TEST_DATA=$(WEB_DATA) CHROMIUM="$(CHROMIUM)" PYTHON=$(abspath $(BIN)/python) $(NPM) run test:browser
+# `trg label` on a Ray cluster of three raylets on this machine.
+test-cluster: $(VENV)/installed
+	$(INSTALL) ".[test,ray]"
+	$(BIN)/python -m pytest -n 0 -m slow tests/trg/app/test_label.py tests/trg/app/test_label_ray.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -94,7 +94,7 @@ def label(
     """
     from trg.app.label.engines import label_local, label_ray
     from trg.app.label.folder import LabelFolder
-    from trg.app.label.shards import Labelling
+    from trg.app.label.shards import BATCH_SIZE, Labelling
     from trg.app.label.sources import absolute_url, find_shards
     from trg.app.predict.options import PredictOptions
     from trg.inference.bundle import model_sha256
@@ -107,7 +107,10 @@ def label(
         raise ValueError("workers: are of the engine local; Ray starts one per core of its cluster")
     processing = ProcessingOptions(options.model, options.flip_tta)
     predict_options = PredictOptions(
-        camera=camera.resolve(), max_faces=options.max_faces, axes=options.frame, batch_size=8
+        camera=camera.resolve(),
+        max_faces=options.max_faces,
+        axes=options.frame,
+        batch_size=BATCH_SIZE,
     )
     settings = {
         "version": __version__,

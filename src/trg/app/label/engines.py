@@ -20,7 +20,7 @@ from trg.app.label.sources import Shard
 
 Engine = Literal["local", "ray"]
 
-MAX_TRIES = 5
+MAX_TRIES = 10
 """Of a shard whose process ends; from the second on its pictures are processed apart."""
 
 RAY_POLL_S = 0.5

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from trg._util.worker_pool import Ask, Work, WorkerDied, WorkerPool
 from trg.app.label.folder import COUNTS_KEY, LabelFolder
@@ -22,7 +23,13 @@ from trg.io.records.arrow_tables import ArrowTable, Row
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.names import escape_name
 
+BATCH_SIZE = 8
+"""Pictures that share the calls of the network. The last digits of results depend on the batch, so
+that a shard has the same batches wherever and however often it is tried."""
+
 PICTURES_PER_MESSAGE = 16
+
+_Batch = tuple[PhotoBytes, ...]
 
 Tell = Callable[[int], object]
 """Gets the number of pictures that were done since it was last called."""
@@ -77,44 +84,51 @@ def label_shard(
 ) -> None:
     """Write the faces of a shard as one Parquet file, and their counts into its metadata.
 
-    A picture that cannot be read is a row with an error. ``isolated``: each picture is processed
-    in another process, so that one that ends its process twice is a row with an error too.
+    A picture that cannot be read is a row with an error. ``isolated``: the pictures are
+    processed in another process, so that one that ends its process is a row with an error too.
 
     Raises OSError if the results cannot be written.
     """
     sink = _RowSink(labelling.table, tell)
+    pictures = shard.pictures()
+    batches = iter(lambda: tuple(islice(pictures, BATCH_SIZE)), ())
     if isolated:
-        _label_isolated(labelling, shard.pictures(), sink)
+        _label_isolated(labelling, batches, sink)
     else:
-        _label_pictures(labelling, shard.pictures(), sink)
+        for batch in batches:
+            _label_batch(labelling, batch, sink)
     counts = json.dumps(sink.counts).encode()
     table = labelling.table.table(sink.rows).replace_schema_metadata({COUNTS_KEY: counts})
     LabelFolder(labelling.out).write_table(shard.name, table)
 
 
-def _label_pictures(labelling: Labelling, pictures: Iterable[PhotoBytes], sink: _RowSink) -> None:
-    PhotoPredictor(labelling.estimator, labelling.options, Outputs(), sink).run(pictures)
+def _label_batch(labelling: Labelling, batch: Iterable[PhotoBytes], sink: _RowSink) -> None:
+    PhotoPredictor(labelling.estimator, labelling.options, Outputs(), sink).run(batch)
 
 
-def _label_isolated(labelling: Labelling, pictures: Iterable[PhotoBytes], sink: _RowSink) -> None:
+def _label_isolated(labelling: Labelling, batches: Iterable[_Batch], sink: _RowSink) -> None:
+    """Label batches in a process of their own; those that end it twice, picture by picture."""
     with WorkerPool(partial(_start_isolated, labelling), 1) as pool:
-        for picture in pictures:
-            tries = [pool.run_one(picture)]
-            if isinstance(tries[0], WorkerDied):
-                tries.append(pool.run_one(picture))
-            if isinstance(tries[-1], WorkerDied):
-                sink.fail(picture, f"{picture.name}: {tries[-1]}, twice")
-            else:
-                sink.add_rows(*tries[-1])
+        for batch in batches:
+            result = pool.run_one(batch)
+            if isinstance(result, WorkerDied):
+                result = pool.run_one(batch)
+            if not isinstance(result, WorkerDied):
+                sink.add_rows(*result)
+                continue
+            for picture in batch:
+                result = pool.run_one((picture,))
+                if isinstance(result, WorkerDied):
+                    sink.fail(picture, f"{picture.name}: {result}, again and again")
+                else:
+                    sink.add_rows(*result)
 
 
-def _start_isolated(labelling: Labelling) -> Work[PhotoBytes]:
-    return partial(_label_one, labelling.start())
+def _start_isolated(labelling: Labelling) -> Work[_Batch]:
+    return partial(_label_apart, labelling.start())
 
 
-def _label_one(
-    labelling: Labelling, picture: PhotoBytes, ask: Ask
-) -> tuple[list[Row], dict[str, int]]:
+def _label_apart(labelling: Labelling, batch: _Batch, ask: Ask) -> tuple[list[Row], dict[str, int]]:
     sink = _RowSink(labelling.table, lambda count: None)
-    _label_pictures(labelling, [picture], sink)
+    _label_batch(labelling, batch, sink)
     return sink.rows, dict(sink.counts)
