@@ -13,11 +13,13 @@ from tests.support.pixel_estimator import KILL, KILL_ONCE, SLEEP_ONCE, PixelEsti
 from trg.app.outputs import Outputs
 from trg.app.predict.options import PredictOptions
 from trg.app.predict.predictor import Predictor
-from trg.app.predict.workers import PHOTOS_PER_PART, worth_workers
+from trg.app.predict.workers import worth_workers
 from trg.io.inputs import PhotoInput, UnreadableFolder, VideoInput, find_inputs
 from trg.io.records.writers import open_records
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
+
+BATCH_SIZE = 8
 
 
 class Observer:
@@ -52,7 +54,9 @@ class Observer:
 def predict(tmp_path, inputs, observer, workers=2):
     estimator = PixelEstimator(tmp_path / "killed_once")
     with open_records("jsonl", tmp_path / "faces.jsonl", resume=True) as records:
-        predictor = Predictor(estimator, records, observer, PredictOptions(), Outputs(), workers)
+        predictor = Predictor(
+            estimator, records, observer, PredictOptions(batch_size=BATCH_SIZE), Outputs(), workers
+        )
         try:
             predictor.run(inputs)
         finally:
@@ -62,7 +66,7 @@ def predict(tmp_path, inputs, observer, workers=2):
 
 def test_results_are_in_order_whatever_happens_to_the_workers(tmp_path):
     folder = tmp_path / "photos"
-    values = [0] * (2 * PHOTOS_PER_PART + 3)
+    values = [0] * (2 * BATCH_SIZE + 3)
     values[2], values[12] = KILL_ONCE, KILL
     for number, value in enumerate(values):
         save_grey(folder / f"{number:02d}.png", value)
@@ -85,11 +89,11 @@ def test_results_are_in_order_whatever_happens_to_the_workers(tmp_path):
 
 
 def test_a_stopped_run_is_continued_without_loss_or_repetition(tmp_path):
-    for number in range(3 * PHOTOS_PER_PART):
+    for number in range(3 * BATCH_SIZE):
         save_grey(tmp_path / f"photos/{number:02d}.png", SLEEP_ONCE if number == 20 else 0)
     inputs = find_inputs([str(tmp_path / "photos")])
     with pytest.raises(KeyboardInterrupt):
-        predict(tmp_path, inputs, Observer(most=PHOTOS_PER_PART))
+        predict(tmp_path, inputs, Observer(most=BATCH_SIZE))
     assert 0 < len(lines_of(tmp_path / "faces.jsonl")) < len(inputs)
     predict(tmp_path, inputs, Observer(), workers=1)
     sources = [each["source"] for each in lines_of(tmp_path / "faces.jsonl")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from trg.io.boxes import boxes_for
 from trg.io.images import UprightImage, read_image
 from trg.io.inputs import Photo
 from trg.io.records.frame_record import FrameFaces
+
+_Item = TypeVar("_Item")
 
 
 class PhotoPredictor:
@@ -114,6 +116,16 @@ class PhotoPredictor:
         while queue and queue[0].image is None:
             failed = queue.popleft()
             self._log.fail(failed.photo, failed.error)
+
+
+def batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """Split inputs into batches.
+
+    The last digits of results depend on which photos share a batch; every way of processing uses
+    these.
+    """
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 class _ReadPhoto(NamedTuple):

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from trg.app.outputs import Outputs
 from trg.app.predict.options import PredictOptions
-from trg.app.predict.photos import PhotoPredictor
+from trg.app.predict.photos import PhotoPredictor, batches
 from trg.app.predict.result_log import PredictionObserver, ResultLog, Summary
 from trg.app.predict.videos import VideoPredictor
 from trg.app.predict.workers import ParallelPredictor, worth_workers
@@ -100,7 +100,8 @@ class Predictor:
         photos, videos = PhotoPredictor(*work, size), VideoPredictor(*work)
         for _, group in groupby(inputs, key=type):
             items = list(group)
-            photos.run(item for item in items if isinstance(item, PhotoInput))
+            for batch in batches(items, self._options.batch_size):
+                photos.run([item for item in batch if isinstance(item, PhotoInput)])
             for item in items:
                 if isinstance(item, VideoInput):
                     videos.run(item)

@@ -3,7 +3,7 @@
 ::
 
     inputs ──> parts ──> workers: PhotoPredictor, VideoPredictor ──> events ──> ResultLog
-               8 photos or a video       in any order                  in the inputs' order
+               a batch or a video        in any order                  in the inputs' order
 
 A worker sends what it would tell the :class:`~trg.app.predict.result_log.ResultLog` as events. A
 part whose worker the system ended is tried once more, photo by photo.
@@ -25,7 +25,7 @@ from PIL import Image
 from trg._util.worker_pool import Ask, WorkerDied, WorkerPool
 from trg.app.outputs import Outputs
 from trg.app.predict.options import PredictOptions
-from trg.app.predict.photos import PhotoPredictor
+from trg.app.predict.photos import PhotoPredictor, batches
 from trg.app.predict.result_log import CountedRecord, ResultLog, ResultSink
 from trg.app.predict.videos import VideoPredictor
 from trg.estimator import HeadPoseEstimator
@@ -35,9 +35,6 @@ from trg.io.images import allow_pixels
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.writers import RecordEncoder
-
-PHOTOS_PER_PART = 8
-"""As many as one call of the network takes."""
 
 PHOTOS_PER_WORKER = 32
 """Fewer are not worth the start of a process; a video is."""
@@ -199,7 +196,6 @@ class ParallelPredictor:
         log: ResultLog,
         count: int,
     ) -> None:
-        options = replace(options, batch_size=min(options.batch_size, PHOTOS_PER_PART))
         sent = replace(outputs, claim=_no_claim)
         limit = Image.MAX_IMAGE_PIXELS
         self._start = _StartWorker(estimator, options, sent, encode, None, limit)
@@ -208,7 +204,13 @@ class ParallelPredictor:
     def largest_faces(self, photos: Sequence[PhotoInput]) -> Iterator[Face]:
         """Yield what :meth:`PhotoPredictor.largest_faces` does."""
         self._log.start_measuring("person", len(photos))
-        run = _Run(self._start, list(_slots(photos)), self._outputs, self._log, measures=True)
+        run = _Run(
+            self._start,
+            list(_slots(photos, self._start.options.batch_size)),
+            self._outputs,
+            self._log,
+            measures=True,
+        )
         for slot in run.run(self._count):
             for _, (face,) in slot.events():
                 yield face
@@ -224,8 +226,11 @@ class ParallelPredictor:
         Raises KeyboardInterrupt if the user wants to stop.
         """
         start = replace(self._start, size=size)
+        slots = list(_slots(inputs, start.options.batch_size))
         try:
-            run = _Run(start, list(_slots(inputs)), self._outputs, self._log)
+            run = _Run(
+                start, list(_slots(inputs, start.options.batch_size)), self._outputs, self._log
+            )
             for slot in run.run(self._count):
                 if slot.is_local:
                     run_here(slot.items)
@@ -320,13 +325,11 @@ class _Run:
                 self._log.report_share(item, 1.0)
 
 
-def _slots(inputs: Sequence[MediaInput]) -> Iterator[_Slot]:
+def _slots(inputs: Sequence[MediaInput], batch_size: int) -> Iterator[_Slot]:
     """Split inputs into parts, in their order."""
     for kind, group in groupby(inputs, key=_kind):
-        items = list(group)
-        size = PHOTOS_PER_PART if kind is PhotoInput else 1
-        for start in range(0, len(items), size):
-            yield _Slot(items[start : start + size], is_local=kind is None)
+        for part in batches(list(group), batch_size if kind is PhotoInput else 1):
+            yield _Slot(part, is_local=kind is None)
 
 
 def _kind(item: MediaInput) -> type[MediaInput] | None:
