@@ -204,13 +204,8 @@ class ParallelPredictor:
     def largest_faces(self, photos: Sequence[PhotoInput]) -> Iterator[Face]:
         """Yield what :meth:`PhotoPredictor.largest_faces` does."""
         self._log.start_measuring("person", len(photos))
-        run = _Run(
-            self._start,
-            list(_slots(photos, self._start.options.batch_size)),
-            self._outputs,
-            self._log,
-            measures=True,
-        )
+        slots = list(_slots(photos, self._start.options.batch_size))
+        run = _Run(self._start, slots, self._outputs, self._log, measures=True)
         for slot in run.run(self._count):
             for _, (face,) in slot.events():
                 yield face
@@ -228,9 +223,7 @@ class ParallelPredictor:
         start = replace(self._start, size=size)
         slots = list(_slots(inputs, start.options.batch_size))
         try:
-            run = _Run(
-                start, list(_slots(inputs, start.options.batch_size)), self._outputs, self._log
-            )
+            run = _Run(start, slots, self._outputs, self._log)
             for slot in run.run(self._count):
                 if slot.is_local:
                     run_here(slot.items)
