@@ -115,7 +115,11 @@ def test_a_photo_in_place_of_a_verb_suggests_predict(tmp_path, name):
 def test_every_optional_dependency_has_its_extra_in_messages():
     text = (ROOT / "pyproject.toml").read_text()
     section = text.split("[project.optional-dependencies]")[1].split("[project.scripts]")[0]
-    import_names = {"scikit-image": "skimage", "python-osc": "pythonosc"}
+    import_names = {
+        "scikit-image": "skimage",
+        "python-osc": "pythonosc",
+        "rerun-sdk": "rerun",
+    }
     for extra, listed in re.findall(r"^(\w+) = \[(.*?)\]$", section, re.MULTILINE | re.DOTALL):
         if extra not in ("test", "dev"):
             for package in re.findall(r'"([\w-]+)[><=]', listed):

@@ -113,6 +113,7 @@ def test_a_new_photo_changes_one_shard_and_no_row_is_lost_or_doubled(tmp_path):
     assert set(label(tmp_path, tmp_path / "photos", 8)) == {(name, None) for name in names}
     before = {path.name for path in (tmp_path / "out").glob("*.parquet")}
     assert len(before) > 4
+    assert all(parquet.read_metadata(tmp_path / "out" / name).num_rows for name in before)
     save_grey(tmp_path / "photos/1/new.png")
     found = label(tmp_path, tmp_path / "photos", 8)
     assert found == Counter((name, None) for name in [*names, "1/new.png"])

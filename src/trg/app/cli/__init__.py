@@ -110,7 +110,9 @@ EXTRA_OF_PACKAGE = {
     "skimage": "demo",
     **dict.fromkeys(("pythonosc", "websockets"), "live"),
     "rerun": "rerun",
-    **dict.fromkeys(("fastapi", "python_multipart", "prometheus_client", "uvicorn"), "serve"),
+    **dict.fromkeys(
+        ("fastapi", "python_multipart", "prometheus_client", "starlette", "uvicorn"), "serve"
+    ),
 }
 """Import names of the optional dependencies in pyproject.toml, and the extra of each."""
 

@@ -66,7 +66,10 @@ class LabelFolder:
     def shard_names(self) -> set[str]:
         """Return the names of the shards that are done."""
         self._system.invalidate_cache()
-        paths = self._system.ls(self._path, detail=False)
+        try:
+            paths = self._system.ls(self._path, detail=False)
+        except FileNotFoundError:  # a folder of an object store exists with its first file
+            paths = []
         files = (path.rpartition("/")[2] for path in paths)
         return {file.removesuffix(SUFFIX) for file in files if file.endswith(SUFFIX)}
 

@@ -188,7 +188,7 @@ def _parts(listed: Iterable[tuple[str, int]], size: int) -> Iterator[list[tuple[
     part: list[tuple[str, int]] = []
     for each in listed:
         is_boundary = zlib.crc32(_encoded(each[0])) % size == 0
-        if (is_boundary and len(part) >= size // 4) or len(part) >= 4 * size:
+        if (is_boundary and len(part) >= max(size // 4, 1)) or len(part) >= 4 * size:
             yield part
             part = []
         part.append(each)
