@@ -97,6 +97,11 @@ def test_the_value_of_view_may_be_left_out(arguments, expected):
     assert complete_view(["live", *arguments]) == ["live", *expected]
 
 
+def test_another_verbs_view_keeps_its_value():
+    given = ["eval", "synthetic", "--view", "virtual"]
+    assert complete_view(given) == given
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -143,8 +143,8 @@ def _print_webcams() -> None:
 
 
 def complete_view(tokens: Sequence[str]) -> list[str]:
-    """Give ``--view`` its value: the one that follows it, or else the browser."""
-    if "--view" not in tokens:
+    """Give ``--view`` of ``trg live`` its value: the one that follows it, or else the browser."""
+    if list(tokens[:1]) != ["live"] or "--view" not in tokens:
         return list(tokens)
     from trg.live.view import BROWSER, is_view
 
