@@ -28,6 +28,7 @@ def synth(
     workers: NotNegative = 0,
     resume: bool = False,
     clip_distance: float | None = None,
+    profile: Path | None = None,
 ) -> None:
     """Render labelled synthetic faces: a folder of them, a contact sheet, or both.
 
@@ -56,11 +57,20 @@ def synth(
         Complete a folder that an earlier run left unfinished.
     clip_distance
         ``clips``: mean distance of the face in all clips, metres. By default from 0.4 to 1.0 m.
+    profile
+        Folder of photographs, one main face each, to turn in depth in place of rendering people
+        (face profiling): 8 images of each, the first in the photograph's own pose. Layouts
+        ``webdataset``, ``300wlp`` and ``aflw2000``.
     """
     if clip_distance is not None and layout != "clips":
         raise ValueError(f"--clip-distance: expected --layout clips, got {layout}")
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet IMAGE, or both")
+    if profile is not None:
+        if sheet is not None:
+            raise ValueError("--profile: expected no --sheet; trg data check OUT --sheet draws one")
+        _write_profiled(out, profile, layout, seed, count, workers, resume)
+        return
     if out is not None:
         if layout == "webdataset" or layout == "clips":
             _write_shards(out, _faces(layout, seed, clip_distance), count, workers, resume)
@@ -68,6 +78,51 @@ def synth(
             _write_folder(out, layout, split, seed, count, workers, resume)
     if sheet is not None:
         _draw_sheet(sheet, None if out is None else layout, seed, count, labels)
+
+
+def _write_profiled(
+    out: Path | None,
+    photos: Path,
+    layout: Layout,
+    seed: int,
+    count: int,
+    workers: int,
+    resume: bool,
+) -> None:
+    """Write photographs that are turned in depth."""
+    from rich.progress import Progress
+
+    from trglab.export.dataset_writer import PROFILED_WINDOW, write_profiled
+    from trglab.synth.portraits.profiling import ProfiledPortraits
+
+    if out is None:
+        raise ValueError("--profile: expected a folder to write")
+    if layout not in ("webdataset", "300wlp", "aflw2000"):
+        raise ValueError(
+            f"--profile: expected --layout webdataset, 300wlp or aflw2000, got {layout}; the "
+            "others need one camera or metric shapes, which photographs do not have"
+        )
+    if layout == "webdataset":
+        open_portraits = partial(
+            ProfiledPortraits,
+            seed=seed,
+            folder=str(photos),
+            window=PROFILED_WINDOW,
+            first_unturned=True,
+        )
+        _write_shards(out, open_portraits, count, workers, resume)
+        return
+    with Progress(console=messages) as bar:
+        task = bar.add_task(f"turning photographs, {layout}", total=count)
+        write_profiled(
+            out,
+            layout,
+            count,
+            seed,
+            photos,
+            resume=resume,
+            on_progress=lambda done: bar.update(task, completed=done),
+        )
 
 
 def _faces(layout: Layout, seed: int, clip_distance_m: float | None) -> partial[Any]:

@@ -18,7 +18,7 @@ from trg._util.settings import changed_settings
 from trg.geometry.face_mesh import FaceTopology
 from trglab.datasets.arkitface import Split, folders_of_split
 from trglab.datasets.completion import complete_name, progress_name
-from trglab.datasets.sample import Dataset
+from trglab.datasets.sample import Dataset, InfiniteDataset, Sample
 from trglab.export.writers import (
     AFLW2000Writer,
     ARKitFaceWriter,
@@ -28,10 +28,15 @@ from trglab.export.writers import (
     SampleWriter,
     W300LPWriter,
 )
+from trglab.synth.cache import fingerprint
 from trglab.synth.dataset import LAYOUT_OPTIONS
 from trglab.synth.parallel import FaceSequence
+from trglab.synth.portraits.profiling import ProfiledPortraits
 
 Layout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
+
+PROFILED_WINDOW = (576, 2.0)
+"""Side in px and margin of the rendered part of a turned photograph: more than the 450 px crop."""
 
 
 def write_dataset(
@@ -132,6 +137,45 @@ def write_faces(
             resume=resume,
             on_progress=on_progress,
         )
+
+
+class _FirstSamples:
+    """The first samples of a dataset without end."""
+
+    def __init__(self, samples: InfiniteDataset, count: int) -> None:
+        self._samples, self._count = samples, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> Sample:
+        return self._samples.sample(index)
+
+
+def write_profiled(
+    folder: Path,
+    layout: Literal["300wlp", "aflw2000"],
+    count: int,
+    seed: int,
+    photos: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Turn the portraits of a folder in depth and write them as :func:`write_dataset` does.
+
+    The first image of each photograph shows its own pose and the others turned ones
+    (:class:`~trglab.synth.portraits.profiling.ProfiledPortraits`).
+    """
+    portraits = ProfiledPortraits(seed, folder=photos, window=PROFILED_WINDOW, first_unturned=True)
+    return write_dataset(
+        _FirstSamples(portraits, count),
+        folder,
+        layout,
+        provenance={"seed": seed, "photographs": fingerprint(photos), "count": count},
+        resume=resume,
+        on_progress=on_progress,
+    )
 
 
 def _is_free(folder: Path, part: Split | None) -> bool:

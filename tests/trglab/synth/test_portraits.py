@@ -10,11 +10,15 @@ import pytest
 from PIL import Image
 
 from tests.support.constant_bundle import write_constant_bundle
+from tests.support.made_samples import as_fitted
 from trg.geometry.camera import Camera
-from trg.geometry.projection import transform
-from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
+from trg.geometry.projection import OPTICAL_AXIS, transform
+from trg.geometry.rotations import geodesic_angle_deg, rotation_between, rotation_from_euler
 from trg.inference.runtime import PoseRuntime
+from trglab.cli.synth import synth
 from trglab.datasets.view import ViewSpec, view_from_sample
+from trglab.datasets.w300lp import W300LP
+from trglab.export import dataset_writer
 from trglab.synth.assets import find_asset, find_assets, remember_asset
 from trglab.synth.colour import srgb_from_linear
 from trglab.synth.head.procedural_head import load_procedural_head
@@ -244,3 +248,44 @@ def test_photographs_with_and_without_landmarks_are_told_apart(folder, tmp_path,
     monkeypatch.setenv("TRG_PHOTOS", os.pathsep.join([str(folder), str(landmarked), str(folder)]))
     assert find_assets("portraits") == [folder, folder]
     assert find_assets("photo_skin") == [landmarked]
+
+
+def test_the_first_image_of_a_photograph_keeps_its_pose_and_the_others_turn_exactly(folder, model):
+    portraits = profiling.ProfiledPortraits(2, folder=folder, window=(64, 1.6), first_unturned=True)
+    sheet = portraits._sheet(0)
+    samples = [portraits.sample(index) for index in range(3)]
+
+    def relative_to_sight(sample):
+        return rotation_between(OPTICAL_AXIS, sample.translation_m).T @ sample.rotation
+
+    assert geodesic_angle_deg(relative_to_sight(samples[0]), sheet.rotation) < 1e-6
+    turns = [geodesic_angle_deg(relative_to_sight(each), sheet.rotation) for each in samples[1:]]
+    assert min(turns) > 1.0
+    for sample in samples:  # the same head, moved by the labelled pose
+        points = transform(
+            sheet.vertices_m[model.landmarks68].astype(float), sample.rotation, sample.translation_m
+        )
+        np.testing.assert_allclose(sample.camera.project(points), sample.landmarks68_px, atol=1e-6)
+
+
+def test_photographs_of_a_user_become_a_folder_like_300wlp(folder, tmp_path, monkeypatch):
+    pytest.importorskip("scipy")
+    monkeypatch.setattr(dataset_writer, "PROFILED_WINDOW", (96, 2.0))
+    out = tmp_path / "profiled"
+    synth(out, count=2, layout="300wlp", seed=2, profile=folder)
+    images = W300LP(out, rotations=True)
+    assert len(images) == 2
+    portraits = profiling.ProfiledPortraits(2, folder=folder, window=(96, 2.0), first_unturned=True)
+    drawn = [as_fitted(portraits.sample(index)) for index in range(2)]
+    for index in range(2):
+        np.testing.assert_allclose(images[index].rotation, drawn[index].rotation, atol=1e-4)
+        assert images[index].image.shape == (450, 450, 3)
+    relative = images[1].rotation.T @ images[0].rotation
+    np.testing.assert_allclose(relative, drawn[1].rotation.T @ drawn[0].rotation, atol=1e-4)
+    synth(out, count=2, layout="300wlp", seed=2, profile=folder, resume=True)
+    for options, message in (
+        ({"layout": "biwi"}, "expected --layout webdataset, 300wlp or aflw2000"),
+        ({"layout": "300wlp", "out": None}, "expected a folder to write"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            synth(**{"out": tmp_path / "other", "profile": folder, **options})

@@ -101,6 +101,9 @@ class ProfiledPortraits:
         Name of a bundled network, or a weight bundle, that finds the landmarks.
     pose_labels
         Whether samples have pose and vertices, or 2D landmarks only.
+    first_unturned
+        Whether the first of each photograph's samples keeps its pose, to which the others' are
+        relative.
 
     Raises
     ------
@@ -117,9 +120,11 @@ class ProfiledPortraits:
         face_model: str | Path | None = None,
         model: str | Path = MODEL,
         pose_labels: bool = True,
+        first_unturned: bool = False,
     ) -> None:
         require_asset("portraits", folder)
         self.seed, self._window, self._pose_labels = seed, Window(*window), pose_labels
+        self._first_unturned = first_unturned
         self._model: FaceModel = load_face_model(find_asset("face-model", face_model))
         self._portraits: list[tuple[Path, FaceEstimates, int]] = []
         for place in find_assets("portraits", folder):
@@ -146,6 +151,8 @@ class ProfiledPortraits:
         sheet = self._sheet(index // IMAGES_PER_PORTRAIT)
         shot = sample_shot(rng, ShotDistribution(distance_m=(0.5, 2.5), cut_off_share=0.0))
         turned = turned_rotation(rng, sheet.rotation)
+        if self._first_unturned and index % IMAGES_PER_PORTRAIT == 0:
+            turned = sheet.rotation
         rotation = rotation_between(OPTICAL_AXIS, shot.translation_m) @ turned
         landmarks_m = sheet.vertices_m[self._model.landmarks68].astype(np.float64)
         landmarks_cam = transform(landmarks_m, rotation, shot.translation_m)
