@@ -153,7 +153,7 @@ def test_resume_refuses_other_options_by_name(cli, tmp_path, monkeypatch, more, 
     assert cli.predict(*arguments, "--threads", 2, "--batch-size", 3).code == 0
 
 
-WITHOUT_EFFECT_ON_RESULTS = {"out", "resume", "overwrite", "threads", "batch_size"}
+WITHOUT_EFFECT_ON_RESULTS = {"out", "resume", "overwrite", "threads", "workers", "batch_size"}
 WITH_EFFECT_ON_FAILURES_ONLY = {"max_megapixels"}  # failed inputs are always repeated
 SETTINGS_OF_OPTIONS = {
     **dict.fromkeys(("focal", "fov", "fov_axis"), "camera"),

@@ -153,6 +153,8 @@ def test_parquet_holds_bytes_structs_or_paths(tmp_path):
         assert found["source"].to_pylist() == ["t.parquet#0", "t.parquet#1", "t.parquet#2"]
         bad = [error is not None for error in found["error"].to_pylist()]
         assert bad == ([False, True, True] if name == "bytes" else [False, True, False])
+    with pytest.raises(ValueError, match="column: is for Parquet"):
+        find_shards(str(tmp_path / "in/photo.png"), 10, "jpg")
     with pytest.raises(ValueError, match=r"expected a column jpg, got id, path; choose another"):
         find_shards(str(tmp_path / "in/t.parquet"), 10, "jpg")
 

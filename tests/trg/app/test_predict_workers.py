@@ -12,8 +12,7 @@ from tests.support.clips import write_clip
 from tests.support.pixel_estimator import KILL, KILL_ONCE, SLEEP_ONCE, PixelEstimator, save_grey
 from trg.app.outputs import Outputs
 from trg.app.predict.options import PredictOptions
-from trg.app.predict.predictor import Predictor
-from trg.app.predict.workers import worth_workers
+from trg.app.predict.predictor import Predictor, worth_workers
 from trg.io.inputs import PhotoInput, UnreadableFolder, VideoInput, find_inputs
 from trg.io.records.writers import open_records
 

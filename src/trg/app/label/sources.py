@@ -98,6 +98,8 @@ def find_shards(source: str, size: int, column: str | None = None) -> list[Shard
         kind, listed = _of_one_kind(source, listed)
     if not listed:
         raise FileNotFoundError(f"{source}: expected photos, tars or Parquet files, found none")
+    if column is not None and kind != "parquet":
+        raise ValueError(f"column: is for Parquet; expected none, {source} holds {kind}")
     if kind == "photos":
         return [
             Shard(f"photos-{_hash(part)}", kind, root, tuple(name for name, _ in part))
@@ -105,8 +107,6 @@ def find_shards(source: str, size: int, column: str | None = None) -> list[Shard
         ]
     if kind == "parquet":
         column = _column(_join(root, listed[0][0]), column)
-    elif column is not None:
-        raise ValueError(f"column: is for Parquet; expected none, {source} holds {kind}")
     return [
         Shard(f"{_stem(name)}-{_hash([(name, size)])}", kind, root, (name,), column or "")
         for name, size in listed

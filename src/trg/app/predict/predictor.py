@@ -10,7 +10,6 @@ from trg.app.predict.options import PredictOptions
 from trg.app.predict.photos import PhotoPredictor, batches
 from trg.app.predict.result_log import PredictionObserver, ResultLog, Summary
 from trg.app.predict.videos import VideoPredictor
-from trg.app.predict.workers import ParallelPredictor, worth_workers
 from trg.estimator import HeadPoseEstimator
 from trg.face import Face
 from trg.inference.onnx_session import usable_cores
@@ -18,6 +17,9 @@ from trg.inference.size_memory import SizeEstimate, SizeMemory
 from trg.io.eye_distances import EyeDistances
 from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.writers import RecordWriter
+
+PHOTOS_PER_WORKER = 32
+"""Fewer are not worth the start of a process; a video is."""
 
 
 class Predictor:
@@ -78,6 +80,8 @@ class Predictor:
             size = self._person_size(PhotoPredictor(*work, log).largest_faces(photos))
             self._run_here(remaining, log, size)
             return log.summary
+        from trg.app.predict.workers import ParallelPredictor  # only where processes are started
+
         parallel = ParallelPredictor(*work, self._records.encode, log, count)
         size = self._person_size(parallel.largest_faces(photos))
         parallel.run(remaining, size, lambda items: self._run_here(items, log, size))
@@ -107,3 +111,10 @@ class Predictor:
                     videos.run(item)
                 elif isinstance(item, UnreadableFolder):
                     log.fail(item, item.message)
+
+
+def worth_workers(inputs: Sequence[MediaInput], cores: int) -> int:
+    """Return how many worker processes are worth their start for these inputs."""
+    photos = sum(isinstance(item, PhotoInput) for item in inputs)
+    videos = sum(isinstance(item, VideoInput) and not item.is_live for item in inputs)
+    return max(1, min(cores, photos // PHOTOS_PER_WORKER + videos))

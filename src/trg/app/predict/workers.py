@@ -36,9 +36,6 @@ from trg.io.inputs import MediaInput, PhotoInput, UnreadableFolder, VideoInput
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.writers import RecordEncoder
 
-PHOTOS_PER_WORKER = 32
-"""Fewer are not worth the start of a process; a video is."""
-
 PARTS_AHEAD = 256
 """Largest number of parts whose results wait for those of an earlier one."""
 
@@ -49,13 +46,6 @@ SPOOL_BYTES = 2**20
 Event = tuple[str, tuple[Any, ...]]
 """A method of :class:`~trg.app.predict.result_log.ResultLog` with its arguments; in a first pass, a
 face."""
-
-
-def worth_workers(inputs: Sequence[MediaInput], cores: int) -> int:
-    """Return how many worker processes are worth their start for these inputs."""
-    photos = sum(isinstance(item, PhotoInput) for item in inputs)
-    videos = sum(isinstance(item, VideoInput) and not item.is_live for item in inputs)
-    return max(1, min(cores, photos // PHOTOS_PER_WORKER + videos))
 
 
 class _Claim(NamedTuple):
