@@ -124,7 +124,6 @@ def test_files_of_another_run_into_the_folder_are_replaced(cli, tmp_path):  # no
         (("--ipd", "60"), "interpupillary_m was None, is 0.06"),
         (("--no-smooth",), "smooth was True, is False"),
         (("--size", "frame"), "size was 'person', is 'frame'"),
-        (("--two-pass",), "two_pass was False, is True"),
         (("--same-person",), "same_person was False, is True"),
         (("--flip-tta",), "flip_tta was False, is True"),
         (("--smallest-face", "40"), "smallest_face_px was None, is 40"),
