@@ -60,15 +60,18 @@ class TrackingOptions:
     """Frames after which a lost track is deleted. Its id remains that of the person."""
     bridged_s: float = 2.0
     """Time after which a face at the place of a lost one must be recognised more surely."""
+    remembered_people: int = 200
+    """People out of sight who are remembered: those seen last."""
     min_iou: float = 0.2
     """Least intersection over union of a detection and a lost track's box to recover the track."""
 
     def __post_init__(self) -> None:
         check_max_faces(self.max_faces)
-        if self.redetect_every < 1 or self.lost_track_buffer < 0:
+        if self.redetect_every < 1 or self.lost_track_buffer < 0 or self.remembered_people < 0:
             raise ValueError(
-                "tracking: expected redetect_every of at least 1 and lost_track_buffer of at least "
-                f"0, got {self.redetect_every} and {self.lost_track_buffer}"
+                "tracking: expected redetect_every of at least 1, lost_track_buffer and "
+                f"remembered_people of at least 0, got {self.redetect_every}, "
+                f"{self.lost_track_buffer} and {self.remembered_people}"
             )
 
 
@@ -112,12 +115,13 @@ class FaceTracker:
         self._interpupillary_m = interpupillary_m
         self._sizes: dict[int, SizeMemory] = {}
         self._people: dict[int, Person] = {}
+        self._person_count = 0
         self._tracks: list[_Track] = []
         self._frames_since_detection = 0
 
     @property
     def sizes(self) -> dict[int, SizeEstimate]:
-        """The sizes of all people so far by id; empty without size memory."""
+        """The sizes of the people who are remembered by id; empty without size memory."""
         found = {number: memory.estimate for number, memory in self._sizes.items()}
         return {number: size for number, size in found.items() if size is not None}
 
@@ -256,7 +260,9 @@ class FaceTracker:
         ]
         number = recognize(signature, absent, nearby)
         if number is None:
-            number = len(self._people)
+            number = self._person_count
+            self._person_count += 1
+            self._forget()
             self._people[number] = Person(signature, signature, face, time_s)
             if self._options.size == "person":
                 known = self._known_sizes.get(number)
@@ -266,6 +272,15 @@ class FaceTracker:
         track.id = number
         smoothing = self._options.smoothing
         track.smoother = None if smoothing is None else FaceSmoother(smoothing)
+
+    def _forget(self) -> None:
+        """Forget those not seen for longest: over days, a camera sees any number of people."""
+        tracked = {track.id for track in self._tracks}
+        absent = [number for number in self._people if number not in tracked]
+        absent.sort(key=lambda number: self._people[number].last_time_s, reverse=True)
+        for number in absent[self._options.remembered_people :]:
+            del self._people[number]
+            self._sizes.pop(number, None)
 
     def _known_m(self, number: int) -> float | None:
         """Return a person's known distance between the pupils."""

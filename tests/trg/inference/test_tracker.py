@@ -224,6 +224,19 @@ def test_a_cut_to_another_person_at_the_same_place_starts_a_new_identity():
     assert len(scene.tracker.sizes) == 2
 
 
+def test_of_many_people_those_seen_last_are_remembered():
+    people = [replace(LEFT, width=width) for width in (1.0, 1.3, 1.6)]
+    scene = MovingScene(remembered_people=1, lost_track_buffer=0)
+    for number, person in enumerate(people):
+        scene.heads[:] = [person]
+        assert [scene.ids() for _ in range(3)] == [[number]] * 3
+    assert sorted(scene.tracker.sizes) == [1, 2]
+    scene.heads[:] = [people[1]]
+    assert scene.ids() == [1]
+    scene.heads[:] = [people[0]]
+    assert scene.ids() == [3], "forgotten"
+
+
 @pytest.mark.parametrize("gap_s", [1.0, 20.0])
 @pytest.mark.parametrize("place", [0.0, 0.25])
 def test_a_person_who_returns_keeps_the_id(gap_s, place):
