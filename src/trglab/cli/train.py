@@ -32,7 +32,8 @@ def train(
     Parameters
     ----------
     recipe
-        ``small``, ``fast``, ``synthetic_r18``, ``paper``, ``paper_single`` or ``tiny``;
+        ``small``, ``fast``, ``synthetic_r18``, ``paper``, ``paper_single``,
+        ``paper_v2`` or ``tiny``;
         ``NAME/ROW`` selects the network of a row of the paper's Table 1, for example
         ``small/landmark-free``.
     folder
@@ -42,7 +43,8 @@ def train(
         ``datasets.1.target=my_faces:MyFaces``, which adds a dataset (docs/extending.md).
     option
         Arguments of the recipe. ``paper``: ``--option.arkitface FOLDER --option.w300lp FOLDER``,
-        data sets or their packed stores. ``paper_single``: ``--option.arkitface FOLDER``.
+        data sets or their packed stores. ``paper_single``: ``--option.arkitface FOLDER``;
+        ``paper_v2``: either.
         ``small``, ``fast`` and ``synthetic_r18``: ``--option.pack STORE`` and
         ``--option.holdout_pack STORE`` read rendered faces; ``--option.without
         hair_meshes,photo_skin`` and ``--option.holdout_without`` leave ingredients out;
