@@ -6,8 +6,8 @@ Usage::
 
 The folder gets ``vectors.json`` (results of single functions), ``models/``, ``pictures/`` and
 ``clip/`` (PNG files) with ``pictures.json`` and ``clip.json`` (what this package estimates in
-them), and ``clip.y4m`` and ``clip.webm``, the same clip for a browser's pretended webcam and as a
-file.
+them), ``clip.y4m`` and ``clip.webm``, the same clip for a browser's pretended webcam and as a file,
+and ``photo.jpg``, with a focal length in its EXIF.
 Everything is made by this package.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 import trg
 from tests.support.rendered_heads import RenderedHead, plain_studio
@@ -82,7 +82,8 @@ CONSTANTS = {
     "posePipeline": (
         pose_pipeline,
         "BOX_TOLERANCE MAX_REFINEMENTS LEVEL_ROLL_DEG MAX_CROP_ROLL_DEG CERTAIN_ROLL_DEG "
-        "SEARCH_ROLLS_DEG SURE_CONFIDENCE FOUND_CONFIDENCE DUPLICATE_IOU",
+        "SEARCH_ROLLS_DEG SURE_CONFIDENCE AGREED_CONFIDENCE AGREED_ROLL_DEG FOUND_CONFIDENCE "
+        "DUPLICATE_IOU",
     ),
     "tracker": (tracker, "SPARE_CANDIDATES"),
     "virtualCamera": (virtual_camera, "BOX_MARGIN MIN_BOX_PX MAX_BOX_SCALE MAX_SIDE_RAYS"),
@@ -104,6 +105,7 @@ def write_web_test_data(folder: Path) -> None:
     _write_json(folder / "vectors.json", vectors())
     estimate = trg.HeadPoseEstimator()
     write_pictures(folder, estimate)
+    write_photo(folder)
     write_clip(folder, estimate)
 
 
@@ -125,6 +127,14 @@ def write_pictures(folder: Path, estimate: trg.HeadPoseEstimator) -> None:
             }
         )
     _write_json(folder / "pictures.json", entries)
+
+
+def write_photo(folder: Path) -> None:
+    """Write a picture as a photo of a lens of 28 mm, as on 35 mm film."""
+    pixels = RenderedHead(plain_studio(), seed=3).render(CLIP_CAMERA, np.eye(3), (0.0, 0.0, 0.7))
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 28
+    Image.fromarray(pixels).save(folder / "photo.jpg", quality=95, exif=exif)
 
 
 def _pictures() -> Iterator[tuple[np.ndarray, Camera | None]]:
@@ -158,15 +168,15 @@ def _random_view(head: RenderedHead, rng: np.random.Generator) -> tuple[np.ndarr
 def write_clip(folder: Path, estimate: trg.HeadPoseEstimator) -> None:
     """Write a clip of a turning head, its true poses, and its faces as tracked."""
     (folder / "clip").mkdir(exist_ok=True)
-    head = RenderedHead(plain_studio(), seed=3)
+    head = RenderedHead(plain_studio(), seed=5)
     tracking = estimate.tracker()
     frames, entries = [], []
     for index in range(CLIP_FRAMES):
         phase = 2.0 * math.pi * index / CLIP_FRAMES
         rotation = rotation_from_euler(
-            np.array([35.0 * math.sin(phase), 12.0 * math.sin(2.0 * phase), 10.0 * math.cos(phase)])
+            np.array([30.0 * math.sin(phase), 8.0 * math.sin(2.0 * phase), 8.0 * math.cos(phase)])
         )
-        translation_m = np.array([0.08 * math.cos(phase), 0.02, 0.6 + 0.1 * math.sin(phase)])
+        translation_m = np.array([0.05 * math.cos(phase), 0.02, 0.5 + 0.03 * math.sin(phase)])
         pixels = head.render(CLIP_CAMERA, rotation, translation_m, noise_seed=index)
         Image.fromarray(pixels).save(folder / "clip" / f"{index:03}.png")
         frames.append(pixels)

@@ -91,6 +91,7 @@ export class Session {
     this.close();
     this.source = file.name;
     this.#isPicture = !file.type.startsWith("video/");
+    this.events.onChange();
     try {
       await (this.#isPicture ? this.#openPicture(file) : this.#openClip(file));
     } catch {

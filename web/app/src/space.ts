@@ -23,6 +23,10 @@ import { type Camera, type Face } from "trg-headpose";
 import { colourOf } from "./colours.ts";
 import { numberOf } from "./overlay.ts";
 
+/** Where the viewer is, in depths of the frustum from its middle; farther where the view is narrow. */
+const EYE = [0.8, 0.45, 0.75] as const;
+const NARROW_ASPECT = 1.6;
+
 /** Depth of the frustum where there is no face. */
 const EMPTY_DEPTH_M = 0.6;
 
@@ -54,8 +58,9 @@ export class Space {
     this.#content.add(frustum(camera, depthM), ...faces.map(headOf));
     if (!this.#isPlaced) {
       this.#isPlaced = faces.length > 0;
-      this.#controls.target.set(0, 0, -depthM / 2);
-      this.#eye.position.set(1.1 * depthM, 0.6 * depthM, 0.5 * depthM);
+      const far = depthM * Math.max(1, NARROW_ASPECT / this.#eye.aspect);
+      this.#controls.target.set(0, 0, -0.6 * depthM);
+      this.#eye.position.set(EYE[0] * far, EYE[1] * far, EYE[2] * far - 0.6 * depthM);
       this.#controls.update();
     }
     this.#render();

@@ -37,6 +37,9 @@ export const CERTAIN_ROLL_DEG = 45;
 export const SEARCH_ROLLS_DEG = [120, -120] as const;
 /** Faces with less confidence are searched at other rolls. */
 export const SURE_CONFIDENCE = 0.997;
+/** A face of this confidence is not searched where its roll and the detector's differ by less. */
+export const AGREED_CONFIDENCE = 0.98;
+export const AGREED_ROLL_DEG = 45;
 /** Least confidence of a face that was found by a search. */
 export const FOUND_CONFIDENCE = 0.9;
 /** Crops per call of the network. */
@@ -50,6 +53,8 @@ export interface FaceRequest {
   readonly region: Box | Face;
   /** Approximate roll of the face in a box, clockwise in the image; it may be wrong. */
   readonly rollDeg: number;
+  /** Roll by the detector's landmarks; null: not detected. */
+  readonly detectedRollDeg: number | null;
 }
 
 interface ScoredFace {
@@ -58,8 +63,9 @@ interface ScoredFace {
 }
 
 export function requestOf(detection: Detection): FaceRequest {
-  const rollDeg = rollDegOf(detection);
-  return { region: detection.box, rollDeg: Math.abs(rollDeg) > CERTAIN_ROLL_DEG ? rollDeg : 0 };
+  const detectedRollDeg = rollDegOf(detection);
+  const rollDeg = Math.abs(detectedRollDeg) > CERTAIN_ROLL_DEG ? detectedRollDeg : 0;
+  return { region: detection.box, rollDeg, detectedRollDeg };
 }
 
 export class PosePipeline {
@@ -77,9 +83,7 @@ export class PosePipeline {
     const cameras = requests.map((request) => virtualCameraOf(request, camera));
     const results = await this.#estimateRefined(image, camera, cameras);
     const trials = cameras.flatMap((virtual, index) => {
-      const isDetection = !(requests[index]!.region instanceof Face);
-      const isSure = confidenceOf(results[index]!) >= SURE_CONFIDENCE;
-      if (virtual === null || !isDetection || isSure) return [];
+      if (virtual === null || !needsSearch(requests[index]!, results[index]!)) return [];
       return SEARCH_ROLLS_DEG.map((rollDeg) => ({ index, virtual: virtual.rolled(rollDeg) }));
     });
     const found = await this.#estimateRefined(image, camera, trials.map(({ virtual }) => virtual));
@@ -157,6 +161,15 @@ export class PosePipeline {
   }
 }
 
+/** Whether a face may be at another roll than the one that the network sees. */
+function needsSearch({ region, detectedRollDeg }: FaceRequest, found: Face | null): boolean {
+  const confidence = confidenceOf(found);
+  if (region instanceof Face || confidence >= SURE_CONFIDENCE) return false;
+  if (found === null || detectedRollDeg === null || confidence < AGREED_CONFIDENCE) return true;
+  const turns = (levelRollDegOf(found) - detectedRollDeg) / 360;
+  return 360 * Math.abs(turns - Math.round(turns)) > AGREED_ROLL_DEG;
+}
+
 /** Whether the landmarks' box differs too much from the crop, or the face rolls in it. */
 function needsRefinement({ face, features }: ScoredFace, crop: FaceCrop): boolean {
   if (features.offset > BOX_TOLERANCE || features.side > Math.log1p(BOX_TOLERANCE)) return true;
@@ -190,10 +203,14 @@ function virtualCameraOf({ region, rollDeg }: FaceRequest, camera: Camera): Virt
 }
 
 function virtualCameraOfFace(face: Face): VirtualCamera {
-  const levelFromCam = transpose(rotationBetween(OPTICAL_AXIS, face.translationM));
-  const rollDeg = rollDegFromRotation(multiply(levelFromCam, face.rotation));
   const landmarks68CamM = pick(face.landmarksCamM(), face.topology.landmarks68, 3);
-  return VirtualCamera.ofLandmarks(landmarks68CamM, cropRollDeg(rollDeg));
+  return VirtualCamera.ofLandmarks(landmarks68CamM, cropRollDeg(levelRollDegOf(face)));
+}
+
+/** The roll that a camera sees which looks straight at the head. */
+function levelRollDegOf(face: Face): number {
+  const levelFromCam = transpose(rotationBetween(OPTICAL_AXIS, face.translationM));
+  return rollDegFromRotation(multiply(levelFromCam, face.rotation));
 }
 
 function confidenceOf(face: Face | null): number {

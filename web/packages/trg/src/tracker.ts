@@ -86,7 +86,7 @@ export class FaceTracker {
 
   /** The faces of the next frame, in the order of their ids. */
   async track(image: RgbaImage, camera: Camera, timeS: number): Promise<Face[]> {
-    const requests = this.#tracks.map(({ lastFace }) => ({ region: lastFace, rollDeg: 0 }));
+    const requests = this.#tracks.map(({ lastFace }) => ({ region: lastFace, rollDeg: 0, detectedRollDeg: null }));
     await this.#estimate(this.#tracks, image, camera, requests);
     if (this.#needsDetection()) await this.#redetect(image, camera);
     this.#mergeDuplicates();
