@@ -10,6 +10,7 @@ import pytest
 
 import trg
 from tests.support.child_process import ROOT, run_python
+from tests.support.cli import Cli
 from trg.app.cli import EXTRA_OF_PACKAGE, RESEARCH_VERBS, app
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 
@@ -101,6 +102,15 @@ def test_a_reader_that_closes_the_pipe_ends_the_program_quietly(arguments):
     close = "import os\nreader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
     done = run_python(f"{close}{RUN}main()", *arguments)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ctrl_c_ends_any_verb_with_one_line(capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trg.app.installation.bundled_models", interrupted)
+    done = Cli(capsys, monkeypatch)("models")
+    assert (done.code, done.out, done.err) == (130, "", "stopped\n")
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "my clip.MP4", "-", "{folder}"])

@@ -15,6 +15,7 @@ app = App(
     help="6DoF head pose and dense 3D face landmarks from a single image.",
     version=__version__,
     version_flags=["--version", "-V"],
+    suppress_keyboard_interrupt=False,  # `main` says that it stopped
 )
 app.register_install_completion_command(help="Install completion for this shell.")
 TRAINING = Group("Training and synthetic data (needs the extra `train`)", sort_key=1)
