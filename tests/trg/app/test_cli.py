@@ -10,7 +10,7 @@ import pytest
 
 import trg
 from tests.support.child_process import ROOT, run_python
-from tests.support.cli import Cli
+from tests.support.cli import Cli, trg_cli  # noqa: F401 -- a fixture
 from trg.app.cli import EXTRA_OF_PACKAGE, RESEARCH_VERBS, app
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 
@@ -30,7 +30,8 @@ def test_product_verbs_import_no_research_package(arguments):
     shown = run_python(RUN + report, *arguments).stdout
     assert "imported: []" in shown
     if arguments == ("--help",):
-        verbs = ["predict", "doctor", "models", *RESEARCH_VERBS]
+        verbs = ["predict", "live", "web", "serve", "label", "movement", "camera", "doctor"]
+        verbs += ["models", *RESEARCH_VERBS]
         places = [shown.index(f"│ {name} ") for name in verbs]
         assert places == sorted(places), "in the order of use"
         for verb in RESEARCH_VERBS.values():
@@ -120,6 +121,25 @@ def test_a_photo_in_place_of_a_verb_suggests_predict(tmp_path, name):
     assert done.returncode == 2
     assert f"did you mean: trg predict {shlex.join([name, '--landmarks'])}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["predict", "photo.jpg", "-o", "-"],
+        ["predict", "--camera", "-", "photo.jpg"],
+        ["live", "clip.mp4", "--view", "-"],
+        ["movement", "-"],
+        ["web", "--out", "-"],
+    ],
+)
+def test_a_hyphen_where_no_standard_stream_is_known_is_an_error_and_no_file_of_that_name(
+    trg_cli,  # noqa: F811
+    tokens,
+):
+    done = trg_cli(*tokens)
+    assert done.code == 2
+    assert "-: expected a name; only `trg predict -` reads standard input" in done.err
 
 
 def test_every_optional_dependency_has_its_extra_in_messages():

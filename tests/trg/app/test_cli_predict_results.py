@@ -72,9 +72,14 @@ def test_a_file_with_the_name_of_a_layer_is_a_source(tmp_path, monkeypatch):
     (tmp_path / "box").touch()
     default = "--draw=mesh,axes,box,label"
     assert complete_draw(["predict", "--draw", "box"]) == ["predict", default, "box"]
-    assert complete_draw(["--draw", "mesh", "box"]) == ["--draw=mesh", "box"]
-    assert complete_draw(["a.jpg", "--draw"]) == ["a.jpg", default]
-    assert complete_draw(["--draw", "--resume"]) == [default, "--resume"]
+    assert complete_draw(["predict", "--draw", "mesh", "box"]) == ["predict", "--draw=mesh", "box"]
+    assert complete_draw(["predict", "a.jpg", "--draw"]) == ["predict", "a.jpg", default]
+    assert complete_draw(["predict", "--draw", "--resume"]) == ["predict", default, "--resume"]
+
+
+@pytest.mark.parametrize("given", [["camera", "--draw", "mesh"], ["predict", "--", "--draw"]])
+def test_what_is_no_option_of_predict_is_left_as_it_is(given):
+    assert complete_draw(given) == given
 
 
 def test_earlier_results_are_replaced_only_when_asked(cli, tmp_path):  # noqa: F811

@@ -116,6 +116,9 @@ EXTRA_OF_PACKAGE = {
 }
 """Import names of the optional dependencies in pyproject.toml, and the extra of each."""
 
+STDIN_VERBS = ("predict", "live")
+"""Verbs that know a lone hyphen: as a photo, and as a receiver."""
+
 EXIT_BROKEN_PIPE = 141
 """Exit code by shell convention: 128 plus SIGPIPE."""
 
@@ -128,10 +131,8 @@ def main() -> None:
         sys.exit(2)
     try:
         _refuse_media_as_verb(sys.argv[1:])
-        # cyclopts takes a lone hyphen for an option; the shell leaves a quoted tilde.
-        tokens = [
-            STDIN_NAME if token == STDIN_ARGUMENT else _expand_home(token) for token in sys.argv[1:]
-        ]
+        # The shell leaves a quoted tilde.
+        tokens = _name_stdin([_expand_home(token) for token in sys.argv[1:]])
         try:
             app(complete_view(complete_draw(tokens)), console=ResultConsole())
         finally:
@@ -148,6 +149,31 @@ def main() -> None:
     except KeyboardInterrupt:
         messages.print("stopped")
         sys.exit(130)
+
+
+def _name_stdin(tokens: Sequence[str]) -> list[str]:
+    """Replace a lone hyphen, which the parser takes for an option, where a verb knows it.
+
+    Raises ValueError elsewhere: as the value of an option, or of a verb that knows none.
+    """
+    if STDIN_ARGUMENT not in tokens:
+        return list(tokens)
+    verb = tokens[0]
+    with_value: set[str] = set()
+    if verb in STDIN_VERBS:
+        arguments = app[verb].assemble_argument_collection()
+        with_value.update(*(each.names for each in arguments if each.token_count()[0]))
+        with_value -= {"--draw", "--send"}  # the layers may be left out; the receiver is known
+    named: list[str] = []
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        if token == STDIN_ARGUMENT and (verb not in STDIN_VERBS or before in with_value):
+            raise ValueError(
+                f"{before} -: expected a name; only `trg predict -` reads standard input (a "
+                "picture), and only `trg live SOURCE --send -` writes to standard output by that "
+                "name"
+            )
+        named.append(STDIN_NAME if token == STDIN_ARGUMENT else token)
+    return named
 
 
 def _expand_home(token: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 camera = App(
     name="camera",
     help="Show, list and calibrate cameras, on whose focal length distances depend.",
-    sort_key=3,
+    sort_key=6,
 )
 app.command(camera)
 

@@ -18,7 +18,7 @@ HEADLINES = ("mae_r_deg", "ge_deg", "tz_relative", "landmarks_mm", "add_mm", "st
 """Prefixes of the head pose figures that are shown by default."""
 
 
-@app.command(sort_key=1)
+@app.command(sort_key=7)
 def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None) -> None:
     """Show what is installed, and test it on a bundled synthetic face.
 
@@ -50,7 +50,7 @@ def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = 
         sys.exit(1)
 
 
-@app.command(sort_key=2)
+@app.command(sort_key=8)
 def models(*, all_figures: bool = False) -> None:
     """List the bundled models: size, licence and accuracy.
 

@@ -60,7 +60,7 @@ class LabelOptions:
     column: str | None = None
 
 
-@app.command(sort_key=0)
+@app.command(sort_key=4)
 def label(
     source: str,
     out: str,

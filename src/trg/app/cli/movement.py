@@ -12,7 +12,7 @@ from rich.markup import escape
 from trg.app.cli.shared import app, messages
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=5)
 def movement(
     *results: Path,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,

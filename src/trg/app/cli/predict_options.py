@@ -311,12 +311,12 @@ class ProcessingOptions:
 
 
 def complete_draw(tokens: Sequence[str]) -> list[str]:
-    """Give ``--draw`` its value: the layers that follow it, or else the default ones.
+    """Give ``--draw`` of ``trg predict`` its value: the layers after it, or else the default ones.
 
     A file that exists is a source, even if it has the name of a layer; ``--draw=box`` is always a
     layer.
     """
-    if "--draw" not in tokens:
+    if list(tokens[:1]) != ["predict"] or "--draw" not in tokens:
         return list(tokens)
     from trg.io.overlay import DEFAULT_LAYERS, Layer
 

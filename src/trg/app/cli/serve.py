@@ -114,7 +114,7 @@ class LimitOptions:
     timeout: float = 30.0
 
 
-@app.command(sort_key=2)
+@app.command(sort_key=3)
 def serve(
     *,
     listening: ListenOptions = ListenOptions(),

@@ -44,10 +44,11 @@ def complete_option(
 ) -> list[str]:
     """Give an option its value: the token that follows it if it is one, or else the default.
 
-    The parser itself knows no option whose value may be left out.
+    The parser itself knows no option whose value may be left out. What follows ``--`` is no option.
     """
     complete: list[str] = []
-    for token in tokens:
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    for token in tokens[:end]:
         if complete and complete[-1] == option:
             complete[-1] = f"{option}={token if is_value(token) else default}"
             if is_value(token):
@@ -55,7 +56,7 @@ def complete_option(
         complete.append(token)
     if complete and complete[-1] == option:
         complete[-1] = f"{option}={default}"
-    return complete
+    return [*complete, *tokens[end:]]
 
 
 def key_values(pairs: tuple[str, ...]) -> dict[str, Any]:

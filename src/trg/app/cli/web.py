@@ -14,7 +14,7 @@ from trg.inference.bundle import DEFAULT_BUNDLE
 PORT = 8765
 
 
-@app.command(sort_key=3)
+@app.command(sort_key=2)
 def web(
     *,
     model: Annotated[str, Parameter(name=["--model", "-m"])] = DEFAULT_BUNDLE,
