@@ -23,7 +23,10 @@ const fov = element("fov", HTMLInputElement);
 const fovReset = element("fov-reset", HTMLButtonElement);
 const eyes = element("eyes", HTMLInputElement);
 const layerBoxes = [...document.querySelectorAll<HTMLInputElement>("input[name=layer]")];
-const downloads = ["snapshot", "jsonl", "csv", "glb"].map((id) => element(id, HTMLButtonElement));
+const snapshot = element("snapshot", HTMLButtonElement);
+const jsonl = element("jsonl", HTMLButtonElement);
+const csv = element("csv", HTMLButtonElement);
+const glb = element("glb", HTMLButtonElement);
 
 const context = view.getContext("2d")!;
 const panel = new Panel();
@@ -83,13 +86,15 @@ function connect(estimator: HeadPoseEstimator, overlay: Overlay): void {
       const count = shown.faces.length;
       view.setAttribute("aria-label", `${session.source}: ${count} ${count === 1 ? "face" : "faces"}`);
       element("hint", HTMLParagraphElement).hidden = true;
-      for (const button of downloads) button.disabled = button.id === "glb" && count === 0;
+      for (const button of [snapshot, jsonl, csv]) button.disabled = false;
+      glb.disabled = count === 0;
     },
     onChange() {
       webcam.textContent = session.isWebcam ? "Stop the webcam" : "Use the webcam";
       pause.disabled = !session.isVideo;
       pause.textContent = session.isPaused ? "Go on" : "Pause";
       pause.setAttribute("aria-pressed", String(session.isPaused));
+      for (const button of [jsonl, csv]) button.disabled ||= session.records.isEmpty;
       status.textContent = session.source === null ? "Ready." : session.source;
     },
     onError: showError,
@@ -141,7 +146,6 @@ function connect(estimator: HeadPoseEstimator, overlay: Overlay): void {
     });
   }
 
-  const [snapshot, jsonl, csv, glb] = downloads as [HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement];
   const name = () => (session.source ?? "faces").replace(/\.[^.]*$/, "");
   snapshot.addEventListener("click", () => view.toBlob((blob) => blob && save(blob, `${name()}.png`)));
   jsonl.addEventListener("click", () => save(new Blob([session.records.jsonLines]), `${name()}.jsonl`));

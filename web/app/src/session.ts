@@ -90,6 +90,7 @@ export class Session {
   async openFile(file: File): Promise<void> {
     this.close();
     this.source = file.name;
+    this.records = new Records();
     this.#isPicture = !file.type.startsWith("video/");
     this.events.onChange();
     try {
@@ -102,6 +103,8 @@ export class Session {
 
   async openWebcam(): Promise<void> {
     this.close();
+    this.records = new Records();
+    this.events.onChange();
     try {
       this.video.srcObject = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
@@ -121,7 +124,7 @@ export class Session {
     else this.video.pause();
   }
 
-  /** Ends the source; the last picture stays. */
+  /** Ends the source; the last picture and the records stay. */
   close(): void {
     this.#tracking?.abort();
     this.#tracking = null;
@@ -137,7 +140,6 @@ export class Session {
     this.#exif = undefined;
     this.#isPicture = false;
     this.source = null;
-    this.records = new Records();
     this.events.onChange();
   }
 
