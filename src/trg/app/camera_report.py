@@ -11,7 +11,7 @@ from trg.geometry.camera_source import FieldOfView, SizelessCalibration, resolve
 from trg.io.devices import camera_by_name, find_device
 from trg.io.exif import FILM_DIAGONAL_MM
 from trg.io.images import is_image_file, photo_camera
-from trg.io.inputs import VIDEO_SUFFIXES
+from trg.io.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 
 Rows: TypeAlias = list[tuple[str, str]]
 
@@ -58,6 +58,8 @@ def camera_rows(argument: str) -> Rows:
         with VideoReader(argument) as reader:
             camera = Camera.assumed(reader.width, reader.height)
         return _rows(camera, "videos do not tell the focal length")
+    if not os.path.exists(argument) and os.path.splitext(argument)[1].lower() in PHOTO_SUFFIXES:
+        raise FileNotFoundError(f"{argument}: expected a photo, found no such file")
     given = camera_by_name(argument)
     if isinstance(given, FieldOfView):
         assert given.aspect is not None

@@ -85,12 +85,14 @@ def _parse_form(boundary: bytes, body: bytes, max_pictures: int) -> Submission:
         if name in fields or len(fields) == MAX_FIELDS or len(data) > MAX_FIELD_BYTES:
             raise _unprocessable(
                 f"{name[:40]}: expected each field once, at most {MAX_FIELDS} fields, and at most "
-                f"{MAX_FIELD_BYTES:,} bytes in each"
+                f"{MAX_FIELD_BYTES:,} bytes in each; pictures are parts {IMAGE_FIELD!r}"
             )
         try:
             fields[name] = data.decode()
         except UnicodeDecodeError:
-            raise _unprocessable(f"{name[:40]}: expected text in UTF-8") from None
+            raise _unprocessable(
+                f"{name[:40]}: expected text in UTF-8; pictures are parts {IMAGE_FIELD!r}"
+            ) from None
 
     parser = FormParser(
         "multipart/form-data",

@@ -37,7 +37,9 @@ class RequestOptions(BaseModel):
     fov: Annotated[
         float | None, Field(gt=0, lt=180, description="The camera's field of view, degrees.")
     ] = None
-    fov_axis: Annotated[FovAxis, Field(description="What `fov` spans.")] = "horizontal"
+    fov_axis: Annotated[
+        FovAxis | None, Field(description="What `fov` spans; horizontal by default.")
+    ] = None
     camera: Annotated[
         str | None,
         Field(
@@ -70,12 +72,14 @@ class RequestOptions(BaseModel):
     def _check(self) -> RequestOptions:
         if sum(each is not None for each in (self.focal, self.fov, self.camera)) > 1:
             raise ValueError("camera: expected one of focal, fov and camera")
+        if self.fov_axis is not None and self.fov is None:
+            raise ValueError("fov_axis: expected fov as well, whose axis it is")
         return self
 
     def resolve_camera(self) -> CameraLike | None:
         """Return the given camera, None if there is none; raises ValueError if it is none."""
         if self.fov is not None:
-            return FieldOfView(self.fov, self.fov_axis)
+            return FieldOfView(self.fov, self.fov_axis or "horizontal")
         if self.camera is None:
             return self.focal
         text = self.camera.strip()

@@ -57,6 +57,10 @@ def test_a_camera_without_an_argument_or_of_an_unknown_name_is_an_error(cli):
     done = cli("camera", "show", "Logitech C921")
     assert done.code == 2
     assert "Logitech C920" in done.err
+    assert (
+        "nowhere.jpg: expected a photo, found no such file"
+        in cli("camera", "show", "nowhere.jpg").err
+    )
 
 
 def test_predict_takes_a_device_by_name(cli, tmp_path):

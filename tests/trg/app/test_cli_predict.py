@@ -320,6 +320,7 @@ def test_a_fisheye_camera_and_one_that_folds_over(cli, tmp_path):  # noqa: F811
         (["{in}", "--focal", "500", "--fov", "60"], "one of --focal"),
         (["{in}", "--focal", "-1"], "above 0"),
         (["{in}", "--fov", "190"], "degrees"),
+        (["{in}", "--fov-axis", "vertical"], "expected --fov DEGREES beside --fov-axis vertical"),
         (["{in}", "--camera", "{in}/none.yaml"], "none.yaml"),
         (["{in}", "--draw"], "-o DIR"),
         (["{in}", "--mesh", "ply"], "-o DIR"),

@@ -174,7 +174,7 @@ def test_lists_patterns_and_mixed_folders(tmp_path):
     assert [each.names for each in shards] == [(f"set-{number}.tar",) for number in range(3)]
     save_grey(tmp_path / "mixed/a.png")
     write_tar(tmp_path / "mixed/set.tar")
-    with pytest.raises(ValueError, match="got photos: 1, tar: 1"):
+    with pytest.raises(ValueError, match="got photos: 1, tar: 1; name those of one kind"):
         find_shards(str(tmp_path / "mixed"), 10)
     with pytest.raises(FileNotFoundError, match="found nothing"):
         find_shards(str(tmp_path / "absent"), 10)
@@ -197,6 +197,15 @@ def test_sources_and_results_in_an_object_store(tmp_path):
         LabelFolder("memory://out").open({"a": 2})
     store.rm("/photos", recursive=True)
     store.rm("/out", recursive=True)
+
+
+@pytest.mark.parametrize("out", ["photos", "photos/labels"])
+def test_results_below_the_source_are_refused_because_they_would_be_sources(cli, tmp_path, out):  # noqa: F811
+    save_photos(tmp_path / "photos", 2)
+    done = cli("label", tmp_path / "photos", tmp_path / out)
+    assert done.code == 2
+    assert "expected a folder outside of the source" in done.err
+    assert len(list((tmp_path / "photos").iterdir())) == 1
 
 
 def test_shares_of_an_array_of_jobs_complete_each_other(cli, tmp_path):  # noqa: F811

@@ -72,6 +72,13 @@ def test_a_request_without_any_good_picture_is_unprocessable_and_tells_why(servi
     ]
 
 
+def test_a_picture_in_a_part_of_another_name_is_told_the_name(service):
+    for content in (picture(), b"\xff" * 70_000):
+        answer = service.post_form(("file", "a.png", content))
+        assert answer.status == 422
+        assert "pictures are parts 'image'" in answer.error
+
+
 def test_the_orientation_in_exif_is_respected(service):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -113,6 +120,7 @@ NAN_CAMERA = json.dumps({**CALIBRATION, "fx": float("nan")})
         ),
         *("focal=nan", "focal=inf", "focal=-1", "focal=0", "focal=1e300", "focal=1&fov=50"),
         *("ipd=nan", "ipd=0.063", "ipd=1e999", "fov_axis=oblique", "frame=maya", "landmarks=maybe"),
+        *("fov_axis=vertical", "fov_axis=vertical&focal=500"),
         *("max_faces=0", "max_faces=6", "max_faces=1.5", "max_faces=99999999999999999999"),
         *("blendshapes=2", "landmark=1", "model=other", "model=../constant", "url=http://a/b"),
         *("camera=", "camera=/etc/passwd", "camera=file:///etc/passwd", "camera=http://a/b.yaml"),

@@ -106,6 +106,11 @@ def label(
     if engine == "ray" and workers is not None:
         raise ValueError("workers: are of the engine local; Ray starts one per core of its cluster")
     processing = ProcessingOptions(options.model, options.flip_tta)
+    if f"{absolute_url(out)}/".startswith(f"{absolute_url(source).rstrip('/')}/"):
+        raise ValueError(
+            f"{out}: expected a folder outside of the source, whose files the next run would take "
+            f"for sources; got one in {source}"
+        )
     predict_options = PredictOptions(
         camera=camera.resolve(),
         max_faces=options.max_faces,

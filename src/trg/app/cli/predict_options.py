@@ -170,7 +170,7 @@ class CameraOptions:
     fov
         The field of view in degrees.
     fov_axis
-        What ``--fov`` spans: ``horizontal``, ``vertical`` or ``diagonal``.
+        What ``--fov`` spans: ``horizontal`` (the default), ``vertical`` or ``diagonal``.
     camera
         A calibration file: OpenCV's YAML, XML or .npz, ROS's camera_info, Kalibr's camchain,
         COLMAP's cameras.txt, or JSON; or the name of a webcam or phone, as "Logitech C920" (``trg
@@ -179,7 +179,7 @@ class CameraOptions:
 
     focal: float | None = None
     fov: float | None = None
-    fov_axis: Literal["horizontal", "vertical", "diagonal"] = "horizontal"
+    fov_axis: Literal["horizontal", "vertical", "diagonal"] | None = None
     camera: str | None = None
 
     def resolve(self) -> CameraLike | None:
@@ -192,7 +192,11 @@ class CameraOptions:
         if self.focal is not None and not 0.0 < self.focal < float("inf"):
             raise ValueError(f"focal length: expected pixels above 0, got {self.focal:g}")
         if self.fov is not None:
-            return FieldOfView(self.fov, self.fov_axis)
+            return FieldOfView(self.fov, self.fov_axis or "horizontal")
+        if self.fov_axis is not None:
+            raise ValueError(
+                f"field of view: expected --fov DEGREES beside --fov-axis {self.fov_axis}"
+            )
         return self.focal if self.camera is None else camera_by_name(self.camera)
 
 

@@ -166,7 +166,10 @@ def _of_one_kind(
     counts = Counter(each for each in kinds if each is not None)
     if len(counts) > 1:
         found = ", ".join(f"{kind}: {number}" for kind, number in counts.items())
-        raise ValueError(f"{source}: expected photos, tars or Parquet files, got {found}")
+        raise ValueError(
+            f"{source}: expected photos, tars or Parquet files, got {found}; name those of one "
+            "kind by a pattern, such as 'FOLDER/*.tar', or by a list"
+        )
     kind: Kind = next(iter(counts), "photos")
     # A folder that cannot be read is an error among the results, whatever it would have held.
     return kind, [
