@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,6 +186,7 @@ def evaluate(
         raise ValueError("expected no --flip-tta beside --predictions: no network runs")
     if options.python is not None and options.method is None:
         raise ValueError("--python: expected --method NAME as well")
+    _refuse_unused(name, path, options, holdout, out)
     if name == "stills":
         _stills(path, options)
         return
@@ -226,6 +227,38 @@ def evaluate(
     if options.method is not None and method is not None:
         results.print(cost_text([peer, method]))
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
+
+
+def _refuse_unused(
+    name: DatasetName,
+    path: Path | None,
+    options: MeasurementOptions,
+    holdout: HoldoutOptions,
+    out: Path | None,
+) -> None:
+    """Raise ValueError if an option is given that the measurement does not look at."""
+    of_method = {field.name for field in fields(options)} | {"out"}
+    of_holdout = {field.name for field in fields(holdout)}
+    used = {
+        "stills": {"bundle", "flip_tta", "method", "python", "limit"},
+        "clips": {"bundle", "flip_tta"},
+        "blendshapes": of_holdout | of_method - {"method", "python", "by", "align", "reference"},
+        "synthetic": of_holdout | of_method,
+    }.get(name, of_method)
+    if path is not None or holdout.pack is not None:
+        used -= {"count", "without", "holdout_version", "workers"}  # nothing is rendered
+    given = {
+        field.name
+        for group in (options, holdout)
+        for field in fields(group)
+        if getattr(group, field.name) != field.default
+    }
+    given |= set() if out is None else {"out"}
+    if unused := sorted(given - used):
+        flags = ", ".join("--" + each.replace("_", "-") for each in unused)
+        raise ValueError(f"{name}: expected no {flags}, which would change nothing here")
+    if path is not None and holdout.pack is not None:
+        raise ValueError(f"{name}: expected a folder or --pack, got both")
 
 
 def _stills(folder: Path | None, options: MeasurementOptions) -> None:

@@ -229,6 +229,10 @@ def bench(
     from trg.inference.bundle import bundled, bundled_names, read_bundle
     from trglab.bench import bench_config, bench_renderer
 
+    if peer is not None and target == "synth":
+        raise ValueError("--peer: expected a network to compare, got synth")
+    if peer_python is not None and peer is None:
+        raise ValueError("--peer-python: expected --peer NAME as well")
     path = bundled(target) if target in bundled_names() else Path(target)
     results: list[Any]
     if target == "synth":
