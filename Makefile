@@ -89,6 +89,7 @@ test-web: web $(WEB_DATA)/pictures.json
 	$(NPM) run check
 	TRG_WEB_TEST_DATA=$(WEB_DATA) $(NPM) test
 	TRG_WEB_TEST_DATA=$(WEB_DATA) CHROMIUM="$(CHROMIUM)" PYTHON=$(abspath $(BIN)/python) $(NPM) run test:browser
+
 # `trg label` on a Ray cluster of three raylets on this machine.
 test-cluster: $(VENV)/installed
 	$(INSTALL) ".[test,ray]"
