@@ -26,7 +26,7 @@ UDP_TARGETS = ("opentrack", "openseeface", "vmc", "livelinkface", "ifacialmocap"
 class SmallSource:
     """An estimator whose faces cost nothing: a head that turns, with gaps, smoothed."""
 
-    def tracker(self, smoothing, max_faces):
+    def tracker(self, smoothing, max_faces, **options):
         topology = face_topology()
         smoother = FaceSmoother(smoothing)
         landmarks_m = topology.template_m.astype(np.float64)
