@@ -100,7 +100,7 @@ _ZIP_ERRORS = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # compression methods and archive versions that zipfile does not know
     OSError,
     OverflowError,
     RuntimeError,  # encryption

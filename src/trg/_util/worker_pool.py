@@ -233,7 +233,7 @@ def _serve(connection: Connection) -> None:
             connection.send(("started", None))
             while True:
                 connection.send(("done", work(connection.recv(), ask)))
-        except Exception as error:
+        except Exception as error:  # any of the work: the parent raises it
             connection.send(("failed", (_portable(error), traceback.format_exc())))
             connection.recv()
     except (EOFError, OSError):  # the parent has gone
@@ -251,6 +251,6 @@ def _portable(error: Exception) -> Exception:
     """Return the error if it can be pickled, and otherwise one with its text."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # an exception class may raise anything while it is pickled or restored
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

@@ -146,7 +146,7 @@ class FaceSmoother:
         same in all frames of a person, and smoothing does not reduce it.
         """
         depth_m = face.translation_m[2]
-        if depth_m <= 0.0:  # beside a very wide lens; its logarithm would spoil the filter for good
+        if depth_m <= 0.0:  # beside a very wide lens; its logarithm would leave NaN in the filter
             return face
         position = self._position.smooth(
             face.translation_m[:2] / depth_m, time_s, unit=FACE_BOX_M / depth_m

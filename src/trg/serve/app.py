@@ -183,8 +183,8 @@ class _Gate:
             return
         try:
             await self._app(scope, receive, counted_send)
-        except Exception:
-            self._metrics.requests.labels("500").inc()  # answered further out
+        except Exception:  # any fault of a route: counted here, answered further out
+            self._metrics.requests.labels("500").inc()
             raise
 
     def _is_foreign(self, headers: Headers) -> bool:

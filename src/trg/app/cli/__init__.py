@@ -7,6 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,7 +166,7 @@ def _name_stdin(tokens: Sequence[str]) -> list[str]:
         with_value.update(*(each.names for each in arguments if each.token_count()[0]))
         with_value -= {"--draw", "--send"}  # the layers may be left out; the receiver is known
     named: list[str] = []
-    for before, token in zip(["", *tokens], tokens, strict=False):
+    for before, token in pairwise(["", *tokens]):
         if token == STDIN_ARGUMENT and (verb not in STDIN_VERBS or before in with_value):
             raise ValueError(
                 f"{before} -: expected a name; only `trg predict -` reads standard input (a "
