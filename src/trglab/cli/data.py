@@ -16,7 +16,7 @@ from rich.console import Console
 
 from trg._util.files import write_atomic
 from trg.app.cli.shared import NotNegative, Positive, key_values, messages
-from trglab.cli.evaluate import HoldoutNumber
+from trglab.cli.evaluate_options import HoldoutNumber
 
 if TYPE_CHECKING:
     from trglab.datasets.check import CheckReport

@@ -13,8 +13,8 @@ from tests.support.constant_bundle import write_constant_bundle
 from tests.support.dot_faces import TOPOLOGY
 from tests.support.known_methods import Known
 from trg.geometry.rotations import geodesic_angle_deg, rotation_from_euler
-from trglab.cli.evaluate import MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
+from trglab.cli.evaluate_options import MeasurementOptions
 from trglab.datasets.catalogue import DatasetFolder
 from trglab.datasets.check import check_data_set
 from trglab.datasets.ddpose import DDPose

@@ -10,8 +10,8 @@ from tests.support.constant_bundle import write_constant_bundle
 from tests.support.dot_faces import TOPOLOGY, MeshedDots
 from tests.support.known_methods import Known
 from tests.support.made_samples import make_samples
-from trglab.cli.evaluate import HoldoutOptions, MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
+from trglab.cli.evaluate_options import HoldoutOptions, MeasurementOptions
 from trglab.datasets.sample import Traits
 from trglab.datasets.sample_store import SampleStore, write_samples
 from trglab.datasets.view_store import ViewStore, ViewStoreSettings, write_views

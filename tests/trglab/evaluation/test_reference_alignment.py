@@ -17,8 +17,8 @@ from tests.support.dot_faces import MeshedDots
 from tests.support.known_methods import Z_MM, Known, disturbed
 from tests.support.made_samples import TOPOLOGY, make_samples, write
 from trg.geometry.camera import Camera
-from trglab.cli.evaluate import MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
+from trglab.cli.evaluate_options import MeasurementOptions
 from trglab.datasets import biwi
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation import protocols

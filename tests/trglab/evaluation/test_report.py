@@ -11,8 +11,8 @@ from tests.support.constant_bundle import write_constant_bundle
 from tests.support.dot_faces import TOPOLOGY, DotFaces, MeshedDots
 from tests.support.known_methods import Known, disturbed
 from tests.support.made_samples import make_samples
-from trglab.cli.evaluate import HoldoutOptions, MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
+from trglab.cli.evaluate_options import HoldoutOptions, MeasurementOptions
 from trglab.datasets.files import file_sha256
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.evaluation.prediction import LabelledImages, run_on_dataset

@@ -18,8 +18,8 @@ from tests.support.made_samples import as_fitted, make_samples, write
 from trg.geometry.camera import Camera
 from trg.geometry.projection import transform
 from trg.geometry.rotations import geodesic_angle_deg
-from trglab.cli.evaluate import MeasurementOptions
 from trglab.cli.evaluate import evaluate as eval_verb
+from trglab.cli.evaluate_options import MeasurementOptions
 from trglab.datasets.w300lp import pose_from_rotation
 from trglab.evaluation.prediction import Estimate
 from trglab.evaluation.predictions import PredictionMetadata
