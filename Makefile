@@ -24,7 +24,9 @@ WEB_DATA := $(abspath $(VENV)/web-test-data)
 WEB_DATA_SOURCES := tests/support/web_test_data.py $(wildcard src/trg/bundles/*) $(shell find src/trg/geometry src/trg/inference -name '*.py')
 NODE_NEEDED := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)'
 
-.PHONY: demo picture kernels test test-slow test-all test-isa test-cluster test-installs web test-web lint format clean
+RELEASE_TOOLS := $(VENV)/release-tools
+
+.PHONY: demo picture kernels test test-slow test-all test-isa test-cluster test-installs release web test-web lint format clean
 
 # pip is the last thing that venv installs.
 $(BIN)/pip:
@@ -66,8 +68,19 @@ test-isa: kernels
 	env $(ISA_VARIABLES) $(ISA_BEST) $(PYTEST) -m "numeric and not slow"
 
 # The product with the newest and the lowest dependencies it allows, on several Pythons.
+# Some of them: make test-installs INSTALLS="3.12 lowest-3.10"
 test-installs:
-	$(PYTHON) .ci/installs.py
+	$(PYTHON) .ci/installs.py $(INSTALLS)
+
+$(RELEASE_TOOLS)/installed: .ci/release-tools.txt
+	$(PYTHON) -m venv --clear $(RELEASE_TOOLS)
+	$(RELEASE_TOOLS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# Wheel, sdist, SBOM, notes and checksums of the last commit, in dist/: see CONTRIBUTING.md.
+# Of a tagged commit: make release TAG=v0.1.0. Before the version is ready: make release DRY_RUN=1
+release: $(RELEASE_TOOLS)/installed
+	$(RELEASE_TOOLS)/bin/python .ci/release.py $(if $(TAG),--tag $(TAG)) $(if $(DRY_RUN),--dry-run)
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@$(NODE_NEEDED) || { echo "Node.js 20 or later is needed, with npm"; exit 1; }

@@ -2,8 +2,9 @@
 
     make test-installs                   # every environment below
     python3 .ci/installs.py 3.12 lowest-3.10  # some of them
+    python3 .ci/installs.py --wheel dist/trg_headpose-0.1.0-py3-none-any.whl  # of this wheel
 
-* `3.10`, `3.12`, `3.13`: the newest dependencies that pip finds for this Python.
+* `3.10`, `3.11`, `3.12`, `3.13`: the newest dependencies that pip finds for this Python.
 * `lowest-3.10`, `lowest-3.12`: the lowest versions that pyproject.toml allows for this Python.
 
 Interpreters are looked up on PATH and among pyenv's versions; one that is missing is reported and
@@ -13,6 +14,7 @@ none could be built.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -25,20 +27,22 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMOKE_TEST = REPOSITORY / ".ci" / "smoke.py"
-NEWEST = ("3.10", "3.12", "3.13")
+NEWEST = ("3.10", "3.11", "3.12", "3.13")
 LOWEST = {"lowest-3.10": "3.10", "lowest-3.12": "3.12"}
 
 
-def main(names: list[str]) -> int:
+ENVIRONMENTS = {**{version: version for version in NEWEST}, **LOWEST}
+
+
+def main(names: list[str], wheel: Path | None) -> int:
     """Check the named environments, or all of them; return the exit code."""
-    environments = {**{version: version for version in NEWEST}, **LOWEST}
-    if unknown := set(names) - set(environments):
-        sys.exit(f"environments: expected some of {[*environments]}, got {sorted(unknown)}")
+    if unknown := set(names) - set(ENVIRONMENTS):
+        sys.exit(f"environments: expected some of {[*ENVIRONMENTS]}, got {sorted(unknown)}")
     results: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
-        for name in names or environments:
-            version = environments[name]
+        wheel = wheel or build_wheel(Path(folder))
+        for name in names or ENVIRONMENTS:
+            version = ENVIRONMENTS[name]
             python = find_python(version)
             if python is None:
                 results[name] = f"SKIPPED: no python{version} on PATH or among pyenv's versions"
@@ -110,9 +114,13 @@ def check_environment(python: str, wheel: Path, pins: list[str], folder: Path) -
     ]
     # Run outside the repository, so that the installed package is the one tested.
     return all(
-        subprocess.run(step, cwd=wheel.parent, check=False).returncode == 0 for step in steps
+        subprocess.run(step, cwd=folder.parent, check=False).returncode == 0 for step in steps
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="ENVIRONMENT", help=", ".join(ENVIRONMENTS))
+    parser.add_argument("--wheel", type=Path, help="built before; by default it is built here")
+    given = parser.parse_args()
+    sys.exit(main(given.names, given.wheel and given.wheel.resolve()))
