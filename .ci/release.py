@@ -123,7 +123,7 @@ def agreed_version(texts: dict[str, str]) -> tuple[str, list[str]]:
 
 def changelog_section(changelog: str, version: str) -> str:
     """Return the text below a version's heading, '' without one; a date may follow the version."""
-    heading = rf"^## \[?{re.escape(version)}\]?(?: .*)?$"
+    heading = rf"^## \[?{re.escape(version)}\]?(?: [^\n]*)?$"
     match = re.search(rf"{heading}\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     return match[1].strip() if match else ""
 
@@ -229,7 +229,9 @@ def content_problems(
 def source_folders() -> list[str]:
     """Return the files and folders that pyproject.toml includes in the sdist."""
     section = (REPOSITORY / "pyproject.toml").read_text().partition("build.targets.sdist]")[2]
-    listed: list[str] = json.loads(re.search(r"^include = (\[.*?\])$", section, re.M | re.S)[1])
+    listed: list[str] = json.loads(
+        re.search(r"^only-include = (\[.*?\])$", section, re.M | re.S)[1]
+    )
     return listed
 
 
