@@ -26,7 +26,7 @@ NODE_NEEDED := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ?
 
 RELEASE_TOOLS := $(VENV)/release-tools
 
-.PHONY: demo picture kernels test test-slow test-all test-isa test-cluster test-installs release web test-web lint format clean
+.PHONY: demo picture docs kernels test test-slow test-all test-isa test-cluster test-installs release web test-web lint format clean
 
 # pip is the last thing that venv installs.
 $(BIN)/pip:
@@ -49,6 +49,15 @@ demo: $(VENV)/installed-demo
 picture: demo
 	mkdir -p docs/images
 	cp out/astronaut.jpg docs/images/astronaut.jpg
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) ".[docs]"
+	touch $@
+
+# The documentation site, in build/site; a broken link or a missing docstring is an error. To read it:
+# python3 -m http.server --directory build/site
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m scripts.build_docs
 
 # Compiles the renderer once, not once in each process of the tests; quick when that is done.
 kernels: $(VENV)/installed

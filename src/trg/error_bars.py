@@ -69,6 +69,7 @@ class ErrorBars:
     """
 
     std: Floats
+    """Sliced by :data:`QUANTITIES`."""
 
     def __post_init__(self) -> None:
         std = finite_array("error bars", self.std, (STD_COUNT,)).copy()

@@ -92,10 +92,13 @@ class PreparedImage(NamedTuple):
     """An image with the faces to estimate in it: see :meth:`HeadPoseEstimator.prepare`."""
 
     pixels: NDArray[np.uint8]
+    """``(h, w, 3)`` RGB."""
     requests: list[FaceRequest]
+    """The faces, each by its box."""
     is_detected: bool
     """Whether the boxes come from the detector."""
     max_faces: int | None
+    """Largest number of faces; None: all."""
 
 
 class HeadPoseEstimator:

@@ -371,7 +371,10 @@ class Face:
         size_std
             Relative standard deviation of the person's size.
 
-        Raises ValueError if one of the numbers is not finite and positive.
+        Raises
+        ------
+        ValueError
+            One of the numbers is not finite and positive.
         """
         for name, value in (("scale", scale), ("size_std", size_std)):
             if not 0.0 < value < float("inf"):

@@ -83,8 +83,12 @@ class FieldOfView:
 class SizelessCalibration:
     """A calibration that does not tell the size of its images, as many programs save them.
 
-    It holds for images of the size that it was made with. The fields are those of
-    :class:`~trg.geometry.camera.Camera`.
+    It holds for images of the size that it was made with.
+
+    Attributes
+    ----------
+    fx, fy, cx, cy, distortion, lens_model
+        As in :class:`~trg.geometry.camera.Camera`.
     """
 
     fx: float

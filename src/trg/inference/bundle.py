@@ -48,11 +48,13 @@ class WeightCard:
     """Metadata of a set of weights."""
 
     name: str
+    """Shown in messages and listings."""
     crop_size: int
     """Side of the square input crops, px."""
     config: dict[str, Any]
     """The network's configuration."""
     licence: str = "unknown"
+    """Of the weights."""
     attribution: tuple[str, ...] = ()
     """Sources of the training data, with the credits that their licences require."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class WeightCard:
     parity: dict[str, float] = field(default_factory=dict)
     """Largest absolute difference from the trained network at export, per output."""
     parameters: int | None = None
+    """Their number."""
     multiply_adds: int | None = None
     """Per face."""
 
@@ -79,7 +82,9 @@ class WeightBundle:
     model: bytes
     """The serialised ONNX graph."""
     topology: FaceTopology
+    """The mesh of the landmarks."""
     card: WeightCard
+    """What the weights are, and where they come from."""
 
 
 def write_bundle(path: str | PathLike[str], bundle: WeightBundle) -> str:

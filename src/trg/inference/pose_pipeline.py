@@ -132,6 +132,7 @@ class ScoredFace(NamedTuple):
     """A face and the features its confidence was computed from."""
 
     face: Face
+    """The estimate."""
     features: Floats
     """``(k,)``, see :func:`trg.inference.confidence.confidence_features`"""
     heatmap68_crop: NDArray[np.float32]

@@ -82,9 +82,13 @@ class OverlayStyle:
     """What is drawn."""
 
     mesh: bool = True
+    """The edges of the landmark mesh."""
     axes: bool = True
+    """The axes of the head frame, 10 cm long."""
     box: bool = True
+    """The square face box."""
     label: bool = True
+    """Identity and distance."""
     landmarks: bool = False
     """The 68 landmarks as points."""
     errors: bool = False

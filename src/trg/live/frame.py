@@ -88,6 +88,7 @@ class LiveFrame:
     captured_unix_s: float
     """The same in seconds since 1970."""
     camera: Camera
+    """Of the whole image."""
     pixels: NDArray[np.uint8]
     """``(h, w, 3)`` RGB."""
     faces: tuple[LiveFace, ...]

@@ -57,9 +57,13 @@ class TargetUrl(NamedTuple):
     text: str
     """As the user wrote it, for messages."""
     host: str
+    """Name or address."""
     port: int
+    """Of the receiver, or the scheme's default."""
     path: str
+    """With its leading slash; empty if there is none."""
     query: dict[str, str]
+    """The options after the question mark."""
 
     @property
     def name(self) -> str:

@@ -62,9 +62,11 @@ class LiveOptions:
     everybody: bool = False
     """Whether all people are sent to receivers that know several; else the followed one alone."""
     mount: Mount = Mount()
+    """How the camera is mounted, which poses are relative to."""
     neutral: bool = False
     """Whether the first pose seen becomes zero."""
     lost: LostBehaviour = "hold"
+    """What is sent while nobody is seen."""
     predict_frames: float = 0.0
     """How far ahead poses are predicted, 0 to 1 frames."""
     max_fps: float | None = None

@@ -36,6 +36,7 @@ class AxisMovement:
     """Movement along or about one axis; degrees for angles, metres for places."""
 
     median: float
+    """Of the whole time."""
     range: float
     """From the 5th to the 95th percentile."""
     mean_speed: float
@@ -49,7 +50,9 @@ class Movement:
     """The movement of one identity in one source. Not known: NaN, or None for counts."""
 
     source: str
+    """The video, as in its records."""
     face_id: int
+    """The identity in the video."""
     frames: int
     """With the identity."""
     frames_per_s: float
@@ -57,24 +60,39 @@ class Movement:
     start_s: float
     """First time the identity is seen."""
     end_s: float
+    """Last time the identity is seen."""
     missing_share: float
     """Of the source's frames from the first to the last with the identity, those without it."""
     source_share: float
     """Of all frames of the source, those with the identity."""
     nods: int | None
+    """Their number."""
     nod_cycles: float | None
+    """Of all nods."""
     shakes: int | None
+    """Their number."""
     shake_cycles: float | None
+    """Of all shakes."""
     tilts_left: int
+    """Tilts towards the person's left shoulder."""
     tilts_right: int
+    """Tilts towards the person's right shoulder."""
     yaw_deg: AxisMovement
+    """About the camera's axes, like the next two."""
     pitch_deg: AxisMovement
+    """Positive: down."""
     roll_deg: AxisMovement
+    """Positive: clockwise in the image."""
     x_m: AxisMovement
+    """To the image's right."""
     y_m: AxisMovement
+    """Down."""
     z_m: AxisMovement
+    """Away from the camera."""
     distance_median_m: float
+    """From the camera to the head's origin."""
     distance_std_m: float
+    """Its standard deviation over time."""
     distance_drift_m_per_min: float
     """Median of the slopes between pairs of frames (Theil 1950, Sen 1968); NaN below
     :data:`MIN_DRIFT_S`."""

@@ -39,6 +39,7 @@ class BackboneConfig:
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Residual blocks per stage of a ResNet; the mobile trunk's are fixed."""
     trunk: Trunk = "resnet"
+    """The paper's ResNet, or the mobile trunk."""
 
     def __post_init__(self) -> None:
         _check_fields(
@@ -80,6 +81,7 @@ class RegressorConfig:
     """The face regressor's MLP (section 3.4)."""
 
     hidden: tuple[int, ...] = (1024, 1024)
+    """Hidden layers."""
     dropout: float = 0.5
     """After each hidden layer. PyMAF's value; not needed with unlimited synthetic data."""
     nonlinear: bool = True
@@ -121,6 +123,7 @@ class TRGConfig:
     crop_size: int = 192
     """Side of the square crop, px; a multiple of 32, the trunk's stride."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The trunk of the feature extractor."""
     decoder: tuple[int, ...] = (256, 256, 256)
     """Channels of the decoder's layers; each doubles the resolution: 1/16, 1/8, 1/4 of the crop."""
     upsampling: Upsampling = "deconvolution"
@@ -134,14 +137,18 @@ class TRGConfig:
     """Factor on the heatmaps before the softmax. Values above 1 sharpen them earlier: with 10 and
     Adam, L_L falls about twice as fast."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    """The feature sampler of each step."""
     regressor: RegressorConfig = field(default_factory=RegressorConfig)
+    """The face regressor of each step."""
     grid_side: int = 18
     """Side of P_0, in the paper an 18 x 18 grid over the crop (section 4.1). With the side of the
     coarsest map, P_0 is that map's cells and costs no sampling."""
     iterations: int = 3
+    """Steps, each of which refines Theta."""
     multi_scale: bool = True
     """Step t samples map t; otherwise all steps sample the first, coarsest map ("w/o MS")."""
     features: Features = "aligned"
+    """Where steps after the first sample the map."""
     geometry: bool = True
     """Whether to estimate vertices; otherwise the template is used."""
     reprojection_residual: bool = False
@@ -149,6 +156,7 @@ class TRGConfig:
     projected ones, rotated into the head's axes. Not in the paper, where they must infer it from
     the features."""
     translation: TranslationForm = "correction"
+    """What the regressors estimate of the translation."""
     start_depth_m: float = 0.6
     """Initial depth with "direct" translation: an arm's length."""
     box_centre_gain: float = 1.0

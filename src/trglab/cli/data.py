@@ -293,8 +293,10 @@ def pack_scenes(
         Number of scenes.
     negatives
         Render scenes without people, instead of scenes with up to eight heads.
-    width, height
-        Size of the scenes, px.
+    width
+        Width of the scenes, px.
+    height
+        Height of the scenes, px.
     seed
         Other seeds give other people and places.
     workers

@@ -47,8 +47,10 @@ def train_verb(
         Store of scenes, from ``trg data pack scenes``.
     views
         Store of single faces, from ``trg data pack synthetic``.
-    steps, seed
-        Number of steps, over which the learning rate decays, and the random seed.
+    steps
+        Number of steps, over which the learning rate decays.
+    seed
+        Random seed.
     architecture
         ``separable`` is faster than ``dense``, and needs a longer training.
     resume
@@ -115,8 +117,14 @@ def export_verb(
     threshold
         Detection threshold. None: the lowest with a false-positive rate of at most 0.75 % on
         negatives that differ from the reported ones.
-    name, licence, attribution, data
-        Entries of the card; ``data`` describes the training data.
+    name
+        Name on the card.
+    licence
+        Licence of the weights, for the card.
+    attribution
+        Sources of the training data, with the credits that their licences require, for the card.
+    data
+        Description of the training data, for the card.
     stills
         Folder of images with 68 landmarks, on which the card reports the recall.
     negatives

@@ -105,8 +105,12 @@ def export(
     to
         ``bundle``: a single file that runs without torch. ``web``: the pose network and the face
         detector for onnxruntime-web (docs/web.md); this needs no extra.
-    name, licence, attribution
-        Entries of the bundle's card; the first two are required there.
+    name
+        Name on the bundle's card; required for a bundle.
+    licence
+        Licence of the weights, for the bundle's card; required for a bundle.
+    attribution
+        Sources of the training data, with the credits that their licences require, for the card.
     storage
         Data type of the bundle's stored weights, float16 unless given; computation is always in
         float32.

@@ -138,8 +138,10 @@ def from_chessboard(
     ----------
     folder
         Photos of the board from different sides, all of one size.
-    columns, rows
-        Inner corners of the board, where four squares meet.
+    columns
+        Inner corners in a row of the board, where four squares meet.
+    rows
+        Inner corners in a column of the board.
     out
         The camera file to write, for ``--camera`` of other verbs.
     overwrite

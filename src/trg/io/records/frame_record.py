@@ -64,6 +64,7 @@ class FrameFaces(NamedTuple):
     camera: Camera
     """The camera of the whole image; its width and height are the image's."""
     faces: Sequence[Face]
+    """Empty if there are none."""
     frame: int | None = None
     """Index of the frame, from 0; None for a photo."""
     time_s: float | None = None

@@ -43,8 +43,11 @@ class RecordEncoder(NamedTuple):
     """Makes the records of photos and frames; can be pickled, for other processes."""
 
     format: RecordFormat
+    """One of :data:`RecordFormat`."""
     landmarks: bool = False
+    """Also the dense landmarks."""
     blendshapes: bool = False
+    """Also the expression coefficients."""
 
     def __call__(self, found: FrameFaces) -> Any:
         """Return the record of a photo or frame for :meth:`RecordWriter.append`.
