@@ -100,13 +100,23 @@ class FaceTopology:
         return cls(**{name: np.asarray(arrays[name]) for name in STORED_ARRAYS})
 
 
-def landmark_groups(topology: FaceTopology) -> NDArray[np.int32]:
-    """Return the index in :data:`LANDMARK_GROUPS` of each vertex, ``(n,)``."""
+def nearest_of_68(topology: FaceTopology) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return for each vertex the nearest of the standard 68 landmarks on the mean face.
+
+    Indices ``(n,)`` from 0 to 67 and distances ``(n,)`` in metres. The way back is
+    ``topology.landmarks68``.
+    """
     template_m = topology.template_m.astype(np.float64)
     offsets_m = template_m[:, None] - template_m[topology.landmarks68]
     distances_m = np.linalg.norm(offsets_m, axis=-1)
-    groups = np.searchsorted(_LAST_LANDMARKS, distances_m.argmin(1)).astype(np.int32)
-    groups[distances_m.min(1) > GROUP_RADIUS_M] = LANDMARK_GROUPS.index("rest")
+    return distances_m.argmin(1), distances_m.min(1)
+
+
+def landmark_groups(topology: FaceTopology) -> NDArray[np.int32]:
+    """Return the index in :data:`LANDMARK_GROUPS` of each vertex, ``(n,)``."""
+    nearest, distances_m = nearest_of_68(topology)
+    groups = np.searchsorted(_LAST_LANDMARKS, nearest).astype(np.int32)
+    groups[distances_m > GROUP_RADIUS_M] = LANDMARK_GROUPS.index("rest")
     return groups
 
 

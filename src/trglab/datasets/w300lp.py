@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.geometry.angles import ANGLE_CONVENTIONS
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.face_mesh import LANDMARKS68_MIRROR
-from trg.geometry.rotations import rotation_from_rotvec, rotation_to_euler
 from trglab.datasets.completion import require_complete
 from trglab.datasets.files import read_image
 from trglab.datasets.matlab import matlab_files, read_matlab
@@ -28,6 +28,7 @@ Outline = Literal["3d", "2d"]
 """Landmarks of the jaw on the true outline of the head, or on the visible outline."""
 
 _DATASET = "300W-LP"
+_ANGLES = ANGLE_CONVENTIONS["300wlp"]
 _FLIP = "_Flip"
 
 SETS = ("AFW", "HELEN", "IBUG", "LFPW")
@@ -156,16 +157,10 @@ def nominal_camera(width: int, height: int) -> Camera:
 
 
 def rotation_from_pose(pitch_yaw_roll_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert ``Pose_Para``'s angles ``(3,)`` to ``cam_from_head (3, 3)``.
-
-    The transpose of rotations by pitch, -yaw, -roll about the fixed axes x, y, z in that order.
-    """
-    signs = (1.0, -1.0, -1.0)
-    about_x, about_y, about_z = rotation_from_rotvec(np.diag(pitch_yaw_roll_rad * signs))
-    return (about_z @ about_y @ about_x).T
+    """Convert ``Pose_Para``'s angles ``(3,)`` to ``cam_from_head (3, 3)``."""
+    return _ANGLES.to_rotation(np.degrees(pitch_yaw_roll_rad))
 
 
 def pose_from_rotation(rotation: NDArray[np.floating]) -> NDArray[np.float64]:
     """Invert :func:`rotation_from_pose`: return pitch, yaw, roll ``(3,)`` in radians."""
-    angles_deg = rotation_to_euler(np.asarray(rotation, dtype=np.float64).T, "xyz")
-    return np.radians(angles_deg) * (1.0, -1.0, -1.0)
+    return np.radians(_ANGLES.from_rotation(np.asarray(rotation, dtype=np.float64)))

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.mediapipe import MEDIAPIPE_OF_68
 from trglab.datasets.sample import Sample
 from trglab.datasets.w300lp import rotation_from_pose
 from trglab.evaluation.prediction import Estimate
@@ -41,17 +42,6 @@ PACKAGES: Mapping[PeerName, str] = {
     "mediapipe": "mediapipe 0.10.21 or another version that has mediapipe.solutions",
     "6drepnet": "sixdrepnet, whose weights it downloads when it is first used",
 }
-
-FACE_MESH_68 = np.array(
-    [127, 234, 93, 215, 172, 150, 149, 148, 152, 377, 378, 379, 397, 435, 323, 454, 356]
-    + [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
-    + [168, 197, 195, 4, 240, 97, 2, 326, 460]
-    + [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
-    + [61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91]
-    + [78, 81, 13, 311, 308, 402, 14, 178]
-)
-"""``(68,)``: points of FaceMesh that stand for the standard landmarks: those nearest to the labels
-of rendered faces with all angles below 30 degrees, and its own corners of eyes and mouth."""
 
 
 class PeerMethod:
@@ -95,23 +85,37 @@ class PeerMethod:
 
     def _estimate(self, sample: Sample) -> Estimate | None:
         box = np.asarray(sample.box_xyxy, dtype=np.float64)
-        faces = self._faces(sample.image, box)
-        if not faces:
-            return None
         if self._name == "6drepnet":
+            faces = self._faces(sample.image, box)
+            if not faces:
+                return None
             angles_rad = np.deg2rad(faces[0]["pitch_yaw_roll_deg"])
             return Estimate(rotation_from_pose(angles_rad), box_xyxy=box)
-        points_px = np.array([face["points_px"] for face in faces], dtype=np.float64)
-        landmarks_px = points_px[:, FACE_MESH_68]
-        middle_px = box.reshape(2, 2).mean(0)
-        offsets_px = (landmarks_px.min(1) + landmarks_px.max(1)) / 2.0 - middle_px
-        nearest = landmarks_px[np.linalg.norm(offsets_px, axis=-1).argmin()]
+        points_px = self.points_px(sample.image, box)
+        if points_px is None:
+            return None
+        nearest = points_px[MEDIAPIPE_OF_68]
         rays = sample.camera.unproject(nearest)
         try:
             pose = solve_pnp(self._points_m, rays, np.random.default_rng(0))
         except ValueError:  # degenerate points
             return None
         return Estimate(pose.rotation, pose.translation_m, landmarks68_px=nearest)
+
+    def points_px(self, image: NDArray[np.uint8], box_xyxy: Floats) -> Floats | None:
+        """Return MediaPipe's 468 points ``(468, 2)`` of the face nearest to a box, px, or None.
+
+        Raises ValueError if the process ended.
+        """
+        faces = self._faces(image, box_xyxy)
+        if not faces:
+            return None
+        points_px = np.array([face["points_px"] for face in faces], dtype=np.float64)
+        landmarks_px = points_px[:, MEDIAPIPE_OF_68]
+        offsets_px = (landmarks_px.min(1) + landmarks_px.max(1)) / 2.0
+        offsets_px = offsets_px - box_xyxy.reshape(2, 2).mean(0)
+        nearest: Floats = points_px[np.linalg.norm(offsets_px, axis=-1).argmin()]
+        return nearest
 
     def _faces(self, image: NDArray[np.uint8], box_xyxy: Floats) -> list[dict[str, Any]]:
         path = Path(self._folder.name, "image.npy")

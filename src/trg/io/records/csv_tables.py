@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trg.face import Face
+from trg.geometry.angles import ANGLE_CONVENTIONS
 from trg.geometry.axes import FrameConvention
 from trg.geometry.face_mesh import LANDMARK_GROUPS
 from trg.geometry.projection import transform
-from trg.geometry.rotations import rotation_to_euler
 from trg.geometry.shape_basis import EXPRESSION_NAMES
 from trg.io.records.frame_record import (
     ANGLE_DECIMALS,
@@ -152,7 +152,7 @@ def _openface_rows(found: FrameFaces) -> list[Row]:
 def _openface_values(face: Face) -> dict[str, Any]:
     landmarks_m = face.landmarks_m[face.topology.landmarks68]
     landmarks_cam_mm = 1000.0 * transform(landmarks_m, face.rotation, face.translation_m)
-    angles_rad = np.radians(rotation_to_euler(face.rotation, "XYZ"))
+    angles_rad = np.radians(ANGLE_CONVENTIONS["openface"].of(face))
     points_px = [f"{axis}_{point}" for point in LANDMARKS for axis in "xy"]
     points_mm = [f"{axis}_{point}" for point in LANDMARKS for axis in "XYZ"]
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trg.geometry.rotations import rotation_from_rotvec
+from trg.geometry.angles import ANGLE_CONVENTIONS
 from trg.movement.poses import NO_FACE, ROTATION_COLUMNS, TRANSLATION_COLUMNS, PoseTable
 
 _OPENFACE_ROTATION = ("pose_Rx", "pose_Ry", "pose_Rz")
@@ -121,9 +121,8 @@ def _openface_table(columns: Mapping[str, list[Any]], stem: str) -> PoseTable:
     count = len(columns["timestamp"])
     numbers = {name: np.array(columns[name], dtype=np.float64) for name in needed}
     face_id = np.array(columns.get("face_id", [0] * count), dtype=np.float64)
-    rotation = np.broadcast_to(np.eye(3), (count, 3, 3))
-    for axis, name in enumerate(_OPENFACE_ROTATION):  # R = Rx @ Ry @ Rz
-        rotation = rotation @ rotation_from_rotvec(numbers[name][:, None] * np.eye(3)[axis])
+    angles_rad = np.stack([numbers[name] for name in _OPENFACE_ROTATION], axis=1)
+    rotation = ANGLE_CONVENTIONS["openface"].to_rotation(np.degrees(angles_rad))
     translation_mm = np.stack([numbers[name] for name in _OPENFACE_TRANSLATION], axis=1)
     return PoseTable(
         tuple(columns.get("source", [stem] * count)),
