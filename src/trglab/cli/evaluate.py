@@ -210,6 +210,12 @@ def _clips(folder: Path | None, network: PoseNetwork) -> None:
     if folder is None:
         raise ValueError("clips: expected the folder that `trg synth --layout clips` wrote")
     samples = SampleStore(folder)
+    origin = str(samples.manifest["provenance"].get("dataset", ""))
+    if origin.endswith(":SyntheticFaces"):
+        raise ValueError(
+            f"{folder}: expected clips, got single images; measure them with: "
+            f"trg eval synthetic {folder}"
+        )
     with Progress(console=messages) as bar:
         task = bar.add_task("clips", total=len(samples))
         report = measure_clips(

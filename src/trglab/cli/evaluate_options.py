@@ -117,7 +117,8 @@ class HoldoutOptions:
     far
         ``synthetic``: the hold-out at 2 to 3 m, beyond all training distances.
     pack
-        ``synthetic``: a folder of rendered views of the hold-out.
+        ``synthetic``: a folder of rendered views of the hold-out, or of other faces
+        (``trg synth``), which the title names.
     count
         ``synthetic`` without a pack: number of images to render.
     without

@@ -21,7 +21,7 @@ def synth(
     *,
     count: Positive = 100,
     layout: Layout = "webdataset",
-    split: Split = "train",
+    split: Split | None = None,
     seed: NotNegative = 0,
     sheet: Path | None = None,
     labels: bool = True,
@@ -35,15 +35,15 @@ def synth(
     Parameters
     ----------
     out
-        Folder to write; it must be new or empty, unless ``--resume``. The two splits of ARKitFace
-        may share one.
+        Folder to write; it must be new or empty, unless ``--resume``.
     count
         Number of images.
     layout
         Folder format: ``webdataset`` tar shards, or that of ARKitFace, 300W-LP, AFLW2000-3D or
         BIWI. ``clips``: tar shards of the frames of clips, 100 per person, for ``trg eval clips``.
     split
-        Split of an ARKitFace folder.
+        ``arkitface``: write only this split; the other one may be in the folder. By default a
+        fifth of the images, of other people, is the test split.
     seed
         Other seeds give other people.
     sheet
@@ -64,6 +64,8 @@ def synth(
     """
     if clip_distance is not None and layout != "clips":
         raise ValueError(f"--clip-distance: expected --layout clips, got {layout}")
+    if split is not None and layout != "arkitface":
+        raise ValueError(f"--split: expected --layout arkitface, got {layout}, which has no splits")
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet IMAGE, or both")
     if profile is not None:
@@ -75,7 +77,7 @@ def synth(
         if layout == "webdataset" or layout == "clips":
             _write_shards(out, _faces(layout, seed, clip_distance), count, workers, resume)
         else:
-            _write_folder(out, layout, split, seed, count, workers, resume)
+            _write_splits(out, layout, split, seed, count, workers, resume)
     if sheet is not None:
         _draw_sheet(sheet, None if out is None else layout, seed, count, labels)
 
@@ -145,10 +147,8 @@ def _write_shards(
 
     from trglab.datasets.sample_store import write_samples
 
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise FileExistsError(
-            f"{out}: expected a new or empty folder; continue with --resume, or choose another"
-        )
+    if not resume:
+        _require_empty(out)
     name = f"{open_faces.func.__module__}:{open_faces.func.__qualname__}"
     with Progress(console=messages) as bar:
         task = bar.add_task("writing samples", total=count)
@@ -162,6 +162,40 @@ def _write_shards(
         )
 
 
+def _require_empty(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out}: expected a new or empty folder; continue with --resume, or choose another"
+        )
+
+
+def _write_splits(
+    out: Path,
+    layout: DatasetLayout,
+    split: Split | None,
+    seed: int,
+    count: int,
+    workers: int,
+    resume: bool,
+) -> None:
+    """Write the split that was asked for, or all that the layout has."""
+    from trglab.export.dataset_writer import TEST_SHARE
+
+    if layout != "arkitface" or split is not None:
+        _write_folder(out, layout, split or "train", seed, count, workers, resume)
+        return
+    if count < 2:
+        raise ValueError(
+            f"--count: expected at least 2 for the two splits of arkitface, got {count}; "
+            "--split train or --split test writes one of them"
+        )
+    if not resume:
+        _require_empty(out)
+    test_count = max(1, round(TEST_SHARE * count))
+    _write_folder(out, layout, "train", seed, count - test_count, workers, resume)
+    _write_folder(out, layout, "test", seed, test_count, workers, resume=True)
+
+
 def _write_folder(
     out: Path,
     layout: DatasetLayout,
@@ -173,10 +207,11 @@ def _write_folder(
 ) -> None:
     from rich.progress import Progress
 
-    from trglab.export.dataset_writer import write_faces
+    from trglab.export.dataset_writer import TEST_FIRST_PERSON, write_faces
 
+    part = f"{layout}, {split}" if layout == "arkitface" else layout
     with Progress(console=messages) as bar:
-        task = bar.add_task(f"writing {layout}", total=count)
+        task = bar.add_task(f"writing {part}", total=count)
 
         def on_progress(done: int) -> None:
             bar.update(task, completed=done)
@@ -187,6 +222,7 @@ def _write_folder(
             count,
             seed,
             split=split,
+            first_person=TEST_FIRST_PERSON if split == "test" else 0,
             workers=workers,
             resume=resume,
             on_progress=on_progress,

@@ -25,7 +25,7 @@ from trg._util.checks import finite_array
 from trg.geometry.camera import Camera
 from trg.geometry.crop import face_box
 from trg.geometry.projection import transform
-from trglab.datasets.completion import require_complete
+from trglab.datasets.completion import is_complete, require_complete
 from trglab.datasets.files import (
     DAMAGED_ARRAYS,
     UnreadableFileError,
@@ -75,9 +75,7 @@ class ARKitFace:
         if split not in ("train", "test"):
             raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
         self._split = split
-        self._frames = _read_list(
-            self._folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv"
-        )
+        self._frames = _read_list(_list_of(self._folder, split))
         base = Path(resources) if resources is not None else self._folder / RESOURCES_FOLDER
         self.landmarks68 = _vertex_numbers(_resource(base, "npy/kpt_ind.npy"), (68,))
         self.triangles = _vertex_numbers(_resource(base, "data/triangles.npy"), (None, 3))
@@ -160,6 +158,17 @@ def projection_from_camera(camera: Camera) -> NDArray[np.float64]:
     projection[2, 2:] = -1.0, -1.0
     projection[3, 2] = -near_m
     return projection
+
+
+def _list_of(folder: Path, split: Split) -> Path:
+    """Return the path of a split's list; FileNotFoundError says what a rendered folder lacks."""
+    path = folder / "ARKitFace_list" / "list" / f"ARKitFace_{split}.csv"
+    if not path.is_file() and is_complete(folder):
+        raise FileNotFoundError(
+            f"{path}: this rendered folder has no {split} split; add one with: "
+            f"trg synth {folder} --layout arkitface --split {split}"
+        )
+    return path
 
 
 def _read_list(path: Path) -> list[tuple[str, str, str]]:

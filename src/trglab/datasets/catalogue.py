@@ -20,7 +20,13 @@ from trglab.datasets.w300lp import W300LP
 
 
 def open_store(folder: Path) -> ViewStore | SampleStore:
-    """Open a shard store of views or of whole samples as a dataset."""
+    """Open a shard store of views or of whole samples as a dataset.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no finished store, or it is of another kind.
+    """
     kind = read_manifest(folder)["kind"]
     return SampleStore(folder) if kind == "samples" else ViewStore(folder)
 

@@ -9,10 +9,10 @@ Every image shows one face. An image without an estimate counts as not found (se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from trg.inference.runtime import PoseNetwork, PoseRuntime
 from trglab.datasets.aflw2000 import AFLW2000
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI, LANDMARK_VERTICES, MESH_VERTEX_COUNT
+from trglab.datasets.catalogue import open_store
 from trglab.datasets.completion import is_complete
 from trglab.datasets.ddpose import BOX_SIDE_M, DDPose
 from trglab.datasets.manifest import read_manifest
 from trglab.datasets.sample import Sample
+from trglab.datasets.sample_store import SampleStore
 from trglab.datasets.view_store import ViewStore
 from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.prediction import (
@@ -68,6 +70,8 @@ _BOX_TEXTS = {
     "the detection",
 }
 _SHIFTED = ", shifted back inside the image"
+
+_PACK_TEXT = "All faces of the pack, boxes of 1.5 times the labelled landmarks' extent."
 
 FAR_DISTANCE_M = FAR_HOLDOUT_SHOTS["distance_m"][0]
 """Smallest distance of the far hold-out"""
@@ -316,14 +320,14 @@ def synthetic_protocol(
 
 
 def read_pack(folder: Path) -> LabelledImages:
-    """Open a store of views (:mod:`trglab.datasets.view_store`) as labelled images.
+    """Open a shard store of views or of whole images as labelled images.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        There is no finished pack, or it has no mesh.
+        There is no finished pack, it is not one of faces, or it has no mesh.
     """
-    pack = ViewStore(folder)
+    pack = open_store(folder)
     topology = pack.topology
     if topology is None:
         raise ValueError(f"{folder}: expected a pack with the mesh of its vertices, found none")
@@ -345,7 +349,9 @@ def synthetic_images(samples: SampleSequence, topology: FaceTopology) -> Labelle
 
 
 def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, LabelledImages]:
-    """Open a pack of the synthetic hold-out with the protocol for its distances.
+    """Open a pack with the synthetic hold-out's protocol for its distances.
+
+    The title of a pack that records another origin names that instead.
 
     Parameters
     ----------
@@ -374,18 +380,29 @@ def open_pack(folder: Path, *, far: bool = False) -> tuple[EvaluationProtocol, L
         face_model=provenance.get("face_model"),
         version=holdout_version(options) or 1,
     )
-    return chosen, images
+    origin = _other_origin(provenance)
+    return (chosen if origin is None else replace(chosen, title=origin, text=_PACK_TEXT)), images
+
+
+def _other_origin(provenance: Mapping[str, Any]) -> str | None:
+    """Return in words what a pack was made of; None: a hold-out, or not recorded."""
+    if "data_set" in provenance:
+        return f"Packed faces of {provenance['data_set']}"
+    options = provenance.get("options", {})
+    if "seed" in options and holdout_version(options) is None:
+        return f"Rendered faces of seed {options['seed']}, not the hold-out"
+    return None
 
 
 class PackedImages:
-    """A pack's views as samples: each view is the image of an ideal camera."""
+    """A pack's faces as samples: each view is the image of an ideal camera."""
 
-    def __init__(self, pack: ViewStore) -> None:
+    def __init__(self, pack: ViewStore | SampleStore) -> None:
         self._pack = pack
 
     def __len__(self) -> int:
         return len(self._pack)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one view."""
+        """Read one face."""
         return replace(self._pack[index], name=f"pack/{index:06d}")

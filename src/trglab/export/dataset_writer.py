@@ -35,6 +35,12 @@ from trglab.synth.portraits.profiling import ProfiledPortraits
 
 Layout = Literal["arkitface", "300wlp", "aflw2000", "biwi"]
 
+TEST_SHARE = 0.2
+"""Share of the images in the test split of a rendered ARKitFace folder, as in the original."""
+
+TEST_FIRST_PERSON = 1_000_000
+"""Number of the first person of a rendered test split; no training split has as many people."""
+
 PROFILED_WINDOW = (576, 2.0)
 """Side in px and margin of the rendered part of a turned photograph: more than the 450 px crop."""
 
@@ -120,20 +126,26 @@ def write_faces(
     seed: int,
     *,
     split: Split = "train",
+    first_person: int = 0,
     workers: int = 0,
     resume: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Render synthetic faces with the layout's camera; write them as :func:`write_dataset` does."""
-    with FaceSequence(count, {**LAYOUT_OPTIONS[layout], "seed": seed}, workers) as faces:
+    """Render synthetic faces with the layout's camera; write them as :func:`write_dataset` does.
+
+    The people are those of ``seed`` from number ``first_person`` on.
+    """
+    options = {**LAYOUT_OPTIONS[layout], "seed": seed}
+    people = {"first_person": first_person} if first_person else {}
+    with FaceSequence(count, options, workers, first_person=first_person) as faces:
         return write_dataset(
             faces,
             folder,
             layout,
             topology=faces.faces.topology,
             split=split,
-            neutral_m=faces.faces.neutral_m,
-            provenance={**faces.faces.provenance, "count": count},
+            neutral_m=faces.neutral_m,
+            provenance={**faces.faces.provenance, **people, "count": count},
             resume=resume,
             on_progress=on_progress,
         )

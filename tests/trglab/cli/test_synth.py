@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.cli import trg_cli  # noqa: F401 (a fixture)
 from tests.support.made_samples import TOPOLOGY, make_samples
+from trglab.datasets.arkitface import ARKitFace
+from trglab.datasets.sample_store import SampleStore, write_samples
+from trglab.evaluation.protocols import open_data_set, open_pack
+from trglab.synth.dataset import IMAGES_PER_PERSON
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
@@ -20,16 +26,71 @@ class MadeFaces:
         self.provenance = {"seed": seed}
 
     def sample(self, index):
-        return self._samples[index]
+        return replace(self._samples[index % 4], identity=str(index // IMAGES_PER_PERSON))
 
     def neutral_m(self, index):
         return TOPOLOGY.template_m
 
 
-@pytest.mark.parametrize("layout", ["webdataset", "biwi"])
-def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, monkeypatch, tmp_path, layout):  # noqa: F811
+@pytest.fixture
+def made_faces(monkeypatch):
     monkeypatch.setattr("trglab.synth.dataset.SyntheticFaces", MadeFaces)
     monkeypatch.setattr("trglab.synth.parallel.SyntheticFaces", MadeFaces)
+
+
+@pytest.mark.parametrize("layout", ["arkitface", "300wlp", "aflw2000", "biwi"])
+def test_a_written_folder_is_one_that_eval_can_measure(trg_cli, made_faces, tmp_path, layout):  # noqa: F811
+    assert trg_cli("synth", tmp_path / "faces", "--count", 10, "--layout", layout).code == 0
+    protocol, images = open_data_set(layout, tmp_path / "faces")
+    assert protocol.title.startswith("Synthetic stand-in for")
+    assert len(images.samples) == (2 if layout == "arkitface" else 10)
+
+
+def test_the_test_split_of_a_rendered_arkitface_shows_other_people(trg_cli, made_faces, tmp_path):  # noqa: F811
+    arguments = ("--count", 30, "--layout", "arkitface")
+    assert trg_cli("synth", tmp_path / "both", *arguments).code == 0
+    assert trg_cli("synth", tmp_path / "both", *arguments, "--resume").code == 0
+    train, test = (ARKitFace(tmp_path / "both", split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (24, 6)
+    people = [{split[index].identity for index in range(len(split))} for split in (train, test)]
+    assert not people[0] & people[1]
+
+
+def test_a_single_split_is_written_alone_and_added_later(trg_cli, made_faces, tmp_path):  # noqa: F811
+    arguments = ("synth", tmp_path / "faces", "--count", 3, "--layout", "arkitface")
+    assert trg_cli(*arguments, "--split", "train").code == 0
+    with pytest.raises(FileNotFoundError, match=r"no test split; add one with: .* --split test"):
+        open_data_set("arkitface", tmp_path / "faces")
+    both = trg_cli(*arguments)
+    assert both.code == 2
+    assert "--resume" in both.err
+    assert trg_cli(*arguments, "--split", "test").code == 0
+    assert len(open_data_set("arkitface", tmp_path / "faces")[1].samples) == 3
+
+
+def test_rendered_images_in_shards_are_measured_under_their_own_title(
+    trg_cli,  # noqa: F811
+    made_faces,
+    tmp_path,
+):
+    assert trg_cli("synth", tmp_path / "faces", "--count", 3, "--seed", 5).code == 0
+    protocol, images = open_pack(tmp_path / "faces")
+    assert protocol.title == "Rendered faces of seed 5, not the hold-out"
+    assert len(images.samples) == 3
+    assert images.samples[2].image.shape == SampleStore(tmp_path / "faces")[2].image.shape
+
+
+def test_single_images_are_not_measured_as_clips(trg_cli, tmp_path):  # noqa: F811
+    write_samples(
+        tmp_path, MadeFaces, range(2), provenance={"dataset": "trglab.synth.dataset:SyntheticFaces"}
+    )
+    done = trg_cli("eval", "clips", tmp_path)
+    assert done.code == 2
+    assert f"measure them with: trg eval synthetic {tmp_path}" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "biwi"])
+def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, made_faces, tmp_path, layout):  # noqa: F811
     arguments = ("synth", tmp_path / "faces", "--count", 2, "--layout", layout)
     assert trg_cli(*arguments, "--sheet", tmp_path / "sheet.png").code == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
@@ -46,6 +107,8 @@ def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, monkeypatch, tmp_
     ("arguments", "message"),
     [
         (("synth",), "expected a folder to write"),
+        (("synth", "f", "--layout", "biwi", "--split", "test"), "--split: expected --layout ark"),
+        (("synth", "f", "--layout", "arkitface", "--count", 1), "--count: expected at least 2"),
         (("asset", "photo_skin", "/nowhere"), "10.6084/m9.figshare.5047666"),
         (("bench", "trg_xxl"), "trg_s"),
         (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
