@@ -33,6 +33,13 @@ def finite_array(
     return array
 
 
+def checked_port(name: str, port: int) -> int:
+    """Return ``port``; raises ValueError if it is none. The system takes 70000 for 4464."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{name}: expected a port from 0 to 65535, got {port}")
+    return port
+
+
 def rgb_image(name: str, value: Any) -> NDArray[np.uint8]:
     """Return ``value`` as an array if it is an ``(h, w, 3)`` uint8 image of at least one pixel.
 

@@ -230,8 +230,10 @@ def _json_camera(fields: Mapping[str, Any]) -> Camera:
         source=fields.get("source", "given"),
         lens_model=fields.get("lens_model", "brown_conrady"),
     )
-    deviation = _numbers("focal_std_px", [fields.get("focal_std_px", -1.0)])[0]
-    return replace(camera, focal_std_px=deviation) if "focal_std_px" in fields else camera
+    if "focal_std_px" not in fields:
+        return camera
+    (deviation,) = finite_array("focal_std_px", [fields["focal_std_px"]], (1,)).tolist()
+    return replace(camera, focal_std_px=deviation)
 
 
 def _kalibr_camera(fields: Mapping[str, Any], names: list[str]) -> Camera | SizelessCalibration:

@@ -28,6 +28,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
+from trg._util.checks import checked_port
+
 MAX_CLIENTS = 64
 MAX_CONNECTIONS = 256
 """With those that have not said yet what they want; more are closed at once."""
@@ -89,6 +91,8 @@ class WebsocketServer:
     ------
     OSError
         The address cannot be listened on.
+    ValueError
+        There is no such port.
     """
 
     def __init__(
@@ -284,6 +288,7 @@ def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    checked_port(f"ws://{host}", port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

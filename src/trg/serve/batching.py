@@ -91,7 +91,9 @@ class Batcher:
         The future raises PictureError if the picture cannot be read.
         """
         found: Future[Found] = Future()
-        self._decoders.submit(self._decode, picture, found)
+        waiting = [picture]
+        found.add_done_callback(lambda _: waiting.clear())  # what was given up holds no memory
+        self._decoders.submit(self._decode, waiting, found)
         return found
 
     def close(self) -> None:
@@ -102,8 +104,10 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _decode(self, picture: Picture, found: Future[Found]) -> None:
-        if found.cancelled():
+    def _decode(self, waiting: list[Picture], found: Future[Found]) -> None:
+        try:
+            picture = waiting.pop()
+        except IndexError:  # it was given up
             return
         try:
             image = read_image(io.BytesIO(picture.data))

@@ -13,6 +13,7 @@ from types import FrameType
 
 import uvicorn
 
+from trg._util.checks import checked_port
 from trg.geometry.lens import LensModelWarning
 from trg.serve.app import create_app
 from trg.serve.limits import MAX_CONNECTIONS, WatchedConnection
@@ -26,7 +27,11 @@ GRACE_S = 5
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0: a free one. Raises OSError if that is not possible."""
+    """Return a socket that listens; port 0: a free one.
+
+    Raises ValueError if there is no such port, and OSError if it cannot be listened on.
+    """
+    checked_port(host, port)
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family, backlog=MAX_CONNECTIONS)

@@ -177,13 +177,14 @@ def _merged(query: RequestOptions, fields: Mapping[str, str]) -> RequestOptions:
 
 def _record_of(source: str, found: Found, options: RequestOptions) -> bytes:
     faces = found.faces
-    if options.ipd is not None:
-        try:
+    try:
+        if options.ipd is not None:
             faces = [face.with_interpupillary(options.ipd / 1000.0) for face in faces]
-        except ValueError as error:
-            raise PictureError(str(error)) from None
-    frame = FrameFaces(source, found.camera, faces, axes=options.frame)
-    return _to_json(frame_record(frame, options.landmarks, options.blendshapes))
+        frame = FrameFaces(source, found.camera, faces, axes=options.frame)
+        record = frame_record(frame, options.landmarks, options.blendshapes)
+    except ValueError as error:  # such as blendshapes of a model that has none
+        raise PictureError(str(error)) from None
+    return _to_json(record)
 
 
 def _to_json(record: dict[str, Any]) -> bytes:

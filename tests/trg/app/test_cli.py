@@ -76,6 +76,11 @@ def warn():
     assert done.stderr.splitlines() == ["warning: mind [this] step"]
 
 
+def test_names_are_shown_as_they_are(trg_cli, tmp_path):  # noqa: F811
+    (tmp_path / "a:cat:[b].jpg").write_text("no picture")
+    assert "a:cat:[b].jpg" in trg_cli("predict", tmp_path, "--out", tmp_path / "a.jsonl").err
+
+
 def test_a_tilde_that_the_shell_left_is_the_home_folder() -> None:
     code = (
         "from trg.app.cli import _expand_home; import sys; print(*map(_expand_home, sys.argv[1:]))"

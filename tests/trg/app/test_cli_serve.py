@@ -64,6 +64,13 @@ def test_a_taken_port_is_an_error_with_a_remedy(trg_cli, bundle_path):  # noqa: 
     assert f"127.0.0.1:{port}: cannot listen there" in done.err
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_number_that_is_no_port_is_refused(trg_cli, bundle_path, monkeypatch, port):  # noqa: F811
+    monkeypatch.setattr("trg.serve.server.run", lambda server, listening: listening.close())
+    done = trg_cli("serve", "--port", port, "--model", bundle_path)
+    assert (done.code, f"a port from 0 to 65535, got {port}" in done.err) == (2, True)
+
+
 def test_a_missing_extra_is_named(trg_cli, bundle_path, monkeypatch):  # noqa: F811
     for name in [name for name in sys.modules if name.startswith("trg.serve")]:
         monkeypatch.delitem(sys.modules, name)

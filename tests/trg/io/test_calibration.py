@@ -369,6 +369,8 @@ def bomb() -> str:
         ("own.json", json.dumps({**PINHOLE.to_dict(), "fx": "wide"}), "fx, fy, cx, cy"),
         ("own.json", json.dumps({**PINHOLE.to_dict(), "fx": -1}), "positive focal lengths"),
         ("own.json", json.dumps({**PINHOLE.to_dict(), "source": "dream"}), "camera source"),
+        ("own.json", json.dumps({**PINHOLE.to_dict(), "focal_std_px": []}), "focal_std_px.*shape"),
+        ("own.json", json.dumps({**PINHOLE.to_dict(), "focal_std_px": [1, 2]}), "focal_std_px"),
         ("own.json", '{"fx": ', "YAML, JSON or XML"),
         ("own.json", '{"a":' * 50_000, "YAML, JSON or XML"),
         ("cameras.txt", "# none\n", "one camera, got 0"),

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 from starlette.exceptions import HTTPException
 
 from tests.support.http_service import (
     BOX,
+    MODEL,
     RunningService,
     head,
     picture,
     read_all,
     wait_until,
 )
+from trg.estimator import HeadPoseEstimator
+from trg.inference.detections import FixedBoxes
 from trg.serve import limits as limits_module
+from trg.serve.batching import Batcher, Picture
 from trg.serve.limits import Limits, Load
 
 PICTURE = picture()
@@ -94,6 +100,24 @@ def test_a_client_that_leaves_costs_nothing_more(gated):
         assert service.post(PICTURE).status == 200
         assert gated.crops == 2
         assert 'status="499"' in service.get("/metrics").content.decode()
+
+
+def test_a_picture_that_is_given_up_before_it_is_decoded_holds_no_memory(gated):
+    estimator = HeadPoseEstimator(gated, FixedBoxes([BOX]), min_confidence=0.0, refine=False)
+    batcher = Batcher([{MODEL: estimator}], batch_size=1, decoders=1, on_batch=lambda count: None)
+    try:
+        others = Picture(PICTURE, MODEL, None, None, 1)
+        before = [batcher.submit(others) for _ in range(3)]  # estimated, decoded, being decoded
+        assert gated.has_started.wait(20)
+        boxes = np.array([BOX])
+        given_up, lives = batcher.submit(others._replace(boxes=boxes)), weakref.ref(boxes)
+        del boxes
+        assert given_up.cancel()
+        assert lives() is None
+    finally:
+        gated.is_open.set()
+        batcher.close()
+    assert all(each.result().faces for each in before)
 
 
 def test_a_client_that_leaves_while_it_sends_frees_its_memory(network):

@@ -142,6 +142,12 @@ def test_wrong_options_are_unprocessable(service, query):
     assert as_field.status == 422, as_field.content
 
 
+def test_blendshapes_of_a_model_that_has_none_are_unprocessable(service):
+    answer = service.post(picture(), "blendshapes=true")
+    assert answer.status == 422
+    assert "expected the landmark mesh of the bundled models" in answer.json["records"][0]["error"]
+
+
 def test_an_option_is_given_once(service):
     answer = service.post_form(("image", "a", picture()), ("fov", "50"), query="fov=50")
     assert (answer.status, "both" in answer.error) == (422, True)

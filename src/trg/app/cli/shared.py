@@ -20,7 +20,7 @@ app = App(
 app.register_install_completion_command(help="Install completion for this shell.")
 TRAINING = Group("Training and synthetic data (needs the extra `train`)", sort_key=1)
 EVALUATION = Group("Evaluation (needs the extra `train`)", sort_key=2)
-messages = Console(stderr=True, soft_wrap=True)
+messages = Console(stderr=True, soft_wrap=True, emoji=False)
 """For everything that is not a result."""
 
 
@@ -28,7 +28,7 @@ class ResultConsole(Console):
     """Standard output for results; a reader that closes the pipe raises BrokenPipeError."""
 
     def __init__(self) -> None:
-        super().__init__(soft_wrap=True, highlight=False)
+        super().__init__(soft_wrap=True, highlight=False, emoji=False)  # names may hold ":cat:"
 
     def on_broken_pipe(self) -> None:
         """Let ``main`` end the program; rich would exit with code 1."""
