@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,6 +30,9 @@ MAX_START_DEATHS = 3
 
 END_S = 2.0
 """Time that a worker gets to end before it is killed."""
+
+_IGNORED_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+"""Of workers: the parent gets them too, and ends its workers."""
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -173,7 +177,7 @@ class _Worker(Generic[Job]):
         context = multiprocessing.get_context("spawn")
         self.connection, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end,))
-        with _one_thread():
+        with _one_thread(), _held_signals():
             self.process.start()
         other_end.close()  # so that the end of the process ends the connection
         self.job, self.has_job, self.is_started = job, True, False
@@ -214,11 +218,26 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Hold signals back from processes that start in this block, until they ignore them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would let the signals through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection) -> None:
     """Do jobs until the parent ends the connection or this process."""
-    for name in ("SIGINT", "SIGHUP"):  # for the parent, which ends its workers
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def ask(message: Any) -> Any:

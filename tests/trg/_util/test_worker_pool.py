@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -75,3 +76,15 @@ def test_workers_end_with_a_parent_that_is_killed():
             return
         time.sleep(0.1)
     pytest.fail("the worker outlives its parent")
+
+
+def test_ctrl_c_while_a_worker_starts_does_not_end_it(tmp_path, monkeypatch):
+    # Python imports this before anything else of the worker.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if '--multiprocessing-fork' in sys.orig_argv:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with WorkerPool(pool_work.start, 1) as pool:
+        assert pool.run_one("a")[0] == "a"

@@ -31,9 +31,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 
 class Observer:
     def __init__(self):
-        self.shards, self.deaths = [], []
+        self.shards, self.deaths, self.pictures = [], [], 0
 
-    def on_pictures(self, count): ...
+    def on_pictures(self, count):
+        self.pictures += count
 
     def on_shard(self, shard):
         self.shards.append(shard.name)
@@ -183,6 +184,55 @@ def test_lists_patterns_and_mixed_folders(tmp_path):
         find_shards(str(tmp_path / "empty"), 10)
 
 
+def test_relative_places_hold_for_processes_in_other_folders(cli, tmp_path, monkeypatch):  # noqa: F811
+    (photo,) = save_photos(tmp_path / "photos", 2)
+    (tmp_path / "list.txt").write_text(f"photos/{photo.name}\n")
+    (tmp_path / "elsewhere").mkdir()
+
+    def label_elsewhere(*arguments):
+        monkeypatch.chdir(tmp_path / "elsewhere")  # as a machine of a Ray cluster
+        label_local(*arguments)
+        monkeypatch.chdir(tmp_path)
+
+    monkeypatch.setattr("trg.app.label.engines.label_local", label_elsewhere)
+    monkeypatch.chdir(tmp_path)
+    for source in ("photos", "list.txt"):
+        done = cli("label", source, f"out-{source}", "--workers", 1)
+        assert done.code == 0, done.err
+        assert "1 picture" in done.err
+
+
+class RefusingFileSystem(fsspec.AbstractFileSystem):
+    """Has exceptions of its own, as HTTP's and some object stores' clients do."""
+
+    protocol = "refusing"
+
+    def cat_file(self, path, start=None, end=None, **options):
+        raise LookupError("status 403")
+
+
+def test_a_picture_that_a_server_refuses_is_a_row_with_an_error(tmp_path):
+    fsspec.register_implementation("refusing", RefusingFileSystem, clobber=True)
+    save_grey(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("refusing://host/b.png\na.png\n")
+    found = label(tmp_path, tmp_path / "list.txt")
+    assert found == Counter(
+        [
+            ("refusing://host/b.png", "refusing://host/b.png: cannot be read (status 403)"),
+            ("a.png", None),
+        ]
+    )
+
+
+def test_every_picture_counts_in_the_progress(tmp_path):
+    for number in range(19):
+        save_grey(tmp_path / f"photos/{number}.png")
+    (tmp_path / "out").mkdir()
+    observer = Observer()
+    label_local(labelling(tmp_path), find_shards(str(tmp_path / "photos"), 100), 1, observer)
+    assert observer.pictures == 19
+
+
 def test_sources_and_results_in_an_object_store(tmp_path):
     store = fsspec.filesystem("memory")
     store.pipe({"/photos/a/1.jpg": jpeg(), "/photos/a/2.jpg": b"bad", "/photos/.x/3.jpg": jpeg()})
@@ -220,6 +270,17 @@ def test_shares_of_an_array_of_jobs_complete_each_other(cli, tmp_path):  # noqa:
     assert (tmp_path / "out/_manifest.json").exists()
     for text in ("0/2", "3/2", "1", "a/b"):
         assert "expected I/N" in cli(*arguments, "--shard", text).err
+
+
+def test_shares_that_end_together_both_write_the_manifest(tmp_path, monkeypatch):
+    save_grey(tmp_path / "photos/a.png")
+    (shard,) = find_shards(str(tmp_path / "photos"), 10)
+    (tmp_path / "out").mkdir()
+    label_shard(labelling(tmp_path), shard)
+    folder = LabelFolder(str(tmp_path / "out"))
+    # The other share has removed what this one has just found.
+    monkeypatch.setattr(folder, "shard_names", lambda: {shard.name, "photos-of-earlier"})
+    assert folder.finish([shard.name], {})["pictures"] == 1
 
 
 def test_a_full_disk_leaves_no_half_written_file(tmp_path):

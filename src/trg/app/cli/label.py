@@ -97,6 +97,7 @@ def label(
     from trg.app.label.shards import BATCH_SIZE, Labelling
     from trg.app.label.sources import absolute_url, find_shards
     from trg.app.predict.options import PredictOptions
+    from trg.geometry.shape_basis import bundled_shape_basis
     from trg.inference.bundle import model_sha256
     from trg.inference.onnx_session import usable_cores
     from trg.io.records.arrow_tables import ArrowTable, import_arrow
@@ -127,9 +128,12 @@ def label(
     shards = find_shards(source, options.shard_size, options.column)
     folder = LabelFolder(out)
     folder.open(settings)
+    estimator = processing.estimator(options.smallest_face)
+    if options.blendshapes:
+        bundled_shape_basis().require_mesh(estimator.topology)
     labelling = Labelling(
-        out,
-        processing.estimator(options.smallest_face),
+        absolute_url(out),
+        estimator,
         predict_options,
         ArrowTable(options.landmarks, options.blendshapes),
         options.max_megapixels * 10**6,

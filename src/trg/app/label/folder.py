@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ class LabelFolder:
         if wanted - done:
             return None
         for name in done - wanted:
-            self._system.rm_file(f"{self._path}/{name}{SUFFIX}")
+            with suppress(FileNotFoundError):  # another share that ends now has removed it
+                self._system.rm_file(f"{self._path}/{name}{SUFFIX}")
         counts: Counter[str] = Counter(shards=len(wanted))
         with ThreadPoolExecutor(COUNT_THREADS) as threads:  # an object store answers slowly
             for each in threads.map(self._counts, sorted(wanted)):

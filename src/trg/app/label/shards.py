@@ -40,7 +40,7 @@ class Labelling:
     """What is done with every shard; can be pickled, for other processes and machines."""
 
     out: str
-    """Folder or URL of the results."""
+    """Folder or URL of the results; absolute, as other processes work in other folders."""
     estimator: HeadPoseEstimator
     options: PredictOptions
     table: ArrowTable
@@ -74,9 +74,14 @@ class _RowSink(ResultSink):
         """Add the rows of some pictures, and what they count."""
         self.rows += rows
         self.counts.update(counts)
-        if self.counts["pictures"] - self._told >= PICTURES_PER_MESSAGE:
-            self._tell(self.counts["pictures"] - self._told)
-            self._told = self.counts["pictures"]
+        self.tell(PICTURES_PER_MESSAGE)
+
+    def tell(self, least: int = 1) -> None:
+        """Tell how many pictures were done since the last time, if there are that many."""
+        count = self.counts["pictures"] - self._told
+        if count >= least:
+            self._told += count
+            self._tell(count)
 
 
 def label_shard(
@@ -97,6 +102,7 @@ def label_shard(
     else:
         for batch in batches:
             _label_batch(labelling, batch, sink)
+    sink.tell()
     counts = json.dumps(sink.counts).encode()
     table = labelling.table.table(sink.rows).replace_schema_metadata({COUNTS_KEY: counts})
     LabelFolder(labelling.out).write_table(shard.name, table)

@@ -41,7 +41,7 @@ class Shard(NamedTuple):
     """Of its results, without suffix."""
     kind: Kind
     root: str
-    """Folder or URL that the names are relative to."""
+    """Absolute folder or URL that the names are relative to."""
     names: tuple[str, ...]
     """Photos, or the one tar or Parquet file."""
     column: str = ""
@@ -90,7 +90,9 @@ def find_shards(source: str, size: int, column: str | None = None) -> list[Shard
     """
     if source.lower().endswith(LIST_SUFFIXES):
         lines = _read(source).decode("utf-8", "surrogateescape").splitlines()
-        root, files = source.rpartition("/")[0], dict.fromkeys(filter(None, map(str.strip, lines)))
+        system, path = fsspec.core.url_to_fs(source)
+        root = _address(system, path.rpartition("/")[0])
+        files = dict.fromkeys(filter(None, map(str.strip, lines)))
         listed: list[tuple[str, int]] = [(name, 0) for name in files]
         kind: Kind = "photos"
     else:
@@ -138,7 +140,12 @@ def _list_files(source: str) -> tuple[str, list[tuple[str, int]]]:
         for name, info in infos.items()
         if info["type"] == "file"
     ]
-    return system.unstrip_protocol(root), sorted(each for each in listed if not _is_hidden(each[0]))
+    return _address(system, root), sorted(each for each in listed if not _is_hidden(each[0]))
+
+
+def _address(system: Any, path: str) -> str:
+    """Return the URL of a path; on the local file system the path itself."""
+    return path or "/" if isinstance(system, LocalFileSystem) else system.unstrip_protocol(path)
 
 
 def _in_local_folder(path: str) -> Iterator[tuple[str, int]]:
@@ -223,11 +230,16 @@ def _join(root: str, name: str) -> str:
 
 
 def _read(url: str) -> bytes:
+    """Return the bytes of a file; raises OSError if it cannot be read."""
     system, path = fsspec.core.url_to_fs(url)
     try:
         return system.cat_file(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{url}: expected a file, found none") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # clients of object stores and of HTTP have exceptions of their own
+        raise OSError(f"{url}: cannot be read ({error})") from error
 
 
 def _raise(message: str) -> bytes:
