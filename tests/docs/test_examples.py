@@ -36,7 +36,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/cameras.md"])
+COMING_FROM = ("mediapipe", "openface", "openseeface", "6drepnet", "insightface")
+PAGES = (
+    *("README.md", "docs/python.md", "docs/cameras.md"),
+    *(f"docs/coming_from_{tool}.md" for tool in COMING_FROM),
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_run(folder, page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     chosen = [block for block in blocks if not any(each in block for each in NEEDS_MORE)]
