@@ -29,7 +29,7 @@ from PIL import ExifTags, Image
 import trg
 from tests.support.rendered_heads import RenderedHead, plain_studio
 from trg import error_bars, estimator, face
-from trg.app.web_models import write_web_models
+from trg.app.web_models import web_models, write_web_models
 from trg.error_bars import STD_COUNT, ErrorBars
 from trg.face import Face
 from trg.geometry import virtual_camera
@@ -101,7 +101,7 @@ CLIP_CAMERA = Camera.from_fov(65.0, 640, 480)
 def write_web_test_data(folder: Path) -> None:
     """Write everything; see the module."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_web_models(DEFAULT_BUNDLE, folder / "models")
+    write_web_models(web_models(DEFAULT_BUNDLE), folder / "models")
     _write_json(folder / "vectors.json", vectors())
     estimate = trg.HeadPoseEstimator()
     write_pictures(folder, estimate)

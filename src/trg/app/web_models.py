@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,11 @@ def web_models(model: str | PathLike[str]) -> dict[str, bytes]:
     }
 
 
-def write_web_models(model: str | PathLike[str], folder: Path) -> list[Path]:
-    """Write :func:`web_models` to a folder, which is made; return the paths, card last.
+def write_web_models(files: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Write the files of :func:`web_models` to a folder, which is made; return them, card last.
 
-    Raises OSError if the folder is not writable, and as :func:`web_models`.
+    Raises OSError if the folder is not writable.
     """
-    files = web_models(model)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in sorted(files, key=lambda name: name == CARD)]
     for path in paths:

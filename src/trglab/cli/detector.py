@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cyclopts import App
 
-from trg.app.cli.shared import NotNegative, Positive, messages
+from trg.app.cli.shared import NotNegative, Positive, messages, refuse_existing
 
 detector = App(
     name="detector",
@@ -105,6 +105,7 @@ def export_verb(
     data: str = "",
     stills: Path | None = None,
     negatives: Positive = 1000,
+    overwrite: bool = False,
 ) -> None:
     """Export the averaged weights of a training to an ONNX file with a model card.
 
@@ -129,7 +130,10 @@ def export_verb(
         Folder of images with 68 landmarks, on which the card reports the recall.
     negatives
         Number of synthetic negatives.
+    overwrite
+        Replace the file.
     """
+    refuse_existing([model], overwrite=overwrite)
     from trg.inference.detector import FaceDetector
     from trglab.detector.evaluation import (
         evaluation_report,

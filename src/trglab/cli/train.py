@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from trg.app.cli.shared import NotNegative, Positive, key_values, messages
+from trg.app.cli.shared import NotNegative, Positive, key_values, messages, refuse_existing
 
 if TYPE_CHECKING:
     from trg.inference.bundle import WeightBundle
@@ -92,6 +92,7 @@ def export(
     licence: str | None = None,
     attribution: tuple[str, ...] = (),
     storage: Literal["float32", "float16", "int8"] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Export a checkpoint as a weight bundle, or a bundle for web pages.
 
@@ -114,6 +115,8 @@ def export(
     storage
         Data type of the bundle's stored weights, float16 unless given; computation is always in
         float32.
+    overwrite
+        Replace files of the same names.
     """
     if to == "web":
         if name or licence or attribution or storage:
@@ -121,10 +124,11 @@ def export(
                 "export --to web: takes a bundle, which has its card and storage; expected none of "
                 "--name, --licence, --attribution and --storage"
             )
-        _export_to_web(source, target)
+        _export_to_web(source, target, overwrite)
         return
     if name is None or licence is None:
         raise ValueError("export: a bundle needs a card; give --name and --licence")
+    refuse_existing([target], overwrite=overwrite)
     from trglab.training.api import export as run
 
     made = run(
@@ -138,10 +142,12 @@ def export(
     messages.print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
 
 
-def _export_to_web(model: str, folder: Path) -> None:
-    from trg.app.web_models import write_web_models
+def _export_to_web(model: str, folder: Path, overwrite: bool) -> None:
+    from trg.app.web_models import web_models, write_web_models
 
-    paths = write_web_models(model, folder)
+    files = web_models(model)
+    refuse_existing((folder / name for name in files), overwrite=overwrite)
+    paths = write_web_models(files, folder)
     total = sum(path.stat().st_size for path in paths)
     names = ", ".join(path.name for path in paths)
     messages.print(f"{folder}: {names}, {total / 1e6:.1f} MB")

@@ -12,6 +12,7 @@ import trg
 from tests.support.child_process import ROOT, run_python
 from tests.support.cli import Cli, trg_cli  # noqa: F401 -- a fixture
 from trg.app.cli import EXTRA_OF_PACKAGE, RESEARCH_VERBS, app
+from trg.app.cli.shared import key_values
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 
 RUN = "import sys; from trg.app.cli import main; sys.argv = ['trg', *sys.argv[1:]]\n"
@@ -22,6 +23,11 @@ finally:
     print("imported:", [name for name in {names} if name in sys.modules])
 """
 RESEARCH_PACKAGES = ("trglab", "torch", "numba", "matplotlib", "pyarrow")
+
+
+def test_a_tilde_in_an_overridden_field_is_the_home_folder() -> None:
+    values = key_values(("datasets.0.options.folder=~/views", "name=a~b"))
+    assert values == {"datasets.0.options.folder": os.path.expanduser("~/views"), "name": "a~b"}
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("predict", "--help"), ("doctor",)])

@@ -76,6 +76,29 @@ def test_the_default_models_are_small_to_download(trg_cli, tmp_path):  # noqa: F
 
 
 @pytest.mark.parametrize(
+    ("verb", "existing"),
+    [
+        (("export", "best.pt", "{}", "--name", "n", "--licence", "l"), "mine.trg"),
+        (("export", "{bundle}", "{}", "--to", "web"), "model.json"),
+        (("detector", "export", "last.pt", "{}"), "detector.onnx"),
+    ],
+)
+def test_an_export_replaces_no_file_unless_told_to(trg_cli, bundle_path, tmp_path, verb, existing):  # noqa: F811
+    path = tmp_path / "out" / existing
+    path.parent.mkdir()
+    path.write_text("mine")
+    target = path.parent if "web" in verb else path
+    arguments = [each.format(target, bundle=bundle_path) for each in verb]
+    done = trg_cli(*arguments)
+    assert done.code == 2
+    assert f"{existing}: exists; choose another name, or add --overwrite" in done.err
+    assert path.read_text() == "mine"
+    if "web" in verb:
+        assert trg_cli(*arguments, "--overwrite").code == 0
+        assert "pose" in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("x.trg", "out", "--to", "web", "--licence", "MIT"), "expected none of --name"),

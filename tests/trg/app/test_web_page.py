@@ -79,6 +79,12 @@ def test_the_page_is_written_for_a_static_server(trg_cli, page_folder, bundle_pa
         path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.*")
     }
     assert {"index.html", "assets/code.wasm", "models/model.json"} < names
+    again = trg_cli("web", "--model", bundle_path, "--out", tmp_path / "site")
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert (
+        trg_cli("web", "--model", bundle_path, "--out", tmp_path / "site", "--overwrite").code == 0
+    )
 
 
 def test_a_package_without_the_page_says_how_to_build_it(trg_cli, monkeypatch, tmp_path):  # noqa: F811

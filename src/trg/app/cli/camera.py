@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.markup import escape
 
-from trg.app.cli.shared import Positive, ResultConsole, app, messages
+from trg.app.cli.shared import Positive, ResultConsole, app, messages, refuse_existing
 
 if TYPE_CHECKING:
     from trg.geometry.camera import Camera
@@ -98,7 +98,7 @@ def calibrate(
     """
     from trg.app.calibrate_camera import WHAT_TO_DO, calibrate_from_clip
 
-    _refuse_existing(out, overwrite)
+    refuse_existing([out], overwrite=overwrite)
     found = calibrate_from_clip(clip, face, model)
     if plot is not None:
         from trg.app.camera_plot import plot_calibration, write_plot
@@ -149,7 +149,7 @@ def from_chessboard(
     """
     from trg.app.chessboard import calibrate_from_chessboard
 
-    _refuse_existing(out, overwrite)
+    refuse_existing([out], overwrite=overwrite)
     found = calibrate_from_chessboard(folder, columns, rows)
     messages.print(
         f"focal length {found.camera.fx:.1f} px, standard deviation "
@@ -158,11 +158,6 @@ def from_chessboard(
         highlight=False,
     )
     _write_camera(out, found.camera)
-
-
-def _refuse_existing(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out}: exists; choose another name (-o) or add --overwrite")
 
 
 def _write_camera(out: Path, camera: Camera) -> None:

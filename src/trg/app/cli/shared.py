@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter, validators
@@ -59,12 +61,18 @@ def complete_option(
     return [*complete, *tokens[end:]]
 
 
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise FileExistsError that names the first of some outputs that exists."""
+    if existing := next((path for path in paths if path.exists() and not overwrite), None):
+        raise FileExistsError(f"{existing}: exists; choose another name, or add --overwrite")
+
+
 def key_values(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Parse ``NAME=VALUE`` arguments."""
+    """Parse ``NAME=VALUE`` arguments; shells leave a tilde in the value."""
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"override: expected NAME=VALUE, got {pair!r}")
-        values[name] = value
+        values[name] = os.path.expanduser(value)
     return values

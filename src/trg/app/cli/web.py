@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from trg.app.cli.shared import app, messages
+from trg.app.cli.shared import app, messages, refuse_existing
 from trg.inference.bundle import DEFAULT_BUNDLE
 
 PORT = 8765
@@ -21,6 +21,7 @@ def web(
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = PORT,
     open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    overwrite: bool = False,
 ) -> None:
     """Serve a web page that estimates head poses in the browser, to this machine only.
 
@@ -36,11 +37,14 @@ def web(
         Open the page in the default browser.
     out
         Write the page to this folder, for any static web server, and serve nothing.
+    overwrite
+        Replace files of the same names in ``--out``.
     """
     from trg.app.web_page import WebPageServer, web_page, write_web_page
 
     files = web_page(model)
     if out is not None:
+        refuse_existing((out / name for name in files), overwrite=overwrite)
         write_web_page(files, out)
         total = sum(len(content) for content in files.values())
         messages.print(f"{out}: {len(files)} files, {total / 1e6:.1f} MB")
