@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from trglab.cli.evaluate_options import (
     DatasetName,
     HoldoutOptions,
     MeasurementOptions,
+    refuse_contradictions,
     refuse_unused,
 )
 
@@ -56,16 +57,13 @@ def evaluate(
     plots
         Draw plots; they need the extra ``plots``.
     """
+    from trglab.evaluation.groups import group_names
     from trglab.evaluation.report import coverage_table, report_table, write_report
     from trglab.paper.peer_comparison import TimedMethod, cost_text, with_row_of
 
-    if options.bundle is not None and options.predictions is not None:
-        raise ValueError("expected --bundle or --predictions, got both")
-    if options.flip_tta and options.predictions is not None:
-        raise ValueError("expected no --flip-tta beside --predictions: no network runs")
-    if options.python is not None and options.method is None:
-        raise ValueError("--python: expected --method NAME as well")
+    refuse_contradictions(options)
     refuse_unused(name, path, options, holdout, out)
+    groups = group_names(options.by)
     if name == "stills":
         _stills(path, options)
         return
@@ -84,8 +82,6 @@ def evaluate(
         if options.predictions is None:
             method = TimedMethod(_method(protocol, options))
         if options.method is not None:
-            if method is None:
-                raise ValueError("expected --method or --predictions, got both")
             with _peer(options) as peer:
                 theirs = _evaluation(protocol, images, options, folder / options.method, peer)
             write_report(folder / options.method, theirs.report)
@@ -101,8 +97,7 @@ def evaluate(
         results.print(coverage_table(report).to_rich())
     if name == "ddpose":
         written += _ddpose(folder, evaluation, images, results)
-    if options.by:
-        written += _groups(folder, evaluation, options.by, results)
+    written += _groups(folder, evaluation, groups, results)
     if options.method is not None and method is not None:
         results.print(cost_text([peer, method]))
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
@@ -179,8 +174,6 @@ def _blendshapes(
     from trglab.evaluation.expressions import measure_expressions
     from trglab.evaluation.table import write_texts
 
-    if options.predictions is not None:
-        raise ValueError("blendshapes: expected no --predictions, they do not tell the truth")
     with _open_images("synthetic", path, holdout, options) as (protocol, images):
         method = _method(protocol, options)
         count = len(images.samples)
@@ -325,12 +318,13 @@ def _ddpose(
     return write_texts(folder, {"ddpose.csv": table.to_csv()})
 
 
-def _groups(folder: Path, evaluation: Evaluation, by: str, results: Console) -> list[Path]:
+def _groups(
+    folder: Path, evaluation: Evaluation, names: Sequence[str], results: Console
+) -> list[Path]:
     """Print and write the medians of groups of images."""
     from trglab.evaluation.groups import group_tables
     from trglab.evaluation.table import write_texts
 
-    names = [name.strip() for name in by.split(",") if name.strip()]
     tables = group_tables(evaluation.report.scores, evaluation.run.ground_truth, names)
     texts = {}
     for name, table in zip(names, tables, strict=True):

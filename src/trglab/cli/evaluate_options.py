@@ -82,14 +82,7 @@ class MeasurementOptions:
         from trglab.evaluation.reference_alignment import read_reference
 
         if self.align == "as-is":
-            if self.reference is not None:
-                raise ValueError("--reference: expected --align reference as well")
             return None
-        if self.reference is None and self.predictions is not None:
-            raise ValueError(
-                "--align reference: expected --reference with the mean face in the head frame of "
-                "these predictions: a weight bundle or the folder of the training data"
-            )
         return read_reference(self.reference or self.bundle_path())
 
     def bundle_path(self) -> Path:
@@ -140,6 +133,26 @@ class HoldoutOptions:
     workers: NotNegative = 0
 
 
+def refuse_contradictions(options: MeasurementOptions) -> None:
+    """Raise ValueError if two options do not go together, or one lacks another."""
+    if options.predictions is not None:
+        if options.bundle is not None:
+            raise ValueError("expected --bundle or --predictions, got both")
+        if options.method is not None:
+            raise ValueError("expected --method or --predictions, got both")
+        if options.flip_tta:
+            raise ValueError("expected no --flip-tta beside --predictions: no network runs")
+        if options.align == "reference" and options.reference is None:
+            raise ValueError(
+                "--align reference: expected --reference with the mean face in the head frame of "
+                "these predictions: a weight bundle or the folder of the training data"
+            )
+    if options.python is not None and options.method is None:
+        raise ValueError("--python: expected --method NAME as well")
+    if options.align == "as-is" and options.reference is not None:
+        raise ValueError("--reference: expected --align reference as well")
+
+
 def refuse_unused(
     name: DatasetName,
     path: Path | None,
@@ -153,7 +166,8 @@ def refuse_unused(
     used = {
         "stills": {"bundle", "flip_tta", "method", "python", "limit"},
         "clips": {"bundle", "flip_tta"},
-        "blendshapes": of_holdout | of_method - {"method", "python", "by", "align", "reference"},
+        "blendshapes": of_holdout
+        | of_method - {"predictions", "method", "python", "by", "align", "reference"},
         "synthetic": of_holdout | of_method,
     }.get(name, of_method)
     if path is not None or holdout.pack is not None:

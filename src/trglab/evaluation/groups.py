@@ -85,6 +85,14 @@ GROUPINGS: Mapping[str, Callable[[Scores, GroundTruth], Members]] = {
 """By the names that ``trg eval --by`` takes."""
 
 
+def group_names(text: str) -> list[str]:
+    """Split a comma-separated list of groupings; ValueError if one does not exist."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := sorted(set(names) - set(GROUPINGS)):
+        raise ValueError(f"--by: expected some of {list(GROUPINGS)}, got {unknown}")
+    return names
+
+
 def group_tables(scores: Scores, truth: GroundTruth, by: Sequence[str]) -> list[TextTable]:
     """Return one table of medians, with 95 % intervals over people, for each of some groupings.
 
@@ -93,10 +101,8 @@ def group_tables(scores: Scores, truth: GroundTruth, by: Sequence[str]) -> list[
     Raises
     ------
     ValueError
-        There is no such grouping, or the data set does not record it.
+        The data set does not record a grouping.
     """
-    if unknown := sorted(set(by) - set(GROUPINGS)):
-        raise ValueError(f"--by: expected some of {list(GROUPINGS)}, got {unknown}")
     columns = [name for name in COLUMNS if name in scores.errors]
     return [_table(name, columns, scores, GROUPINGS[name](scores, truth)) for name in by]
 
