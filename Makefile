@@ -25,6 +25,7 @@ WEB_DATA_SOURCES := tests/support/web_test_data.py $(wildcard src/trg/bundles/*)
 NODE_NEEDED := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)'
 
 RELEASE_TOOLS := $(VENV)/release-tools
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema vendor
 
 .PHONY: demo picture docs kernels test test-slow test-all test-isa test-cluster test-installs release web test-web lint format clean
 
@@ -122,6 +123,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SCHEMA).github-workflows .github/workflows/*.yml
+	$(SCHEMA).dependabot .github/dependabot.yml
+	$(SCHEMA).github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(SCHEMA).citation-file-format CITATION.cff
+	$(BIN)/zizmor --quiet --offline .github
+	! command -v actionlint >/dev/null || actionlint
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -9,8 +9,8 @@ so that nothing else of the working folder gets in, and moved to dist/ when all 
 
     trg_headpose-VERSION-py3-none-any.whl, trg_headpose-VERSION.tar.gz
     trg_headpose-VERSION.cdx.json    CycloneDX SBOM of the runtime dependencies
+    SHA256SUMS                       of these three
     RELEASE_NOTES.md                 the version's section of CHANGELOG.md
-    SHA256SUMS                       of all of these
 """
 
 from __future__ import annotations
@@ -163,10 +163,10 @@ def make_release(folder: Path, version: str, notes: str) -> list[Path]:
     sbom = out / f"{PACKAGE}-{version}.cdx.json"
     try_wheel(wheel, source, sbom, folder / "environment")
     (out / "RELEASE_NOTES.md").write_text(f"{notes}\n")
-    results = [wheel, sdist, sbom, out / "RELEASE_NOTES.md"]
+    published = [wheel, sdist, sbom]
     sums = out / "SHA256SUMS"
-    sums.write_text("".join(f"{sha256(each)}  {each.name}\n" for each in results))
-    return [*results, sums]
+    sums.write_text("".join(f"{sha256(each)}  {each.name}\n" for each in published))
+    return [*published, out / "RELEASE_NOTES.md", sums]
 
 
 def export_commit(folder: Path) -> set[str]:

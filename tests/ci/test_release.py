@@ -39,13 +39,17 @@ CHANGELOG = """# Changelog
 """
 
 
-@pytest.fixture(scope="module")
-def release():
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("ci_release", SCRIPT)
+def load_script(name: str):
+    """A script of `.ci`, which is no package, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / ".ci" / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def release():
+    return load_script("release.py")
 
 
 @pytest.fixture

@@ -70,12 +70,12 @@ def test_the_documented_commands_train_and_measure_the_paper(
     trg("trg synth 300W_LP --layout 300wlp --count 3 --seed 2")
     trg("trg synth BIWI --layout biwi --count 3 --seed 3")
 
-    readme, tables = documented_commands("README.md"), documented_commands("docs/tables.md")
+    researchers, tables = map(documented_commands, ("docs/researchers.md", "docs/tables.md"))
     training = (
         "trg train paper runs/paper --option.arkitface ARKitFace --option.w300lp 300W_LP "
         "backbone_weights=resnet18-f37072fd.pth"
     )
-    assert training in readme
+    assert training in researchers
     steps = "steps=4"
     trg(training, *SMALL, steps, "log_every=1", "--max-minutes", "0")
     assert trained_steps(Path("runs/paper")) == [1]
@@ -92,7 +92,7 @@ def test_the_documented_commands_train_and_measure_the_paper(
 
     folders = "--arkitface ARKitFace --w300lp 300W_LP --biwi BIWI"
     weights = "backbone_weights=resnet18-f37072fd.pth"
-    assert f"trg table 1 {folders} {weights}" in readme
+    assert f"trg table 1 {folders} {weights}" in researchers
     assert f"trg table 1 {folders} {weights}" in tables
     for number in "1234":
         printed = trg(f"trg table {number} {folders} {weights}", *SMALL, "steps=1")
