@@ -47,7 +47,7 @@ def measure_minutes(poses, people):
         frames = len(np.unique(poses.time_s[in_minute]))
         yaw_deg = np.array([rotation_to_euler(each)[0] for each in poses.rotation[seen]])
         counts, _ = np.histogram(yaw_deg, YAW_EDGES_DEG)
-        yaw_shares.append(counts / max(len(yaw_deg), 1))
+        yaw_shares.append(counts / max(frames, 1))
         parts = measure_movement(rows_of(poses, seen)) if seen.any() else []
         measured = [part for part in parts if np.isfinite(part.yaw_deg.mean_speed)]
         weights = [part.frames for part in measured]
@@ -70,8 +70,9 @@ def plot(rows, yaw_shares, path, title):
     minute = np.arange(len(rows)) + 0.5
     edges = np.arange(len(rows) + 1)
     shown = where.pcolormesh(edges, YAW_EDGES_DEG, 100.0 * yaw_shares, cmap="Blues")
-    figure.colorbar(shown, ax=where, label="% of the minute")
-    where.set(ylabel="yaw, degrees", title=title, yticks=np.arange(-90, 91, 45))
+    figure.colorbar(shown, ax=where, label="% of the minute", pad=0.01)
+    where.set(ylabel="yaw, degrees\n(left of the picture: up)", title=title)
+    where.set_yticks(np.arange(-90, 91, 45))
     speed.bar(minute, [each["yaw_speed_deg_per_s"] for each in rows], color="#3b6fb6")
     speed.set_ylabel("speed of\nyaw, deg/s")
     base = np.zeros(len(rows))
@@ -79,7 +80,8 @@ def plot(rows, yaw_shares, path, title):
         counts = np.array([each[kind] for each in rows])
         signs.bar(minute, counts, bottom=base, color=color, label=kind)
         base = base + counts
-    signs.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    signs.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False)
+    signs.set_ylim(0, max(base.max() * 1.1, 1))
     signs.set(ylabel="gestures\nper minute", xlabel="minute")
     signs.yaxis.get_major_locator().set_params(integer=True)
     figure.savefig(path, dpi=120)

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 MIN_FRAMES_PER_S = 10.0
 """Below this rate nods and shakes are not counted: a fast nod lasts less than two frames."""
 
+RATE_ROUNDING = 1e-3
+"""Of a rate that is computed from times in whole microseconds, as records have them."""
+
 MAX_GAP_S = 0.25
 """Longest time between two poses of one uninterrupted movement; at low frame rates two and a half
 frames."""
@@ -151,13 +154,14 @@ def _frame_interval_s(track: Track) -> float:
 
 def _movement(track: Track) -> Movement:
     frames_per_s = 1.0 / _frame_interval_s(track)
+    is_fast_enough = frames_per_s >= MIN_FRAMES_PER_S - RATE_ROUNDING
     parts = uninterrupted(track)
     angles_deg = np.stack([rotation_to_euler(each) for each in track.rotation])
     angles_deg = np.unwrap(angles_deg, axis=0, period=360.0)
     gestures: list[Gesture] = []
     for part in parts:
         time_s, rotation = track.time_s[part], track.rotation[part]
-        if frames_per_s >= MIN_FRAMES_PER_S:
+        if is_fast_enough:
             gestures += find_gestures(time_s, rotation)
         gestures += find_tilts(time_s, angles_deg[part, 2], float(np.median(angles_deg[:, 2])))
     turn_speed, place_speed = _speeds(track, parts)
@@ -173,7 +177,6 @@ def _movement(track: Track) -> Movement:
     start_s, end_s = float(track.time_s[0]), float(track.time_s[-1])
     all_times_s = track.frame_times_s
     spanned = int(((all_times_s >= start_s) & (all_times_s <= end_s)).sum())
-    is_fast_enough = frames_per_s >= MIN_FRAMES_PER_S
 
     def count(kind: str, cycles: bool = False) -> Any:
         chosen = [each.cycles if cycles else 1 for each in gestures if each.kind == kind]

@@ -78,6 +78,14 @@ def test_a_slow_clip_has_speeds_but_no_counts():
     assert movement.yaw_deg.mean_speed == pytest.approx(20.0, rel=1e-3)
 
 
+def test_gestures_are_counted_at_exactly_ten_frames_per_second_however_times_are_rounded():
+    time_s = np.round(times_s(1800.0, fps=10.0) + 1e-6 * (np.arange(18_000) % 2), 6)[-200:]
+    assert 1.0 / np.median(np.diff(time_s)) < 10.0
+    nodding = rotations(swings(time_s, time_s[50], 1.2, 2, 10.0))
+    (movement,) = measure_movement(pose_columns({0: (time_s, nodding)}, time_s))
+    assert movement.nods == 1
+
+
 def test_one_frame_is_a_movement_without_speed():
     (movement,) = measure_movement(pose_columns({3: (TIME_S[:1], still(TIME_S[:1]))}, TIME_S[:1]))
     assert (movement.face_id, movement.frames, movement.missing_share) == (3, 1, 0.0)
