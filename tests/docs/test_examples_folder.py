@@ -16,6 +16,7 @@ from tests.support.constant_bundle import write_constant_bundle
 from tests.support.examples import (
     EXAMPLES,
     face_toward,
+    needs_weights,
     run_example,
     selftest_photo,
     write_clip,
@@ -25,18 +26,12 @@ from tests.support.faces import VGA
 from tests.support.live_frames import live_face, live_frame
 from tests.support.motion import pose_columns, rotations, swings, times_s
 from trg.geometry.camera import Camera
-from trg.inference.bundle import DEFAULT_BUNDLE, bundled, bundled_names, read_bundle
-from trg.inference.detector import BUNDLED
+from trg.inference.bundle import bundled, read_bundle
 from trg.io.records.frame_record import FrameFaces, frame_record
 from trg.live.json_lines import live_line, live_record
 from trg.live.reference import Mount
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not installed")
-
-needs_weights = pytest.mark.skipif(
-    DEFAULT_BUNDLE not in bundled_names() or not BUNDLED.is_file(),
-    reason="this copy of the package has no weights or no face detector",
-)
 
 
 def read_csv(path):

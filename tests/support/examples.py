@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.support.child_process import ROOT
@@ -19,11 +20,19 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.projection import OPTICAL_AXIS
 from trg.geometry.rotations import rotation_between
+from trg.inference.bundle import DEFAULT_BUNDLE, bundled_names
+from trg.inference.detector import BUNDLED
 from trg.io.records.frame_record import FrameFaces
 from trg.io.records.writers import RecordFormat, open_records
 from trg.io.video_writer import VideoWriter
 
 EXAMPLES = ROOT / "examples"
+
+needs_weights = pytest.mark.skipif(
+    DEFAULT_BUNDLE not in bundled_names() or not BUNDLED.is_file(),
+    reason="this copy of the package has no weights or no face detector",
+)
+
 EYES_M = np.array([0.0, -0.034, -0.086])
 """Between the eyes of a mean head, in the head frame (docs/conventions.md)."""
 
@@ -41,7 +50,11 @@ def run_example(name: str, *arguments: object, folder: Path, stdin: str | None =
         text=True,
         timeout=600,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
+        },
     )
     assert done.returncode == 0, done.stderr
     return done

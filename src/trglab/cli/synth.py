@@ -28,6 +28,7 @@ def synth(
     workers: NotNegative = 0,
     resume: bool = False,
     clip_distance: float | None = None,
+    camera: Path | None = None,
     profile: Path | None = None,
 ) -> None:
     """Render labelled synthetic faces: a folder of them, a contact sheet, or both.
@@ -57,6 +58,9 @@ def synth(
         Complete a folder that an earlier run left unfinished.
     clip_distance
         ``clips``: mean distance of the face in all clips, metres. By default from 0.4 to 1.0 m.
+    camera
+        Calibration file (docs/cameras.md) of the camera of all images, to train for it. By default
+        each image has another one. Layout ``webdataset``, without ``--profile``.
     profile
         Folder of photographs, one main face each, to turn in depth in place of rendering people
         (face profiling): 8 images of each, the first in the photograph's own pose. Layouts
@@ -66,6 +70,8 @@ def synth(
         raise ValueError(f"--clip-distance: expected --layout clips, got {layout}")
     if split is not None and layout != "arkitface":
         raise ValueError(f"--split: expected --layout arkitface, got {layout}, which has no splits")
+    if camera is not None and (layout != "webdataset" or profile is not None):
+        raise ValueError("--camera: expected --layout webdataset, without --profile")
     if out is None and sheet is None:
         raise ValueError("nothing to do: expected a folder to write, --sheet IMAGE, or both")
     if profile is not None:
@@ -75,11 +81,15 @@ def synth(
         return
     if out is not None:
         if layout == "webdataset" or layout == "clips":
-            _write_shards(out, _faces(layout, seed, clip_distance), count, workers, resume)
+            faces = _faces(layout, seed, clip_distance, camera)
+            _write_shards(out, faces, count, workers, resume)
         else:
             _write_splits(out, layout, split, seed, count, workers, resume)
     if sheet is not None:
-        _draw_sheet(sheet, None if out is None else layout, seed, count, labels)
+        of_folder = None
+        if out is not None or camera is not None:
+            of_folder = _faces(layout, seed, clip_distance, camera)
+        _draw_sheet(sheet, of_folder, seed, count, labels)
 
 
 def _write_profiled(
@@ -127,17 +137,36 @@ def _write_profiled(
         )
 
 
-def _faces(layout: Layout, seed: int, clip_distance_m: float | None) -> partial[Any]:
-    """Return what opens the faces of a layout."""
+def _faces(
+    layout: Layout, seed: int, clip_distance_m: float | None, calibration: Path | None
+) -> partial[Any]:
+    """Return what opens the faces of a layout, or of a camera."""
     from trglab.synth.clips import CLIPS_SEED, SyntheticClips
     from trglab.synth.dataset import LAYOUT_OPTIONS, SyntheticFaces
 
+    if calibration is not None:
+        options = {**LAYOUT_OPTIONS[layout], "camera": _camera_numbers(calibration)}
+        return partial(SyntheticFaces, seed=seed, **options)
     if layout != "clips":
         return partial(SyntheticFaces, seed=seed, **LAYOUT_OPTIONS[layout])
     if clip_distance_m is None:
         return partial(SyntheticClips, seed=CLIPS_SEED + seed)
     range_m = (clip_distance_m, clip_distance_m)
     return partial(SyntheticClips, seed=CLIPS_SEED + seed, distance_m=range_m)
+
+
+def _camera_numbers(calibration: Path) -> dict[str, Any]:
+    """Return the camera of a calibration file as plain values."""
+    from trg.geometry.camera import Camera
+    from trg.io.calibration import read_calibration
+
+    camera = read_calibration(calibration)
+    if not isinstance(camera, Camera):
+        raise ValueError(
+            f"{calibration}: expected a calibration with the size of its images; add image_width "
+            "and image_height"
+        )
+    return camera.to_dict()
 
 
 def _write_shards(
@@ -229,15 +258,17 @@ def _write_folder(
         )
 
 
-def _draw_sheet(path: Path, layout: Layout | None, seed: int, count: int, labels: bool) -> None:
-    """Draw the samples of a folder of ``layout``, or without one those of more people."""
+def _draw_sheet(
+    path: Path, open_faces: partial[Any] | None, seed: int, count: int, labels: bool
+) -> None:
+    """Draw the samples of a folder, or without one those of more people."""
     from rich.progress import track
 
     from trglab.datasets.sheet import contact_sheet
     from trglab.synth.dataset import IMAGES_PER_PERSON, SyntheticFaces
 
-    faces = _faces(layout, seed, None)() if layout else SyntheticFaces(seed)
-    stride = 1 if layout else IMAGES_PER_PERSON // 3
+    faces = SyntheticFaces(seed) if open_faces is None else open_faces()
+    stride = IMAGES_PER_PERSON // 3 if open_faces is None else 1
     indices = track(range(count), "drawing the sheet", console=messages)
     cells = (faces.sample(index * stride) for index in indices)
     sheet = contact_sheet(cells, labels=labels, edges=faces.topology.edges)

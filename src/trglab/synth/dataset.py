@@ -22,6 +22,7 @@ from trg import __version__
 from trg.geometry.camera import Camera
 from trg.geometry.crop import bbox_info_from_box, face_box
 from trg.geometry.face_mesh import FaceTopology
+from trg.geometry.lens import NO_DISTORTION
 from trg.geometry.projection import OPTICAL_AXIS, transform
 from trg.geometry.rotations import rotation_between, rotation_from_euler
 from trglab.datasets.sample import Sample
@@ -393,4 +394,11 @@ def _outside_image(whole: Camera, view: Camera) -> NDArray[np.bool_]:
 
 
 def _camera_from_numbers(numbers: Mapping[str, Any]) -> Camera:
-    return Camera(**{**numbers, "distortion": tuple(numbers.get("distortion", (0.0,) * 5))})
+    camera = Camera(**{**numbers, "distortion": tuple(numbers.get("distortion", NO_DISTORTION))})
+    if camera.lens_model != "brown_conrady" or any(camera.distortion[len(NO_DISTORTION) :]):
+        raise ValueError(
+            f"camera: the renderer draws the distortion k1, k2, p1, p2, k3 only, got "
+            f"{camera.lens_model} with {camera.distortion}; undistort the images, and give the "
+            "camera of the result"
+        )
+    return replace(camera, distortion=camera.distortion[: len(NO_DISTORTION)])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.support.cli import trg_cli  # noqa: F401 (a fixture)
 from tests.support.made_samples import TOPOLOGY, make_samples
+from trg.geometry.camera import Camera
+from trg.geometry.projection import transform
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.sample_store import SampleStore, write_samples
 from trglab.evaluation.protocols import open_data_set, open_pack
@@ -103,12 +107,37 @@ def test_a_folder_and_a_sheet_are_written_and_resumed(trg_cli, made_faces, tmp_p
     assert "other settings" in other_seed.err or "expected" in other_seed.err
 
 
+def test_all_faces_are_taken_by_the_camera_of_a_calibration(trg_cli, tmp_path):  # noqa: F811
+    camera = Camera(300.0, 310.0, 130.0, 90.0, 240, 180, (-0.1, 0.02, 0.0, 0.0, 0.0))
+    calibration = tmp_path / "camera.json"
+    calibration.write_text(json.dumps(camera.to_dict()))
+    arguments = ("--count", 2, "--camera", calibration)
+    assert trg_cli("synth", tmp_path / "faces", *arguments).code == 0
+    faces = SampleStore(tmp_path / "faces")
+    for face in (faces[0], faces[1]):
+        assert replace(face.camera, source="given") == camera
+        assert face.image.shape == (180, 240, 3)
+        seen_m = transform(face.vertices_m, face.rotation, face.translation_m)
+        pixels = camera.project(seen_m[faces.topology.landmarks68])
+        np.testing.assert_allclose(pixels, face.landmarks68_px, atol=0.05)
+
+
+def test_a_lens_that_the_renderer_cannot_draw_is_refused(trg_cli, tmp_path):  # noqa: F811
+    fisheye = Camera(300.0, 300.0, 120.0, 90.0, 240, 180, (0.1, 0, 0, 0), lens_model="fisheye")
+    calibration = tmp_path / "camera.json"
+    calibration.write_text(json.dumps(fisheye.to_dict()))
+    done = trg_cli("synth", tmp_path / "faces", "--camera", calibration)
+    assert done.code == 2
+    assert "undistort the images" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("synth",), "expected a folder to write"),
         (("synth", "f", "--layout", "biwi", "--split", "test"), "--split: expected --layout ark"),
         (("synth", "f", "--layout", "arkitface", "--count", 1), "--count: expected at least 2"),
+        (("synth", "/new", "--camera", "a.json", "--layout", "biwi"), "--layout webdataset"),
         (("asset", "photo_skin", "/nowhere"), "10.6084/m9.figshare.5047666"),
         (("bench", "trg_xxl"), "trg_s"),
         (("bench", "[bold].trg"), "[bold].trg: expected a weight bundle"),
