@@ -88,7 +88,6 @@ class FaceMesh:
             print(f"{mode} {calls}", file=pipe_in, flush=True)
             answer = json.loads(pipe_out.readline())
         except (OSError, ValueError):
-            self._process.wait(10.0)
             raise ValueError(
                 "peer: MediaPipe ended. Expected a Python with mediapipe 0.10.21 or another "
                 "version that has mediapipe.solutions: --peer-python ENVIRONMENT/bin/python"

@@ -74,14 +74,12 @@ class DDPose:
         for path in sorted(self._folder.glob("subject-*/scenario-*/*/t-camdriver-head.json")):
             recording = path.parent.relative_to(self._folder).as_posix()
             poses = read_json(path)
-            stamps = read_text(path.parent / "stamps.txt", _DATASET).split()
+            stamps = _read_stamps(path.parent / "stamps.txt")
             self._poses[recording] = poses
             self._occlusion[recording] = read_json(
                 existing_file(path.parent / "occlusion-labels.json", _DATASET)
             )
-            self._frames += [
-                (recording, stamp) for stamp in sorted(stamps, key=int) if poses.get(stamp)
-            ]
+            self._frames += [(recording, stamp) for stamp in stamps if poses.get(stamp)]
         if not self._frames:
             raise FileNotFoundError(
                 f"{self._folder}: expected DD-Pose's subject-NN/scenario-NN/HASH with poses, found "
@@ -118,6 +116,15 @@ class DDPose:
         recording, stamp = self._frames[index]
         state = self._occlusion[recording].get(stamp)
         return str(state or "").removesuffix("-auto")
+
+
+def _read_stamps(path: Path) -> list[str]:
+    """Return the numbers of the frames, sorted."""
+    text = read_text(path, _DATASET)
+    try:
+        return sorted(text.split(), key=int)
+    except ValueError as error:
+        raise UnreadableFileError(f"{path}: expected whole numbers, {error}") from error
 
 
 def _read_grey(path: Path) -> NDArray[np.uint8]:

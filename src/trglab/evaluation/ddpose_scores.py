@@ -127,9 +127,10 @@ def _with_interval(
     np.add.at(counts, (of_frame[known], bins), 1.0)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     drawn = rng.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=1000)
+    drawn = drawn[(drawn @ counts).any(axis=1)]  # not those of people without a known frame
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.nanmean((drawn @ sums) / (drawn @ counts), axis=1)
-    low, high = np.nanpercentile(means, (2.5, 97.5))
+    low, high = np.percentile(means, (2.5, 97.5))
     return value, float(low), float(high)
 
 

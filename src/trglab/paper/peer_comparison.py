@@ -186,7 +186,7 @@ class StillsComparison:
         for name, angles in zip(("yaw", "pitch", "roll"), turns_deg.T, strict=True):
             rows.append((f"{name}, median, degrees", self._of(both, angles)))
             rows.append((f"{name}, absolute, median, degrees", self._of(both, np.abs(angles))))
-        if np.isfinite(second.depth_m[both]).all():
+        if np.isfinite(second.depth_m[both]).any():
             ratio = 100.0 * (second.depth_m[both] / first.depth_m[both] - 1.0)
             rows.append(("depth, median, %", self._of(both, ratio)))
         if second.has_landmarks:
@@ -271,6 +271,8 @@ def _stacked(method: TimedEstimates, estimates: Sequence[Estimate | None]) -> St
 
 
 def _with_interval(values: Floats, subjects: Sequence[str]) -> str:
+    if not len(values):  # a method has found no face at all
+        return "-"
     bootstrap = SubjectBootstrap(subjects, np.random.default_rng(BOOTSTRAP_SEED))
     interval: Interval | None = bootstrap.median(values)
     text = f"{np.median(values):.2f}"

@@ -52,9 +52,11 @@ class PeerMethod:
     Parameters
     ----------
     process
-        From :func:`peer_process`.
+        Runs :mod:`trglab.paper.peer_process`.
     topology
         The mesh whose mean face is fitted to landmarks.
+    folder
+        For the images that the process is given.
 
     Attributes
     ----------
@@ -63,11 +65,15 @@ class PeerMethod:
     """
 
     def __init__(
-        self, name: PeerName, process: subprocess.Popen[str], topology: FaceTopology
+        self,
+        name: PeerName,
+        process: subprocess.Popen[str],
+        topology: FaceTopology,
+        folder: Path,
     ) -> None:
         self._name, self._process = name, process
         self._points_m = topology.template_m[topology.landmarks68].astype(np.float64)
-        self._folder = tempfile.TemporaryDirectory()
+        self._image_path = folder / "image.npy"
         self.times_ms: list[float] = []
 
     @property
@@ -118,16 +124,14 @@ class PeerMethod:
         return nearest
 
     def _faces(self, image: NDArray[np.uint8], box_xyxy: Floats) -> list[dict[str, Any]]:
-        path = Path(self._folder.name, "image.npy")
-        np.save(path, image)
-        request = json.dumps({"image": str(path), "box": box_xyxy.tolist()})
+        np.save(self._image_path, image)
+        request = json.dumps({"image": str(self._image_path), "box": box_xyxy.tolist()})
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             print(request, file=self._process.stdin, flush=True)
             answer = json.loads(self._process.stdout.readline())
         except (OSError, ValueError):
-            self._process.wait(10.0)
             raise ValueError(
                 f"{LABELS[self._name]} ended. Expected a Python with {PACKAGES[self._name]}: "
                 "--python ENVIRONMENT/bin/python"
@@ -157,7 +161,8 @@ def peer_method(name: PeerName, python: str, topology: FaceTopology) -> Iterator
             f"{python} ({error})"
         ) from error
     try:
-        yield PeerMethod(name, process, topology)
+        with tempfile.TemporaryDirectory() as folder:
+            yield PeerMethod(name, process, topology, Path(folder))
     finally:
         process.kill()
         process.communicate()

@@ -18,6 +18,7 @@ from trglab.cli.evaluate_options import MeasurementOptions
 from trglab.datasets.catalogue import DatasetFolder
 from trglab.datasets.check import check_data_set
 from trglab.datasets.ddpose import DDPose
+from trglab.evaluation import ddpose_scores
 from trglab.evaluation.ddpose_scores import PUBLISHED, bmae_deg, ddpose_table, recall, subsets
 from trglab.evaluation.prediction import LabelledImages, run_on_dataset
 from trglab.evaluation.scores import score
@@ -93,6 +94,10 @@ def test_missing_and_damaged_files_are_named(tmp_path) -> None:
         frames[0]
     with pytest.raises(ValueError, match=r"1002.json: expected a camera"):
         frames[1]
+    stamps = folder / "subject-07" / "scenario-01" / "two-words" / "stamps.txt"
+    stamps.write_text("1000 late")
+    with pytest.raises(ValueError, match=r"stamps.txt: expected whole numbers, .*'late'"):
+        DDPose(folder)
 
 
 def scored(folder: Path, change=lambda estimate: estimate):
@@ -133,6 +138,14 @@ def test_bins_count_alike_however_many_frames_they_have() -> None:
     assert bmae_deg(error, angle) == pytest.approx(6.0)  # 80 degrees are beyond the last bin
     error[3] = np.nan
     assert bmae_deg(error, angle) == pytest.approx(2.0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_people_without_a_known_error_are_not_drawn_alone() -> None:
+    names = np.array(["a", "a", "b", "b"])
+    error = np.array([1.0, 2.0, np.nan, np.nan])
+    interval = ddpose_scores._with_interval(error, np.array([1.0, 2.0, 3.0, 4.0]), names)
+    assert interval == (1.5, 1.5, 1.5)
 
 
 def test_subsets_are_those_of_the_kit() -> None:

@@ -25,7 +25,12 @@ from trglab.datasets.w300lp import pose_from_rotation
 from trglab.evaluation.prediction import Estimate
 from trglab.evaluation.predictions import PredictionMetadata
 from trglab.paper import peer_process, peers
-from trglab.paper.peer_comparison import TimedMethod, compare_on_stills
+from trglab.paper.peer_comparison import (
+    StillsComparison,
+    StillsEstimates,
+    TimedMethod,
+    compare_on_stills,
+)
 from trglab.paper.peers import LABELS, peer_method
 
 STAND_IN = """
@@ -111,6 +116,27 @@ def test_a_python_without_the_method_is_an_error(monkeypatch, tmp_path) -> None:
         peer_method("6drepnet", str(tmp_path / "no-python"), TOPOLOGY),
     ):
         pass
+
+
+def test_a_method_that_answers_something_else_is_an_error_at_once(monkeypatch, tmp_path) -> None:
+    (tmp_path / "peer.py").write_text("import time\nprint('hello', flush=True)\ntime.sleep(300)")
+    monkeypatch.setattr(peers, "PEER_FILE", tmp_path / "peer.py")
+    with (
+        pytest.raises(ValueError, match=r"Expected a Python with sixdrepnet"),
+        peer_method("6drepnet", sys.executable, TOPOLOGY) as method,
+    ):
+        method.estimate(make_samples(1))
+
+
+def test_a_method_that_finds_no_face_at_all_is_compared() -> None:
+    points_px = np.random.default_rng(0).random((3, 68, 2)) * 100.0
+    found = StillsEstimates("ours", points_px, np.stack([np.eye(3)] * 3), np.ones(3), 1.0)
+    none = StillsEstimates(
+        "theirs", *(np.full(shape, np.nan) for shape in ((3, 68, 2), (3, 3, 3), 3)), 1.0
+    )
+    errors, differences = StillsComparison(("a", "b", "c"), points_px, (found, none)).tables()
+    assert [row.cells[2] for row in errors.rows] == ["0", "3"]
+    assert {tuple(row.cells) for row in differences.rows} == {("-",)}
 
 
 def test_eval_prints_the_other_methods_row_above_ours(stand_in, tmp_path, capsys) -> None:
