@@ -52,6 +52,8 @@ export class Session {
   /** What is shown, or will be as soon as its faces are known. */
   #current: ImageBitmap | null = null;
   #isEstimating = false;
+  /** Counts the ends of sources: what comes late of an earlier one is dropped. */
+  #ends = 0;
   #isStale = false;
 
   constructor(
@@ -88,33 +90,39 @@ export class Session {
   }
 
   async openFile(file: File): Promise<void> {
-    this.close();
+    const isCurrent = this.#restart();
     this.source = file.name;
-    this.records = new Records();
     this.#isPicture = !file.type.startsWith("video/");
     this.events.onChange();
     try {
-      await (this.#isPicture ? this.#openPicture(file) : this.#openClip(file));
+      await (this.#isPicture ? this.#openPicture(file, isCurrent) : this.#openClip(file, isCurrent));
     } catch {
+      if (!isCurrent()) return;
       this.close();
       this.events.onError(`${file.name}: expected a picture or clip that this browser can show`);
     }
   }
 
   async openWebcam(): Promise<void> {
-    this.close();
-    this.records = new Records();
+    const isCurrent = this.#restart();
     this.events.onChange();
     try {
-      this.video.srcObject = await navigator.mediaDevices.getUserMedia({
+      const stream = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" },
       });
+      if (!isCurrent()) {
+        stop(stream);
+        return;
+      }
+      this.video.srcObject = stream;
       await this.video.play();
     } catch (error) {
+      if (!isCurrent()) return;
       this.close();
       this.events.onError(webcamMessage(error));
       return;
     }
+    if (!isCurrent()) return;
     this.source = WEBCAM;
     void this.#track();
   }
@@ -126,11 +134,11 @@ export class Session {
 
   /** Ends the source; the last picture and the records stay. */
   close(): void {
+    this.#ends += 1;
+    this.#current = this.shown?.bitmap ?? null;
     this.#tracking?.abort();
     this.#tracking = null;
-    if (this.video.srcObject instanceof MediaStream) {
-      for (const track of this.video.srcObject.getTracks()) track.stop();
-    }
+    if (this.video.srcObject instanceof MediaStream) stop(this.video.srcObject);
     this.video.srcObject = null;
     if (this.video.src) {
       URL.revokeObjectURL(this.video.src);
@@ -143,17 +151,29 @@ export class Session {
     this.events.onChange();
   }
 
-  async #openPicture(file: File): Promise<void> {
+  /** Makes room for another source; the function tells whether that one has not ended either. */
+  #restart(): () => boolean {
+    this.close();
+    this.records = new Records();
+    const ends = this.#ends;
+    return () => ends === this.#ends;
+  }
+
+  async #openPicture(file: File, isCurrent: () => boolean): Promise<void> {
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
     const focal35Mm = await focal35MmOf(file, bitmap.width, bitmap.height);
+    if (!isCurrent()) {
+      bitmap.close();
+      return;
+    }
     this.#exif = focal35Mm === null ? undefined : { focal35Mm };
     await this.#estimate(bitmap);
   }
 
-  async #openClip(file: File): Promise<void> {
+  async #openClip(file: File, isCurrent: () => boolean): Promise<void> {
     this.video.src = URL.createObjectURL(file);
     await this.video.play();
-    void this.#track();
+    if (isCurrent()) void this.#track();
   }
 
   /** Shows the frames of the video until it ends or another source is opened. */
@@ -167,7 +187,10 @@ export class Session {
     };
     try {
       for await (const frame of this.estimator.track(this.video, options)) {
-        if (tracking.signal.aborted) break;
+        if (tracking.signal.aborted) {
+          frame.bitmap.close();
+          break;
+        }
         this.#show(frame.bitmap, frame, frame.index, frame.timeS);
       }
     } catch (error) {
@@ -222,6 +245,10 @@ export class Session {
     this.shown = { bitmap, faces, camera, times: estimate.times };
     this.events.onShown(this.shown);
   }
+}
+
+function stop(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 function webcamMessage(error: unknown): string {

@@ -137,6 +137,55 @@ test("follows the truth in a webcam's picture, pauses and stops", async ({ ready
   await expect(ready.getByRole("button", { name: "Use the webcam" })).toBeVisible();
 });
 
+test("clicks before the webcam answers leave no webcam on", async ({ ready }) => {
+  await ready.context().grantPermissions(["camera"]);
+  await ready.evaluate(() => {
+    const streams: MediaStream[] = ((window as never as { streams: MediaStream[] }).streams = []);
+    const { mediaDevices } = navigator;
+    const open = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (wanted) => {
+      const stream = await open(wanted);
+      streams.push(stream);
+      return stream;
+    };
+    const button = document.querySelector<HTMLButtonElement>("#webcam")!;
+    button.click();
+    button.click();
+  });
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", /^webcam: /);
+  await ready.getByRole("button", { name: "Stop the webcam" }).click();
+  const states = await ready.evaluate(() =>
+    (window as never as { streams: MediaStream[] }).streams
+      .flatMap((stream) => stream.getTracks())
+      .map(({ readyState }) => readyState),
+  );
+  expect(states).toEqual(["ended", "ended"]);
+});
+
+test("of two pictures that are opened at once the last is shown", async ({ ready }) => {
+  await ready.evaluate(async () => {
+    const canvas = new OffscreenCanvas(4000, 3000);
+    canvas.getContext("2d")!.fillRect(0, 0, 4000, 3000);
+    const blob = await canvas.convertToBlob();
+    const drop = (content: BlobPart[], name: string) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(content, name, { type: "image/png" }));
+      document.querySelector("#drop")!.dispatchEvent(new DragEvent("drop", { dataTransfer }));
+    };
+    const small = new OffscreenCanvas(32, 32);
+    small.getContext("2d")!.fillRect(0, 0, 32, 32);
+    const last = await small.convertToBlob();
+    drop([blob], "large.png");
+    drop(["no picture"], "bad.png");
+    drop([last], "last.png");
+  });
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", "last.png: 0 faces");
+  await ready.waitForTimeout(2000); // the large one would come now
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", "last.png: 0 faces");
+  await expect(ready.locator("#view")).toHaveAttribute("width", "32");
+  await expect(ready.locator("#error")).toBeHidden();
+});
+
 test("tracks a clip to its end", async ({ ready }) => {
   await openFile(ready, dataPath("clip.webm"), 1);
   await expect(ready.getByRole("button", { name: "Pause" })).toBeDisabled({ timeout: 90_000 });

@@ -63,6 +63,7 @@ export class HeadPoseEstimator {
   readonly #worker: Worker;
   #lastId = 0;
   #lastTracker = 0;
+  #isClosed = false;
   #card!: ModelCard;
   #topology!: FaceTopology;
 
@@ -156,10 +157,11 @@ export class HeadPoseEstimator {
     }
   }
 
-  /** Ends the worker; what waits for it fails. */
+  /** Ends the worker; what waits for it fails, and so does what is asked later. */
   close(): void {
+    this.#isClosed = true;
     this.#worker.terminate();
-    this.#rejectAll(new Error("the estimator was closed"));
+    this.#rejectAll(closedError());
   }
 
   #estimate(width: number, height: number, { faces, times }: Found): Estimate {
@@ -167,10 +169,11 @@ export class HeadPoseEstimator {
   }
 
   #ask<K extends Kind>(kind: K, parameter: Work[K][0], transfer: Transferable[] = []): Promise<Work[K][1]> {
+    if (this.#isClosed) return Promise.reject(closedError());
     const id = (this.#lastId += 1);
     return new Promise((resolve, reject) => {
+      this.#worker.postMessage({ id, kind, parameter } as Request, transfer); // throws for what cannot be sent
       this.#waiting.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, kind, parameter } as Request, transfer);
     });
   }
 
@@ -185,6 +188,10 @@ export class HeadPoseEstimator {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+function closedError(): Error {
+  return new Error("the estimator was closed");
 }
 
 /** A bitmap of its own, upright, with the picture's numbers as they are. */
