@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ from trg.app.cli.predict_options import CameraOptions, FrameName, ProcessingOpti
 from trg.app.cli.shared import Positive, app, messages
 
 if TYPE_CHECKING:
+    from trg.app.label.shards import Labelling
     from trg.app.label.sources import Shard
 
 
@@ -92,14 +94,12 @@ def label(
     shard
         ``2/10``: label only the second tenth of the shards, as in an array of batch jobs.
     """
-    from trg.app.label.engines import label_local, label_ray
     from trg.app.label.folder import LabelFolder
     from trg.app.label.shards import BATCH_SIZE, Labelling
     from trg.app.label.sources import absolute_url, find_shards
     from trg.app.predict.options import PredictOptions
     from trg.geometry.shape_basis import bundled_shape_basis
     from trg.inference.bundle import model_sha256
-    from trg.inference.onnx_session import usable_cores
     from trg.io.records.arrow_tables import ArrowTable, import_arrow
 
     import_arrow()
@@ -142,21 +142,41 @@ def label(
     done = folder.shard_names()
     remaining = [each for each in own if each.name not in done]
     with LabelConsole(len(own), len(own) - len(remaining)) as console:
-        try:
-            if engine == "ray":
-                label_ray(labelling, remaining, console)
-            else:
-                label_local(labelling, remaining, workers or usable_cores(), console)
-        except (KeyboardInterrupt, OSError) as error:
-            if not isinstance(error, KeyboardInterrupt):
-                messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-            messages.print(f"stopped after {console.done}; the same command continues")
-            signal_number = console.signals.number
-            sys.exit(EXIT_SIGNAL + signal_number if signal_number else 1)
+        _label(labelling, remaining, engine, workers, console)
     counts = folder.finish([each.name for each in shards], settings)
     if counts is None:
         messages.print(f"{escape(out)}: {console.done} of this share done; others are missing")
         return
+    _print_counts(out, counts)
+    if counts["errors"]:
+        sys.exit(1)
+
+
+def _label(
+    labelling: Labelling,
+    shards: Sequence[Shard],
+    engine: Literal["local", "ray"],
+    workers: int | None,
+    console: LabelConsole,
+) -> None:
+    """Label shards; exit the program if that is stopped."""
+    from trg.app.label.engines import label_local, label_ray
+    from trg.inference.onnx_session import usable_cores
+
+    try:
+        if engine == "ray":
+            label_ray(labelling, shards, console)
+        else:
+            label_local(labelling, shards, workers or usable_cores(), console)
+    except (KeyboardInterrupt, OSError) as error:
+        if not isinstance(error, KeyboardInterrupt):
+            messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        messages.print(f"stopped after {console.done}; the same command continues")
+        signal_number = console.signals.number
+        sys.exit(EXIT_SIGNAL + signal_number if signal_number else 1)
+
+
+def _print_counts(out: str, counts: Mapping[str, int]) -> None:
     messages.print(
         f"{escape(out)}: {counted(counts['faces'], 'face')} in "
         f"{counted(counts['pictures'], 'picture')}, {counts['without_faces']} without a face, in "
@@ -168,7 +188,6 @@ def label(
             f"[bold red]{counted(counts['errors'], 'picture')} failed[/], with the reasons in the "
             "column error"
         )
-        sys.exit(1)
 
 
 def _share(text: str | None) -> tuple[int, int]:
