@@ -44,8 +44,11 @@ def test_product_verbs_import_no_research_package(arguments):
             assert verb.help.split(" ")[0] in shown
 
 
-def test_predicting_a_photo_imports_no_package_for_videos_calibrations_or_downloads():
-    report = REPORT_IMPORTS.format(names=("av", "yaml", "urllib.request"))
+def test_predicting_a_photo_imports_no_other_verb_and_no_package_for_videos_or_downloads():
+    other_verbs = ("camera", "doctor", "label", "live", "live_options", "movement", "serve", "web")
+    unused = ("av", "yaml", "urllib.request", "numpy.ma")
+    names = unused + tuple(f"trg.app.cli.{verb}" for verb in other_verbs)
+    report = REPORT_IMPORTS.format(names=names)
     shown = run_python(RUN + report, "predict", str(SELFTEST_FOLDER / IMAGE_NAME)).stdout
     assert "imported: []" in shown
 

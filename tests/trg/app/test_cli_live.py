@@ -21,7 +21,8 @@ from tests.support.cli import trg_cli  # noqa: F401 -- a fixture
 from tests.support.live_frames import TIMEOUT_S, port_of, udp_receiver
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app.cli.hotkeys import hot_keys
-from trg.app.cli.live import complete_view, stop_and_neutral_signals
+from trg.app.cli.live import stop_and_neutral_signals
+from trg.app.cli.optional_values import complete_view
 from trg.app.selftest import IMAGE_NAME, SELFTEST_FOLDER
 from trg.inference.detector import BUNDLED
 from trg.io.video import VideoFrame

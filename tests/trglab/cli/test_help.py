@@ -1,4 +1,4 @@
-"""The help page shows the research verbs without importing them; their texts must match."""
+"""The help page shows the verbs without importing them; their texts must match."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import inspect
 import pytest
 from cyclopts import App
 
-from trg.app.cli import RESEARCH_VERBS
+from trg.app.cli import PRODUCT_VERBS, RESEARCH_VERBS
 from trglab.cli.train import train
 from trglab.training.recipes import RECIPES
 
+VERBS = {**PRODUCT_VERBS, **RESEARCH_VERBS}
 
-@pytest.mark.parametrize("name", RESEARCH_VERBS)
+
+@pytest.mark.parametrize("name", VERBS)
 def test_the_help_text_is_the_first_line_of_the_verbs_docstring(name):
-    verb = RESEARCH_VERBS[name]
+    verb = VERBS[name]
     module, _, attribute = verb.import_path.partition(":")
     target = getattr(importlib.import_module(module), attribute)
     text = target.help if isinstance(target, App) else target.__doc__

@@ -1,4 +1,4 @@
-"""The command line. Each verb imports what it needs when it runs."""
+"""The command line. A verb is imported when it is called, what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,7 @@ from typing import NamedTuple
 from cyclopts import Group
 from rich.markup import escape
 
-# Importing them registers their verbs.
-from trg.app.cli import (  # noqa: F401
-    camera,
-    doctor,
-    label,
-    live,
-    movement,
-    predict,
-    serve,
-    web,
-)
-from trg.app.cli.live import complete_view
-from trg.app.cli.predict_options import complete_draw
+from trg.app.cli.optional_values import complete_draw, complete_view
 from trg.app.cli.shared import EVALUATION, TRAINING, ResultConsole, app, messages
 from trg.io.inputs import PHOTO_SUFFIXES, STDIN_ARGUMENT, STDIN_NAME, VIDEO_SUFFIXES
 
@@ -34,13 +22,63 @@ __all__ = ["app", "main"]
 
 
 class LazyVerb(NamedTuple):
-    """A verb of the research package, which is imported only when the verb runs."""
+    """A verb, which is imported only when it is called."""
 
     import_path: str
-    group: Group
+    group: Group | None
+    """None: the first group of the help page."""
     help: str
     """First line of the verb's docstring; repeated here because the verb is not imported."""
 
+
+PRODUCT_VERBS = {
+    "predict": LazyVerb(
+        "trg.app.cli.predict:predict",
+        None,
+        "Estimate the head poses in photos and videos.",
+    ),
+    "live": LazyVerb(
+        "trg.app.cli.live:live",
+        None,
+        "Send head poses to games, avatars, robots and scripts as they happen.",
+    ),
+    "web": LazyVerb(
+        "trg.app.cli.web:web",
+        None,
+        "Serve a web page that estimates head poses in the browser, to this machine only.",
+    ),
+    "serve": LazyVerb(
+        "trg.app.cli.serve:serve",
+        None,
+        "Serve head poses over HTTP, to programs of this machine unless told otherwise.",
+    ),
+    "label": LazyVerb(
+        "trg.app.cli.label:label",
+        None,
+        "Label the faces of a large collection of pictures, on one machine or many.",
+    ),
+    "movement": LazyVerb(
+        "trg.app.cli.movement:movement",
+        None,
+        "Measure how heads move in the videos of records: nods, shakes, tilts, speeds, distances.",
+    ),
+    "camera": LazyVerb(
+        "trg.app.cli.camera:camera",
+        None,
+        "Show, list and calibrate cameras, on whose focal length distances depend.",
+    ),
+    "doctor": LazyVerb(
+        "trg.app.cli.doctor:doctor",
+        None,
+        "Show what is installed, and test it on a bundled synthetic face.",
+    ),
+    "models": LazyVerb(
+        "trg.app.cli.doctor:models",
+        None,
+        "List the bundled models: size, licence and accuracy.",
+    ),
+}
+"""In the order of the help page."""
 
 RESEARCH_VERBS = {
     "data": LazyVerb(
@@ -96,7 +134,7 @@ RESEARCH_VERBS = {
 }
 """In the order of use, which is also the order of the help page."""
 
-for _index, (_name, _verb) in enumerate(RESEARCH_VERBS.items()):
+for _index, (_name, _verb) in enumerate({**PRODUCT_VERBS, **RESEARCH_VERBS}.items()):
     app.command(_verb.import_path, name=_name, group=_verb.group, help=_verb.help, sort_key=_index)
 
 EXTRA_OF_PACKAGE = {

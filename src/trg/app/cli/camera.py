@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.markup import escape
 
-from trg.app.cli.shared import Positive, ResultConsole, app, messages, refuse_existing
+from trg.app.cli.shared import Positive, ResultConsole, messages, refuse_existing
 
 if TYPE_CHECKING:
     from trg.geometry.camera import Camera
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 camera = App(
     name="camera",
     help="Show, list and calibrate cameras, on whose focal length distances depend.",
-    sort_key=6,
 )
-app.command(camera)
 
 
 @camera.command

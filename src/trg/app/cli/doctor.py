@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from trg.app.cli.shared import ResultConsole, app, messages
+from trg.app.cli.shared import ResultConsole, messages
 
 if TYPE_CHECKING:
     from trg.app.installation import ModelSummary
@@ -18,7 +18,6 @@ HEADLINES = ("mae_r_deg", "ge_deg", "tz_relative", "landmarks_mm", "add_mm", "st
 """Prefixes of the head pose figures that are shown by default."""
 
 
-@app.command(sort_key=7)
 def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None) -> None:
     """Show what is installed, and test it on a bundled synthetic face.
 
@@ -50,7 +49,6 @@ def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = 
         sys.exit(1)
 
 
-@app.command(sort_key=8)
 def models(*, all_figures: bool = False) -> None:
     """List the bundled models: size, licence and accuracy.
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from trg import __version__
 from trg.app.cli.console import EXIT_SIGNAL, StopSignals, counted
 from trg.app.cli.predict_options import CameraOptions, FrameName, ProcessingOptions
-from trg.app.cli.shared import Positive, app, messages
+from trg.app.cli.shared import Positive, messages
 
 if TYPE_CHECKING:
     from trg.app.label.shards import Labelling
@@ -62,7 +62,6 @@ class LabelOptions:
     column: str | None = None
 
 
-@app.command(sort_key=4)
 def label(
     source: str,
     out: str,

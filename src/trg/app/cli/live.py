@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Event
@@ -19,7 +19,7 @@ from rich.text import Text
 from trg.app.cli.hotkeys import hot_keys
 from trg.app.cli.live_options import CaptureOptions, SendOptions, TrackOptions, live_options
 from trg.app.cli.predict_options import CameraOptions
-from trg.app.cli.shared import ResultConsole, app, complete_option, messages
+from trg.app.cli.shared import ResultConsole, messages
 
 if TYPE_CHECKING:
     from trg.io.inputs import VideoInput
@@ -32,7 +32,6 @@ LOG_INTERVAL_S = 60.0
 NEUTRAL_KEYS, STOP_KEYS = ("n", "N", "\r", "\n"), ("q", "Q")
 
 
-@app.command(sort_key=1)
 def live(
     source: str = "0",
     /,
@@ -140,15 +139,6 @@ def _print_webcams() -> None:
         results.print(escape(f"{webcam.number}  {webcam.name}{problem}"))
     if not webcams:
         messages.print("no webcam was found")
-
-
-def complete_view(tokens: Sequence[str]) -> list[str]:
-    """Give ``--view`` of ``trg live`` its value: the one that follows it, or else the browser."""
-    if list(tokens[:1]) != ["live"] or "--view" not in tokens:
-        return list(tokens)
-    from trg.live.view import BROWSER, is_view
-
-    return complete_option(tokens, "--view", is_view, BROWSER)
 
 
 def _video_input(source: str) -> VideoInput:

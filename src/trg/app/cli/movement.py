@@ -9,10 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from trg.app.cli.shared import app, messages
+from trg.app.cli.shared import messages
 
 
-@app.command(sort_key=5)
 def movement(
     *results: Path,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,

@@ -17,13 +17,12 @@ from trg.app.cli.predict_options import (
     ProcessingOptions,
     ResultOptions,
 )
-from trg.app.cli.shared import app, messages
+from trg.app.cli.shared import messages
 
 if TYPE_CHECKING:
     from trg.io.records.writers import RecordWriter
 
 
-@app.command(sort_key=0)
 def predict(
     *sources: str,
     results: ResultOptions = ResultOptions(),

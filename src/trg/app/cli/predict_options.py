@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from trg.app.cli.shared import Positive, complete_option
+from trg.app.cli.shared import Positive
 
 if TYPE_CHECKING:
     from trg.app.outputs import Outputs
@@ -312,19 +312,3 @@ class ProcessingOptions:
                 smallest_face_px=smallest_face_px,
             )
         return HeadPoseEstimator(self.model, detector, threads=self.threads, flip=self.flip_tta)
-
-
-def complete_draw(tokens: Sequence[str]) -> list[str]:
-    """Give ``--draw`` of ``trg predict`` its value: the layers after it, or else the default ones.
-
-    A file that exists is a source, even if it has the name of a layer; ``--draw=box`` is always a
-    layer.
-    """
-    if list(tokens[:1]) != ["predict"] or "--draw" not in tokens:
-        return list(tokens)
-    from trg.io.overlay import DEFAULT_LAYERS, Layer
-
-    def is_layers(token: str) -> bool:
-        return bool({*token.split(",")} & {*get_args(Layer)}) and not os.path.exists(token)
-
-    return complete_option(tokens, "--draw", is_layers, ",".join(DEFAULT_LAYERS))

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from trg.app.cli.predict_options import ProcessingOptions
-from trg.app.cli.shared import Positive, app, messages
+from trg.app.cli.shared import Positive, messages
 
 if TYPE_CHECKING:
     from trg.estimator import HeadPoseEstimator
@@ -114,7 +114,6 @@ class LimitOptions:
     timeout: float = 30.0
 
 
-@app.command(sort_key=3)
 def serve(
     *,
     listening: ListenOptions = ListenOptions(),

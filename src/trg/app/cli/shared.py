@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,26 +39,6 @@ class ResultConsole(Console):
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
-
-
-def complete_option(
-    tokens: Sequence[str], option: str, is_value: Callable[[str], bool], default: str
-) -> list[str]:
-    """Give an option its value: the token that follows it if it is one, or else the default.
-
-    The parser itself knows no option whose value may be left out. What follows ``--`` is no option.
-    """
-    complete: list[str] = []
-    end = tokens.index("--") if "--" in tokens else len(tokens)
-    for token in tokens[:end]:
-        if complete and complete[-1] == option:
-            complete[-1] = f"{option}={token if is_value(token) else default}"
-            if is_value(token):
-                continue
-        complete.append(token)
-    if complete and complete[-1] == option:
-        complete[-1] = f"{option}={default}"
-    return [*complete, *tokens[end:]]
 
 
 def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:

@@ -8,13 +8,12 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from trg.app.cli.shared import app, messages, refuse_existing
+from trg.app.cli.shared import messages, refuse_existing
 from trg.inference.bundle import DEFAULT_BUNDLE
 
 PORT = 8765
 
 
-@app.command(sort_key=2)
 def web(
     *,
     model: Annotated[str, Parameter(name=["--model", "-m"])] = DEFAULT_BUNDLE,
