@@ -153,11 +153,11 @@ def _open(
     bar: Progress,
 ) -> TableData:
     """Open the given data, or render a synthetic stand-in."""
-    from trglab.export.stand_in import StandInSize, write_stand_in
+    from trglab.export.synthetic_data_sets import SyntheticDataSetSizes, write_synthetic_data_sets
     from trglab.paper.table_data import (
         table_data_from_datasets,
         table_data_from_packs,
-        table_data_from_stand_in,
+        table_data_from_synthetic,
     )
 
     option = training.option or {}
@@ -184,13 +184,13 @@ def _open(
     if data.far is not None:
         raise ValueError("table: --far needs --near PACK or --option.holdout_pack PACK as well")
     eighth = max(1, data.images // 8)
-    parts = write_stand_in(
+    parts = write_synthetic_data_sets(
         folder / "stand-in",
-        StandInSize(data.images, eighth, eighth),
+        SyntheticDataSetSizes(data.images, eighth, eighth),
         workers=training.workers,
         on_part=lambda part, total: _bar(bar, f"stand-in, {part}", total),
     )
-    return table_data_from_stand_in(parts, training.recipe, changes, boxes=data.boxes or "truth")
+    return table_data_from_synthetic(parts, training.recipe, changes, boxes=data.boxes or "truth")
 
 
 def _table_runner(

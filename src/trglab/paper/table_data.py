@@ -15,13 +15,13 @@ from trglab.datasets.completion import is_complete
 from trglab.datasets.sample import Sample
 from trglab.evaluation.prediction import LabelledImages
 from trglab.evaluation.protocols import BoxName, EvaluationProtocol, open_data_set, open_pack
-from trglab.export.stand_in import StandInFolders
+from trglab.export.synthetic_data_sets import SyntheticDataSetFolders
 from trglab.paper.tables_1_to_4 import Role, TrainingSets
 from trglab.training.config import Recipe
 from trglab.training.overrides import with_overrides
 from trglab.training.recipes import recipe, tiny
 
-STAND_IN_TITLE = "synthetic stand-in, not the paper's data"
+SYNTHETIC_TITLE = "synthetic stand-in, not the paper's data"
 
 STAND_IN_TRAINING = {
     "steps": 1500,
@@ -128,7 +128,7 @@ def table_data_from_datasets(
     is_synthetic = any(is_complete(folder) for folder in (arkitface, biwi) if folder is not None)
     frames = ARKitFace(arkitface, "train")
     return TableData(
-        title=STAND_IN_TITLE if is_synthetic else "the paper's data sets",
+        title=SYNTHETIC_TITLE if is_synthetic else "the paper's data sets",
         recipe=main,
         tests=tests,
         single_recipe=single,
@@ -152,8 +152,8 @@ def _on_paper_data(name: str | None, paper: Recipe, overrides: Mapping[str, Any]
     return with_overrides(replace(base, datasets=datasets), overrides)
 
 
-def table_data_from_stand_in(
-    folders: StandInFolders,
+def table_data_from_synthetic(
+    folders: SyntheticDataSetFolders,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     *,

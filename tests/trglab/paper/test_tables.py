@@ -22,14 +22,14 @@ from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.view_store import ViewStoreSettings, write_views
 from trglab.datasets.w300lp import W300LP
 from trglab.evaluation.predictions import read_predictions
-from trglab.export.stand_in import StandInFolders
+from trglab.export.synthetic_data_sets import SyntheticDataSetFolders
 from trglab.paper import table_data, table_runner, variants
 from trglab.paper.comparison import comparison_table, differences_table, write_comparison
 from trglab.paper.figures_3_and_4 import make_figure_3, make_figure_4
 from trglab.paper.table_data import (
     table_data_from_datasets,
     table_data_from_packs,
-    table_data_from_stand_in,
+    table_data_from_synthetic,
 )
 from trglab.paper.table_runner import TableRunner, make_table
 from trglab.paper.tables_1_to_4 import TABLES
@@ -54,10 +54,10 @@ def smallest_network():
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> StandInFolders:
+def data_sets(tmp_path_factory) -> SyntheticDataSetFolders:
     """Folders in the exact formats, of plain samples instead of rendered ones."""
     folder = tmp_path_factory.mktemp("stand-in")
-    parts = StandInFolders(folder / "ARKitFace", folder / "BIWI")
+    parts = SyntheticDataSetFolders(folder / "ARKitFace", folder / "BIWI")
     write(make_samples(6, CAMERA, seed=1), parts.arkitface, "arkitface", split="train")
     write(make_samples(4, CAMERA, seed=2), parts.arkitface, "arkitface", split="test")
     write(make_samples(4, CAMERA, seed=3), parts.biwi, "biwi")
@@ -65,8 +65,8 @@ def stand_in(tmp_path_factory) -> StandInFolders:
 
 
 @pytest.fixture(scope="module")
-def runner(stand_in, tmp_path_factory) -> TableRunner:
-    data = table_data_from_stand_in(stand_in, overrides=FEW)
+def runner(data_sets, tmp_path_factory) -> TableRunner:
+    data = table_data_from_synthetic(data_sets, overrides=FEW)
     return TableRunner(tmp_path_factory.mktemp("tables"), data)
 
 
@@ -172,8 +172,8 @@ def test_a_missing_test_set_and_an_unknown_row_are_refused(runner):
         make_table(TABLES["1"], runner, ["fuller"])
 
 
-def test_an_unfinished_training_is_marked_and_resumed(stand_in, tmp_path):
-    data = table_data_from_stand_in(stand_in, overrides=FEW)
+def test_an_unfinished_training_is_marked_and_resumed(data_sets, tmp_path):
+    data = table_data_from_synthetic(data_sets, overrides=FEW)
     hurried = TableRunner(tmp_path, data, TrainingBudget(minutes=0.0))
     rows = make_table(TABLES["1"], hurried, ["1-iter"]).rows
     assert rows[-1].label == "1-iter (w/o MS) (after 1 of 2 steps)"
@@ -187,15 +187,15 @@ def test_an_unfinished_training_is_marked_and_resumed(stand_in, tmp_path):
     assert calls == [("1-iter", 1)]
 
 
-def test_another_recipe_needs_another_folder(runner, stand_in):
+def test_another_recipe_needs_another_folder(runner, data_sets):
     make_table(TABLES["1"], runner, ["full"])
-    other = table_data_from_stand_in(stand_in, overrides={**FEW, "optim.learning_rate": 1e-4})
+    other = table_data_from_synthetic(data_sets, overrides={**FEW, "optim.learning_rate": 1e-4})
     with pytest.raises(ValueError, match=r"optim\.learning_rate was 0\.001, is 0\.0001"):
         make_table(TABLES["1"], replace(runner, data=other), ["full"])
 
 
-def test_boxes_of_the_biwi_stand_in_are_around_landmarks(stand_in):
-    far = table_data_from_stand_in(stand_in).tests["far"]
+def test_boxes_of_the_biwi_stand_in_are_around_landmarks(data_sets):
+    far = table_data_from_synthetic(data_sets).tests["far"]
     sample = far.images.samples[1]
     mesh = far.images.points_m(sample)
     points = transform(mesh[TOPOLOGY.landmarks68], sample.rotation, sample.translation_m)
@@ -204,12 +204,12 @@ def test_boxes_of_the_biwi_stand_in_are_around_landmarks(stand_in):
     assert far.boxes == "truth"
 
 
-def test_every_recipe_trains_on_the_given_arkitface(stand_in):
-    own = table_data_from_datasets(stand_in.arkitface, None)
+def test_every_recipe_trains_on_the_given_arkitface(data_sets):
+    own = table_data_from_datasets(data_sets.arkitface, None)
     assert own.recipe.name == "paper_single"
     assert set(own.tests) == {"near"}
     small = table_data_from_datasets(
-        stand_in.arkitface, None, name="small", overrides={"steps": "7"}
+        data_sets.arkitface, None, name="small", overrides={"steps": "7"}
     )
     assert small.recipe.model.crop_size == 128
     assert small.recipe.steps == 7
@@ -224,11 +224,11 @@ def w300lp(tmp_path_factory) -> Path:
     return folder
 
 
-def test_trg_stands_beside_the_printed_row_of_its_own_training(stand_in, w300lp, tmp_path):
+def test_trg_stands_beside_the_printed_row_of_its_own_training(data_sets, w300lp, tmp_path):
     """Tables 2 to 4 print TRG trained on both data sets and on ARKitFace alone."""
     overrides = {**FEW, "optim.warmup_steps": 1}
     data = table_data_from_datasets(
-        stand_in.arkitface, stand_in.biwi, w300lp, "tiny", overrides, boxes="truth"
+        data_sets.arkitface, data_sets.biwi, w300lp, "tiny", overrides, boxes="truth"
     )
     assert len(data.recipe.datasets) == 2
     (alone,) = data.single_recipe.datasets
@@ -261,9 +261,9 @@ def test_trg_stands_beside_the_printed_row_of_its_own_training(stand_in, w300lp,
     assert "TRG, ARKitFace alone: 1 steps" in " ".join(table.notes)
 
 
-def test_without_300wlp_the_row_of_both_data_sets_is_missing_and_named(stand_in, tmp_path):
+def test_without_300wlp_the_row_of_both_data_sets_is_missing_and_named(data_sets, tmp_path):
     data = table_data_from_datasets(
-        stand_in.arkitface, stand_in.biwi, None, "tiny", FEW, boxes="truth"
+        data_sets.arkitface, data_sets.biwi, None, "tiny", FEW, boxes="truth"
     )
     runner = TableRunner(tmp_path, data)
     table = make_table(TABLES["3"], runner, ["full"])
@@ -281,13 +281,13 @@ def test_without_300wlp_the_row_of_both_data_sets_is_missing_and_named(stand_in,
     )
 
 
-def test_tables_train_from_stores_of_views(stand_in, w300lp, tmp_path):
+def test_tables_train_from_stores_of_views(data_sets, w300lp, tmp_path):
     spec = ViewStoreSettings(288, image_format="raw")
     for name, reader in (("arkit", ARKitFace), ("w300lp", W300LP)):
-        source = stand_in.arkitface if name == "arkit" else w300lp
+        source = data_sets.arkitface if name == "arkit" else w300lp
         write_views(tmp_path / name, partial(reader, source), spec)
     data = table_data_from_datasets(
-        stand_in.arkitface, None, tmp_path / "w300lp", arkitface_views=tmp_path / "arkit"
+        data_sets.arkitface, None, tmp_path / "w300lp", arkitface_views=tmp_path / "arkit"
     )
     assert all(dataset.is_view_store for dataset in data.recipe.datasets)
     assert [dataset.options["folder"] for dataset in data.single_recipe.datasets] == [
@@ -300,14 +300,14 @@ def test_tables_train_from_stores_of_views(stand_in, w300lp, tmp_path):
         ("paper_v2", w300lp, "the row v2 is TRGv2's network"),
     ):
         with pytest.raises(ValueError, match=message):
-            table_data_from_datasets(stand_in.arkitface, None, folder, recipe_name)
+            table_data_from_datasets(data_sets.arkitface, None, folder, recipe_name)
 
 
-def test_the_table_command(runner, stand_in, capsys):
+def test_the_table_command(runner, data_sets, capsys):
     """Reuses the trainings in the folder of the other tests."""
     make_table(TABLES["1"], runner, ["1-iter"])
     own = {"steps": 2, "batch_size": 4}
-    folders = ("--arkitface", str(stand_in.arkitface), "--biwi", str(stand_in.biwi))
+    folders = ("--arkitface", str(data_sets.arkitface), "--biwi", str(data_sets.biwi))
 
     def run(*tokens):
         changes = [f"{name}={value}" for name, value in own.items()]
@@ -325,10 +325,10 @@ def test_the_table_command(runner, stand_in, capsys):
     with pytest.raises(ValueError, match="rows: expected some of"):
         run("1", "--rows", "fuller")
     for options, message in (
-        (["--far", str(stand_in.biwi)], "--far needs --near"),
-        (["--near", str(stand_in.biwi)], "need --recipe"),
-        (["--biwi", str(stand_in.biwi)], "--biwi needs --arkitface"),
-        (["--w300lp", str(stand_in.biwi)], "--w300lp needs --arkitface"),
+        (["--far", str(data_sets.biwi)], "--far needs --near"),
+        (["--near", str(data_sets.biwi)], "need --recipe"),
+        (["--biwi", str(data_sets.biwi)], "--biwi needs --arkitface"),
+        (["--w300lp", str(data_sets.biwi)], "--w300lp needs --arkitface"),
     ):
         with pytest.raises(ValueError, match=message):
             run("1", *options)

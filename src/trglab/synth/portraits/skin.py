@@ -270,14 +270,15 @@ def _visible(maps: SkinMaps, fit: PortraitFit, cam: np.ndarray) -> np.ndarray:
     """Return weights of texels that face the camera, inside hairline and jaw, outside the eyes."""
     vertices = np.ascontiguousarray(fit.vertices_cam_m, np.float32)
     normal = maps.texels.interpolate(smooth_normals(vertices, maps.texels.triangles))
-    sight = cam / np.maximum(np.linalg.norm(cam, axis=-1, keepdims=True), 1e-6)
-    facing = smoothstep(0.30, 0.65, -(normal * sight).sum(axis=-1))
+    view_direction = cam / np.maximum(np.linalg.norm(cam, axis=-1, keepdims=True), 1e-6)
+    view_cosine = -(normal * view_direction).sum(axis=-1)
     points, unit = maps.landmarks_m, maps.unit
     # From ear to ear via the chin, and above the forehead: the hairline bounds it there.
     top = points[[16, 0], :2] - [[0.0, 0.12 * unit], [0.0, 0.12 * unit]]
     outline = np.concatenate([points[:17, :2], top])
     inside = -polygon_distance(maps.x_m, maps.y_m, outline)
-    weight = facing * smoothstep(0.002, 0.010, inside) * smoothstep(-0.003, -0.012, maps.scalp_m)
+    weight = smoothstep(0.30, 0.65, view_cosine) * smoothstep(0.002, 0.010, inside)
+    weight = weight * smoothstep(-0.003, -0.012, maps.scalp_m)
     weight = weight * (maps.z_m < 0.4 * points[16, 2]) * smoothstep(0.0015, 0.0045, maps.eyes_m)
     return (weight * maps.texels.used).astype(np.float32)
 

@@ -177,9 +177,10 @@ def _visibility(
     outline = points_px[[*LONDON_HAIRLINE, *reversed(LONDON_CONTOUR)]]
     inside = -polygon_distance(x_px, y_px, outline)
     width_px = float(points_px[93, 0] - points_px[87, 0])  # of the mouth, as a length scale
-    facing = smoothstep(0.35, 0.75, -maps.texels.normal[..., 2])
+    view_cosine = -maps.texels.normal[..., 2]
     front = maps.z_m < 0.4 * maps.landmarks_m[16, 2]
-    weight = facing * smoothstep(0.12 * width_px, 0.36 * width_px, inside) * front
+    weight = smoothstep(0.35, 0.75, view_cosine)
+    weight = weight * smoothstep(0.12 * width_px, 0.36 * width_px, inside) * front
     # Exclude lashes: with closed eyes they would appear on the lids.
     weight = weight * smoothstep(0.0010, 0.0032, maps.eyes_m)
     return weight * maps.texels.used

@@ -7,15 +7,15 @@ import pytest
 
 from trglab.datasets.arkitface import ARKitFace
 from trglab.datasets.biwi import BIWI
-from trglab.export.stand_in import StandInSize, write_stand_in
+from trglab.export.synthetic_data_sets import SyntheticDataSetSizes, write_synthetic_data_sets
 
-SIZE = StandInSize(train=1, test=1, biwi=1)
+SIZE = SyntheticDataSetSizes(train=1, test=1, biwi=1)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stand-in")
-    return folder, write_stand_in(folder, SIZE)
+    return folder, write_synthetic_data_sets(folder, SIZE)
 
 
 def test_parts_are_read_by_their_readers(written):
@@ -33,9 +33,11 @@ def test_a_finished_stand_in_is_not_written_again(written):
     folder, parts = written
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     told = []
-    again = write_stand_in(folder, SIZE, on_part=lambda part, count: lambda n: told.append(n))
+    again = write_synthetic_data_sets(
+        folder, SIZE, on_part=lambda part, count: lambda n: told.append(n)
+    )
     assert again == parts
     assert told == [1, 1, 1]
     assert before == {path: path.stat().st_mtime_ns for path in before}
     with pytest.raises(ValueError, match="begun with"):
-        write_stand_in(folder, StandInSize(train=2, test=1, biwi=1))
+        write_synthetic_data_sets(folder, SyntheticDataSetSizes(train=2, test=1, biwi=1))

@@ -1,4 +1,4 @@
-"""Synthetic stand-in for the paper's data, in the folder formats of ARKitFace and BIWI.
+"""Synthetic data sets that stand in for the paper's, in the folder formats of ARKitFace and BIWI.
 
 The parts share no people. As in the paper, BIWI's heads are farther away than those of the training
 part, which tests generalisation to larger distances.
@@ -16,7 +16,7 @@ _SEEDS = {"train": 11, "test": 12, "biwi": 13}
 
 
 @dataclass(frozen=True, slots=True)
-class StandInSize:
+class SyntheticDataSetSizes:
     """Number of images of each part, 24 of each person."""
 
     train: int = 1920
@@ -25,7 +25,7 @@ class StandInSize:
 
 
 @dataclass(frozen=True, slots=True)
-class StandInFolders:
+class SyntheticDataSetFolders:
     """Folders of the parts."""
 
     arkitface: Path
@@ -37,13 +37,13 @@ OnPart = Callable[[str, int], Callable[[int], None] | None]
 """Called with a part's name and number of images; returns a callback for its progress."""
 
 
-def write_stand_in(
+def write_synthetic_data_sets(
     folder: Path,
-    size: StandInSize | None = None,
+    size: SyntheticDataSetSizes | None = None,
     *,
     workers: int = 0,
     on_part: OnPart | None = None,
-) -> StandInFolders:
+) -> SyntheticDataSetFolders:
     """Write the missing parts into ``folder``; resumes an interrupted call.
 
     Parameters
@@ -58,8 +58,8 @@ def write_stand_in(
     OSError
         The folder cannot be written.
     """
-    size = size or StandInSize()
-    folders = StandInFolders(folder / "ARKitFace", folder / "BIWI")
+    size = size or SyntheticDataSetSizes()
+    folders = SyntheticDataSetFolders(folder / "ARKitFace", folder / "BIWI")
     _write(folders.arkitface, "arkitface", "train", size.train, workers, on_part)
     _write(folders.arkitface, "arkitface", "test", size.test, workers, on_part)
     _write(folders.biwi, "biwi", "biwi", size.biwi, workers, on_part)
