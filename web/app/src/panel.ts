@@ -114,10 +114,10 @@ function fovNote(faces: readonly Face[], fovDeg: number): string {
     const scale = tanOfHalf(fovDeg) / tanOfHalf(otherDeg);
     return `${(nearestM * scale).toFixed(2)} m at ${otherDeg.toFixed(0)}°`;
   };
-  return (
-    `The nearest head is ${nearestM.toFixed(2)} m away. It would be about ${at(fovDeg - FOV_ERROR_DEG)} ` +
-    `and ${at(fovDeg + FOV_ERROR_DEG)}.`
-  );
+  // Of a telephoto lens, ten degrees less would be none.
+  const narrow = at(Math.max(fovDeg - FOV_ERROR_DEG, fovDeg / 2));
+  const wide = at(Math.min(fovDeg + FOV_ERROR_DEG, (fovDeg + 180) / 2));
+  return `The nearest head is ${nearestM.toFixed(2)} m away. It would be about ${narrow} and ${wide}.`;
 }
 
 function sentenceOf(faces: readonly Face[]): string {

@@ -24,6 +24,9 @@ const ONE = assumed(1);
 const TWO = assumed(2);
 const pathOf = (picture: StoredPicture) => dataPath("pictures", picture.file);
 
+/** FocalLengthIn35mmFilm, one 16-bit number, big-endian; the number follows. */
+const FOCAL_35MM_TAG = Buffer.from([0xa4, 0x05, 0x00, 0x03, 0x00, 0x00, 0x00, 0x01]);
+
 test("loads isolated, with threads", async ({ ready }) => {
   expect(await ready.evaluate(() => crossOriginIsolated)).toBe(true);
   await expect(ready.getByRole("button", { name: "Use the webcam" })).toBeEnabled();
@@ -68,6 +71,16 @@ test("takes the focal length of a photo's EXIF", async ({ ready }) => {
   await openFile(ready, dataPath("photo.jpg"), 1);
   // 28 mm on film of 43.27 mm across are 518 px of a picture of 800 px across.
   await expect(ready.locator("#fov-value")).toHaveText("63°, from the photo's EXIF");
+});
+
+test("the distance at other fields of view holds for a telephoto lens", async ({ ready }) => {
+  const photo = readFileSync(dataPath("photo.jpg"));
+  const tag = photo.indexOf(FOCAL_35MM_TAG);
+  expect(tag).toBeGreaterThan(0);
+  photo.writeUInt16BE(400, tag + FOCAL_35MM_TAG.length);
+  await ready.locator("#file").setInputFiles({ name: "far.jpg", mimeType: "image/jpeg", buffer: photo });
+  await expect(ready.locator("#view")).toHaveAttribute("aria-label", "far.jpg: 1 face");
+  await expect(ready.locator("#fov-note")).toHaveText(/about \d+\.\d\d m at 2° and \d+\.\d\d m at 15°/);
 });
 
 test("a known distance between the pupils sets the size", async ({ ready }) => {
