@@ -46,7 +46,7 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
 demo: $(VENV)/installed-demo
 	$(BIN)/trg predict "$$($(BIN)/python -c '$(FIND_PHOTO)')" -o out --draw
 
-# The README's image, made again after the weights have changed.
+# The image in docs/ of what `make demo` draws, made again after the weights have changed.
 picture: demo
 	mkdir -p docs/images
 	cp out/astronaut.jpg docs/images/astronaut.jpg
