@@ -161,7 +161,7 @@ def make_release(folder: Path, version: str, notes: str) -> list[Path]:
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
     run(sys.executable, REPOSITORY / ".ci" / "installs.py", "--wheel", wheel)
     sbom = out / f"{PACKAGE}-{version}.cdx.json"
-    try_wheel(wheel, source, sbom, folder / "environment")
+    try_wheel(wheel, version, sbom, folder / "environment")
     (out / "RELEASE_NOTES.md").write_text(f"{notes}\n")
     published = [wheel, sdist, sbom]
     sums = out / "SHA256SUMS"
@@ -244,15 +244,19 @@ def included_in_sdist(included: list[str], tracked: set[str]) -> set[str]:
     }
 
 
-def try_wheel(wheel: Path, source: Path, sbom: Path, environment: Path) -> None:
+def try_wheel(wheel: Path, version: str, sbom: Path, environment: Path) -> None:
     """Install the wheel alone, list its dependencies in an SBOM, and run the demo elsewhere."""
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     bin_folder = environment / ("Scripts" if os.name == "nt" else "bin")
     pip = [sys.executable, "-m", "pip", "--python", environment, "install", "--quiet"]
     run(*pip, wheel)
+    # The SBOM's generator does not ask hatchling for the version.
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    named = environment / "pyproject.toml"
+    named.write_text(project.replace('dynamic = ["version"]', f'version = "{version}"'))
     cyclonedx = [sys.executable, "-m", "cyclonedx_py", "environment", "--validate"]
     run(
-        *(*cyclonedx, "--pyproject", source / "pyproject.toml", "--mc-type", "library"),
+        *(*cyclonedx, "--pyproject", named, "--mc-type", "library"),
         *("--output-reproducible", "--of", "JSON", "--output-file", sbom, bin_folder / "python"),
     )
     run(*pip, f"{wheel}[demo]")

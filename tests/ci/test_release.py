@@ -124,7 +124,7 @@ def test_sdists_hold_everything_that_the_web_page_is_built_from(release):
 
 @pytest.mark.slow
 def test_the_whole_release_is_built_and_checked(tmp_path):
-    """The built release of the last commit, in a clone; needs a package index."""
+    """A release of the last commit, built in a clone; needs a package index."""
     if not (ROOT / ".git").exists() or shutil.which("make") is None:
         pytest.skip("needs a git checkout and make")
     clone = tmp_path / "clone"
@@ -141,6 +141,8 @@ def test_the_whole_release_is_built_and_checked(tmp_path):
     out = clone / "dist" / "dry-run"
     subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=out, check=True)
     [sbom] = out.glob("*.cdx.json")
-    components = {each["name"] for each in json.loads(sbom.read_text())["components"]}
+    bom = json.loads(sbom.read_text())
+    assert bom["metadata"]["component"]["version"] == trg.__version__
+    components = {each["name"] for each in bom["components"]}
     assert {"numpy", "pillow", "onnxruntime", "av"} <= components
     assert components.isdisjoint({"pip", "scikit-image", "torch", "pytest"})
