@@ -70,9 +70,11 @@ def web_page(model: str | PathLike[str], folder: Path = PAGE_FOLDER) -> dict[str
 def write_web_page(files: Mapping[str, bytes], folder: Path) -> None:
     """Write the files of :func:`web_page` to a folder, for any static server.
 
+    The page itself comes last: where it is, everything that it loads is.
+
     Raises OSError if the folder is not writable.
     """
-    for name, content in files.items():
+    for name, content in sorted(files.items(), key=lambda item: item[0] == INDEX):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, lambda file, content=content: file.write(content))  # type: ignore[misc]

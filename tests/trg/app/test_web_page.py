@@ -12,7 +12,7 @@ from tests.support.cli import trg_cli  # noqa: F401 (a fixture)
 from tests.support.constant_bundle import write_constant_bundle
 from tests.support.synthetic_topology import ellipsoid_topology
 from trg.app import web_page as module
-from trg.app.web_page import WebPageServer, web_page
+from trg.app.web_page import WebPageServer, web_page, write_web_page
 from trg.inference.detector import BUNDLED
 
 pytestmark = [
@@ -85,6 +85,15 @@ def test_the_page_is_written_for_a_static_server(trg_cli, page_folder, bundle_pa
     assert (
         trg_cli("web", "--model", bundle_path, "--out", tmp_path / "site", "--overwrite").code == 0
     )
+
+
+def test_the_page_is_written_after_all_that_it_loads(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "models").write_text("the folder's name is taken")
+    with pytest.raises(OSError, match="models"):
+        write_web_page({"index.html": b"", "models/model.json": b""}, site)
+    assert not (site / "index.html").exists()
 
 
 def test_a_package_without_the_page_says_how_to_build_it(trg_cli, monkeypatch, tmp_path):  # noqa: F811
