@@ -36,7 +36,7 @@ from trglab.synth.dataset import SyntheticFaces
 
 Floats = NDArray[np.float64]
 
-IMAGES = 1600
+IMAGES = 400
 SEED = 468
 SHOTS = {
     "distance_m": (0.4, 1.2),
