@@ -38,10 +38,7 @@ EYES_M = np.array([0.0, -0.034, -0.086])
 
 
 def run_example(name: str, *arguments: object, folder: Path, stdin: str | None = None):
-    """Run an example in a folder as a user would; return its outputs, after checking its success.
-
-    The commands that it calls are those of the tested package.
-    """
+    """Run an example in a folder as a user would; return its outputs. It has to succeed."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
         cwd=folder,
@@ -50,7 +47,7 @@ def run_example(name: str, *arguments: object, folder: Path, stdin: str | None =
         text=True,
         timeout=600,
         check=False,
-        env={
+        env={  # `trg` is the command of the tested package
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(map(str, sys.path)),
