@@ -30,6 +30,7 @@ ROOT_PAGES = {
 
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(?=(?:#[^)]*)?\))")
 REFERENCE_FOLDER = "reference/"
+ANSI = re.compile(r"\x1b\[[\d;]*m")
 
 
 def main() -> int:
@@ -53,10 +54,11 @@ def main() -> int:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    print(run.stdout, end="", flush=True)
+    output = ANSI.sub("", run.stdout)
+    print(output, end="", flush=True)
     if run.returncode:
         return run.returncode
-    faults = [line for line in run.stdout.splitlines() if line.startswith("griffe: ")]
+    faults = [line for line in output.splitlines() if line.startswith("griffe: ")]
     faults += faults_of_reference(documented_modules(), ROOT / "src")
     faults += faults_of_site(SITE, pages)
     for fault in faults:

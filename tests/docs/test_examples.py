@@ -38,7 +38,14 @@ def folder(tmp_path, monkeypatch):
 
 COMING_FROM = ("mediapipe", "openface", "openseeface", "6drepnet", "insightface")
 PAGES = (
-    *("README.md", "docs/python.md", "docs/cameras.md"),
+    *(
+        "README.md",
+        "docs/python.md",
+        "docs/cameras.md",
+        "docs/photos.md",
+        "docs/videos.md",
+        "docs/exporting.md",
+    ),
     *(f"docs/coming_from_{tool}.md" for tool in COMING_FROM),
 )
 
