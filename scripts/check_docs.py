@@ -88,8 +88,9 @@ def faults_of_reference(modules: Sequence[str], source: Path) -> Iterator[str]:
     import griffe
 
     loader = griffe.GriffeLoader(search_paths=[source], docstring_parser="numpy")
+    for package in sorted({name.partition(".")[0] for name in modules}):
+        loader.load(package)
     for name in modules:
-        loader.load(name.partition(".")[0])
         yield from _undocumented(loader.modules_collection[name])
 
 
