@@ -1,8 +1,8 @@
 """Build the documentation site and check it: ``python -m scripts.build_docs``.
 
 The pages are those of docs/. The pages of the reference are made from the code. Links to files
-outside docs/, which work where the repository is browsed, lead to copies in the site. Needs the
-extra ``docs``; ``make docs`` installs it.
+outside docs/, which work where the repository is browsed, lead to copies in the site, and those to
+folders to archives. Needs the extra ``docs``; ``make docs`` installs it.
 """
 
 from __future__ import annotations
@@ -121,12 +121,14 @@ def in_site(text: str, path: Path) -> str:
         name = linked.relative_to(ROOT).as_posix()
         if name in ROOT_PAGES:
             return ROOT_PAGES[name]
-        if linked.is_dir():
-            raise ValueError(f"{path}: {match[1]}: expected a link to a file, got a folder")
         copy = SOURCE / "files" / name
-        copy = copy if copy.suffix else copy.with_suffix(".txt")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(linked, copy)
+        if linked.is_dir():
+            copy = copy.with_suffix(".zip")
+            shutil.make_archive(str(copy.with_suffix("")), "zip", linked)
+        else:
+            copy = copy if copy.suffix else copy.with_suffix(".txt")
+            shutil.copyfile(linked, copy)
         return copy.relative_to(SOURCE).as_posix()
 
     return LINK.sub(target, text)

@@ -33,6 +33,13 @@ def test_links_out_of_the_folder_lead_to_pages_and_copies_in_the_site(tmp_path, 
     ).read_text()
 
 
+def test_a_link_to_a_folder_leads_to_an_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_docs, "SOURCE", tmp_path)
+    staged = build_docs.in_site("[f](../examples/serve/)", build_docs.ROOT / "docs" / "index.md")
+    assert staged == "[f](files/examples/serve.zip)"
+    assert (tmp_path / "files/examples/serve.zip").is_file()
+
+
 def test_the_page_of_the_command_line_has_every_verb_and_explains_every_option():
     from trg.app.cli import RESEARCH_VERBS
 
