@@ -25,6 +25,7 @@ from trg.app.selftest import SELFTEST_FOLDER, TRUTH_NAME
 from trg.geometry.axes import HEAD_AXES
 from trg.geometry.camera import Camera
 from trg.geometry.rotations import rotation_from_euler
+from trg.inference.bundle import read_bundle
 from trg.io.records.frame_record import FrameFaces, frame_record
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not installed")
@@ -176,3 +177,29 @@ def test_a_data_set_is_labelled_and_its_least_sure_faces_are_shown(tmp_path):
         *("label_dataset.py", photos, "labels", "--min-confidence", "1"), folder=tmp_path
     )
     assert "1 faces, 0 of them kept" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_network_is_fine_tuned_and_compared_on_the_camera(tmp_path):
+    """On the built-in head, whose mesh is not that of the bundles: new weights start it."""
+    torch = pytest.importorskip("torch")
+    from trg.network.config import trg_s
+    from trg.network.export import export_bundle
+    from trg.network.trg import TRGNetwork
+    from trglab.synth.dataset import SyntheticFaces
+
+    network = TRGNetwork(trg_s(), SyntheticFaces(0).topology).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():  # the exporter merges equal ones
+            parameter += 0.02 * torch.randn(parameter.shape)
+    export_bundle(network, tmp_path / "start.trg", "start")
+    camera = Camera(180.0, 180.0, 80.0, 60.0, 160, 120)
+    (tmp_path / "camera.json").write_text(json.dumps(camera.to_dict()))
+    sizes = ("--start", "start.trg", "--faces", "24", "--steps", "2", "--workers", "0")
+    options = ("batch_size=4", "checkpoint_every=2", "validate_every=2")
+    arguments = ("finetune_camera.py", "camera.json", "tuned", *sizes, *options)
+    done = run_example(*arguments, folder=tmp_path)
+    rows = re.findall(r"^(\w+).*? ([\d.]+) -> +([\d.]+)", done.stdout, re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["rotation", "distance", "landmarks"]
+    assert all(before != after for _, before, after in rows)
+    assert read_bundle(tmp_path / "tuned" / "tuned.trg").card.name == "tuned"

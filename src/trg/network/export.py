@@ -268,9 +268,9 @@ def _weights(graph: onnx.GraphProto) -> dict[str, NDArray[np.float32]]:
         has_bias = len(node.input) > 2 and node.input[2] != ""
         if node.op_type in ("Conv", "Gemm") and not has_bias:
             name = node.input[1].removeprefix(GRAPH_PREFIX)
-            if name in weights:  # the exporter leaves out a bias of zeros
-                bias = name.removesuffix("weight") + "bias"
-                weights[bias] = np.zeros(len(weights[name]), np.float32)
+            if name in weights:  # the exporter leaves out a bias of zeros, the layer's or a norm's
+                for bias in (name.removesuffix("weight") + "bias", f"{name}_bias"):
+                    weights[bias] = np.zeros(len(weights[name]), np.float32)
     # The exporter writes a Linear on 3D input as MatMul with an unnamed, transposed matrix and Add
     # of the named bias.
     for node in graph.node:

@@ -261,10 +261,13 @@ def test_a_restored_network_computes_what_its_bundle_does(full, tmp_path, storag
 
 def test_biases_of_zero_which_the_exporter_leaves_out_are_restored(tmp_path) -> None:
     network = make_network(FULL)
-    torch.nn.init.zeros_(network.regressors[0].pose_head.bias)
+    norm = network.backbone.bn1  # folded into a convolution without a bias of its own
+    for zeroed in (network.regressors[0].pose_head.bias, norm.bias, norm.running_mean):
+        torch.nn.init.zeros_(zeroed)
     bundle = export_bundle(network, tmp_path / "net.trg", "net")
     restored = network_from_bundle(bundle)
     assert not restored.regressors[0].pose_head.bias.any()
+    assert not restored.backbone.bn1.bias.any()
     assert max(measure_parity(restored, bundle).values()) < 1e-4
 
 
