@@ -58,6 +58,8 @@ class Capture:
         Takes messages about the input for the user.
     opener
         Opens the input.
+    mirror
+        Whether frames are mirrored, left and right exchanged.
 
     Raises
     ------
@@ -70,10 +72,13 @@ class Capture:
         video: VideoInput,
         notify: Callable[[str], None],
         opener: Callable[[VideoInput], FrameReader] = open_input,
+        *,
+        mirror: bool = False,
     ) -> None:
         self._video = video
         self._notify = notify
         self._opener = opener
+        self._mirror = mirror
         self._slot: NewestSlot[CapturedFrame] = NewestSlot()
         self._stopping = Event()
         self._index = 0
@@ -167,5 +172,7 @@ class Capture:
         return False
 
     def _put(self, time_s: float, captured_s: float, pixels: NDArray[np.uint8]) -> None:
+        if self._mirror:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
         self._slot.put(CapturedFrame(self._index, time_s, captured_s, pixels))
         self._index += 1

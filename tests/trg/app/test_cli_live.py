@@ -66,6 +66,25 @@ def test_a_clip_is_sent_in_real_time_to_several_receivers(trg_cli, clip, model):
 
 
 @pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_an_assumed_camera_is_said_and_a_stated_one_is_not(trg_cli, clip, model):  # noqa: F811
+    done = trg_cli("live", clip, "--model", model)
+    assert "assuming a diagonal field of view of 60 degrees" in " ".join(done.err.split())
+    done = trg_cli("live", clip, "--model", model, "--fov", "70")
+    assert "assuming" not in done.err
+
+
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
+def test_mirrored_pictures_are_mirrored_back(trg_cli, clip, model):  # noqa: F811
+    boxes = []
+    for mirror in ([], ["--mirror"]):
+        done = trg_cli("live", clip, "--model", model, "--send", "-", *mirror)
+        (face,) = done.records[-1]["faces"]
+        boxes.append(face["box_xyxy"])
+    (x0, _, x1, _), (mirrored_x0, _, mirrored_x1, _) = boxes
+    assert (mirrored_x0, mirrored_x1) == pytest.approx((320 - x1, 320 - x0), abs=8.0)
+
+
+@pytest.mark.skipif(not BUNDLED.is_file(), reason="this copy of the package has no face detector")
 def test_nothing_is_sent_that_was_not_asked_for(trg_cli, clip, model, monkeypatch):  # noqa: F811
     def refuse(*arguments, **options):
         raise AssertionError("a socket was opened")

@@ -24,6 +24,7 @@ class FakeReader:
     """Frames of a webcam; a number waits for nobody, an exception ends them."""
 
     fps = 30.0
+    pixels = PIXELS
 
     def __init__(self, *items) -> None:
         self.items = items
@@ -35,7 +36,7 @@ class FakeReader:
                 raise item
             if isinstance(item, Event):
                 item.wait(TIMEOUT_S)
-            yield VideoFrame(index, index / 30, PIXELS)
+            yield VideoFrame(index, index / 30, self.pixels)
 
     def close(self) -> None:
         self.closed.set()
@@ -52,6 +53,16 @@ def test_only_the_newest_item_waits():
     assert slot.take() == 5
     with pytest.raises(ClosedError):
         slot.take()
+
+
+def test_frames_are_mirrored_if_asked():
+    reader = FakeReader(0, last := Event())
+    reader.pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    with Capture(WEBCAM, print, lambda video: reader, mirror=True) as capture:
+        taken = capture.newest(TIMEOUT_S).pixels
+        last.set()
+    np.testing.assert_array_equal(taken, reader.pixels[:, ::-1])
+    assert taken.flags.c_contiguous
 
 
 def test_a_slow_consumer_gets_the_newest_frame_and_drops_are_counted():

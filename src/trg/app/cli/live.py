@@ -66,7 +66,8 @@ def live(
     stop, wants_neutral = Event(), Event()
     with ExitStack() as opened:
         senders = _open_senders(sending, opened)
-        capture = Capture(video, _notify, partial(open_input, mode=webcam.mode))
+        opener = partial(open_input, mode=webcam.mode)
+        capture = Capture(video, _notify, opener, mirror=webcam.mirror)
         opened.callback(capture.close)
         _explain_size(video, webcam.mode.size, capture.size)
         estimator = HeadPoseEstimator(tracking.model, threads=tracking.threads)
@@ -81,6 +82,8 @@ def live(
         gc.freeze()  # looking through all that was imported would take half a frame's time
         opened.enter_context(stop_and_neutral_signals(stop, session.set_neutral))
         _explain_keys(opened.enter_context(hot_keys(partial(_on_key, stop, session))))
+        if options.camera is None:
+            _explain_assumed_camera()
         if not sending.send:
             messages.print("nothing is sent; --send names receivers (docs/live.md)")
         with capture, _status_line() as show_line:
@@ -127,6 +130,16 @@ def _explain_size(video: VideoInput, wanted: tuple[int, int] | None, size: tuple
         raise ValueError(f"{video.name}: expected a webcam to choose a capture size for")
     if size != wanted:
         _notify(f"{video.name}: {size[0]}x{size[1]} px in place of {wanted[0]}x{wanted[1]}")
+
+
+def _explain_assumed_camera() -> None:
+    from trg.geometry.camera import ASSUMED_FOV_DEG
+
+    _notify(
+        f"camera: unknown, assuming a diagonal field of view of {ASSUMED_FOV_DEG:.0f} degrees; "
+        "distances depend on it, angles hardly. Specify --camera NAME (trg camera list), --fov or "
+        "--focal."
+    )
 
 
 def _print_webcams() -> None:

@@ -103,7 +103,7 @@ class TrackOptions:
 @Parameter(name="*", group=CAPTURE)
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """What a webcam is asked for.
+    """What a webcam is asked for, and what is done to its pictures first.
 
     Parameters
     ----------
@@ -111,10 +111,14 @@ class CaptureOptions:
         Size of a webcam's pictures, ``1280x720``; the webcam may choose another one.
     fps
         Largest number of frames processed per second. A webcam is asked for this rate.
+    mirror
+        Exchange left and right in the pictures: for a webcam that delivers mirrored ones, or an
+        avatar that is to move like an image in a mirror.
     """
 
     capture_size: str | None = None
     fps: float | None = None
+    mirror: Annotated[bool, Parameter(negative="")] = False
 
     @property
     def mode(self) -> CaptureMode:
