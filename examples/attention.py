@@ -96,6 +96,7 @@ def main():
             low, high = np.percentile(values, (16, 84))
             writer.writerow([name, *(f"{each:.4f}" for each in (values[0], low, high))])
             print(f"{name:<17} {values[0]:6.1%}  ({low:.1%} to {high:.1%})")
+    print(f"written: {given.out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@
     python driver_monitoring.py 0 --camera camera.yaml --mount ... > events.jsonl
 
 Writes a JSON object per event to standard output when it has ended, and a line to standard error
-as soon as it has lasted 2 s. The camera's file is any that docs/cameras.md names. `--mount` is the
-camera's place and direction in the car's frame (x forward, y left, z up; metres, degrees):
-`yaw=180` looks back along the car, `yaw=150` does so from the right; `pitch=-5` looks 5 degrees up.
+as soon as it has lasted 2 s; at the end, where the head pointed: a driver who mostly watches the
+road has medians near 0, or else `--mount` is wrong. The camera's file is any that docs/cameras.md
+names. `--mount` is the camera's place and direction in the car's frame (x forward, y left, z up;
+metres, degrees): `yaw=180` looks back along the car, `yaw=150` does so from the right; `pitch=-5`
+looks 5 degrees up.
 
 Heads are judged in the car's frame, so that the limits do not depend on the camera's place. A head
 counts as turned away only if its angle exceeds a limit by its own standard deviation. Without a
@@ -18,6 +20,8 @@ Head direction is not gaze. This is a starting point, not a safety system.
 import argparse
 import json
 import sys
+from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,14 +106,27 @@ class Monitor:
 
 
 def state_of(faces, car_from_camera):
-    """Return the state of a frame, and the larger of the driver's two angles."""
+    """Return the state of a frame, and the driver's two angles, if there is one."""
     faces = [face for face in faces if face.confidence >= MIN_CONFIDENCE]
     if not faces:
-        return None, 0.0
+        return None, None
     driver = min(faces, key=lambda face: face.distance_m)
     angle_deg, std_deg = road_angles_deg(driver, car_from_camera)
     is_away = any(abs(angle_deg[each]) - std_deg[each] > LIMITS_DEG[each] for each in LIMITS_DEG)
-    return "away" if is_away else "road", max(map(abs, angle_deg.values()))
+    return "away" if is_away else "road", angle_deg
+
+
+def summary(states, angles_deg):
+    """Return how often the head was where, and where it pointed at the median, in words."""
+    count = sum(states.values())
+    shares = ", ".join(
+        f"{name} {states[state] / max(count, 1):.0%}"
+        for name, state in (("road", "road"), ("away", "away"), ("no face", None))
+    )
+    medians = ", ".join(
+        f"{name} {np.median([each[name] for each in angles_deg]):+.0f}" for name in LIMITS_DEG
+    ) if angles_deg else "unknown"  # fmt: skip
+    return f"{count} frames: {shares}; median angles in degrees: {medians}"
 
 
 def main():
@@ -123,15 +140,23 @@ def main():
     estimator = trg.HeadPoseEstimator(given.model)
     source = int(given.source) if given.source.isdigit() else given.source
     monitor, is_told = Monitor(), False
-    for frame in estimator.stream(source, camera):
-        if event := monitor.update(frame.time_s, *state_of(frame.faces, mounted)):
-            print(json.dumps(event), flush=True)
-        is_away = monitor.event() is not None
-        if is_away and not is_told:
-            print(f"{frame.time_s:.1f} s: away for {LONGEST_S:g} s", file=sys.stderr)
-        is_told = is_away
+    states, angles_deg = Counter(), deque(maxlen=100_000)  # nearly an hour
+    with suppress(KeyboardInterrupt):  # the regular end of a webcam
+        for frame in estimator.stream(source, camera):
+            state, angle_deg = state_of(frame.faces, mounted)
+            states[state] += 1
+            if angle_deg is not None:
+                angles_deg.append(angle_deg)
+            largest_deg = 0.0 if angle_deg is None else max(map(abs, angle_deg.values()))
+            if event := monitor.update(frame.time_s, state, largest_deg):
+                print(json.dumps(event), flush=True)
+            is_away = monitor.event() is not None
+            if is_away and not is_told:
+                print(f"{frame.time_s:.1f} s: away for {LONGEST_S:g} s", file=sys.stderr)
+            is_told = is_away
     if event := monitor.event():  # it lasted to the end of the video
         print(json.dumps(event), flush=True)
+    print(summary(states, angles_deg), file=sys.stderr)
 
 
 if __name__ == "__main__":

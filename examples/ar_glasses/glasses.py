@@ -144,6 +144,7 @@ def main():
     (given.out / "scene.json").write_text(json.dumps(scene))
     for name in ("index.html", "viewer.js"):
         shutil.copy(Path(__file__).with_name(name), given.out)
+    print(f"glasses on {len(faces)} faces: look at {given.out / 'overlay.png'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Send photos to `trg serve` and print the angles of each head: `python client.py a.jpg b.jpg`.
 
-Needs the package httpx.
+Needs the package httpx: pip install httpx.
 """
 
 import sys
@@ -18,7 +18,10 @@ def predict(paths, **options):
     while True:
         with ExitStack() as opened:
             files = [("image", opened.enter_context(Path(path).open("rb"))) for path in paths]
-            answer = httpx.post(URL, files=files, params=options, timeout=60)
+            try:
+                answer = httpx.post(URL, files=files, params=options, timeout=60)
+            except httpx.ConnectError:
+                raise SystemExit(f"nothing answers at {URL}; start `trg serve`") from None
         if answer.status_code == 429:
             time.sleep(int(answer.headers["retry-after"]))
             continue

@@ -165,6 +165,7 @@ def test_a_driver_who_looks_aside_for_long_is_an_event(tmp_path):
     assert event["largest_angle_deg"] == pytest.approx(45.0, abs=6.0)
     assert event["no_face_s"] == 0.0
     assert "away for 2 s" in aside.stderr
+    assert "30 frames: road 0%, away 100%, no face 0%" in aside.stderr  # where --mount is checked
 
 
 def test_short_losses_are_bridged_and_long_ones_are_events_of_a_driver():
