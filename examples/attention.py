@@ -72,7 +72,10 @@ def shares(records, mount, size_m, grid, face_id=None, min_confidence=0.5):
 
 def numbers(text, kind):
     first, _, second = text.partition("x")
-    return kind(first), kind(second)
+    try:
+        return kind(first), kind(second)
+    except ValueError:
+        raise ValueError(f"expected two numbers such as 60x34, got {text!r}") from None
 
 
 def main():
@@ -100,4 +103,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None

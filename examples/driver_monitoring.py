@@ -40,9 +40,15 @@ def car_from_camera(mount):
     given = dict.fromkeys(("x", "y", "z", "yaw", "pitch", "roll"), 0.0)
     for part in mount.split(","):
         name, _, value = part.partition("=")
-        if name not in given:
-            raise SystemExit(f"--mount: expected some of {[*given]}, got {name!r}")
-        given[name] = float(value)
+        try:
+            if name not in given:
+                raise ValueError
+            given[name] = float(value)
+        except ValueError:
+            raise ValueError(
+                f"--mount: expected NAME=NUMBER,... with names of {', '.join(given)} "
+                f"(metres, degrees), got {part!r}"
+            ) from None
     turns_rad = np.radians([given["yaw"], given["pitch"], given["roll"]])
     yaw, pitch, roll = (
         rotation_from_rotvec(angle * axis)
@@ -160,4 +166,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None

@@ -17,6 +17,7 @@ and calibrate its confidence and error bars then (`trg calibrate`).
 
 import argparse
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def run(result, *command):
         print(f"{result} is there: trg {command[0]} is skipped")
         return
     print("$ trg", *command, flush=True)
-    subprocess.run(["trg", *map(str, command)], check=True)
+    subprocess.run([sys.executable, "-m", "trg", *map(str, command)], check=True)
 
 
 def errors(model, faces):
@@ -102,4 +103,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except subprocess.CalledProcessError as error:  # it has said why
+        raise SystemExit(error.returncode) from None

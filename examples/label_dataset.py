@@ -12,6 +12,7 @@ new photos have come: only what is missing is labelled.
 
 import argparse
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,8 @@ def main():
     parser.add_argument("--min-confidence", type=float, default=0.8)
     parser.add_argument("--max-error-deg", type=float, default=6.0)
     given = parser.parse_args()
-    done = subprocess.run(["trg", "label", given.photos, given.labels], check=False)
+    label = [sys.executable, "-m", "trg", "label", given.photos, given.labels]
+    done = subprocess.run(label, check=False)
     if done.returncode not in (0, 1):  # 1: some pictures could not be read, and are rows
         raise SystemExit(done.returncode)
     table = pq.read_table(given.labels)  # skips the files that begin with _
@@ -91,4 +93,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None

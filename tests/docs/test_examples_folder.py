@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import runpy
+import sys
 from datetime import datetime
 
 import numpy as np
@@ -182,6 +183,8 @@ def test_short_losses_are_bridged_and_long_ones_are_events_of_a_driver():
 
 def test_a_driver_is_judged_in_the_axes_of_the_car():
     names = runpy.run_path(str(EXAMPLES / "driver_monitoring.py"))
+    with pytest.raises(ValueError, match=r"expected NAME=NUMBER,.* got 'x=0.8m'"):
+        names["car_from_camera"]("x=0.8m,yaw=150")
     camera = names["car_from_camera"]("x=0.8,y=-0.4,z=1.2,yaw=150,pitch=10")
     road = np.linalg.inv(camera)[:3, :3] @ (1.0, 0.0, 0.0)  # in ROS's axes of the camera
     left, forward, up = -road[1], road[0], road[2]
@@ -192,3 +195,25 @@ def test_a_driver_is_judged_in_the_axes_of_the_car():
     )
     assert angles_deg == pytest.approx({"yaw": 0.0, "pitch": 0.0}, abs=1e-6)
     assert std_deg == {"yaw": 2.0, "pitch": 2.0}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "attention.py none.jsonl",
+        "screen_distance.py none.jsonl day.csv",
+        "lecture_movement.py none.jsonl",
+        "driver_monitoring.py clip.mp4 --camera none.yaml --mount x=0.8",
+        "ar_glasses/glasses.py none.jpg",
+        "mean_pose_per_participant/mean_pose.py none.csv",
+    ],
+)
+def test_a_missing_file_is_one_line_and_no_traceback(command, tmp_path, monkeypatch):
+    if "mean_pose" in command:
+        pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = command.split()
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    assert "none" in str(stopped.value)
