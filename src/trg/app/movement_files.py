@@ -57,7 +57,13 @@ def write_movement(
         The folder cannot be written.
     """
     if plots:
-        from trg.app.movement_plot import write_movement_plot
+        try:
+            from trg.app.movement_plot import write_movement_plot
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "plots need the package matplotlib, of the extra `plots`; install it with: pip "
+                "install 'trg-headpose[plots]', or leave plots out with --no-plots"
+            ) from error
     texts = {SUMMARY_FILE: summary_csv(movements), GESTURES_FILE: gestures_csv(movements)}
     pictures = plot_names(dict.fromkeys(each.source for each in movements)) if plots else {}
     names = [*texts, *pictures.values()]

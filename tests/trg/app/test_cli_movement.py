@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ def test_tables_and_plots_in_a_folder(run, records, tmp_path):
     assert float(gestures[0]["start_s"]) == pytest.approx(1.0, abs=0.1)
     with open_image(tmp_path / "out" / "a.movement.png") as image:
         assert np.asarray(image.convert("L")).std() > 5.0, "something is drawn"
+
+
+def test_without_matplotlib_the_tables_are_one_option_away(run, records, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "trg.app.movement_plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)  # importing it fails
+    code, _, err = run(records / "a.csv", "-o", tmp_path / "out")
+    assert code == 2
+    assert "'trg-headpose[plots]', or leave plots out with --no-plots" in " ".join(err.split())
+    assert run(records / "a.csv", "-o", tmp_path / "out", "--no-plots")[0] == 0
 
 
 def test_existing_files_are_kept_unless_told_otherwise(run, records, tmp_path):
