@@ -75,7 +75,7 @@ PRODUCT_VERBS = {
     "models": LazyVerb(
         "trg.app.cli.doctor:models",
         None,
-        "List the bundled models: size, licence and accuracy.",
+        "List the bundled models: size, licence, and the figures on their cards.",
     ),
 }
 """In the order of the help page."""

@@ -50,7 +50,7 @@ def doctor(*, model: Annotated[str | None, Parameter(name=["--model", "-m"])] = 
 
 
 def models(*, all_figures: bool = False) -> None:
-    """List the bundled models: size, licence and accuracy.
+    """List the bundled models: size, licence, and the figures on their cards.
 
     Parameters
     ----------
