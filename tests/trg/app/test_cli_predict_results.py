@@ -22,12 +22,12 @@ from tests.support.cli_predict_runs import (
 )
 from tests.support.full_disk import full_after
 from tests.support.oracle_network import OracleNetwork
+from trg.app.cli.optional_values import complete_draw
 from trg.app.cli.predict_options import (
     CameraOptions,
     FaceOptions,
     ProcessingOptions,
     ResultOptions,
-    complete_draw,
 )
 from trg.app.outputs import JPEG_MAX_SIDE, fitting_stem
 
