@@ -32,6 +32,10 @@ from trg.serve.schema import (
 from trg.serve.service import Service
 
 PREDICT = "/v1/predict"
+FOREIGN_PAGE = (
+    "origin: pages of other sites may not use this service; "
+    "`trg serve --cors https://example.com` names those that may"
+)
 
 _REFUSALS = {
     400: "The form is damaged.",
@@ -178,8 +182,7 @@ class _Gate:
             await send(message)
 
         if self._is_foreign(Headers(scope=scope)):
-            error = {"error": "origin: pages of other sites may not use this service"}
-            await JSONResponse(error, 403)(scope, receive, counted_send)
+            await JSONResponse({"error": FOREIGN_PAGE}, 403)(scope, receive, counted_send)
             return
         try:
             await self._app(scope, receive, counted_send)

@@ -302,6 +302,7 @@ def test_requests_that_are_no_http_are_bad(service, data):
 
 def test_pages_of_other_sites_are_refused(service):
     assert service.post(picture(), origin="https://evil.example").status == 403
+    assert "--cors" in service.post(picture(), origin="https://evil.example").json["error"]
     assert service.post(picture(), origin="null").status == 403
     assert service.post(picture(), origin="http://[").status == 403
     assert service.post(picture(), origin=f"http://127.0.0.1:{service.port}").status == 200
