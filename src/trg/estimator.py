@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from trg.face import Face
 from trg.geometry.camera import Camera
 from trg.geometry.camera_source import CameraLike, is_single_camera, resolve_camera
 from trg.geometry.face_mesh import FaceTopology
-from trg.inference.bundle import DEFAULT_BUNDLE, SUFFIX, WeightBundle, WeightCard, bundled
+from trg.inference.bundle import WeightBundle, WeightCard, model_path
 from trg.inference.detections import Detector, check_max_faces
 from trg.inference.detector import FaceDetector
 from trg.inference.flip import FlipTTANetwork
@@ -458,9 +457,8 @@ def _network(model: Any, device: str, threads: int | None) -> PoseNetwork:
             f"device {device!r}: the installed ONNX Runtime does not support it; install "
             f"{package} instead (`pip uninstall onnxruntime`, then `pip install {package}`)"
         )
-    model = DEFAULT_BUNDLE if model is None else model
-    if isinstance(model, str) and not os.path.exists(model) and not model.endswith(SUFFIX):
-        model = bundled(model)
+    if not isinstance(model, WeightBundle):
+        model = model_path(model)
     providers = [provider] if device == "cpu" else [provider, "CPUExecutionProvider"]
     return PoseRuntime(model, threads=threads, providers=providers)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from trg._util.files import write_atomic
 from trg.inference import size_memory
-from trg.inference.bundle import SUFFIX, WeightBundle, bundled, read_bundle
+from trg.inference.bundle import WeightBundle, model_path, read_bundle
 from trg.inference.confidence import ConfidenceModel
 from trg.inference.detector import FaceDetector, bundled_model
 from trg.inference.error_bar_calibration import ErrorBarCalibration
@@ -47,8 +47,7 @@ def web_models(model: str | PathLike[str]) -> dict[str, bytes]:
     ValueError
         The model is damaged or unknown.
     """
-    name = str(model)
-    bundle = read_bundle(name if name.endswith(SUFFIX) else bundled(name))
+    bundle = read_bundle(model_path(model))
     detector = bundled_model().read_bytes()
     pose_file, detector_file = f"{_file_stem(bundle.card.name)}.onnx.gz", "detector.onnx.gz"
     card = {

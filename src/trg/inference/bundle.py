@@ -152,11 +152,27 @@ def bundled(name: str = DEFAULT_BUNDLE) -> Path:
     return path
 
 
+def model_path(model: str | PathLike[str] | None = None) -> Path:
+    """Return the file of a model: a bundled one by its name (by default ``trg_s``), or a file.
+
+    A bundled name means the bundled model, also where a file or folder has that name.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        The ``.trg`` file does not exist, or is no file.
+    ValueError
+        Neither a bundled model nor a file has that name.
+    """
+    name = DEFAULT_BUNDLE if model is None else str(model)
+    if name not in bundled_names() and (name.endswith(SUFFIX) or Path(name).exists()):
+        return existing_file(name, "a weight bundle")
+    return bundled(name)
+
+
 def model_sha256(model: str | PathLike[str] | None = None) -> str:
-    """Return the SHA-256 of a model's file: of a bundled one by its name, or of a ``.trg`` file."""
-    name = str(model or DEFAULT_BUNDLE)
-    path = existing_file(name, "a weight bundle") if name.endswith(SUFFIX) else bundled(name)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a model's file, which :func:`model_path` finds."""
+    return hashlib.sha256(model_path(model).read_bytes()).hexdigest()
 
 
 def bundled_names() -> tuple[str, ...]:

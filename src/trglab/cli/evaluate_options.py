@@ -36,7 +36,8 @@ class MeasurementOptions:
     Parameters
     ----------
     bundle
-        The weight bundle to measure; by default the one in the package.
+        The weights to measure: a name listed by `trg models` (by default `trg_s`), or a `.trg`
+        file.
     predictions
         Score this file of predictions instead (format: docs/evaluation.md).
     method
@@ -86,10 +87,10 @@ class MeasurementOptions:
         return read_reference(self.reference or self.bundle_path())
 
     def bundle_path(self) -> Path:
-        """Return the bundle's path."""
-        from trg.inference.bundle import bundled
+        """Return the bundle's file."""
+        from trg.inference.bundle import model_path
 
-        return bundled() if self.bundle is None else self.bundle
+        return model_path(self.bundle)
 
     def network(self) -> PoseNetwork:
         """Load the bundle."""

@@ -81,7 +81,7 @@ class TrainingOptions:
     minutes
         Stop each training after this time; the next call resumes it.
     bundle
-        Weight bundle to use as the full network.
+        Weights to use as the full network: a name listed by `trg models`, or a `.trg` file.
     workers
         Processes that render or read.
     device
@@ -196,6 +196,7 @@ def _open(
 def _table_runner(
     folder: Path, opened: TableData, data: DataOptions, training: TrainingOptions, bar: Progress
 ) -> TableRunner:
+    from trg.inference.bundle import model_path
     from trglab.paper.table_runner import TableRunner
     from trglab.paper.variants import TrainingBudget
 
@@ -203,7 +204,7 @@ def _table_runner(
         folder=folder,
         data=opened,
         budget=TrainingBudget(training.minutes, training.workers, training.device),
-        bundle=training.bundle,
+        bundle=None if training.bundle is None else model_path(training.bundle),
         limit=data.limit,
         on_training=lambda name, recipe: _training_bar(bar, name, recipe),
         on_scoring=lambda label, total: _bar(bar, label, total),

@@ -236,7 +236,7 @@ def bench(
         Bundle whose network the network alone is compared with.
     """
     from trg.app.bench import bench_network, bench_pose, format_benchmark
-    from trg.inference.bundle import bundled, bundled_names, read_bundle
+    from trg.inference.bundle import bundled, bundled_names, model_path, read_bundle
     from trglab.bench import bench_config, bench_renderer
 
     if peer is not None and target == "synth":
@@ -251,7 +251,7 @@ def bench(
         from trg.app.bench_peer import format_speed_table, speed_table
         from trglab.bench import matrix_product_gflops
 
-        other = bundled(reference) if reference in bundled_names() else Path(reference)
+        other = model_path(reference)
         python = str(peer_python or sys.executable)
         rows = speed_table(read_bundle(path), read_bundle(other), python, 5 * seconds)
         Console(soft_wrap=True).print(

@@ -15,7 +15,14 @@ import pytest
 
 from tests.support.mutations import mutated
 from tests.support.synthetic_topology import ellipsoid_topology
-from trg.inference.bundle import WeightBundle, WeightCard, bundled, read_bundle, write_bundle
+from trg.inference.bundle import (
+    WeightBundle,
+    WeightCard,
+    bundled,
+    model_path,
+    read_bundle,
+    write_bundle,
+)
 from trg.inference.runtime import PoseRuntime
 
 TOPOLOGY = ellipsoid_topology()
@@ -221,3 +228,19 @@ def test_the_runtime_needs_no_torch() -> None:
 def test_an_unknown_bundle_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(ValueError, match=r"expected one of .*'nothing'"):
         bundled("nothing")
+
+
+def test_a_model_is_a_bundled_name_or_a_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_path() == model_path(Path("trg_s")) == bundled("trg_s")
+    Path("trg_m").mkdir()  # as of `trg predict -o trg_m`
+    assert model_path("trg_m") == bundled("trg_m")
+    for name in ("mine.trg", "trg_s.trg", "without_suffix"):
+        Path(name).touch()
+        assert model_path(name) == Path(name)
+    with pytest.raises(FileNotFoundError, match=r"none\.trg: expected a weight bundle"):
+        model_path("none.trg")
+    with pytest.raises(
+        ValueError, match=r"expected one of .*'trg_s'.* or a \.trg file, got 'trg_x'"
+    ):
+        model_path("trg_x")

@@ -50,7 +50,7 @@ def test_wrong_options_are_named_before_any_data_are_read(trg_cli, options, mess
     [
         "eval biwi BIWI --by yaw --boxes truth --limit 5 --out out",
         "eval synthetic --pack pack --far --view virtual",
-        "eval stills photos --flip-tta",
+        "eval stills photos --flip-tta --bundle trg_m",
     ],
 )
 def test_options_that_are_used_are_taken(trg_cli, tmp_path, monkeypatch, command):  # noqa: F811

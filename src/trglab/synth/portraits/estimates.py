@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop, crop_face, face_box, pixels_from_crop
 from trg.geometry.rotations import nearest_rotation
-from trg.inference.bundle import bundled
+from trg.inference.bundle import model_path
 from trg.inference.detector import FaceDetector
 from trg.inference.flip import FlipTTANetwork
 from trg.inference.runtime import PoseNetwork, PoseRuntime
@@ -141,7 +141,7 @@ def estimate_photos(
     FileNotFoundError, ValueError
         The folder has no images, or the model is missing or damaged.
     """
-    path = Path(model) if Path(model).suffix else bundled(str(model))
+    path = model_path(model)
 
     def build() -> dict[str, NDArray[np.generic]]:
         network, detector = FlipTTANetwork(PoseRuntime(path)), FaceDetector()
