@@ -67,9 +67,14 @@ mean_pose <- function(frames) {
 }
 
 wanted <- c("source", "time_s", "confidence", "distance_m", angles)
-table <- do.call(rbind, lapply(given[-1], function(path) read.csv(path)[, wanted]))
+paths <- grep("\\.failures\\.csv$", given[-1], value = TRUE, invert = TRUE)
+table <- do.call(rbind, lapply(paths, function(path) read.csv(path)[, wanted]))
 table <- table[!is.na(table$time_s), ]
-table$participant <- tools::file_path_sans_ext(basename(table$source))
+if (length(table$source) == 0) stop("expected records of videos; there are none, or only of photos")
+sources <- unique(table$source)
+stems <- tools::file_path_sans_ext(basename(sources))
+names <- if (anyDuplicated(stems)) sources else stems
+table$participant <- names[match(table$source, sources)]
 table$seen <- !is.na(table$confidence) & table$confidence >= min_confidence
 table <- table[order(table$participant, table$time_s, !table$seen, table$distance_m), ]
 frames <- table[!duplicated(table[, c("participant", "time_s")]), ]

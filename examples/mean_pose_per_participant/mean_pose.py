@@ -4,11 +4,13 @@
     python mean_pose.py out/*.csv -o participants.csv
     Rscript mean_pose.R participants.csv out/*.csv      # the same table without Python
 
-A participant is a video; of several faces in a frame the nearest is taken. Angles cannot be
-averaged one by one: 179 and -179 degrees have the mean 180, and yaw, pitch and roll depend on each
-other. The mean is the rotation with the least squared distance to all (Moakher 2002, SIAM J. Matrix
-Anal. 24(1), the projected arithmetic mean), and its angles are written. By default they are from
-the line of sight, so that it does not matter where in the picture a person sits.
+A participant is a video, named by its file, or by its path where two files have the same name;
+photos and lists of failed inputs (`*.failures.csv`) are left out. Of several faces in a frame the
+nearest is taken. Angles cannot be averaged one by one: 179 and -179 degrees have the mean 180, and
+yaw, pitch and roll depend on each other. The mean is the rotation with the least squared distance
+to all (Moakher 2002, SIAM J. Matrix Anal. 24(1), the projected arithmetic mean), and its angles are
+written. By default they are from the line of sight, so that it does not matter where in the picture
+a person sits.
 
 | column | |
 |---|---|
@@ -40,7 +42,11 @@ BLOCK_S = 10.0
 def nearest_faces(table):
     """Return a row per frame: the nearest face with enough confidence, else one without values."""
     table = table[table["time_s"].notna()].copy()  # photos and failed inputs have no time
-    table["participant"] = [Path(each).stem for each in table["source"]]
+    if table.empty:
+        raise SystemExit("expected records of videos; there are none, or only of photos")
+    stems = {each: Path(each).stem for each in table["source"].unique()}
+    is_unique = len(set(stems.values())) == len(stems)
+    table["participant"] = table["source"].map(stems) if is_unique else table["source"]
     table["seen"] = table["confidence"] >= MIN_CONFIDENCE
     order = table.sort_values(["seen", "distance_m"], ascending=[False, True])
     return order.drop_duplicates(["participant", "time_s"]).sort_values("time_s")
@@ -82,8 +88,9 @@ def main():
     suffix = "_sight_deg" if given.relative_to == "sight" else "_deg"
     angle_columns = [f"{name}{suffix}" for name in ("yaw", "pitch", "roll")]
     wanted = ["source", "time_s", "confidence", "distance_m", *angle_columns]
-    tables = [pd.read_csv(path, usecols=wanted) for path in given.records]
-    frames = nearest_faces(pd.concat(tables))
+    paths = [each for each in given.records if not each.endswith(".failures.csv")]
+    tables = [pd.read_csv(path, usecols=wanted) for path in paths]
+    frames = nearest_faces(pd.concat(tables) if tables else pd.DataFrame(columns=wanted))
     rows = {name: mean_pose(part, angle_columns) for name, part in frames.groupby("participant")}
     columns = ["frames", "missing_share", "yaw_deg", "pitch_deg", "roll_deg", "spread_deg"]
     columns += ["blocks", "yaw_ci_deg", "pitch_ci_deg", "roll_ci_deg", "distance_m"]

@@ -132,6 +132,19 @@ def test_the_mean_pose_per_participant_is_that_of_rotations(tmp_path):
         assert float(row["distance_m"]) == pytest.approx(0.7, abs=1e-3)
 
 
+def test_the_mean_pose_leaves_failed_inputs_out_and_keeps_videos_of_one_name_apart(tmp_path):
+    pytest.importorskip("pandas")
+    faces = [[make_face(translation_m=(0.0, 0.0, 0.7), id=0)]] * 4
+    for name in ("anna", "ben"):
+        write_frames(tmp_path / f"{name}.csv", faces, 2.0, "csv", f"{name}/visit.mp4")
+    (tmp_path / "out.csv.failures.csv").write_text("source,error\ncarl/visit.mp4,cut off\n")
+    records = ["anna.csv", "ben.csv", "out.csv.failures.csv"]
+    run_example(MEAN_POSE / "mean_pose.py", *records, folder=tmp_path)
+    rows = read_csv(tmp_path / "participants.csv")
+    assert [row["participant"] for row in rows] == ["anna/visit.mp4", "ben/visit.mp4"]
+    assert [row["frames"] for row in rows] == ["4", "4"]
+
+
 @pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
 def test_the_r_script_writes_the_table_of_the_pandas_script(tmp_path):
     pytest.importorskip("pandas")
