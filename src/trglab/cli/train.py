@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 
+from trg.app.cli.console import counted
 from trg.app.cli.shared import NotNegative, Positive, key_values, messages, refuse_existing
 
 if TYPE_CHECKING:
     from trg.inference.bundle import WeightBundle
+    from trglab.training.loop import TrainingResult
 
 
 def train(
@@ -79,7 +82,30 @@ def train(
             stills=stills,
             on_step=on_step,
         )
-    messages.print(result)
+    messages.print(escape(_training_summary(result, chosen.steps)), highlight=False)
+
+
+def _training_summary(result: TrainingResult, steps: int) -> str:
+    """Return what a training reached, and the command that goes on from there."""
+    if not result.finished:
+        state = f"{result.step} of {steps} steps; the same command with --resume continues"
+    else:
+        state = counted(result.step, "step")
+    lines = [f"{result.folder}: {state}"]
+    medians = [
+        f"{name} {value:.3g}"
+        for name, value in result.figures.items()
+        if name.endswith("_median") and not name.startswith("hidden_")
+    ]
+    if medians:
+        lines.append(f"validation: {', '.join(medians)}; all figures are in log.jsonl")
+    weights = [name for name in ("best.pt", "last.pt") if (result.folder / name).exists()]
+    if weights:
+        lines.append(
+            f"weights: {', '.join(weights)}; a bundle for trg predict and trg eval: trg export "
+            f"{result.folder / weights[0]} NAME.trg --name NAME --licence LICENCE"
+        )
+    return "\n".join(lines)
 
 
 def export(
