@@ -53,7 +53,9 @@ def evaluate(
     path
         Its folder. ``synthetic`` renders its images, or reads ``--pack``.
     out
-        Folder for predictions, report and plots; by default ``out/eval-NAME``.
+        Folder for predictions, report and plots; by default ``out/eval-NAME``, and
+        ``out/eval-NAME-FILE`` of ``--bundle`` or ``--predictions`` FILE, so that no method's
+        report replaces that of another.
     plots
         Draw plots; they need the extra ``plots``.
     """
@@ -70,7 +72,7 @@ def evaluate(
     if name == "clips":
         _clips(path, options.network())
         return
-    folder = out if out is not None else Path("out") / f"eval-{name}"
+    folder = out if out is not None else _default_folder(name, options)
     if name == "blendshapes":
         _blendshapes(path, holdout, options, folder)
         return
@@ -101,6 +103,11 @@ def evaluate(
     if options.method is not None and method is not None:
         results.print(cost_text([peer, method]))
     messages.print(f"{folder}: {', '.join(each.name for each in written)}")
+
+
+def _default_folder(name: str, options: MeasurementOptions) -> Path:
+    measured = options.predictions or options.bundle
+    return Path("out") / (f"eval-{name}" if measured is None else f"eval-{name}-{measured.stem}")
 
 
 def _stills(folder: Path | None, options: MeasurementOptions) -> None:

@@ -9,7 +9,7 @@ Every image shows one face. An image without an estimate counts as not found (se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -269,7 +269,7 @@ def method_with_boxes(
 
 
 def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, LabelledImages]:
-    """Open a data set's folder; the title of a synthetic stand-in says that it is one.
+    """Open a data set's folder; title and published rows say if it is a synthetic stand-in.
 
     Raises
     ------
@@ -279,8 +279,17 @@ def open_data_set(name: str, folder: Path) -> tuple[EvaluationProtocol, Labelled
     chosen = protocol(name)
     images = chosen.read(folder)
     if is_complete(folder) or is_complete(folder.parent):  # BIWI may be given without ``hpdb``
-        chosen = replace(chosen, title=f"Synthetic stand-in for {chosen.title}")
+        chosen = replace(
+            chosen,
+            title=f"Synthetic stand-in for {chosen.title}",
+            published=_of_the_real_set(chosen.published),
+            published_aligned=_of_the_real_set(chosen.published_aligned),
+        )
     return chosen, images
+
+
+def _of_the_real_set(rows: Sequence[PublishedRow]) -> tuple[PublishedRow, ...]:
+    return tuple(replace(row, source=f"{row.source} (on the real data set)") for row in rows)
 
 
 def synthetic_protocol(

@@ -20,6 +20,7 @@ from trglab.evaluation.bootstrap import DRAWS, Interval
 from trglab.evaluation.metrics import MM_PER_M
 from trglab.evaluation.predictions import PredictionMetadata
 from trglab.evaluation.protocols import BoxName, EvaluationProtocol
+from trglab.evaluation.published import PublishedRow
 from trglab.evaluation.reference_alignment import OriginAlignment, OriginShift
 from trglab.evaluation.scores import Scores
 from trglab.evaluation.summary import ErrorStatistics, EvaluationSummary, ImageGroup, summarize
@@ -89,7 +90,7 @@ class Report:
             f"{summary.images} images of {summary.subjects} {people}",
             f"{summary.not_found} without a face found (in no mean, worst in every median)",
         ]
-        sources = dict.fromkeys(row.source for row in self.protocol.published)
+        sources = dict.fromkeys(row.source for row in self.published)
         if sources:
             parts.insert(0, f"Rows above this method's: {', '.join(sources)}")
         boxes = self.metadata.settings.get("boxes")
@@ -107,6 +108,12 @@ class Report:
     def columns(self) -> list[str]:
         """Names of the protocol's errors that were measured."""
         return [name for name in self.protocol.columns if name in self.summary.statistics]
+
+    @property
+    def published(self) -> list[PublishedRow]:
+        """The published rows that have a number in one of the columns."""
+        shown = set(self.columns)
+        return [row for row in self.protocol.published if shown & {*row.means, *row.medians}]
 
 
 def make_report(
@@ -152,7 +159,7 @@ def report_table(report: Report) -> TextTable:
     statistics = summary.statistics
     means = {name: each.mean for name, each in statistics.items()}
     medians = {name: each.median for name, each in statistics.items()}
-    rows = [row(each.method, each.means, each.medians) for each in report.protocol.published]
+    rows = [row(each.method, each.means, each.medians) for each in report.published]
     rows.append(row(f"{report.method}, mean", means, medians, bold=True))
     if any(each.mean_interval for each in statistics.values()):
         for end, label in (("low", "95 % of the mean, from"), ("high", "to")):

@@ -45,6 +45,7 @@ def test_the_title_names_a_synthetic_stand_in(tmp_path: Path) -> None:
     write_made(tmp_path / "data", "biwi", 2)
     rules, images = open_data_set("biwi", tmp_path / "data")
     assert rules.title == "Synthetic stand-in for BIWI"
+    assert {row.source[-23:] for row in rules.published} == {" (on the real data set)"}
     assert len(images.samples) == 2
     inner = open_data_set("biwi", tmp_path / "data" / "hpdb")[0]
     assert inner.title == "Synthetic stand-in for BIWI"

@@ -60,6 +60,18 @@ def test_the_papers_rows_are_above_the_measured_ones() -> None:
     ]
 
 
+def test_published_rows_without_a_number_in_the_measured_columns_are_left_out() -> None:
+    with_landmarks = report_of("arkitface", disturbed)
+    images = LabelledImages(make_samples(6), "arkitface", mesh_sha256="another mesh")
+    run = run_on_dataset(images, Known(disturbed, mesh_sha256=MESH))
+    assert run.predictions is not None
+    without = make_report(
+        protocol("arkitface"), run.predictions.metadata, score(run.predictions, run.ground_truth)
+    )
+    labels = [{row.label for row in report_table(each).rows} for each in (with_landmarks, without)]
+    assert labels[0] - labels[1] == {"PRNet", "3DDFA-v2", "Deng et al."}
+
+
 def test_the_terminal_table_is_complete() -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(report_table(report_of("biwi", disturbed)).to_rich())
@@ -132,6 +144,19 @@ def test_eval_predicts_saves_and_scores(bundle_and_pack, tmp_path: Path, capsys)
     eval_verb("synthetic", pack, options=options, out=again, plots=False)
     assert (again / "report.json").read_bytes() == (out / "report.json").read_bytes()
     assert not (again / "predictions.npz").exists()
+
+
+def test_each_measured_file_has_a_folder_of_its_own(bundle_and_pack, tmp_path, monkeypatch) -> None:
+    bundle, pack = bundle_and_pack
+    monkeypatch.chdir(tmp_path)
+    eval_verb("synthetic", pack, options=MeasurementOptions(bundle), plots=False)
+    ours = tmp_path / "out" / "eval-synthetic-constant"
+    report = (ours / "report.json").read_bytes()
+    (ours / "predictions.npz").rename(tmp_path / "theirs.npz")
+    theirs = MeasurementOptions(predictions=Path("theirs.npz"))
+    eval_verb("synthetic", pack, options=theirs, plots=False)
+    assert (tmp_path / "out" / "eval-synthetic-theirs" / "report.json").is_file()
+    assert (ours / "report.json").read_bytes() == report
 
 
 def test_eval_with_a_limit(bundle_and_pack, tmp_path: Path, capsys) -> None:
