@@ -165,7 +165,11 @@ def export(
         attribution=attribution,
         storage=storage or "float16",
     )
-    messages.print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, parity {made.card.parity}")
+    messages.print(
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB; largest differences from {source}:"
+    )
+    for output, difference in made.card.parity.items():
+        messages.print(f"  {output}: {difference:.1g}")
 
 
 def _export_to_web(model: str, folder: Path, overwrite: bool) -> None:

@@ -148,7 +148,11 @@ def fit_logistic(
         All samples belong to one class.
     """
     if is_right.all() or not is_right.any():
-        raise ValueError(f"is_right: expected both kinds, got {int(is_right.sum())} right")
+        raise ValueError(
+            "calibration: expected faces that these weights place rightly and others, got "
+            f"{int(is_right.sum())} of {len(is_right)} placed rightly; use more images, or weights "
+            "that were trained for longer"
+        )
     mean, spread = features.mean(0), features.std(0)
     mean[0], spread[0] = 0.0, 1.0
     spread = np.where(spread > 0, spread, 1.0)
