@@ -144,7 +144,9 @@ def main():
     (given.out / "scene.json").write_text(json.dumps(scene))
     for name in ("index.html", "viewer.js"):
         shutil.copy(Path(__file__).with_name(name), given.out)
-    print(f"glasses on {len(faces)} faces: look at {given.out / 'overlay.png'}")
+    count = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+    print(f"glasses on {count}: look at {given.out / 'overlay.png'}")
+    print(f"in a browser: cd {given.out} && npm install three && python3 -m http.server")
 
 
 if __name__ == "__main__":

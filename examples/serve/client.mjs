@@ -6,7 +6,9 @@ const URL = "http://127.0.0.1:8000/v1/predict?fov=60";
 
 async function predict(form) {
   for (;;) {
-    const answer = await fetch(URL, { method: "POST", body: form });
+    const answer = await fetch(URL, { method: "POST", body: form }).catch((error) => {
+      throw new Error(`${URL} does not answer (${error.cause?.code}); is \`trg serve\` running?`);
+    });
     if (answer.status === 429) {
       const seconds = Number(answer.headers.get("retry-after"));
       await new Promise((done) => setTimeout(done, 1000 * seconds));
