@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Tests run in as many processes as there are cores. More threads than cores make torch spin: small
@@ -11,6 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from jaxtyping import install_import_hook
+
+# A shell starts what runs in the background with Ctrl-C ignored, which tests and their processes
+# would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # jaxtyping and beartype check the shapes in these annotations at each call. Modules at the boundary
 # validate their own input, and their tests pass what annotations forbid.
