@@ -94,6 +94,7 @@ def test_a_stopped_run_is_continued_without_loss_or_repetition(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         predict(tmp_path, inputs, Observer(most=BATCH_SIZE))
     assert 0 < len(lines_of(tmp_path / "faces.jsonl")) < len(inputs)
+    (tmp_path / "killed_once").touch()  # the first run may have stopped before it came to sleep
     predict(tmp_path, inputs, Observer(), workers=1)
     sources = [each["source"] for each in lines_of(tmp_path / "faces.jsonl")]
     assert sources == [each.name for each in inputs]
