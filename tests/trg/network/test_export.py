@@ -117,6 +117,7 @@ def test_an_exported_network_runs_as_in_torch(full) -> None:
     assert_agrees(full.network, PoseRuntime(full.path))
 
 
+@pytest.mark.slow
 def test_a_network_without_options_runs_as_in_torch(tmp_path) -> None:
     network = make_network(MINIMAL)
     assert_agrees(network, PoseRuntime(export_bundle(network, tmp_path / "n.trg", "")))
@@ -259,6 +260,7 @@ def test_a_restored_network_computes_what_its_bundle_does(full, tmp_path, storag
         assert storage == "int8" or torch.equal(got, expected) or name == "start_vertices_m"
 
 
+@pytest.mark.slow
 def test_biases_of_zero_which_the_exporter_leaves_out_are_restored(tmp_path) -> None:
     network = make_network(FULL)
     norm = network.backbone.bn1  # folded into a convolution without a bias of its own

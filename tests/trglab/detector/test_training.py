@@ -33,6 +33,7 @@ from trglab.training.state import read_log
 TINY = DetectorConfig(False, (8, 16), (16, 16, 16), (1, 1, 1), width=16)
 
 
+@pytest.mark.slow
 def test_the_graph_of_the_separable_network_agrees_with_it() -> None:
     """The export folds scale and batch normalisation into the convolutions."""
     network = DetectorNetwork(replace(TINY, separable=True))

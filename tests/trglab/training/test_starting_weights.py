@@ -44,6 +44,7 @@ def test_a_training_starts_from_the_weights_of_another(tmp_path: Path) -> None:
         train(tmp_path / "third", dots(start_from=str(start), model=wider))
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_a_bundle_and_gains_parts(
     trained_bundle: Path, tmp_path: Path
 ) -> None:

@@ -208,6 +208,7 @@ def test_a_training_reads_a_store(tmp_path: Path) -> None:
         train(tmp_path / "other", replace(packed, view_scale=1.0))
 
 
+@pytest.mark.slow
 def test_two_processes_see_the_samples_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
