@@ -151,14 +151,14 @@ def test_the_movement_of_a_lecture_is_told_by_minute(tmp_path):
 def test_a_driver_who_looks_aside_for_long_is_an_event(tmp_path):
     """The network says that the head faces the camera, which is 45 degrees beside the road."""
     topology = read_bundle(bundled()).topology
-    write_constant_bundle(tmp_path / "facing.trg", topology, (0.0, 0.0, 0.6))
+    write_constant_bundle(tmp_path / "steady.trg", topology, (0.0, 0.0, 0.6))
     photo = selftest_photo()
     write_clip(tmp_path / "cabin.mp4", [photo] * 30)
     height, width = photo.shape[:2]
     camera = Camera(900.0, 900.0, width / 2, height / 2, width, height)
     (tmp_path / "camera.yaml").write_text(json.dumps(camera.to_dict()))
     video = ("driver_monitoring.py", "cabin.mp4", "--camera", "camera.yaml")
-    command = (*video, "--model", "facing.trg")
+    command = (*video, "--model", "steady.trg")
     aside = run_example(*command, "--mount", "x=0.8,z=1.1,yaw=135", folder=tmp_path)
     [event] = [json.loads(line) for line in aside.stdout.splitlines()]
     assert event["start_s"] == pytest.approx(0.0, abs=0.15)

@@ -23,6 +23,6 @@ def smooth_map(seed: int = 0, height: int = 64) -> np.ndarray:
 
 def brute_force_irradiance(radiance: np.ndarray, normals: np.ndarray) -> np.ndarray:
     directions, solid_angles = sphere_grid(*radiance.shape[:2])
-    facing = np.maximum(directions.reshape(-1, 3) @ normals.T, 0.0)
+    cosines = np.maximum(directions.reshape(-1, 3) @ normals.T, 0.0)
     flux = (radiance * solid_angles[..., None]).reshape(-1, 3)
-    return facing.T @ flux / np.pi
+    return cosines.T @ flux / np.pi

@@ -10,7 +10,7 @@ import pytest
 from trg.app import bench_peer
 from trg.inference.bundle import bundled, read_bundle
 
-STAND_IN = """
+FAKE_PEER = """
 import json, sys
 for line in sys.stdin:
     mode, count = line.split()
@@ -20,18 +20,18 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
+def fake_peer(tmp_path, monkeypatch):
     """Return a function that replaces the other program; ``found`` is whether it sees a face."""
 
-    def replace(found="True", script=STAND_IN):
+    def replace(found="True", script=FAKE_PEER):
         (tmp_path / "peer.py").write_text(script.replace("FOUND", found))
         monkeypatch.setattr(bench_peer, "PEER_FILE", tmp_path / "peer.py")
 
     return replace
 
 
-def test_each_row_compares_two_times_of_one_run(stand_in):
-    stand_in()
+def test_each_row_compares_two_times_of_one_run(fake_peer):
+    fake_peer()
     bundle = read_bundle(bundled("trg_s"))
     rows = bench_peer.speed_table(bundle, bundle, sys.executable, 0.0)
     tracked, single, network, batch, around = rows
@@ -44,15 +44,15 @@ def test_each_row_compares_two_times_of_one_run(stand_in):
     assert "50 GFLOP/s" in text
 
 
-def test_a_peer_that_ends_or_sees_no_face_is_an_error(stand_in):
+def test_a_peer_that_ends_or_sees_no_face_is_an_error(fake_peer):
     image = np.zeros((8, 8, 3), np.uint8)
-    stand_in(script="import mediapipe_that_is_not_installed")
+    fake_peer(script="import mediapipe_that_is_not_installed")
     with (
         pytest.raises(ValueError, match="--peer-python ENVIRONMENT/bin/python"),
         bench_peer.face_mesh(sys.executable, image) as peer,
     ):
         peer.times_ms("video", 1)
-    stand_in(found="False")
+    fake_peer(found="False")
     with (
         pytest.raises(ValueError, match="found no face"),
         bench_peer.face_mesh(sys.executable, image) as peer,

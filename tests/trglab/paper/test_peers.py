@@ -33,7 +33,7 @@ from trglab.paper.peer_comparison import (
 )
 from trglab.paper.peers import LABELS, peer_method
 
-STAND_IN = """
+FAKE_PEER = """
 import json, sys
 import numpy as np
 answers = json.load(open(ANSWERS))
@@ -46,13 +46,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
+def fake_peer(tmp_path, monkeypatch):
     """Return a function that replaces the process; it knows the faces by their boxes."""
 
     def replace(faces_of_samples) -> None:
         answers = {f"{sample.box_xyxy[0]:.1f}": faces for sample, faces in faces_of_samples}
         (tmp_path / "answers.json").write_text(json.dumps(answers))
-        script = STAND_IN.replace("ANSWERS", repr(str(tmp_path / "answers.json")))
+        script = FAKE_PEER.replace("ANSWERS", repr(str(tmp_path / "answers.json")))
         (tmp_path / "peer.py").write_text(script)
         monkeypatch.setattr(peers, "PEER_FILE", tmp_path / "peer.py")
 
@@ -71,10 +71,10 @@ def mesh_points(sample) -> dict[str, list]:
     return {"points_px": points.tolist()}
 
 
-def test_face_mesh_landmarks_give_the_pose_of_the_mean_face(stand_in) -> None:
+def test_face_mesh_landmarks_give_the_pose_of_the_mean_face(fake_peer) -> None:
     samples = make_samples(3)
     far = {"points_px": (np.random.default_rng(0).random((468, 2)) * 9).tolist()}
-    stand_in(
+    fake_peer(
         [
             (samples[0], [far, mesh_points(samples[0])]),
             (samples[1], []),
@@ -93,10 +93,10 @@ def test_face_mesh_landmarks_give_the_pose_of_the_mean_face(stand_in) -> None:
         assert estimate.vertices_m is None
 
 
-def test_angles_of_6drepnet_are_those_of_300wlp(stand_in) -> None:
+def test_angles_of_6drepnet_are_those_of_300wlp(fake_peer) -> None:
     sample = as_fitted(make_samples(1)[0])
     angles = np.rad2deg(pose_from_rotation(sample.rotation)).tolist()
-    stand_in([(sample, [{"pitch_yaw_roll_deg": angles}])])
+    fake_peer([(sample, [{"pitch_yaw_roll_deg": angles}])])
     with peer_method("6drepnet", sys.executable, TOPOLOGY) as method:
         (estimate,) = method.estimate([sample])
     np.testing.assert_allclose(estimate.rotation, sample.rotation, atol=1e-9)
@@ -139,11 +139,11 @@ def test_a_method_that_finds_no_face_at_all_is_compared() -> None:
     assert {tuple(row.cells) for row in differences.rows} == {("-",)}
 
 
-def test_eval_prints_the_other_methods_row_above_ours(stand_in, tmp_path, capsys) -> None:
+def test_eval_prints_the_other_methods_row_above_ours(fake_peer, tmp_path, capsys) -> None:
     samples = make_samples(4, Camera(350.0, 345.0, 165.5, 114.25, 320, 240))
     write(samples, tmp_path / "data", "arkitface", split="test")
     write_constant_bundle(tmp_path / "ours.trg", TOPOLOGY, (0.0, 0.0, 0.7))
-    stand_in([(sample, [mesh_points(sample)]) for sample in samples])
+    fake_peer([(sample, [mesh_points(sample)]) for sample in samples])
     options = MeasurementOptions(
         tmp_path / "ours.trg", method="mediapipe", python=Path(sys.executable)
     )
