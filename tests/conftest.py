@@ -10,8 +10,13 @@ from pathlib import Path
 # trainings took up to twenty times as long. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
+
+# On a busy machine any example can take long.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # A shell starts what runs in the background with Ctrl-C ignored, which tests and their processes
 # would inherit.

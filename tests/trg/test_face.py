@@ -27,7 +27,7 @@ FRAMES = ("opencv", "opengl", "ros", "unity", "blender")
 ORIGINS = ("head", "sellion", "neck")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ANGLES, PLACES)
 def test_representations_of_the_pose_agree_with_scipy(angles, place):
     face = make_face(angles, place)
@@ -41,7 +41,7 @@ def test_representations_of_the_pose_agree_with_scipy(angles, place):
     assert face.distance_m == pytest.approx(sum(number**2 for number in place) ** 0.5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ANGLES, PLACES, st.sampled_from(FRAMES), st.sampled_from(ORIGINS))
 def test_to_frame_moves_the_origin_and_keeps_the_axes(angles, place, frame, origin):
     face = make_face(angles, place)
@@ -95,7 +95,7 @@ LENSES = [
 ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ANGLES, PLACES, st.floats(0.04, 0.08), st.sampled_from(LENSES))
 def test_a_known_interpupillary_distance_moves_no_pixel(angles, place, known_m, camera):
     face = make_face(angles, place, camera)
@@ -302,7 +302,7 @@ def test_an_assumed_field_of_view_gives_a_range_of_distances():
         face.distance_range_m(70.0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(PLACES, ANGLES)
 def test_a_head_that_faces_the_camera_has_no_angles_from_the_line_of_sight(place, angles):
     x, y, z = place

@@ -29,7 +29,7 @@ HEAD_DIRECTIONS = {  # the person's left, the crown, out of the face
 }
 FRAMES = pytest.mark.parametrize("frame", CAMERA_DIRECTIONS)
 SEEDS = st.integers(0, 2**32 - 1)
-PROPERTY = settings(deadline=None, max_examples=30)
+PROPERTY = settings(max_examples=30)
 
 
 def random_pose(seed: int) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_crop_coordinates_and_rays_are_inverse(case, seed):
     np.testing.assert_allclose(corners[1] - corners[0], bbox_info[2], rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_torch_gives_the_same_results_as_numpy(seed):
     torch = pytest.importorskip("torch")

@@ -35,7 +35,7 @@ from trg.geometry.rotations import (
 
 X, Y, Z = np.eye(3)
 SEEDS = st.integers(0, 2**32 - 1)
-PROPERTY = settings(deadline=None, max_examples=30)
+PROPERTY = settings(max_examples=30)
 EULER_ORDERS = [
     "".join(letters)
     for axes in ("xyz", "XYZ")

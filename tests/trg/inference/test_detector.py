@@ -177,7 +177,7 @@ def test_small_faces_are_found_in_finer_pyramid_levels(model_path) -> None:
     assert sides_px.min() == pytest.approx(SIDE_PX / 1.28, rel=1e-2)  # 0.16, doubled three times
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 6000), st.integers(1, 6000)),
     smallest_px=st.tuples(st.floats(4, 400), st.floats(4, 400)),

@@ -83,7 +83,7 @@ SOUND = {
 }
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     junk=st.dictionaries(st.sampled_from(sorted(SOUND)), JUNK, min_size=1),
     kept=st.sets(st.sampled_from(sorted(SOUND))),

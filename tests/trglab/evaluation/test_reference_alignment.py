@@ -55,7 +55,7 @@ def images_of(samples, name="arkitface") -> LabelledImages:
     return LabelledImages(samples, name, seven_vertices=lambda: SEVEN)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(places, st.integers(0, 6))
 def test_the_geometric_median_has_the_least_sum_of_distances(points, repeated) -> None:
     points = np.concatenate([points, points[[repeated]]])
@@ -71,7 +71,7 @@ def test_the_geometric_median_has_the_least_sum_of_distances(points, repeated) -
     assert total(median) <= best + 1e-8
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(places, arrays(np.float64, 3, elements=st.floats(-0.3, 0.3)))
 def test_a_shifted_origin_is_undone_exactly(face_m, origin_m) -> None:
     back = origin_shift(face_m - origin_m, face_m)

@@ -27,7 +27,7 @@ def scene(seed: int, noise: float = 0.0, points=FACE):
     return rotation, translation_m, rays + noise * size * rng.normal(size=rays.shape), size, rng
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.booleans())
 def test_exact_points_give_the_exact_pose(seed, draw):
     rotation, translation_m, rays, _, rng = scene(seed)
