@@ -17,3 +17,10 @@ def namespace_of(array: Any) -> ModuleType:
     if isinstance(array, np.ndarray | np.generic):
         return np
     return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def constant_like(array: ArrayT, values: Any) -> ArrayT:
+    """Return ``values`` as an array of the kind, type and device of another."""
+    if namespace_of(array) is np:
+        return np.asarray(values, dtype=array.dtype)  # type: ignore[return-value]
+    return array.new_tensor(values)

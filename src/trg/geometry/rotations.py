@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trg._util.array_namespace import ArrayT, namespace_of
+from trg._util.array_namespace import ArrayT, constant_like, namespace_of
 from trg._util.checks import finite_array
 
 Floats = NDArray[np.float64]
@@ -62,17 +62,24 @@ def skew(vectors: ArrayLike) -> Floats:
     return K
 
 
+_SKEW_OF_AXES = skew(np.eye(3)).reshape(3, 9).tolist()
+"""Rows: the flattened :func:`skew` matrices of the three axes, of which all others are sums."""
+
+
 def rotation_from_6d(rotation_6d: ArrayT) -> ArrayT:
     """Turn the 6D representation ``(..., 6)`` into rotations ``(..., 3, 3)``.
 
-    Gram-Schmidt, as in Zhou et al. 2019 (reference 52 of the paper), Eq. 15.
+    Gram-Schmidt, as in Zhou et al. 2019 (reference 52 of the paper), Eq. 15. The second axis is a
+    cross product too, and all axes are scaled at once: fewer nodes in an exported graph.
     """
     xp = namespace_of(rotation_6d)
-    first, second = rotation_6d[..., :3], rotation_6d[..., 3:]
-    x_axis = normalize(first)
-    y_axis = normalize(second - (x_axis * second).sum(-1)[..., None] * x_axis)
-    z_axis = cross(x_axis, y_axis)
-    return xp.stack([x_axis, y_axis, z_axis], -1)
+    rows = rotation_6d.reshape(*rotation_6d.shape[:-1], 2, 3)
+    first, second = rows[..., :1, :], rows[..., 1:, :]
+    # With rows for vectors, the cross product of first and v is v @ skew_first.T.
+    skew_first = (first @ constant_like(first, _SKEW_OF_AXES)).reshape(*first.shape[:-2], 3, 3)
+    third = second @ skew_first.swapaxes(-1, -2)
+    axes = xp.concatenate([first, third @ skew_first, third], -2)
+    return normalize(axes).swapaxes(-1, -2)
 
 
 def rotation_to_6d(rotation: ArrayT) -> ArrayT:

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from trg.error_bars import STD_COUNT
 from trg.geometry.crop import BOX_MARGIN
 from trg.geometry.face_mesh import FaceTopology
-from trg.geometry.rotations import rotation_to_6d
 from trg.inference.bundle import WeightBundle
 from trg.inference.runtime import PoseArrays, PoseRuntime
 from trg.network.onnx_graph import export_graph, random_patches
@@ -36,8 +35,8 @@ READS = ("rotation", "vertices_crop", "landmarks68_crop", "peaks")
 PREFIX = "error_bars."
 """Prefix of the head's names in a graph."""
 
-DISTANCE_RANKS = (17, 34, 51, 61)
-"""Quartiles and the 90th percentile of 68 distances."""
+DISTANCE_RANKS = (6, 16, 33, 50)
+"""The 90th percentile and the quartiles of 68 distances, counted from the largest."""
 
 FEATURE_COUNT = 68 + len(DISTANCE_RANKS) + 12
 HIDDEN = 64
@@ -112,18 +111,18 @@ class ErrorBarHead(nn.Module):
         peaks: Float[Tensor, "b 68"],
     ) -> Float[Tensor, "b 84"]:
         """Return what the head reads: logarithms where a number varies by orders of magnitude."""
-        projected = vertices_crop[:, self.landmarks68]
-        distances = (landmarks68_crop - projected).square().sum(-1).sqrt().sort(1).values
+        projected = vertices_crop.index_select(1, self.landmarks68)
+        distances = (landmarks68_crop - projected).square().sum(-1).sqrt()
+        largest = distances.topk(DISTANCE_RANKS[-1] + 1, 1).values  # an ONNX graph cannot sort
+        ranked = torch.cat([largest[:, rank : rank + 1] for rank in DISTANCE_RANKS], 1)
         low, high = projected.amin(1), projected.amax(1)
         side = BOX_MARGIN * (high - low).amax(1, keepdim=True)
+        sizes = torch.cat([peaks, ranked + 1e-3, bbox_info[:, 2:], side], 1)
         return torch.cat(
             [
-                peaks.clamp_min(1e-4).log(),
-                (distances[:, list(DISTANCE_RANKS)] + 1e-3).log(),
-                rotation_to_6d(rotation),
+                sizes.clamp_min(1e-4).log(),
+                rotation[:, :, :2].flatten(1),
                 bbox_info[:, :2],
-                bbox_info[:, 2:].log(),
-                side.clamp_min(1e-3).log(),
                 (low + high) / 2.0,
             ],
             1,

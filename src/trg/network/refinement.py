@@ -50,8 +50,9 @@ class FeatureSampler(nn.Module):
             sampled = reduced.flatten(2)
         else:
             sampled = functional.grid_sample(reduced, points_crop[:, None], align_corners=False)
-            sampled = sampled[:, :, 0]
-        return cast(Tensor, self.mlp(sampled.transpose(1, 2)).flatten(1))
+            sampled = sampled.flatten(2)
+        points = sampled.transpose(1, 2).flatten(0, 1)
+        return cast(Tensor, self.mlp(points).reshape(sampled.shape[0], -1))
 
 
 class FaceRegressor(nn.Module):

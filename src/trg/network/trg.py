@@ -218,13 +218,15 @@ class TRGNetwork(nn.Module):
         maps = self.decoder(self.backbone(pixels))
         heatmaps = self.heatmaps(maps[-1]) * self.config.heatmap_gain
         landmarks68_crop, peaks = soft_argmax(heatmaps)
-        theta = self._theta_0(bbox_info)
+        theta = self._theta_0(bbox_info.shape[0])
         thetas = []
         for step in range(self.config.iterations):
             # Each step learns from its own losses only. With gradients through the sampling points
             # or Theta_{t-1}, the steps adapt to each other and training becomes unstable.
             theta = Theta(*(tensor.detach() for tensor in theta))
-            previous = self.step_output(theta, bbox_info, self.needed)
+            # Theta_0 is projected for a batch of one, whose nodes an exported graph needs not have.
+            projected = theta if step else self._theta_0(1)
+            previous = self.step_output(projected, bbox_info, self.needed)
             previous = StepOutput(*(tensor.detach() for tensor in previous))
             feature_map = maps[self._map_index(step)]
             points_crop = self._sampling_points(step, previous, feature_map.shape[-1])
@@ -236,9 +238,7 @@ class TRGNetwork(nn.Module):
             thetas.append(theta)
         return thetas, landmarks68_crop, peaks, heatmaps
 
-    def _theta_0(self, bbox_info: Float[Tensor, "b 3"]) -> Theta:
-        # Not as a batch of one: the exporter would fold the constants, and a bundle lack them.
-        batch = bbox_info.shape[0]
+    def _theta_0(self, batch: int | torch.SymInt) -> Theta:
         return Theta(
             self.start_rotation_6d.expand(batch, -1),
             self.start_correction.expand(batch, -1),
