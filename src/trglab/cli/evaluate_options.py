@@ -49,8 +49,9 @@ class MeasurementOptions:
         Source of the face boxes: those of the ``paper``'s protocol for the data set, its
         ``truth``, a ``detector``, or ``landmarks`` that the network predicts inside the detection.
     view
-        How the network sees a face: a ``crop`` of the image, as in the paper, or a perspective crop
-        from a ``virtual`` camera, as in `trg predict`.
+        How the network sees a face: a ``crop`` of the image, as in the paper; a perspective crop
+        from a ``virtual`` camera; or ``refined`` crops of that kind, as in `trg predict`, which
+        follow the landmarks and the roll.
     flip_tta
         Flip test-time augmentation, as `trg predict --flip-tta` does.
     align
@@ -71,7 +72,7 @@ class MeasurementOptions:
     method: Literal["mediapipe", "6drepnet"] | None = None
     python: Path | None = None
     boxes: Literal["paper", "truth", "detector", "landmarks"] = "paper"
-    view: Literal["crop", "virtual"] = "crop"
+    view: Literal["crop", "virtual", "refined"] = "crop"
     flip_tta: bool = False
     align: Literal["as-is", "reference"] = "as-is"
     reference: Path | None = None

@@ -39,9 +39,10 @@ MAX_LANDMARK_BOX = 4.0
 """A box around predicted landmarks that is larger than this many images is invalid; the detected
 box is used instead."""
 
-ViewRule = Literal["crop", "virtual"]
+ViewRule = Literal["crop", "virtual", "refined"]
 """How the network sees a face: "crop" cuts the box out of the image, as in the paper; "virtual"
-runs the product's :class:`~trg.inference.pose_pipeline.PosePipeline`, without box refinement."""
+runs the product's :class:`~trg.inference.pose_pipeline.PosePipeline` once on each box; "refined"
+runs it as the product does, with refined boxes and a search at other rolls."""
 
 
 class Estimate(NamedTuple):
@@ -145,7 +146,7 @@ class BundleMethod:
         self._network, self._boxes, self._detector = network, boxes, detector
         self._landmark_network = landmark_network or network
         self._shift_boxes, self._view, self._box_name = shift_boxes, view, box_name or boxes
-        self._pipeline = PosePipeline(network, refine=False)
+        self._pipeline = PosePipeline(network, refine=view == "refined")
         self._bundle_sha256 = bundle_sha256
 
     @property
@@ -163,7 +164,7 @@ class BundleMethod:
 
     def estimate(self, samples: Sequence[Sample]) -> list[Estimate | None]:
         """Return one estimate per sample, or None where no face was found."""
-        run = self._run_pipeline if self._view == "virtual" else self._run_network
+        run = self._run_network if self._view == "crop" else self._run_pipeline
         return _estimate_boxes(samples, self.face_boxes(samples), run)
 
     def face_boxes(self, samples: Sequence[Sample]) -> list[Floats | None]:

@@ -206,6 +206,20 @@ def test_poses_in_virtual_cameras_are_converted_to_the_camera_frame() -> None:
         np.testing.assert_allclose(estimate.landmarks68_px, sample.landmarks68_px, atol=0.01)
 
 
+def test_refined_views_follow_the_landmarks_out_of_a_wrong_box() -> None:
+    sample = make_samples(1)[0]
+    centre = (sample.box_xyxy[:2] + sample.box_xyxy[2:]) / 2.0
+    wide = np.concatenate([centre, centre]) + 2.0 * (sample.box_xyxy - np.tile(centre, 2))
+    sides = {}
+    for view in ("virtual", "refined"):
+        runtime = OracleRuntime([sample])
+        BundleMethod(runtime, view=view).estimate([replace(sample, box_xyxy=wide)])
+        sides[view] = [float(boxes[0, 2]) for boxes in runtime.boxes]
+    assert len(sides["virtual"]) == 1
+    assert sides["refined"][0] == sides["virtual"][0]
+    assert sides["refined"][1] < 0.6 * sides["refined"][0]
+
+
 def test_an_image_without_a_detection_has_no_estimate() -> None:
     samples = make_samples(2)
     for rule in ("detector", "landmarks"):
