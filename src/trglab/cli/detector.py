@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from cyclopts import App
@@ -25,9 +26,10 @@ def train_verb(
     /,
     *,
     negatives: Path,
-    scenes: Path | None = None,
-    views: Path | None = None,
+    scenes: tuple[Path, ...] = (),
+    views: tuple[Path, ...] = (),
     steps: Positive = 5000,
+    uses: Positive = 1,
     seed: NotNegative = 0,
     architecture: Literal["dense", "separable"] = "dense",
     resume: bool = False,
@@ -44,11 +46,14 @@ def train_verb(
     negatives
         Store of scenes without a face, from ``trg data pack scenes --negatives``.
     scenes
-        Store of scenes, from ``trg data pack scenes``.
+        Store of scenes, from ``trg data pack scenes``. Repeat it for several.
     views
-        Store of single faces, from ``trg data pack synthetic``.
+        Store of single faces, from ``trg data pack synthetic``. Repeat it for several.
     steps
         Number of steps, over which the learning rate decays.
+    uses
+        How often each composed scene is used: 4 on a single core, where composing takes longer than
+        training.
     seed
         Random seed.
     architecture
@@ -66,17 +71,17 @@ def train_verb(
 
     from trglab.detector.mixing import SceneMixer
     from trglab.detector.network import ARCHITECTURES
-    from trglab.detector.scene_store import SceneStore, ViewScenes
+    from trglab.detector.scene_store import JoinedScenes, SceneStore, ViewScenes
     from trglab.detector.training import DetectionRecipe, train_detector
     from trglab.training.progress import training_bar
 
-    recipe = DetectionRecipe(steps=steps, seed=seed, model=ARCHITECTURES[architecture])
+    recipe = DetectionRecipe(steps=steps, seed=seed, uses=uses, model=ARCHITECTURES[architecture])
     mixer = SceneMixer(
         seed,
         recipe.canvas_px,
         negatives=SceneStore(negatives),
-        scenes=None if scenes is None else SceneStore(scenes),
-        views=None if views is None else ViewScenes(views),
+        scenes=JoinedScenes([SceneStore(each) for each in scenes]) if scenes else None,
+        views=JoinedScenes([ViewScenes(each) for each in views]) if views else None,
     )
     with training_bar(steps, recipe.batch_size, messages) as on_step:
         done = train_detector(
@@ -153,8 +158,10 @@ def export_verb(
         "attribution": list(attribution),
         "training": {"data": data, **training},
     }
-    export_detector(network, model, {**card, "threshold": threshold or 0.5})
-    tested = FaceDetector(model)
+    with TemporaryDirectory() as folder:  # the file itself is written once, with its figures
+        trial = Path(folder, model.name)
+        export_detector(network, trial, {**card, "threshold": threshold or 0.5})
+        tested = FaceDetector(trial)
     if threshold is None:
         some = face_free_images(HOLDOUT_SEEDS[0], negatives)
         threshold = threshold_for(negative_scores(tested, some), 0.0075)

@@ -7,8 +7,10 @@ stores of views     one face each, close             (``trg data pack synthetic`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -169,6 +171,22 @@ class ViewScenes:
             visible=np.ones(1),
             ignore_xyxy=_outside((*(centre - half), *(centre + half)), width, height),
         )
+
+
+class JoinedScenes:
+    """Several sets of scenes as one, after each other."""
+
+    def __init__(self, parts: Sequence[SceneDataset]) -> None:
+        self._parts = parts
+        self._ends = list(accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def scene(self, index: int) -> DetectionScene:
+        """Return scene ``index``."""
+        part = bisect_right(self._ends, index)
+        return self._parts[part].scene(index - self._ends[part] + len(self._parts[part]))
 
 
 def _roll(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trg._util.files import remove_partial_files, write_atomic
-from trglab.detector.mixing import SceneMixer
+from trglab.detector.mixing import ReusedScenes, SceneMixer
 from trglab.detector.network import (
     DENSE,
     DetectionTargets,
@@ -55,6 +55,8 @@ class DetectionRecipe:
     noise_share: float = 0.15
     shrink_share: float = 0.1
     """Share of the scenes at one half or one third of their resolution."""
+    uses: int = 1
+    """How often each composed scene is used; see :class:`~trglab.detector.mixing.ReusedScenes`."""
     seed: int = 0
     log_every: int = 20
     checkpoint_every: int = 250
@@ -78,7 +80,8 @@ class DetectionRun:
             raise ValueError(
                 f"mixer: expected scenes of {recipe.canvas_px} px, got {mixer.canvas_px} px"
             )
-        self.recipe, self.mixer = recipe, mixer
+        self.recipe = recipe
+        self.scenes = ReusedScenes(mixer, recipe.uses) if recipe.uses > 1 else mixer
         self.device = device or torch.device("cpu")
         torch.manual_seed(recipe.seed)
         network = DetectorNetwork(recipe.model).to(self.device)
@@ -122,7 +125,7 @@ class DetectionRun:
         """Return the images ``(b, s, s, 3)`` uint8 and targets of a step."""
         recipe = self.recipe
         first = step * recipe.batch_size
-        scenes = [self.mixer.scene(first + k) for k in range(recipe.batch_size)]
+        scenes = [self.scenes.scene(first + k) for k in range(recipe.batch_size)]
         size = (recipe.canvas_px, recipe.canvas_px)
         each = [
             detection_targets(size, scene.boxes_xyxy, scene.points, scene.ignore_xyxy)

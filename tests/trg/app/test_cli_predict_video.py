@@ -340,9 +340,10 @@ def test_ctrl_c_ends_a_live_input(cli, monkeypatch, tmp_path):
     out = tmp_path / "out"
     done = cli.predict("0", "-o", out, "--draw")
     assert done.code == 0
-    assert len(lines_of(out / "faces.jsonl")) == 5
+    count = len(lines_of(out / "faces.jsonl"))
+    assert count in (5, 6), "a further frame may be read before the signal arrives"
     with VideoReader(out / "webcam_0.mp4") as overlay:
-        assert len(list(overlay)) == 5
+        assert len(list(overlay)) == count
 
 
 @pytest.mark.parametrize(

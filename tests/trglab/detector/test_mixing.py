@@ -10,8 +10,8 @@ import pytest
 from tests.support.dot_faces import DotFaces
 from tests.support.dot_scenes import DotScenes
 from trglab.datasets.view_store import ViewStoreSettings, write_views
-from trglab.detector.mixing import SceneMixer, flip_scene, turn_scene
-from trglab.detector.scene_store import SceneStore, ViewScenes, write_scenes
+from trglab.detector.mixing import ReusedScenes, SceneMixer, flip_scene, turn_scene
+from trglab.detector.scene_store import JoinedScenes, SceneStore, ViewScenes, write_scenes
 
 
 def bright_region(image: np.ndarray) -> np.ndarray:
@@ -49,6 +49,38 @@ def test_scenes_are_a_function_of_seed_and_index() -> None:
     for one, other in zip(a, b, strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(a.image, c.image)
+
+
+def test_reused_scenes_are_those_of_the_mixer_each_as_often_as_asked() -> None:
+    mixer = SceneMixer(3, 96, negatives=DotScenes(1, 0), scenes=DotScenes(2, 1))
+    reused = ReusedScenes(mixer, uses=3, block=4)
+    scenes = [reused.scene(index) for index in range(24)]
+    for first in (0, 4):  # two blocks
+        originals = [mixer.scene(index) for index in range(first, first + 4)]
+        block = scenes[3 * first : 3 * first + 12]
+        counts = [
+            [np.array_equal(each.image, whole.image) for each in block].count(True)
+            + [np.array_equal(each.image, flip_scene(whole).image) for each in block].count(True)
+            for whole in originals
+        ]
+        assert counts == [3, 3, 3, 3]
+    again = ReusedScenes(mixer, uses=3, block=4)
+    for index in (17, 5, 17):  # as after a resumption
+        np.testing.assert_array_equal(again.scene(index).image, scenes[index].image)
+
+
+def test_joined_scenes_follow_each_other() -> None:
+    parts = [DotScenes(1, 1), DotScenes(2, 1)]
+    joined = JoinedScenes(parts)
+    first, second = map(len, parts)
+    assert len(joined) == first + second
+    for index, scene in (
+        (0, parts[0].scene(0)),
+        (first - 1, parts[0].scene(first - 1)),
+        (first, parts[1].scene(0)),
+        (first + second - 1, parts[1].scene(second - 1)),
+    ):
+        np.testing.assert_array_equal(joined.scene(index).image, scene.image)
 
 
 def test_flipping_twice_restores_a_scene() -> None:

@@ -10,9 +10,9 @@ import onnx
 import pytest
 import torch
 
+from tests.support.cli import trg_cli  # noqa: F401 (a fixture)
 from tests.support.dot_scenes import DotScenes
 from trg.inference.detector import FaceDetector
-from trglab.cli.detector import train_verb
 from trglab.detector.evaluation import LabelledImage, negative_scores, positive_scores
 from trglab.detector.export import (
     PARITY_LIMIT,
@@ -165,12 +165,13 @@ def test_export_needs_a_threshold(trained, tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_trains_from_stores(tmp_path) -> None:
+def test_the_command_trains_from_stores(trg_cli, tmp_path) -> None:  # noqa: F811
     write_scenes(tmp_path / "negatives", DotScenes(1, 0).scene, 3)
     write_scenes(tmp_path / "scenes", DotScenes(2, 2).scene, 3)
-    with pytest.raises(ValueError, match="expected images with faces"):
-        train_verb(tmp_path / "run", negatives=tmp_path / "negatives", steps=1)
-    train_verb(
-        tmp_path / "run", negatives=tmp_path / "negatives", scenes=tmp_path / "scenes", steps=1
-    )
+    command = ["detector", "train", tmp_path / "run", "--negatives", tmp_path / "negatives"]
+    done = trg_cli(*command, "--steps", 1)
+    assert done.code == 2
+    assert "expected images with faces" in done.err
+    stores = ["--scenes", tmp_path / "scenes"] * 2
+    assert trg_cli(*command, *stores, "--steps", 1, "--uses", 2).code == 0
     assert read_log(tmp_path / "run")[-1]["step"] == 1
