@@ -51,9 +51,12 @@ ImageLike: TypeAlias = "str | PathLike[str] | Image.Image | NDArray[Any] | Uprig
 
 MIN_CONFIDENCE = 0.5
 
-CANDIDATE_THRESHOLD = 0.45
+CANDIDATE_THRESHOLD = 0.4
 """Threshold of the bundled detector, below its own: recall rises, and false positives are removed
 by their low confidence later (docs/results.md)."""
+
+FALLBACK_THRESHOLD = 0.3
+"""For the best candidate of an image without any other. Most images have a face."""
 
 FINER_LEVELS = 2
 """Finer pyramid levels for the small faces of large photos, up to 1280 px of input."""
@@ -167,12 +170,15 @@ class HeadPoseEstimator:
     def _detector(self) -> Detector:
         """The detector of images, loaded on first use: calls with ``boxes`` do not need it."""
         return self._given_detector or FaceDetector(
-            threads=self._threads, threshold=CANDIDATE_THRESHOLD, finer_levels=FINER_LEVELS
+            threads=self._threads,
+            threshold=CANDIDATE_THRESHOLD,
+            fallback_threshold=FALLBACK_THRESHOLD,
+            finer_levels=FINER_LEVELS,
         )
 
     @cached_property
     def _video_detector(self) -> Detector:
-        """As for images, without finer levels: a video has no time for them."""
+        """As for images, without finer levels and fallback: a video has no time for them."""
         return self._given_detector or FaceDetector(
             threads=self._threads, threshold=CANDIDATE_THRESHOLD
         )

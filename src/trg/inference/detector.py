@@ -112,6 +112,9 @@ class FaceDetector:
         CPU threads per call; None: one per physical core.
     threshold
         Least score of a face, 0 to 1; None: as the model's card says.
+    fallback_threshold
+        Least score of the best face of an image in which no face reaches ``threshold``; None: such
+        an image has no face.
     side_px
         Larger side of the image in the network's input. Boxes below 16 px in the input are not
         found. The cost grows with the square.
@@ -139,13 +142,15 @@ class FaceDetector:
         threads: int | None = 1,
         *,
         threshold: float | None = None,
+        fallback_threshold: float | None = None,
         side_px: int = 320,
         smallest_face_px: float | None = None,
         finer_levels: int = 0,
         providers: Sequence[str] | None = None,
     ) -> None:
-        if threshold is not None:
-            checked_threshold(threshold)
+        for each in (threshold, fallback_threshold):
+            if each is not None:
+                checked_threshold(each)
         if not side_px >= MULTIPLE:
             raise ValueError(f"side_px: expected at least {MULTIPLE}, got {side_px}")
         if smallest_face_px is not None and not smallest_face_px > 0:
@@ -157,6 +162,7 @@ class FaceDetector:
         )
         self.threshold = float(self.card["threshold"]) if threshold is None else threshold
         """Least score of a face where :meth:`detect` is given none."""
+        self._fallback_threshold = fallback_threshold
         self._side_px = side_px
         self._smallest_face_px = smallest_face_px
         self._finer_levels = finer_levels
@@ -176,7 +182,7 @@ class FaceDetector:
         max_faces
             Return at most this many, those with the highest scores.
         threshold
-            Least score, 0 to 1; None: :attr:`threshold`.
+            Least score, 0 to 1, without a fallback; None: :attr:`threshold`.
 
         Raises
         ------
@@ -195,7 +201,11 @@ class FaceDetector:
 
         Parameters and errors are those of :meth:`detect`.
         """
-        threshold = checked_threshold(self.threshold if threshold is None else threshold)
+        if threshold is None:
+            threshold, fallback = self.threshold, self._fallback_threshold
+        else:
+            threshold, fallback = checked_threshold(threshold), None
+        least = threshold if fallback is None else min(threshold, fallback)
         check_max_faces(max_faces)
         checked = [rgb_image("image", image) for image in images]
         jobs = [
@@ -208,8 +218,8 @@ class FaceDetector:
             inputs = np.stack([_tile_input(checked[index], tile) for index, tile in batch])
             scores, faces = self._session.run(OUTPUTS, {INPUTS[0]: inputs})
             for (index, tile), score, face in zip(batch, scores, faces, strict=True):
-                found[index].append(_decode(score, face, tile, threshold))
-        return [_merge(each, max_faces) for each in found]
+                found[index].append(_decode(score, face, tile, least))
+        return [_merge(each, threshold, max_faces) for each in found]
 
     def _tiles(self, width: int, height: int) -> list[_Tile]:
         """Return the tiles of all pyramid levels of an image."""
@@ -353,7 +363,9 @@ def _max_pool_3x3(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return pooled
 
 
-def _merge(parts: list[Detections], max_faces: int | None) -> Detections:
-    """Merge the detections of an image's tiles."""
+def _merge(parts: list[Detections], threshold: float, max_faces: int | None) -> Detections:
+    """Merge the detections of an image's tiles; without one of ``threshold``, the best remains."""
     joined = Detections(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    return Detections(*(array[:max_faces] for array in non_maximum_suppression(joined)))
+    merged = non_maximum_suppression(joined)
+    count = max(1, np.count_nonzero(merged.scores >= threshold))
+    return Detections(*(array[:count][:max_faces] for array in merged))

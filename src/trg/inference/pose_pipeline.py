@@ -67,9 +67,9 @@ that pass for upright nearly all."""
 
 AGREED_CONFIDENCE, AGREED_ROLL_DEG = 0.98, 45.0
 """A face of this confidence is not searched where its roll and the detector's differ by less. Of
-120 rendered faces that roll by 135 or 180 degrees, `trg_s` and the detector together take 65 for
-upright ones, with confidences up to 0.951; 87 % of upright faces have more than 0.98. With `trg_m`
-these are 64, 0.972 and 92 %."""
+120 rendered faces that roll by 135 or 180 degrees, `trg_s` and a detector of upright faces together
+took 65 for upright ones, with confidences up to 0.951; 87 % of upright faces have more than 0.98.
+With `trg_m` these were 64, 0.972 and 92 %."""
 
 FOUND_CONFIDENCE = 0.9
 """Least confidence of a face that was found by a search. What is no face gets three looks in a

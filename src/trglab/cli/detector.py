@@ -180,6 +180,7 @@ def measure(
     photos: Path | None = None,
     negatives: Positive = 1000,
     scenes: NotNegative = 0,
+    threshold: float | None = None,
     side: Positive = 320,
 ) -> None:
     """Evaluate a detector: recall, false-positive rate, by size, roll and
@@ -197,6 +198,8 @@ def measure(
         Number of synthetic negatives.
     scenes
         Number of synthetic scenes of people who are in no training scene.
+    threshold
+        Detection threshold; None: that of the model's card.
     side
         Larger side of the network's input, px.
     """
@@ -216,7 +219,7 @@ def measure(
     from trglab.detector.scenes import DetectionScenes
     from trglab.synth.negatives import face_free_images
 
-    tested = FaceDetector(model, side_px=side)
+    tested = FaceDetector(model, threshold=threshold, side_px=side)
     positives = positive_scores(tested, [] if stills is None else labelled_stills(stills))
     scores = negative_scores(tested, face_free_images(HOLDOUT_SEEDS[1], negatives))
     figures = evaluation_report(positives, scores, tested.threshold)

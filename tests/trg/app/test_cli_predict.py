@@ -28,7 +28,7 @@ from tests.support.cli_predict_runs import (
 from tests.support.clips import write_clip
 from tests.support.oracle_network import OracleNetwork, UnsureOfSize
 from trg.app.outputs import output_stems
-from trg.estimator import CANDIDATE_THRESHOLD
+from trg.estimator import CANDIDATE_THRESHOLD, FALLBACK_THRESHOLD
 from trg.geometry.camera import Camera
 from trg.io.boxes import boxes_for, read_boxes
 from trg.io.inputs import find_inputs
@@ -210,9 +210,8 @@ def test_smallest_face_is_passed_to_the_detector(cli, monkeypatch, tmp_path):  #
     monkeypatch.setattr("trg.inference.detector.FaceDetector", detector)
     (photo,) = save_photos(tmp_path, 0)
     assert len(cli.predict(photo, *FOCAL, "--smallest-face", 40).records[0]["faces"]) == 1
-    assert asked == [
-        {"threads": 1, "threshold": CANDIDATE_THRESHOLD, "smallest_face_px": 40},
-    ]
+    thresholds = {"threshold": CANDIDATE_THRESHOLD, "fallback_threshold": FALLBACK_THRESHOLD}
+    assert asked == [{"threads": 1, **thresholds, "smallest_face_px": 40}]
 
 
 def test_boxes_replace_the_detector(cli, tmp_path):  # noqa: F811

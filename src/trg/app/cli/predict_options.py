@@ -301,7 +301,7 @@ class ProcessingOptions:
 
     def estimator(self, smallest_face_px: int | None) -> HeadPoseEstimator:
         """Return the estimator, with a detector for smaller faces if a size is given."""
-        from trg.estimator import CANDIDATE_THRESHOLD, HeadPoseEstimator
+        from trg.estimator import CANDIDATE_THRESHOLD, FALLBACK_THRESHOLD, HeadPoseEstimator
         from trg.inference.detector import FaceDetector
 
         detector = None
@@ -309,6 +309,7 @@ class ProcessingOptions:
             detector = FaceDetector(
                 threads=self.threads,
                 threshold=CANDIDATE_THRESHOLD,
+                fallback_threshold=FALLBACK_THRESHOLD,
                 smallest_face_px=smallest_face_px,
             )
         return HeadPoseEstimator(self.model, detector, threads=self.threads, flip=self.flip_tta)

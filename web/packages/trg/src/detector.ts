@@ -43,25 +43,31 @@ interface Tile {
 export class FaceDetector {
   /**
    * @param threshold Least score of a face.
+   * @param fallbackThreshold Least score of the best face of an image in which none reaches
+   *   `threshold`.
    * @param finerLevels Finer pyramid levels for the small faces of large pictures.
    */
   constructor(
     private readonly network: DetectorNetwork,
     private readonly threshold: number,
+    private readonly fallbackThreshold: number,
     private readonly finerLevels: number,
   ) {}
 
   /** The faces of an image, highest score first. */
   async detect(image: RgbaImage, maxFaces = Infinity): Promise<Detection[]> {
+    const least = Math.min(this.threshold, this.fallbackThreshold);
     const found: Detection[] = [];
     for (const tile of this.#tiles(image.width, image.height)) {
       const [width, height] = inputSize(tile);
       const [paddedWidth, paddedHeight] = [multipleOf(width), multipleOf(height)];
       const pixels = paddedRgb(resize(image, tile, width, height), paddedWidth, paddedHeight);
       const arrays = await this.network.run(pixels, paddedWidth, paddedHeight);
-      found.push(...decode(arrays, paddedWidth / STRIDE, paddedHeight / STRIDE, tile, this.threshold));
+      found.push(...decode(arrays, paddedWidth / STRIDE, paddedHeight / STRIDE, tile, least));
     }
-    return nonMaximumSuppression(found).slice(0, maxFaces);
+    const merged = nonMaximumSuppression(found);
+    const count = merged.filter((detection) => detection.score >= this.threshold).length;
+    return merged.slice(0, Math.min(Math.max(1, count), maxFaces));
   }
 
   *#tiles(width: number, height: number): Generator<Tile> {

@@ -22,7 +22,10 @@ import { FaceTracker, SPARE_CANDIDATES, TRACKING, type TrackingOptions } from ".
 export const MIN_CONFIDENCE = 0.5;
 
 /** Below the detector's own threshold: false positives are removed by their low confidence. */
-export const CANDIDATE_THRESHOLD = 0.45;
+export const CANDIDATE_THRESHOLD = 0.4;
+
+/** For the best candidate of a picture without any other. */
+export const FALLBACK_THRESHOLD = 0.3;
 
 /** Finer pyramid levels for the small faces of large pictures. */
 export const FINER_LEVELS = 2;
@@ -38,8 +41,11 @@ export class LocalEstimator {
   private constructor(detector: DetectorNetwork, pose: PoseNetwork) {
     this.#sizePrior = pose.card.size_memory;
     this.#pipeline = new PosePipeline(pose, this.stopwatch);
-    this.#pictureDetector = new FaceDetector(detector, CANDIDATE_THRESHOLD, FINER_LEVELS);
-    this.#videoDetector = new FaceDetector(detector, CANDIDATE_THRESHOLD, 0);
+    this.#pictureDetector = new FaceDetector(
+      detector, CANDIDATE_THRESHOLD, FALLBACK_THRESHOLD, FINER_LEVELS,
+    );
+    // A video has no time for finer levels and false candidates.
+    this.#videoDetector = new FaceDetector(detector, CANDIDATE_THRESHOLD, CANDIDATE_THRESHOLD, 0);
   }
 
   static async open(ort: OrtModule, models: Models, device: Device): Promise<LocalEstimator> {
