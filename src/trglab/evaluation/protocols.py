@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.estimator import FALLBACK_THRESHOLD
 from trg.geometry.face_mesh import FaceTopology, landmark_groups
 from trg.inference.bundle import bundled, read_bundle
 from trg.inference.detector import FaceDetector
@@ -259,7 +260,7 @@ def method_with_boxes(
     return BundleMethod(
         network,
         rule,
-        None if rule == "truth" else FaceDetector(),
+        None if rule == "truth" else FaceDetector(fallback_threshold=FALLBACK_THRESHOLD),
         landmark_network=PoseRuntime(bundled()) if is_fixed else None,
         shift_boxes=protocol.shift_boxes and rule != "truth",
         view=view,

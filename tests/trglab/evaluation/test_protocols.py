@@ -153,7 +153,7 @@ def test_the_papers_boxes_are_the_same_for_every_method(monkeypatch) -> None:
     """On BIWI they lie around landmarks that the package's weights predict, inside the image."""
     samples = make_samples(2)
     detector, fixed = OneBox([100.0, 80.0, 300.0, 320.0]), OracleRuntime(samples)
-    monkeypatch.setattr(protocols, "FaceDetector", lambda: detector)
+    monkeypatch.setattr(protocols, "FaceDetector", lambda **options: detector)
     monkeypatch.setattr(protocols, "PoseRuntime", lambda _: fixed)
     wrong = OracleRuntime([replace(s, translation_m=s.translation_m * 2.0) for s in samples])
     method = protocols.method_with_boxes(PROTOCOLS["biwi"], wrong)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trg.estimator import FALLBACK_THRESHOLD
 from trg.geometry.camera import Camera
 from trg.geometry.crop import FaceCrop, crop_face, face_box, pixels_from_crop
 from trg.geometry.rotations import nearest_rotation
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 MODEL = "trg_m"
 """The most accurate bundled network."""
 
-ESTIMATES_VERSION = 1
+ESTIMATES_VERSION = 2
 """Version of the cached estimates; increase it with every change of their computation."""
 
 CROP_SCALES = (0.9, 1.0, 1.12)
@@ -144,7 +145,10 @@ def estimate_photos(
     path = model_path(model)
 
     def build() -> dict[str, NDArray[np.generic]]:
-        network, detector = FlipTTANetwork(PoseRuntime(path)), FaceDetector()
+        network, detector = (
+            FlipTTANetwork(PoseRuntime(path)),
+            FaceDetector(fallback_threshold=FALLBACK_THRESHOLD),
+        )
         paths = photo_paths(folder)
         rows = []
         for number, photo in enumerate(paths):
