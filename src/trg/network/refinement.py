@@ -51,8 +51,8 @@ class FeatureSampler(nn.Module):
         else:
             sampled = functional.grid_sample(reduced, points_crop[:, None], align_corners=False)
             sampled = sampled.flatten(2)
-        points = sampled.transpose(1, 2).flatten(0, 1)
-        return cast(Tensor, self.mlp(points).reshape(sampled.shape[0], -1))
+        point_features = cast(Tensor, self.mlp(sampled.transpose(1, 2).flatten(0, 1)))
+        return point_features.reshape(-1, sampled.shape[2] * point_features.shape[1])
 
 
 class FaceRegressor(nn.Module):

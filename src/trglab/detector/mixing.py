@@ -133,7 +133,7 @@ class ReusedScenes:
         """Return the scene at ``index`` of the training."""
         number, place = divmod(index, self._block * self._uses)
         if number != self._number:
-            rng = np.random.default_rng((self._mixer.seed, number, 0))
+            rng = np.random.default_rng((self._mixer.seed, number, 3))
             first = number * self._block
             self._order = rng.permutation(
                 np.repeat(np.arange(first, first + self._block), self._uses)
@@ -143,7 +143,7 @@ class ReusedScenes:
         if chosen not in self._composed:
             self._composed[chosen] = self._mixer.scene(chosen)
         scene = self._composed[chosen]
-        is_flipped = np.random.default_rng((self._mixer.seed, index, 1)).random() < 0.5
+        is_flipped = np.random.default_rng((self._mixer.seed, index, 4)).random() < 0.5
         return flip_scene(scene) if is_flipped else scene
 
 

@@ -79,8 +79,8 @@ def test_sources_send_back_what_they_say():
     assert light.key_direction[0] > 0  # to the image's right
     assert light.key_direction[1] < 0  # above
     assert light.key_direction[2] < 0  # on the camera's side
-    facing = evaluate_irradiance(light.irradiance_sh, sources[1].direction)
-    np.testing.assert_allclose(facing, sources[1].rgb, rtol=0.1)
+    irradiance = evaluate_irradiance(light.irradiance_sh, sources[1].direction)
+    np.testing.assert_allclose(irradiance, sources[1].rgb, rtol=0.1)
     assert light.environment_map.max() > 1.0
 
 

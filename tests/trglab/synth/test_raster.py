@@ -190,11 +190,11 @@ def test_labels_are_exact(seed):
     drawn = draw([ball], cam, R=R, T=T)
     points = ball.vertices_m @ R.T + T
     normals = (points - T) / 0.1
-    facing = (normals * normalize(points)).sum(-1) < -0.1
-    facing &= np.abs(ball.vertices_m[:, 1]) < 0.095  # near the poles triangles are slivers
+    visible = (normals * normalize(points)).sum(-1) < -0.1
+    visible &= np.abs(ball.vertices_m[:, 1]) < 0.095  # near the poles triangles are slivers
     pixels = cam.project(points)
     inside = ((pixels > 1) & (pixels < (cam.width - 1, cam.height - 1))).all(-1)
-    checked = np.flatnonzero(facing & inside)
+    checked = np.flatnonzero(visible & inside)
     assert len(checked) > 200
     rows, columns = np.nonzero(drawn.triangle_id >= 0)
     owners = ball.triangles[drawn.triangle_id[rows, columns]]
